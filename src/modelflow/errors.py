@@ -1,0 +1,28 @@
+"""The errors that ModelFlow raises for its users: one base class, five kinds.
+
+Each message says what is wrong, where, what was expected and how to mend it; the command line prints it as it stands.
+"""
+
+
+class ModelFlowError(Exception):
+    """Anything that ModelFlow tells its user to mend."""
+
+
+class UsageError(ModelFlowError, ValueError):
+    """An argument, an option or a study file asks for something that does not exist."""
+
+
+class SpecError(ModelFlowError, ValueError):
+    """A spec is not well formed: an unknown key, a wrong length, a value out of range."""
+
+
+class ShapeError(SpecError):
+    """A well-formed spec that no network can be built from, or one that is too large."""
+
+
+class DataError(ModelFlowError, ValueError):
+    """A data set is missing, damaged, or does not fit the model."""
+
+
+class RunError(ModelFlowError, RuntimeError):
+    """A run failed while it was under way, or a stored run cannot be used."""

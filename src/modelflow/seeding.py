@@ -1,0 +1,40 @@
+"""Random streams: one seed, several independent streams (weights, order, dropout), each a pure function of seed and name.
+
+So the initial weights do not depend on whether a learning rate was searched for, nor the order on the size of a layer.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+
+def stream(seed: int, *names: str | int) -> int:
+    """The 63-bit seed of the stream that `names` call: SHA-256 of seed and names."""
+    text = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def drawn_from(seed: int, *names: str | int) -> Iterator[None]:
+    """Torch's global generator set to a stream, and put back afterwards as it was."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(stream(seed, *names))
+        yield
+
+
+@contextmanager
+def ordered_by(loader: Any, seed: int, *names: str | int) -> Iterator[None]:
+    """The loader's order drawn from a stream: `loader.generator` and that of its sampler are replaced for the while."""
+    generator = torch.Generator().manual_seed(stream(seed, *names))
+    sampler = getattr(loader, "sampler", None)
+    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    owners = {id(owner): owner for owner in (loader, sampler, inner) if hasattr(owner, "generator")}
+    with ExitStack() as stack:
+        for owner in owners.values():
+            stack.callback(setattr, owner, "generator", owner.generator)
+            owner.generator = generator
+        yield

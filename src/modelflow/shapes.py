@@ -1,0 +1,146 @@
+"""A spec turned into layers with their shapes, parameters and costs: integers only, no torch.
+
+What `trace` returns is the recipe that the builder, the pictures and the tables follow:
+
+    trace(spec).layers[0]  ->  Layer(name="conv_layers.0", kind="conv", input_shape=(1, 28, 28), output_shape=(4, 24, 24), …)
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from modelflow.errors import ShapeError
+from modelflow.spec import Spec
+
+MAX_PARAMETERS = 200_000_000
+BYTES_PER_VALUE = 4
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One step of the network; shapes are channels x height x width or a number of features, without the batch."""
+
+    name: str
+    kind: Literal["conv", "pool", "flatten", "linear"]
+    input_shape: Shape
+    output_shape: Shape
+    kernel_size: int = 0
+    dropout: float = 0.0
+    relu: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        if self.kind == "conv":
+            return self.output_shape[0] * (self.input_shape[0] * self.kernel_size**2 + 1)
+        if self.kind == "linear":
+            return self.output_shape[0] * (self.input_shape[0] + 1)
+        return 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image, biases left out."""
+        if self.kind == "conv":
+            return math.prod(self.output_shape) * self.input_shape[0] * self.kernel_size**2
+        if self.kind == "linear":
+            return self.input_shape[0] * self.output_shape[0]
+        return 0
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of the output for one image in float32."""
+        return math.prod(self.output_shape) * BYTES_PER_VALUE
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All layers of a network in the order of its forward pass."""
+
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def activation_bytes(self) -> int:
+        return sum(layer.activation_bytes for layer in self.layers)
+
+    def of_kind(self, kind: str) -> tuple[Layer, ...]:
+        """The layers of one kind."""
+        return tuple(layer for layer in self.layers if layer.kind == kind)
+
+
+def trace(spec: Spec, max_parameters: int = MAX_PARAMETERS) -> Trace:
+    """The layers of `spec`, each with its input and output shape.
+
+    Raises `ShapeError` when a block's input is smaller than its kernel or its pool, or when the network has more than
+    `max_parameters` parameters.
+    """
+    input_shape = (spec.in_channels, spec.input_size, spec.input_size)
+    featurizer = _featurizer(spec, input_shape)
+    flat = (math.prod(featurizer[-1].output_shape),)
+    layers = (*featurizer, Layer("flatten", "flatten", featurizer[-1].output_shape, flat), *_classifier(spec, flat))
+    traced = Trace(input_shape, layers)
+    _check_size(traced, max_parameters)
+    return traced
+
+
+def _featurizer(spec: Spec, shape: Shape) -> list[Layer]:
+    layers: list[Layer] = []
+    for i, (kernel, channels, pool) in enumerate(
+        zip(spec.cov_kernel_sizes, spec.cov_features, spec.max_pool_sizes, strict=True)
+    ):
+        conv, pooling = _names(spec, "conv", i), _names(spec, "pool", i)
+        _check_fits(conv, "kernel", kernel, shape, i)
+        maps = (channels, shape[1] - kernel + 1, shape[2] - kernel + 1)
+        _check_fits(pooling, "pool", pool, maps, i)
+        pooled = (channels, maps[1] // pool, maps[2] // pool)
+        layers += [
+            Layer(conv, "conv", shape, maps, kernel_size=kernel, relu=True),
+            Layer(pooling, "pool", maps, pooled, kernel_size=pool),
+        ]
+        shape = pooled
+    return layers
+
+
+def _classifier(spec: Spec, shape: Shape) -> list[Layer]:
+    layers = []
+    sizes = (*spec.fc_sizes, spec.num_classes)
+    for i, size in enumerate(sizes):
+        last = i == len(sizes) - 1
+        dropout = spec.p if spec.family == "cnn2" or not last else 0.0
+        layers.append(Layer(_names(spec, "linear", i), "linear", shape, (size,), dropout=dropout, relu=not last))
+        shape = (size,)
+    return layers
+
+
+def _names(spec: Spec, kind: str, i: int) -> str:
+    if spec.family == "cnn2":
+        return {"conv": "conv", "pool": "pool", "linear": "fc"}[kind] + str(i + 1)
+    return {"conv": "conv_layers", "pool": "max_pool_layers", "linear": "fc_layers"}[kind] + f".{i}"
+
+
+def _check_fits(name: str, part: str, size: int, shape: Shape, i: int) -> None:
+    if size <= min(shape[1:]):
+        return
+    smaller = {"kernel": "use a smaller kernel", "pool": "use a smaller pool"}[part]
+    mend = f"drop block {i + 1} or pool by 1 before it" if i else smaller
+    text = "x".join(str(n) for n in shape)
+    raise ShapeError(f"{name} ({size}x{size}): its input {text} is smaller than the {part}; {mend}")
+
+
+def _check_size(traced: Trace, max_parameters: int) -> None:
+    if traced.parameters > max_parameters:
+        largest = max(traced.layers, key=lambda layer: layer.parameters)
+        raise ShapeError(
+            f"{traced.parameters:,} parameters, expected at most {max_parameters:,}: {largest.name} alone has "
+            f"{largest.parameters:,}; make it smaller or raise --max-parameters"
+        )
