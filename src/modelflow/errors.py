@@ -21,8 +21,8 @@ class ShapeError(SpecError):
 
 
 class DataError(ModelFlowError, ValueError):
-    """A data set is missing, damaged, or does not fit the model."""
+    """A data set, a checkpoint or a stored run is missing, damaged, or does not fit the model."""
 
 
 class RunError(ModelFlowError, RuntimeError):
-    """A run failed while it was under way, or a stored run cannot be used."""
+    """A run or a learning rate search failed while it was under way."""

@@ -4,10 +4,12 @@ So the initial weights do not depend on whether a learning rate was searched for
 """
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -19,11 +21,19 @@ def stream(seed: int, *names: str | int) -> int:
 
 @contextmanager
 def drawn_from(seed: int, *names: str | int) -> Iterator[None]:
-    """Torch's global generator set to a stream, and put back afterwards as it was."""
+    """The global generators of torch, numpy and Python set to a stream, and put back afterwards as they were."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    number = stream(seed, *names)
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(stream(seed, *names))
-        yield
+        torch.manual_seed(number)
+        np.random.seed(number % 2**32)
+        random.seed(number)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
 
 
 @contextmanager

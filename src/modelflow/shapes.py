@@ -7,7 +7,7 @@ What `trace` returns is the recipe that the builder, the pictures and the tables
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from modelflow.errors import ShapeError
 from modelflow.spec import Spec
@@ -76,6 +76,24 @@ class Trace:
     def of_kind(self, kind: str) -> tuple[Layer, ...]:
         """The layers of one kind."""
         return tuple(layer for layer in self.layers if layer.kind == kind)
+
+
+def as_data(traced: Trace) -> dict[str, Any]:
+    """A trace as plain data: `parameters`, `macs`, `activation_bytes`, `input_shape`, and per layer the same in `layers`."""
+    layers = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "input_shape": list(layer.input_shape),
+            "output_shape": list(layer.output_shape),
+            "parameters": layer.parameters,
+            "macs": layer.macs,
+            "activation_bytes": layer.activation_bytes,
+        }
+        for layer in traced.layers
+    ]
+    totals = {"parameters": traced.parameters, "macs": traced.macs, "activation_bytes": traced.activation_bytes}
+    return totals | {"input_shape": list(traced.input_shape), "layers": layers}
 
 
 def trace(spec: Spec, max_parameters: int = MAX_PARAMETERS) -> Trace:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelflow.seeding import drawn_from
-from modelflow.shapes import Layer, trace
+from modelflow.shapes import MAX_PARAMETERS, Layer, trace
 from modelflow.spec import Spec
 
 
@@ -15,8 +15,8 @@ class GenericCNN(nn.Module):
     and torch's global generator is left as it was. Raises `ShapeError` before anything is allocated.
     """
 
-    def __init__(self, spec: Spec, seed: int = 42) -> None:
-        traced = trace(spec)
+    def __init__(self, spec: Spec, seed: int = 42, max_parameters: int = MAX_PARAMETERS) -> None:
+        traced = trace(spec, max_parameters)
         super().__init__()
         self.spec = spec
         self.trace = traced

@@ -1,0 +1,391 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0, 1 (it failed) or 2 (what was given is wrong: with what, where, expected, and the mend).
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from modelflow import terminal
+from modelflow.errors import ModelFlowError, RunError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def main() -> None:
+    """The entry point of `modelflow`: errors become messages and exit codes."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """The exit code of `modelflow ARGUMENTS…`."""
+    try:
+        cli.main(arguments, prog_name="modelflow", standalone_mode=False)
+    except click.exceptions.Abort:
+        terminal.fail("interrupted")
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ModelFlowError as error:
+        terminal.fail(str(error))
+        return 1 if isinstance(error, RunError) else 2
+    except OSError as error:
+        terminal.fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return 1
+    except KeyboardInterrupt:
+        terminal.fail("interrupted")
+        return 1
+    return 0
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  modelflow {line}" for line in lines)
+
+
+def options(*chosen: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order given."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(chosen):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+RESULTS = click.option("--results", type=FOLDER, default=Path("results"), show_default=True, help="Where the results go.")
+DATA_DIR = click.option("--data-dir", type=FOLDER, help="Where the data set's files are (or MODELFLOW_DATA_DIR).")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+DATASET = click.option("--dataset", help="fashion-mnist (default), digits, or idx:FOLDER.")
+RESTART = click.option("--restart", is_flag=True, help="Start anew; what is there is kept aside as FOLDER.old-1.")
+MAX_PARAMETERS = click.option("--max-parameters", type=int, help="Refuse larger networks (default 200 million).")
+TRAINING = options(
+    click.option("--epochs", type=int, help="Times through the training images (default 10)."),
+    click.option("--lr", type=float, help="Learning rate (default 0.0003)."),
+    click.option("--batch-size", type=int, help="Images an update (default 16)."),
+    click.option("--optimizer", type=click.Choice(["adam", "adamw", "sgd", "rmsprop"]), help="Default adam."),
+    click.option("--find-best-lr", is_flag=True, default=None, help="Search the learning rate of each run first."),
+    DATASET,
+    DATA_DIR,
+    MAX_PARAMETERS,
+    RESULTS,
+    RESTART,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=example("run", "trace generic_2"))
+@click.version_option(package_name="modelflow")
+def cli() -> None:
+    """Which of these small CNNs is really better, and why? Describe, train, look inside, compare."""
+
+
+@cli.command(epilog=example("run", "run --epochs 1", "run my_study.yaml --results my_results"))
+@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.option("--seeds", help="How many seeds, from 42 on, or a list such as 1,2,3 (default: 42).")
+@click.option("--seed", type=int, help="One seed.")
+@click.option("--jobs", type=click.IntRange(1), help="Runs side by side (default: one a processor).")
+@TRAINING
+def run(study: Path | None, seeds: str | None, seed: int | None, jobs: int | None, **given: Any) -> None:
+    """Train all models of STUDY (default: the card's seven) and write every picture and table.
+
+    STUDY is a YAML or JSON file: models, seeds, epochs, dataset, lr, batch_size, optimizer. What is finished already is
+    not trained again.
+    """
+    from modelflow.settings import read_study
+
+    results, data_dir, restart = given.pop("results"), given.pop("data_dir"), given.pop("restart")
+    settings = read_study(study, seeds=_seeds(seeds, seed), **given)
+    _train(settings, results, data_dir, restart, jobs, whole=True)
+
+
+def _seeds(seeds: str | None, seed: int | None) -> list[int] | None:
+    if seeds is not None and seed is not None:
+        raise UsageError("--seed and --seeds: give one of the two")
+    if seeds is None:
+        return None if seed is None else [seed]
+    try:
+        numbers = [int(part) for part in seeds.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds {seeds!r}: expected a number of seeds, or a list such as 1,2,3") from None
+    if "," in seeds:
+        return numbers
+    if not 1 <= numbers[0] <= 10_000:
+        raise UsageError(f"--seeds {seeds}: expected 1 to 10000 seeds; for one seed of this value write --seed {seeds}")
+    return list(range(42, 42 + numbers[0]))
+
+
+@cli.command(epilog=example("train generic_2 --epochs 3", "train my_net.json --results my_results"))
+@click.argument("model")
+@click.option("--seed", type=int, help="Covers initial weights, order and dropout (default 42).")
+@TRAINING
+def train(model: str, seed: int | None, **given: Any) -> None:
+    """Train one MODEL: a preset's name, or a JSON or YAML file."""
+    from modelflow.settings import read_study
+
+    results, data_dir, restart = given.pop("results"), given.pop("data_dir"), given.pop("restart")
+    settings = read_study(None, models=[model], seeds=_seeds(None, seed), **given)
+    _train(settings, results, data_dir, restart, jobs=1, whole=False)
+
+
+def _train(settings: Any, results: Path, data_dir: Path | None, restart: bool, jobs: int | None, whole: bool) -> None:
+    from modelflow import study
+
+    planned = study.plans(settings, results, data_dir)
+    if restart:
+        for folder in [results] if whole else [plan.folder for plan in planned]:
+            aside = study.set_aside(folder)
+            terminal.say(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
+    due = [plan for plan in planned if not study.is_finished(plan)]
+    if len(due) < len(planned):
+        terminal.say(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
+    failures = _train_due(due, jobs, settings.epochs)
+    if whole and len(failures) < len(planned):
+        study.write_study(settings, results, data_dir)
+    _show_results(results, [plan.folder for plan in planned], whole)
+    if failures:
+        raise RunError("; ".join(failures))
+
+
+def _train_due(due: list[Any], jobs: int | None, epochs: int) -> list[str]:
+    from modelflow import study
+
+    if not due:
+        return []
+    study.check_data(due)
+    failures = []
+    with terminal.runs_progress(len(due), epochs) as progress:
+        try:
+            for plan, outcome in study.run_plans(due, jobs or study.cores(), progress.show):
+                if isinstance(outcome, ModelFlowError):
+                    failures.append(str(outcome))
+                progress.ended(plan.title, _ending(plan, outcome))
+        except KeyboardInterrupt:
+            raise RunError(study.interrupted(due)) from None
+    return failures
+
+
+def _ending(plan: Any, outcome: Any) -> str:
+    if isinstance(outcome, ModelFlowError):
+        return f"{plan.title}: FAILED"
+    lines = [f"{plan.title}: accuracy {outcome.metrics.accuracy:.2%} after {outcome.seconds['training']:.0f} s of training"]
+    return "\n".join([*lines, *(f"warning: {plan.title}: {warning}" for warning in outcome.warnings)])
+
+
+def _show_results(results: Path, folders: list[Path], whole: bool) -> None:
+    from modelflow.leaderboard import leaderboard, rows_of
+
+    finished = [folder for folder in folders if (folder / "run.json").is_file()]
+    if not finished:
+        return
+    terminal.leaderboard_table(leaderboard(results) if whole else rows_of(finished))
+    terminal.say(f"Results: {results.resolve() if whole else finished[0].resolve()}")
+
+
+@cli.command(epilog=example("trace generic_2", "trace my_net.json --json"))
+@click.argument("model")
+@MAX_PARAMETERS
+@click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into this file too.")
+@JSON
+def trace(model: str, max_parameters: int | None, svg_path: Path | None, as_json: bool) -> None:
+    """Every layer's output shape, parameters, MACs and bytes of activations, without building anything."""
+    from modelflow import diagram, shapes
+    from modelflow.presets import resolve
+
+    name, spec = resolve(model)
+    limit = shapes.MAX_PARAMETERS if max_parameters is None else max_parameters
+    traced = shapes.trace(spec, limit)
+    if svg_path:
+        from modelflow.files import write_whole
+
+        write_whole(svg_path, diagram.svg(traced, name))
+    if as_json:
+        click.echo(json.dumps({"model": name, **shapes.as_data(traced)}, indent=2))
+        return
+    terminal.say(f"{name}\n{diagram.text(traced)}")
+    terminal.trace_table(traced)
+
+
+@cli.command(epilog=example("models", "models --json"))
+@JSON
+def models(as_json: bool) -> None:
+    """The presets: blocks, parameters, MACs."""
+    from modelflow import presets, shapes
+
+    rows = []
+    for name, card in presets.CARD.items():
+        spec = presets.preset(name)
+        traced = shapes.trace(spec)
+        blocks = zip(spec.cov_kernel_sizes, spec.cov_features, spec.max_pool_sizes, strict=True)
+        rows.append(
+            {
+                "model": name,
+                "group": card.group,
+                "blocks": [{"kernel_size": k, "channels": c, "pool_size": p} for k, c, p in blocks],
+                "hidden_sizes": list(spec.fc_sizes),
+                "parameters": traced.parameters,
+                "macs": traced.macs,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    terminal.table(
+        ("model", "group", "blocks (kernel-channels-pool)", "hidden sizes", "parameters", "MACs"),
+        [
+            (
+                row["model"],
+                row["group"],
+                " ".join(f"{b['kernel_size']}-{b['channels']}-{b['pool_size']}" for b in row["blocks"]),
+                " ".join(map(str, row["hidden_sizes"])),
+                f"{row['parameters']:,}",
+                f"{row['macs']:,}",
+            )
+            for row in rows
+        ],
+        left=4,
+    )
+
+
+@cli.group(epilog=example("data fetch", "data verify fashion-mnist", "data show digits"))
+def data() -> None:
+    """Get, check and show data sets: fashion-mnist (default), digits, idx:FOLDER."""
+
+
+@data.command(epilog=example("data fetch", "data fetch fashion-mnist --data-dir my_data"))
+@click.argument("dataset", default="fashion-mnist")
+@DATA_DIR
+@JSON
+def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
+    """Get what is missing of DATASET and check it."""
+    from modelflow.data.datasets import fetch_dataset
+
+    _show_files(fetch_dataset(dataset, data_dir), as_json)
+
+
+@data.command(epilog=example("data verify", "data verify idx:my_folder"))
+@click.argument("dataset", default="fashion-mnist")
+@DATA_DIR
+@JSON
+def verify(dataset: str, data_dir: Path | None, as_json: bool) -> None:
+    """Check each file of DATASET: header, length, labels, SHA-256."""
+    from modelflow.data.datasets import verify as verify_dataset
+
+    _show_files(verify_dataset(dataset, data_dir), as_json)
+
+
+def _show_files(rows: list[Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2))
+        return
+    terminal.table(("file", "folder", "SHA-256 (uncompressed)"), [(r.file, r.place, r.sha256) for r in rows], left=3)
+    terminal.say("all files are as they should be")
+
+
+@data.command(epilog=example("data show", "data show digits --output digits.png"))
+@click.argument("dataset", default="fashion-mnist")
+@DATA_DIR
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: DATASET_classes.png.")
+@JSON
+def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool) -> None:
+    """Say what DATASET holds, and draw examples of each class."""
+    from modelflow.data.datasets import load_dataset
+    from modelflow.figures.samples import plot_samples
+    from modelflow.figures.style import png
+    from modelflow.files import write_whole
+
+    loaded = load_dataset(dataset, data_dir)
+    output = output or Path(f"{Path(dataset.removeprefix('idx:')).name.replace('-', '_')}_classes.png")
+    write_whole(output, png(plot_samples(*loaded.samples(), loaded.class_names, f"{loaded.name}: training images")))
+    facts = loaded.facts()
+    if as_json:
+        click.echo(json.dumps(facts | {"picture": str(output)}, indent=2))
+        return
+    terminal.table(("", ""), [(name, str(value)) for name, value in facts.items()], loaded.name, left=2)
+    terminal.say(f"Picture: {output.resolve()}")
+
+
+@cli.command("lr-find", epilog=example("lr-find generic_2", "lr-find my_net.json --end-lr 0.5"))
+@click.argument("model")
+@click.option("--start-lr", type=float, help="Where the search begins (default 0.0003).")
+@click.option("--end-lr", type=float, default=1.0, show_default=True, help="Where it ends.")
+@click.option("--num-iter", type=int, default=100, show_default=True, help="Steps.")
+@click.option("--batch-size", type=int, help="Images an update (default 16).")
+@click.option("--optimizer", type=click.Choice(["adam", "adamw", "sgd", "rmsprop"]), help="Default adam.")
+@click.option("--seed", type=int, help="Default 42.")
+@options(DATASET, DATA_DIR, RESULTS, JSON)
+def lr_find(model: str, start_lr: float | None, end_lr: float, num_iter: int, as_json: bool, **given: Any) -> None:
+    """Search a learning rate for MODEL by a range test; draw the curve into RESULTS/MODEL/lr_finder.png."""
+    from modelflow import study
+    from modelflow.settings import read_study
+
+    results, data_dir, seed = given.pop("results"), given.pop("data_dir"), given.pop("seed")
+    settings = read_study(None, models=[model], seeds=_seeds(None, seed), lr=start_lr, **given)
+    flow = study.make_flow(study.plans(settings, results, data_dir)[0])
+    flow.find_best_lr(end_lr, num_iter, set_lr=False)
+    found = {"suggestion": flow.arch.lr_search.suggestion, "steepest": flow.arch.lr_search.steepest}
+    if as_json:
+        click.echo(json.dumps(found | {"folder": str(flow.results_dir)}))
+        return
+    terminal.say(f"suggestion {found['suggestion']:.2e} (valley), steepest point {found['steepest']:.2e}")
+    terminal.say(f"Picture: {(flow.results_dir / 'lr_finder.png').resolve()}")
+
+
+RUN_FOLDER = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+
+
+@cli.command(epilog=example("evaluate results/generic_2", "evaluate results/generic_2 --json"))
+@RUN_FOLDER
+@options(DATA_DIR, JSON)
+def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
+    """Evaluate the stored model of RUN again and write its tables and pictures anew."""
+    from modelflow.study import open_run
+
+    metrics = open_run(run_folder, data_dir).evaluate()
+    if as_json:
+        click.echo(metrics.model_dump_json(indent=2))
+        return
+    terminal.say(
+        f"accuracy {metrics.accuracy:.2%}, macro F1 {metrics.macro_f1:.4f}, cross-entropy {metrics.loss:.4f} nats "
+        f"on {metrics.images:,} images"
+    )
+    terminal.say(f"Results: {run_folder.resolve()}")
+
+
+@cli.command(epilog=example("inspect results/generic_2", "inspect results/generic_1 --layer conv_layers.0 --layer fc_layers.0"))
+@RUN_FOLDER
+@click.option("--layer", "layers", multiple=True, help="Show this layer's outputs (default: the convolutional ones).")
+@DATA_DIR
+def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) -> None:
+    """Draw the filters and layer outputs of RUN's stored model anew."""
+    from modelflow.inspection.filters import conv_layers
+    from modelflow.study import open_run
+
+    flow = open_run(run_folder, data_dir)
+    convs = conv_layers(flow.model)
+    flow.show_insides(convs, list(layers) or convs)
+    for name in convs:
+        terminal.say(str(run_folder / f"filters_{name}.png"))
+    terminal.say(str(run_folder / "intermediate_outputs.png"))
+
+
+@cli.command(epilog=example("leaderboard results", "leaderboard results --json"))
+@click.argument("results", type=FOLDER)
+@JSON
+def leaderboard(results: Path, as_json: bool) -> None:
+    """The finished runs of RESULTS by model, best first."""
+    from modelflow.leaderboard import leaderboard as rows_in
+
+    rows = rows_in(results)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    terminal.leaderboard_table(rows)

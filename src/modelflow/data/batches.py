@@ -1,0 +1,58 @@
+"""Batches of images held in memory: what a torch DataLoader does for a TensorDataset, by index and without workers."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from modelflow.errors import DataError, UsageError
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Batches:
+    """An iterable over (x, y), accepted wherever a loader is; shuffled anew, from `generator`, at every pass."""
+
+    def __init__(
+        self,
+        x_NCHW: Tensor,
+        y_N: Tensor,
+        batch_size: int = 16,
+        shuffle: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        _check(x_NCHW, y_N, batch_size)
+        self.dataset = TensorDataset(x_NCHW, y_N)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.generator = torch.Generator() if generator is None else generator
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self.shuffle:
+            return self._slices()
+        return self._selections(torch.randperm(len(self.dataset), generator=self.generator))
+
+    def _slices(self) -> Iterator[Batch]:
+        x_NCHW, y_N = self.dataset.tensors
+        for start in range(0, len(self.dataset), self.batch_size):
+            chosen = slice(start, start + self.batch_size)
+            yield x_NCHW[chosen], y_N[chosen]
+
+    def _selections(self, order_N: Tensor) -> Iterator[Batch]:
+        x_NCHW, y_N = self.dataset.tensors
+        for start in range(0, len(order_N), self.batch_size):
+            chosen_B = order_N[start : start + self.batch_size]
+            yield x_NCHW.index_select(0, chosen_B), y_N.index_select(0, chosen_B)
+
+
+def _check(x_NCHW: Tensor, y_N: Tensor, batch_size: int) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size!r}; expected a whole number of at least 1, such as 16")
+    if len(x_NCHW) != len(y_N):
+        raise DataError(f"{len(x_NCHW)} images and {len(y_N)} labels; expected one label an image. Pass pairs.")
+    if len(x_NCHW) == 0:
+        raise DataError("no images to make batches of; expected at least one. Pass data that is not empty.")

@@ -1,0 +1,310 @@
+"""Where the files of a known data set come from: a folder on this machine, else its homes on the web, else Debian.
+
+A file is used where it is found. A file that is fetched enters the store whole and checked, or not at all. A file
+that is found and is bad stops everything: it is neither used nor passed over.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pooch
+
+from modelflow.data.idx import IdxFile, read_idx
+from modelflow.errors import DataError
+
+DATA_DIR_VARIABLE = "MODELFLOW_DATA_DIR"
+CONNECT_AND_READ_SECONDS = (10, 30)
+DEBIAN_SECONDS = 600
+APT_OPTIONS = ("-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    role: str
+    name: str
+    sizes: tuple[int, ...]
+    sha256: str  # of the uncompressed file: compressed copies differ from mirror to mirror
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    name: str
+    class_names: tuple[str, ...]
+    files: tuple[KnownFile, ...]
+    addresses: tuple[str, ...]
+    debian_package: str
+    debian_folder: Path
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder to look in, and how to mend a bad file there."""
+
+    folder: Path
+    mend: str
+
+
+FASHION_MNIST = KnownSet(
+    name="fashion-mnist",
+    class_names=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    files=(
+        KnownFile(
+            "train-images",
+            "train-images-idx3-ubyte",
+            (60000, 28, 28),
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        ),
+        KnownFile(
+            "train-labels",
+            "train-labels-idx1-ubyte",
+            (60000,),
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        ),
+        KnownFile(
+            "test-images",
+            "t10k-images-idx3-ubyte",
+            (10000, 28, 28),
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        ),
+        KnownFile(
+            "test-labels",
+            "t10k-labels-idx1-ubyte",
+            (10000,),
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+    ),
+    addresses=(
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+        "https://fashion-mnist.s3.eu-central-1.amazonaws.com",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+    ),
+    debian_package="dataset-fashion-mnist",
+    debian_folder=Path("/usr/share/datasets/fashion-mnist"),
+)
+
+
+def find(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxFile]:
+    """The files that are on this machine, by role, each checked; those that are nowhere are left out."""
+    found = {}
+    for file in known.files:
+        for place in _places(known, data_dir):
+            if path := _path_in(place.folder, file):
+                found[file.role] = _checked(known, file, path, place.mend)
+                break
+    return found
+
+
+def find_all(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxFile]:
+    """All files, without fetching any."""
+    found = find(known, data_dir)
+    if missing := _missing(known, found):
+        raise DataError(_not_found(known, missing, _looked_in(known, data_dir), f"Run `{_command(known, data_dir)}`."))
+    return found
+
+
+def fetch(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxFile]:
+    """All files, by role; those that are nowhere on this machine are brought into `data_dir`, else into the cache."""
+    found = find(known, data_dir)
+    if missing := _missing(known, found):
+        store = _data_dir(data_dir) or cache_folder(known)
+        failures = _bring(known, missing, store)
+        if still := [file for file in missing if not _path_in(store, file)]:
+            mend = (
+                "Check the network connection and run it again, or put the files into a folder of your own and name it:"
+                f" `modelflow data fetch {known.name} --data-dir FOLDER`."
+            )
+            raise DataError(_not_found(known, still, _looked_in(known, data_dir) + failures, mend))
+        found |= find(known, data_dir)
+    return found
+
+
+def cache_folder(known: KnownSet) -> Path:
+    return Path(pooch.os_cache("modelflow")) / known.name
+
+
+def _data_dir(data_dir: str | Path | None) -> Path | None:
+    given = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    if not given:
+        return None
+    folder = Path(os.path.expanduser(given))
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise DataError(f"{folder}: is a file; expected a folder. Give --data-dir (or {DATA_DIR_VARIABLE}) a folder.")
+    return folder
+
+
+def _places(known: KnownSet, data_dir: str | Path | None) -> list[Place]:
+    given = _data_dir(data_dir)
+    reinstall = f"Reinstall the Debian package {known.debian_package}, or name a folder of good files with --data-dir."
+    delete = f"Delete it and run `{_command(known, data_dir)}`."
+    return [
+        *([Place(given, delete)] if given else []),
+        Place(cache_folder(known), delete),
+        Place(known.debian_folder, reinstall),
+    ]
+
+
+def _command(known: KnownSet, data_dir: str | Path | None) -> str:
+    return f"modelflow data fetch {known.name}" + (f" --data-dir {data_dir}" if data_dir else "")
+
+
+def _path_in(folder: Path, file: KnownFile) -> Path | None:
+    candidates = (folder / file.name, folder / f"{file.name}.gz")
+    return next((path for path in candidates if os.path.exists(path)), None)
+
+
+def _missing(known: KnownSet, found: dict[str, IdxFile]) -> list[KnownFile]:
+    return [file for file in known.files if file.role not in found]
+
+
+def _checked(known: KnownSet, file: KnownFile, path: Path, mend: str, where: str | None = None) -> IdxFile:
+    try:
+        idx = read_idx(path, ndims=(len(file.sizes),), sizes=file.sizes)
+        if file.role.endswith("labels"):
+            _check_labels(idx, len(known.class_names))
+        if idx.sha256 != file.sha256:
+            raise ValueError(f"its bytes were changed: their SHA-256 is {idx.sha256}; expected {file.sha256}")
+    except ValueError as reason:
+        raise DataError(f"{where or path}: {reason}. {mend}") from None
+    return idx
+
+
+def _check_labels(labels: IdxFile, num_classes: int) -> None:
+    outside = np.flatnonzero(labels.values >= num_classes)
+    if len(outside):
+        raise ValueError(
+            f"has labels out of range: label {labels.values[outside[0]]} at image {outside[0]}"
+            f" ({len(outside)} such); expected 0 to {num_classes - 1}"
+        )
+
+
+def _looked_in(known: KnownSet, data_dir: str | Path | None) -> list[str]:
+    return [f"{place.folder}: not there" for place in _places(known, data_dir)]
+
+
+def _not_found(known: KnownSet, missing: list[KnownFile], tried: list[str], mend: str) -> str:
+    names = ", ".join(file.name for file in missing)
+    return "\n".join([f"{known.name}: could not get {names}. Tried:", *(f"  - {line}" for line in tried), mend])
+
+
+def _bring(known: KnownSet, files: list[KnownFile], store: Path) -> list[str]:
+    """Try one way after the other until all files are in the store; why each way failed."""
+    failures = []
+    with _scratch_folder(store) as scratch:
+        for where, way in _ways(known):
+            missing = [file for file in files if not _path_in(store, file)]
+            try:
+                for file, path in way(missing, scratch):
+                    _enter(_checked(known, file, path, "It was not kept.", f"{where}/{file.name}.gz"), scratch, store)
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                failures.append(_line(where, error))
+                log.info("%s", failures[-1])
+    return failures
+
+
+Way = Callable[[list[KnownFile], Path], Iterator[tuple[KnownFile, Path]]]
+
+
+def _ways(known: KnownSet) -> Iterator[tuple[str, Way]]:
+    for address in known.addresses:
+        yield address, partial(_download, address)
+    yield f"Debian package {known.debian_package}", partial(_unpack_debian_package, known)
+
+
+def _line(where: str, error: Exception) -> str:
+    text = " ".join(str(error).split()).rpartition("(Caused by ")[2]
+    return text if text.startswith(where) else f"{where}: {text}"
+
+
+@contextlib.contextmanager
+def _scratch_folder(store: Path) -> Iterator[Path]:
+    """A folder inside the store, so that a finished file moves into place in one step; gone afterwards."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=store, prefix=".fetching-")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{store}: cannot be written to ({error}); expected a folder for the data."
+            " Name another one with --data-dir."
+        ) from None
+    with scratch as folder:
+        yield Path(folder)
+
+
+def _enter(file: IdxFile, scratch: Path, store: Path) -> None:
+    ready = scratch / file.name
+    with ready.open("wb") as stream:
+        stream.write(file.raw.data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(ready, store / file.name)
+
+
+def _download(address: str, files: list[KnownFile], scratch: Path) -> Iterator[tuple[KnownFile, Path]]:
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=CONNECT_AND_READ_SECONDS)
+    for file in files:
+        url, path = f"{address}/{file.name}.gz", scratch / f"{file.name}.gz"
+        log.info("fetching %s", url)
+        get(url, str(path), None)
+        yield file, path
+
+
+def _unpack_debian_package(known: KnownSet, files: list[KnownFile], scratch: Path) -> Iterator[tuple[KnownFile, Path]]:
+    """Fetch and unpack the package, without installing it and without root."""
+    if not files:
+        return
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise ValueError("needs apt-get and dpkg-deb, which this machine lacks")
+    log.info("fetching the Debian package %s", known.debian_package)
+    _download_debian_package(known.debian_package, scratch)
+    package, root = next(scratch.glob("*.deb")), scratch / "root"
+    _run("dpkg-deb", "--extract", str(package), str(root), cwd=scratch)
+    for file in files:
+        path = _path_in(root / known.debian_folder.relative_to("/"), file)
+        if path is None:
+            raise ValueError(f"{package.name} has no {file.name}")
+        yield file, path
+
+
+def _download_debian_package(package: str, scratch: Path) -> None:
+    """With the machine's package lists, or, where they are empty or stale, with lists of our own."""
+    try:
+        _run("apt-get", *APT_OPTIONS, "download", package, cwd=scratch)
+    except (ValueError, subprocess.SubprocessError):
+        lists, cache = scratch / "lists", scratch / "cache"
+        (lists / "partial").mkdir(parents=True)
+        (cache / "archives" / "partial").mkdir(parents=True)
+        own = ("-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={cache}")
+        _run("apt-get", *APT_OPTIONS, *own, "update", cwd=scratch)
+        _run("apt-get", *APT_OPTIONS, *own, "download", package, cwd=scratch)
+
+
+def _run(*command: str, cwd: Path) -> None:
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, timeout=DEBIAN_SECONDS
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise ValueError(f"{command[0]} failed: {last}")

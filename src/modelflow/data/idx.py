@@ -1,0 +1,113 @@
+"""Read one IDX file, the format of MNIST and its relatives, plain or gzipped, and trust nothing in it.
+
+A file opens with two zero bytes, the type of its values (0x08: unsigned bytes), the number of dimensions, and each
+size as a big-endian 32-bit integer; the values follow, the last dimension fastest.
+"""
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BYTES = 2**31
+CHUNK_BYTES = 2**20
+UNSIGNED_BYTES = 0x08
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, eq=False)
+class IdxFile:
+    """A whole IDX file in memory: its bytes, uncompressed, and the sizes that its header gives."""
+
+    path: Path
+    raw: NDArray[np.uint8]
+    sizes: tuple[int, ...]
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name.removesuffix(".gz")
+
+    @property
+    def values(self) -> NDArray[np.uint8]:
+        return self.raw[-math.prod(self.sizes) :].reshape(self.sizes)
+
+
+def read_idx(path: Path, ndims: tuple[int, ...] = (1, 3, 4), sizes: tuple[int, ...] | None = None) -> IdxFile:
+    """Read the file, which must have one of these numbers of dimensions and, where given, these sizes.
+
+    Raises ValueError with the reason alone: the caller knows what the file is called and how to mend it.
+    """
+    try:
+        with _open(path) as stream:
+            head, stated = _read_header(stream)
+            _check_sizes(stated, ndims, sizes)
+            raw = _read_values(stream, head, stated)
+    except EOFError:
+        raise ValueError("is cut: its gzip stream ends early; expected a whole file") from None
+    except (OSError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot be read ({reason}); expected an IDX file, plain or gzipped") from None
+    return IdxFile(path, raw, stated, hashlib.sha256(raw.data).hexdigest())
+
+
+def by_x(sizes: tuple[int, ...]) -> str:
+    """(60000, 28, 28) -> "60000 x 28 x 28"."""
+    return " x ".join(map(str, sizes))
+
+
+def _open(path: Path) -> BinaryIO:
+    if not path.is_file():
+        raise ValueError("is not a file" if path.exists() else "does not exist")
+    with path.open("rb") as stream:
+        zipped = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    return cast(BinaryIO, gzip.open(path)) if zipped else path.open("rb")
+
+
+def _read_header(stream: BinaryIO) -> tuple[bytes, tuple[int, ...]]:
+    magic = stream.read(4)
+    if not magic:
+        raise ValueError("is empty; expected an IDX header")
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise ValueError(f"has a wrong header: it begins with {magic.hex(' ')}; expected 00 00 and 08")
+    if magic[2] != UNSIGNED_BYTES:
+        raise ValueError(f"has a wrong header: its values are of type 0x{magic[2]:02x}; expected 0x08, unsigned bytes")
+    sizes = stream.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise ValueError(f"is cut: its header ends after {4 + len(sizes)} bytes; expected {4 + 4 * magic[3]}")
+    return magic + sizes, struct.unpack(f">{magic[3]}I", sizes)
+
+
+def _check_sizes(stated: tuple[int, ...], ndims: tuple[int, ...], expected: tuple[int, ...] | None) -> None:
+    if len(stated) not in ndims:
+        raise ValueError(
+            f"has a wrong header: {len(stated)} dimensions; expected {' or '.join(map(str, ndims))}"
+            " (labels have 1, images 3, images with channels 4)"
+        )
+    if 0 in stated:
+        raise ValueError(f"holds nothing: its header says {by_x(stated)}; expected sizes of at least 1")
+    if expected is not None and stated != expected:
+        raise ValueError(f"has a wrong header: it says {by_x(stated)}; expected {by_x(expected)}")
+    if math.prod(stated) > MAX_BYTES:
+        raise ValueError(f"is too large: its header says {by_x(stated)} bytes; expected at most {MAX_BYTES}")
+
+
+def _read_values(stream: BinaryIO, head: bytes, sizes: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The whole file, and never more than one byte beyond what the header promises: a small gzip can unpack to TBs."""
+    raw = np.empty(len(head) + math.prod(sizes), np.uint8)
+    raw[: len(head)] = np.frombuffer(head, np.uint8)
+    room, done = raw.data, len(head)
+    while got := stream.readinto(room[done : done + CHUNK_BYTES]):  # type: ignore[attr-defined]
+        done += got
+    if done < len(raw):
+        raise ValueError(f"is cut: it has {done} bytes; its header ({by_x(sizes)}) says {len(raw)}")
+    if stream.read(1):
+        raise ValueError(f"is too long: bytes follow the {len(raw)} that its header ({by_x(sizes)}) says")
+    return raw

@@ -1,0 +1,74 @@
+"""Has a run died? Signs in its predictions, its loss and its units, each in words with the likely cause.
+
+A dead run is one class for nearly all images, a loss no better than guessing, or a layer most of whose units never fire.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Array = np.ndarray[Any, Any]
+
+NEARLY_ALL = 0.95
+GUESSING = 0.98
+DEAD_SHARE = 0.5
+MEND = "the likely cause is a learning rate that was too high: try one 3 to 10 times smaller"
+
+
+def prediction_warnings(predicted_N: Array, y_N: Array, loss: float, class_names: tuple[str, ...]) -> list[str]:
+    """Warnings from predicted classes, true classes and the mean cross-entropy in nats."""
+    warnings = []
+    counts_K, support_K = (np.bincount(labels, minlength=len(class_names)) for labels in (predicted_N, y_N))
+    top = int(counts_K.argmax())
+    if counts_K[top] > NEARLY_ALL * len(predicted_N) > support_K[top]:
+        share = counts_K[top] / len(predicted_N)
+        warnings.append(f"{share:.0%} of the images are called {class_names[top]!r}; {MEND}")
+    guess = _guessing_loss(support_K)
+    if not loss < GUESSING * guess:
+        warnings.append(f"the loss {loss:.3f} is no better than guessing ({guess:.3f}); {MEND}")
+    return warnings
+
+
+def _guessing_loss(support_K: Array) -> float:
+    shares = support_K[support_K > 0] / support_K.sum()
+    return -float((shares * np.log(shares)).sum())
+
+
+@torch.inference_mode()
+def dead_units(model: nn.Module, x: Tensor) -> dict[str, tuple[int, int]]:
+    """Per hidden layer with weights (dead units, units): those whose output is never above 0 for the images `x`.
+
+    A unit is a channel of a convolution or an output of a linear layer; the last layer gives logits and is left out.
+    Meaningful where a ReLU follows each hidden layer, as in every `GenericCNN`.
+    """
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)][:-1]
+    highest: dict[str, Tensor] = {}
+    handles = [module.register_forward_hook(_record_highest(highest, name)) for name, module in layers]
+    was_training = model.training
+    model.eval()
+    try:
+        model(x)
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return {name: (int((values <= 0).sum()), len(values)) for name, values in highest.items()}
+
+
+def _record_highest(highest: dict[str, Tensor], name: str) -> Any:
+    def record(_module: nn.Module, _inputs: Any, outputs: Tensor) -> None:
+        highest[name] = outputs.transpose(0, 1).flatten(1).amax(1)
+
+    return record
+
+
+def unit_warnings(dead: dict[str, tuple[int, int]]) -> list[str]:
+    """Warnings for layers in which at least half of the units never fire."""
+    return [
+        f"{name}: {n_dead} of {n_units} units never fire; {MEND}"
+        for name, (n_dead, n_units) in dead.items()
+        if n_dead >= math.ceil(DEAD_SHARE * n_units)
+    ]

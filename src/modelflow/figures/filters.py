@@ -1,0 +1,98 @@
+"""The filters of one convolutional layer, side by side on one colour scale."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from modelflow.figures.style import TIMES, label, one_axes, styled
+from modelflow.figures.tiles import coloured, framed, mosaic, resized
+
+COLOURS = "RdBu_r"
+MOST_FILTERS, MOST_CHANNELS = 32, 16
+A_ROW, MOST_LABELLED = 8, 16
+TILE, GAP, CAPTION = 60, 8, 26
+
+
+@dataclass(frozen=True)
+class FilterGrid:
+    """What the plot shows: weights (rows x columns x height x width), the end of their scale, what is left out."""
+
+    weights: np.ndarray
+    names: list[list[str]]
+    limit: float
+    note: str
+
+
+def filter_grid(weights_OIHW: np.ndarray) -> FilterGrid:
+    """A row for each input channel and a column for each filter; filters of one channel fill rows of eight instead."""
+    n_filters, n_channels, height, width = weights_OIHW.shape
+    shown_IOHW = np.asarray(weights_OIHW[:MOST_FILTERS, :MOST_CHANNELS], dtype=float).swapaxes(0, 1)
+    finite = np.abs(shown_IOHW[np.isfinite(shown_IOHW)])
+    limit = float(finite.max(initial=0.0)) or 1.0
+    counts = f"{_counted(n_filters, 'filter')} {TIMES} {_counted(n_channels, 'input channel')}"
+    note = f"{counts} of {height}{TIMES}{width} weights"
+    if n_filters > MOST_FILTERS or n_channels > MOST_CHANNELS:
+        note += f"; shown: the first {_counted(shown_IOHW.shape[1], 'filter')}, {_counted(len(shown_IOHW), 'channel')}"
+    names = [[f"filter {i}" for i in range(shown_IOHW.shape[1])]]
+    if n_channels > 1:
+        return FilterGrid(shown_IOHW, names, limit, note)
+    return FilterGrid(*_in_rows(shown_IOHW[0], names[0]), limit, note)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _in_rows(weights_OHW: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[list[str]]]:
+    n_columns = min(A_ROW, len(weights_OHW))
+    n_rows = -(-len(weights_OHW) // n_columns)
+    weights_RCHW = np.full((n_rows * n_columns, *weights_OHW.shape[1:]), np.nan)
+    weights_RCHW[: len(weights_OHW)] = weights_OHW
+    rows = [names[i : i + n_columns] for i in range(0, len(names), n_columns)]
+    return weights_RCHW.reshape(n_rows, n_columns, *weights_OHW.shape[1:]), rows
+
+
+@styled
+def plot_filters(weights_OIHW: np.ndarray, layer_name: str, title: str) -> Figure:
+    """The weights of a layer's filters, red above zero and blue below, all on one scale centred on zero."""
+    grid = filter_grid(weights_OIHW)
+    n_rows, n_columns = grid.weights.shape[:2]
+    row_gap = CAPTION if len(grid.names) > 1 else GAP
+    height = min(8.0, 5.6 * n_rows * (TILE + row_gap) / (max(n_columns, 5) * (TILE + GAP))) + 1.5
+    figure, axes = one_axes(title, height, note=f"{label(layer_name, 40)}: {grid.note}")
+    picture = _picture(grid, row_gap)
+    axes.imshow(picture[: -row_gap or None, :-GAP])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    _name(axes, grid, row_gap, weights_OIHW.shape[1] > 1)
+    scale = ScalarMappable(Normalize(-grid.limit, grid.limit), colormaps[COLOURS])
+    figure.colorbar(scale, ax=axes, location="bottom", label="weight", shrink=0.5, aspect=30, pad=0.03)
+    return figure
+
+
+def _picture(grid: FilterGrid, row_gap: int) -> np.ndarray:
+    tiles = coloured(grid.weights, COLOURS, -grid.limit, grid.limit)
+    tiles = framed(resized(tiles, TILE - 2, TILE - 2))
+    n_shown = sum(map(len, grid.names))
+    if len(grid.names) > 1:
+        tiles.reshape(-1, *tiles.shape[2:])[n_shown:] = 255
+    return mosaic(tiles, GAP, row_gap)
+
+
+def _name(axes: Axes, grid: FilterGrid, row_gap: int, by_channel: bool) -> None:
+    n_rows, n_columns = grid.weights.shape[:2]
+    columns, rows = np.arange(n_columns) * (TILE + GAP) + TILE / 2, np.arange(n_rows) * (TILE + row_gap) + TILE / 2
+    size, every = (9.0, 1) if n_columns <= A_ROW else (8.0, 1) if n_columns <= MOST_LABELLED else (8.0, 4)
+    axes.xaxis.tick_top()
+    axes.set_xticks(columns[::every], grid.names[0][::every], fontsize=size, rotation=0 if n_columns <= A_ROW else 90)
+    axes.set_yticks(rows, [f"channel {i}" for i in range(n_rows)], fontsize=size)
+    if not by_channel:
+        axes.set_yticks([])
+        for row, names in enumerate(grid.names[1:], start=1):
+            for x, name in zip(columns, names, strict=False):
+                axes.text(x, row * (TILE + row_gap) - 4, name, ha="center", va="bottom", fontsize=size)

@@ -1,0 +1,85 @@
+"""The learning rate range test: the loss while the learning rate grows, and what two methods read from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from modelflow.figures.style import BLUE, GREY, INK, RED, label, one_axes, styled
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What the plot shows: the finite part of the curve, where it stops being finite, and how far up the axis goes."""
+
+    lrs: np.ndarray
+    losses: np.ndarray
+    diverged_at: float | None
+    top: float | None
+
+
+def range_test(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
+    """The curve without what is not finite; the axis ends where the loss has risen well above where it began."""
+    rates, values = np.asarray(lrs, dtype=float), np.asarray(losses, dtype=float)
+    usable = np.isfinite(values) & np.isfinite(rates) & (rates > 0)
+    diverged = rates[~np.isfinite(values)]
+    rates, values = rates[usable], values[usable]
+    return RangeTest(rates, values, float(diverged[0]) if diverged.size else None, _top(values))
+
+
+def _top(values: np.ndarray) -> float | None:
+    if not values.size:
+        return None
+    height = float(values[0] - values.min()) or abs(float(values[0])) or 1.0
+    top = float(values[0]) + 1.5 * height
+    return top if values.max() > top else None
+
+
+@styled
+def plot_lr_finder(
+    lrs: Sequence[float],
+    losses: Sequence[float],
+    steepest: float | None,
+    suggestion: float | None,
+    method: str,
+    title: str,
+) -> Figure:
+    """The smoothed loss over the learning rate; the steepest point as a red dot, the steadier suggestion beside it.
+
+    `method` names how the suggestion was found.
+    """
+    curve = range_test(lrs, losses)
+    figure, axes = one_axes(title, 4.0)
+    axes.plot(curve.lrs, curve.losses, color=INK, linewidth=1.6)
+    axes.set_xscale("log")
+    _mark(axes, curve, steepest, "steepest point", color=RED, marker="o", markersize=9)
+    _mark(axes, curve, suggestion, f"suggestion ({label(method, 30)})", color=BLUE, marker="D", markersize=8)
+    if curve.diverged_at is not None:
+        axes.axvline(
+            curve.diverged_at, color=GREY, linestyle="--", label=f"loss not finite from {curve.diverged_at:.2e}"
+        )
+    if curve.top is not None:
+        axes.set_ylim(top=curve.top)
+    axes.set_xlabel("learning rate (logarithmic)")
+    axes.set_ylabel("smoothed training loss")
+    axes.grid(axis="both")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best")
+    return figure
+
+
+def _mark(axes: Axes, curve: RangeTest, lr: float | None, words: str, **look: object) -> None:
+    if lr is None or not curve.lrs.size:
+        return
+    loss = float(np.interp(np.log(lr), np.log(curve.lrs), curve.losses))
+    axes.plot(
+        [lr],
+        [loss],
+        linestyle="none",
+        markeredgecolor="white",
+        label=f"{words}: {lr:.2e}",
+        zorder=3,
+        **look,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,144 @@
+"""What the layers make of some images: the images in the first row, each layer's maps below them."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from modelflow.errors import UsageError
+from modelflow.figures.style import FAINT, GREEN, INK, TIMES, VERMILLION, label, number, one_axes, plain, styled
+from modelflow.figures.tiles import as_rgb, coloured, finite_range, mosaic, resized
+
+COLOURS = "cividis"
+MOST_CHANNELS, MOST_ROWS, MOST_UNITS = 16, 32, 48
+TILE, GAP, GROUP_GAP = 48, 3, 14
+STRIP = 20
+NOTE = "Each layer on a colour scale of its own: dark is its least value, bright its greatest."
+
+
+@dataclass(frozen=True)
+class Group:
+    """One layer's rows: tiles for each shown channel and image, and what is said beside them.
+
+    The tiles are rows x images x height x width x 3.
+    """
+
+    words: tuple[str, ...]
+    tiles: np.ndarray
+
+
+def layer_group(layer_name: str, outputs: np.ndarray, most_channels: int) -> Group:
+    """The maps N x C x H x W of one layer, a row a channel; anything else as strips of its values, a row a layer."""
+    n_images = len(outputs)
+    flat = outputs.ndim != 4
+    maps_NCHW = outputs.reshape(n_images, 1, 1, -1) if flat else outputs
+    most = MOST_UNITS if flat else most_channels
+    n_all = maps_NCHW.shape[3] if flat else maps_NCHW.shape[1]
+    shown_NCHW = maps_NCHW[..., :MOST_UNITS] if flat else maps_NCHW[:, :most_channels]
+    low, high = finite_range(shown_NCHW)
+    tiles = resized(coloured(shown_NCHW.swapaxes(0, 1), COLOURS, low, high), STRIP if flat else TILE, TILE)
+    shape = f"{n_all} units" if flat else TIMES.join(map(str, outputs.shape[1:]))
+    left_out = (f"(first {most} shown)",) if n_all > most else ()
+    return Group((label(layer_name, 22), shape, f"{number(low)} to {number(high)}", *left_out), tiles)
+
+
+def output_groups(images_NCHW: np.ndarray, maps: Mapping[str, np.ndarray], n_images: int) -> list[Group]:
+    """The first `n_images` images and what each layer makes of them. Raises `UsageError` when their numbers differ."""
+    if not len(images_NCHW) or n_images < 1:
+        raise UsageError("outputs: no image to show; give at least one image and n_images >= 1")
+    for name, outputs in maps.items():
+        if len(outputs) != len(images_NCHW):
+            raise UsageError(
+                f"outputs of layer {name!r}: {len(outputs)} for {len(images_NCHW)} images; give one output an image"
+            )
+    shape = TIMES.join(map(str, images_NCHW.shape[1:]))
+    images = resized(as_rgb(images_NCHW[:n_images]), TILE, TILE)[None]
+    most = max(4, min(MOST_CHANNELS, MOST_ROWS // max(1, sum(np.ndim(outputs) == 4 for outputs in maps.values()))))
+    layers = [layer_group(name, np.asarray(outputs)[:n_images], most) for name, outputs in maps.items()]
+    return [Group(("input", shape), images), *layers]
+
+
+@styled
+def plot_outputs(
+    images_NCHW: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    n_images: int = 10,
+    y: Sequence[int] | np.ndarray | None = None,
+    yhat: Sequence[int] | np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    title: str = "Outputs of the layers",
+) -> Figure:
+    """Images beside each layer's maps, a column an image; labels and predictions above, wrong ones marked."""
+    groups = output_groups(images_NCHW, maps, n_images)
+    picture, tops = _stacked(groups)
+    n_shown = groups[0].tiles.shape[1]
+    width = max(3, n_shown) * 0.47 + 1.7
+    figure, axes = one_axes(title, (width - 1.7) * picture.shape[0] / max(picture.shape[1], 3 * TILE) + 1.6, width)
+    axes.imshow(picture)
+    axes.axis("off")
+    for group, top in zip(groups, tops, strict=True):
+        _describe(axes, group, top)
+    _name_columns(axes, _named(y, class_names, n_shown), _named(yhat, class_names, n_shown))
+    axes.text(
+        0, picture.shape[0] + 8, "\n".join(textwrap.wrap(NOTE, round(width * 14))), va="top", fontsize=8, color=FAINT
+    )
+    return figure
+
+
+def _stacked(groups: list[Group]) -> tuple[np.ndarray, list[int]]:
+    """All groups as one picture, and the pixel row at which each begins; a group has room for its words at least."""
+    parts, tops, top = [], [], 0
+    for group in groups:
+        part = mosaic(group.tiles, GAP)
+        room = max(part.shape[0], 14 * len(group.words)) + GROUP_GAP
+        parts.append(np.pad(part, ((0, room - part.shape[0]), (0, 0), (0, 0)), constant_values=255))
+        tops.append(top)
+        top += room
+    return np.concatenate(parts)[:-GROUP_GAP, :-GAP], tops
+
+
+def _describe(axes: Axes, group: Group, top: int) -> None:
+    name, *rest = group.words
+    n_rows, height = group.tiles.shape[0], group.tiles.shape[2] + GAP
+    axes.text(-22, top, name, ha="right", va="top", fontsize=8, weight="bold")
+    axes.text(-22, top + 14, "\n".join(rest), ha="right", va="top", fontsize=7.5, color=FAINT, linespacing=1.3)
+    for row in range(n_rows if n_rows > 1 else 0):
+        axes.text(-5, top + (row + 0.5) * height, str(row), ha="right", va="center", fontsize=7, color=FAINT)
+
+
+def _named(
+    labels: Sequence[int] | np.ndarray | None, class_names: Sequence[str] | None, n_images: int
+) -> list[str] | None:
+    if labels is None:
+        return None
+    classes = [int(k) for k in list(labels)[:n_images]]
+    known = class_names or ()
+    return [plain(known[k]) if 0 <= k < len(known) else str(k) for k in classes]
+
+
+def _name_columns(axes: Axes, true: list[str] | None, predicted: list[str] | None) -> None:
+    """The predictions right above the images, the true classes above those."""
+    look: Any = {"textcoords": "offset points", "annotation_clip": False}
+    rise = 4.0
+    for words, names in (("predicted", predicted), ("true class", true)):
+        if names is None:
+            continue
+        axes.annotate(words, (-22, 0), (0, rise), ha="right", fontsize=8, weight="bold", **look)
+        for column, name in enumerate(names):
+            said, colour = _judged(name, true[column]) if words == "predicted" and true else (_folded(name), INK)
+            where = (column * (TILE + GAP) + TILE / 2, 0)
+            axes.annotate(said, where, (0, rise), ha="center", fontsize=7.5, color=colour, **look)
+        rise += 32 if true and words == "predicted" else 24
+
+
+def _judged(predicted: str, true: str) -> tuple[str, str]:
+    """A tick for a right prediction, a cross and the class for a wrong one."""
+    return ("✓", GREEN) if predicted == true else (f"✗\n{_folded(predicted)}", VERMILLION)
+
+
+def _folded(name: str) -> str:
+    return "\n".join(textwrap.wrap(name, 8, max_lines=2, placeholder="…")).replace("$", r"\$")

@@ -1,0 +1,289 @@
+"""`ModelFlow`: one model from its loaders to a finished results folder, without any code of the user's.
+
+    flow = ModelFlow(model, train_loader, val_loader, model_name="my_net")
+    flow.run(layers=["conv_layers.0"], epochs=10)        # results/my_net/ holds every picture, table and checkpoint
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from modelflow import provenance, results
+from modelflow.diagram import svg
+from modelflow.errors import UsageError
+from modelflow.evaluation.health import dead_units, prediction_warnings, unit_warnings
+from modelflow.evaluation.metrics import classification_report, confusion_matrix, cross_entropy
+from modelflow.evaluation.predict import predict
+from modelflow.files import write_whole
+from modelflow.inspection.activations import activations
+from modelflow.inspection.filters import conv_layers, filters
+from modelflow.models.build import GenericCNN
+from modelflow.presets import check_name
+from modelflow.records import DataRecord, Epoch, Metrics, Run
+from modelflow.training.architecture import Architecture
+from modelflow.training.loop import Loss
+from modelflow.training.optimizers import make_optimizer
+
+SHOWN_IMAGES = 10
+HEALTH_IMAGES = 1000
+
+Array = np.ndarray[Any, Any]
+
+
+class ModelFlow:
+    """Trains, evaluates and shows the insides of any module that maps images to logits.
+
+    `optimizer` is a name or a torch optimizer over the model's parameters; `results_dir` the folder in which one called
+    `model_name` is made (the attribute `results_dir` is that folder). `seed` covers order and dropout; the weights are
+    the model's own. Raises `SpecError` for a name that cannot name a folder and `DataError` for a checkpoint that does
+    not fit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_loader: Any,
+        val_loader: Any,
+        model_name: str = "model_instance",
+        load_checkpoint_path: str | Path | None = None,
+        lr: float = 3e-4,
+        find_best_lr: bool = False,
+        *,
+        optimizer: str | torch.optim.Optimizer = "adam",
+        loss_fn: Loss | None = None,
+        results_dir: str | Path = "results",
+        seed: int = 42,
+        device: torch.device | str | None = None,
+        class_names: Sequence[str] | None = None,
+        verbose: bool = True,
+    ) -> None:
+        self.model_name = check_name(model_name)
+        self.results_dir = Path(results_dir) / model_name
+        self.seed = seed
+        self.verbose = verbose
+        self.class_names = tuple(class_names if class_names is not None else _classes_of(train_loader, val_loader))
+        model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.optimizer = make_optimizer(optimizer, model.parameters(), lr) if isinstance(optimizer, str) else optimizer
+        self.arch = Architecture(model, loss_fn or nn.CrossEntropyLoss(), self.optimizer, verbose, self.class_names or None)
+        self.arch.set_loaders(train_loader, val_loader)
+        self.data = _data_record(train_loader, val_loader)
+        self.settings: dict[str, Any] = {
+            "batch_size": getattr(train_loader, "batch_size", None),
+            "optimizer": type(self.optimizer).__name__,
+            "loss_fn": getattr(self.arch.loss_fn, "__name__", type(self.arch.loss_fn).__name__),
+        }
+        self.seconds: dict[str, float] = {}
+        self.notes: list[str] = []
+        self.started = datetime.now(UTC)
+        if load_checkpoint_path is not None:
+            self.arch.load_checkpoint(load_checkpoint_path)
+        if find_best_lr:
+            self.find_best_lr()
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, as it stands."""
+        return self.arch.model
+
+    def find_best_lr(self, end_lr: float = 1, num_iter: int = 100, set_lr: bool = True) -> float:
+        """A range test from the current learning rate; saves its picture and data. Raises as `Architecture`'s does."""
+        axes, best_lr = self.arch.find_best_lr(self.arch.train_loader, end_lr, num_iter, set_lr, self.seed)
+        assert self.arch.lr_search is not None
+        axes.set_title(f"{self.model_name}: learning rate range test")
+        self._write_png(results.LR_FINDER_PNG, axes.figure)
+        found = self.arch.lr_search
+        rows = zip(found.lrs, found.losses, strict=True)
+        self._write(results.LR_FINDER_CSV, results.csv_text(("lr", "smoothed_loss"), rows))
+        self.notes += [f"learning rate search: {found.note}"] if found.note else []
+        return best_lr
+
+    def train(self, epochs: int = 10) -> None:
+        """Trains `epochs` more epochs, saving the checkpoint after each. Raises `RunError` when the loss is not finite."""
+        start = time.perf_counter()
+        self.arch.on_epoch = self.save_checkpoint
+        try:
+            self.arch.train(epochs, seed=self.seed)
+        finally:
+            self.arch.on_epoch = None
+            self.seconds["training"] = self.seconds.get("training", 0.0) + time.perf_counter() - start
+
+    def save_checkpoint(self) -> None:
+        """model_checkpoint.pth, from which training goes on."""
+        self.arch.save_checkpoint(self.results_dir / results.CHECKPOINT)
+
+    def evaluate(self) -> Metrics:
+        """Metrics on the validation loader; writes their tables and pictures, the weights, and last run.json.
+
+        Warnings of a run that has died are printed, stored, and shown on the confusion matrix.
+        """
+        start = time.perf_counter()
+        logits_NK, y_N = predict(self.model, self.arch.val_loader, self.arch.device)
+        names = self._names_of(logits_NK.shape[1])
+        predicted_N = logits_NK.argmax(1)
+        counts_KK = confusion_matrix(y_N, predicted_N, len(names))
+        report = classification_report(counts_KK, names)
+        by_name = {row.name: row for row in report[len(names) :]}
+        loss = cross_entropy(logits_NK, y_N)
+        metrics = Metrics(
+            accuracy=by_name["accuracy"].recall, macro_f1=by_name["macro avg"].f1, loss=loss, images=len(y_N)
+        )
+        dead = self._dead_units()
+        warnings = prediction_warnings(predicted_N, y_N, loss, names) + unit_warnings(dead)
+        self._write_tables(counts_KK, names, report)
+        self._write(results.PREDICTIONS, results.predictions_npz(logits_NK, y_N))
+        self._write_pictures(counts_KK, names, metrics, warnings)
+        self._write_model()
+        self.seconds["evaluation"] = time.perf_counter() - start
+        results.write_run(self.results_dir, self._record(metrics, dead, warnings))
+        self._tell(metrics, warnings)
+        return metrics
+
+    def show_insides(self, filter_layers: Sequence[str], layers_to_hook: Sequence[str]) -> None:
+        """filters_LAYER.png for each of `filter_layers`, intermediate_outputs.png of `layers_to_hook`.
+
+        Raises `UsageError` for a layer that the model does not have.
+        """
+        from modelflow.figures.filters import plot_filters
+        from modelflow.figures.outputs import plot_outputs
+
+        for name in filter_layers:
+            title = f"{self.model_name}: filters learned by {name}"
+            self._write_png(results.filters_png(name), plot_filters(filters(self.model, name), name, title))
+        if not layers_to_hook:
+            return
+        x, y = (part[:SHOWN_IMAGES] for part in self._first_images())
+        predicted = self.arch.predict(x).argmax(1)
+        maps = activations(self.model, x, list(layers_to_hook))
+        self.arch.visualization = dict(maps)
+        names = self.class_names or None
+        title = f"{self.model_name}: images and what its layers make of them"
+        figure = plot_outputs(x.numpy(), maps, len(x), y.numpy(), predicted, names, title)
+        self._write_png(results.OUTPUTS, figure)
+
+    def run(self, layers: Sequence[str] | None = None, epochs: int = 10, skip_train: bool = False) -> Metrics:
+        """Trains (unless `skip_train`), saves the checkpoint, evaluates, and shows the insides.
+
+        The filters of every convolutional layer are shown, and the outputs of `layers` (the convolutional ones when left
+        out). Called again it trains on.
+        """
+        layers = conv_layers(self.model) if layers is None else list(layers)
+        self._check_layers(layers)
+        if not skip_train:
+            self.train(epochs)
+        self.save_checkpoint()
+        self.show_insides(conv_layers(self.model), layers)
+        return self.evaluate()
+
+    def _check_layers(self, layers: Sequence[str]) -> None:
+        known = [name for name, _ in self.model.named_modules() if name]
+        unknown = [name for name in layers if name not in known]
+        if unknown:
+            raise UsageError(f"layer {unknown[0]!r}: the model has none of this name; it has {', '.join(known)}")
+
+    def _names_of(self, n_classes: int) -> tuple[str, ...]:
+        if not self.class_names:
+            return tuple(str(k) for k in range(n_classes))
+        if len(self.class_names) != n_classes:
+            raise UsageError(
+                f"class_names has {len(self.class_names)} entries, the model gives {n_classes} logits; make them agree"
+            )
+        return self.class_names
+
+    def _first_images(self, n_images: int = SHOWN_IMAGES) -> tuple[Tensor, Tensor]:
+        x, y = next(iter(self.arch.val_loader))
+        return x[:n_images].cpu(), torch.as_tensor(y)[:n_images].cpu()
+
+    def _dead_units(self) -> dict[str, tuple[int, int]]:
+        if not isinstance(self.model, GenericCNN):
+            return {}
+        return dead_units(self.model, self._first_images(HEALTH_IMAGES)[0].to(self.arch.device))
+
+    def _write(self, name: str, content: str | bytes) -> None:
+        write_whole(self.results_dir / name, content)
+
+    def _write_png(self, name: str, figure: Any) -> None:
+        from modelflow.figures.style import png
+
+        self._write(name, png(figure))
+
+    def _write_tables(self, counts_KK: Array, names: tuple[str, ...], report: list[Any]) -> None:
+        header = ("true class", *names)
+        rows = [(name, *counts) for name, counts in zip(names, counts_KK.tolist(), strict=True)]
+        self._write(results.CONFUSION_CSV, results.csv_text(header, rows))
+        lines = [(row.name, row.precision, row.recall, row.f1, row.support) for row in report]
+        columns = ("class", "precision", "recall", "f1-score", "support")
+        self._write(results.REPORT_CSV, results.csv_text(columns, lines))
+        losses = zip(self.arch.losses, self.arch.val_losses, strict=True)
+        history = [Epoch(epoch=i, loss=loss, val_loss=val) for i, (loss, val) in enumerate(losses, start=1)]
+        self._write(results.HISTORY, results.history_csv(history))
+
+    def _write_pictures(self, counts_KK: Array, names: tuple[str, ...], metrics: Metrics, warnings: list[str]) -> None:
+        from modelflow.figures.confusion import plot_confusion_matrix
+        from modelflow.figures.losses import plot_losses
+
+        title = f"{self.model_name}: accuracy {metrics.accuracy:.2%} of {metrics.images:,} images"
+        warning = "This run looks dead: " + warnings[0] if warnings else None
+        self._write_png(results.CONFUSION_PNG, plot_confusion_matrix(counts_KK, names, title, warning))
+        if self.arch.losses:
+            figure = plot_losses(self.arch.losses, self.arch.val_losses, f"{self.model_name}: loss over epochs")
+            self._write_png(results.LOSSES, figure)
+
+    def _write_model(self) -> None:
+        state = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        self._write(results.WEIGHTS, safetensors_bytes(state))
+        if isinstance(self.model, GenericCNN):
+            self._write(results.SPEC, self.model.spec.to_json())
+            self._write(results.ARCHITECTURE, svg(self.model.trace, self.model_name))
+
+    def _record(self, metrics: Metrics, dead: dict[str, tuple[int, int]], warnings: list[str]) -> Run:
+        built = self.model if isinstance(self.model, GenericCNN) else None
+        return Run(
+            model_name=self.model_name,
+            model_class=type(self.model).__name__,
+            spec=built.spec.model_dump(mode="json") if built else None,
+            settings=self.settings,
+            protocol="card",
+            seed=self.seed,
+            epochs=self.arch.total_epochs,
+            lr=float(self.optimizer.param_groups[0]["lr"]),
+            parameters=self.arch.count_parameters(),
+            macs=built.trace.macs if built else None,
+            data=self.data,
+            versions=provenance.versions(),
+            processor=provenance.processor(),
+            device=str(self.arch.device),
+            threads=torch.get_num_threads(),
+            git_revision=provenance.git_revision(),
+            started=self.started.isoformat(timespec="seconds"),
+            seconds={name: round(value, 3) for name, value in self.seconds.items()},
+            metrics=metrics,
+            dead_units=dead,
+            warnings=tuple(warnings),
+            notes=tuple(self.notes),
+        )
+
+    def _tell(self, metrics: Metrics, warnings: list[str]) -> None:
+        if self.verbose:
+            print(f"{self.model_name}: accuracy {metrics.accuracy:.2%}, macro F1 {metrics.macro_f1:.4f} -> {self.results_dir}")
+            for warning in warnings:
+                print(f"{self.model_name}: WARNING: {warning}")
+
+
+def _classes_of(*loaders: Any) -> Sequence[str]:
+    for loader in loaders:
+        names = getattr(getattr(loader, "dataset", None), "classes", None)
+        if names:
+            return [str(name) for name in names]
+    return ()
+
+
+def _data_record(train_loader: Any, val_loader: Any) -> DataRecord:
+    train, val = (getattr(loader, "dataset", ()) for loader in (train_loader, val_loader))
+    return DataRecord(name=type(train).__name__, training_images=len(train), validation_images=len(val))

@@ -1,0 +1,73 @@
+"""Plain data that leaves a run: frozen, validated, to and from JSON. No torch."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RECORD_VERSION = 1
+
+
+class Record(BaseModel):
+    """The base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Epoch(Record):
+    """One line of history.csv: mean losses over the images, in nats where the loss is cross-entropy."""
+
+    epoch: int
+    loss: float
+    val_loss: float | None
+
+
+class Metrics(Record):
+    """Figures of one evaluation: shares of 1, the loss in nats."""
+
+    accuracy: float
+    macro_f1: float
+    loss: float
+    images: int
+
+
+class DataRecord(Record):
+    """What a run was trained and evaluated on; `checksums` are SHA-256 of the uncompressed files."""
+
+    name: str
+    training_images: int
+    validation_images: int
+    mean: float | None = None
+    std: float | None = None
+    checksums: dict[str, str] = Field(default_factory=dict)
+
+
+class Run(Record):
+    """run.json: all that is needed to repeat a run, and what came out.
+
+    `seconds` are wall-clock; `dead_units` gives per layer (units that never fire, units); `spec` is None for a module
+    that was not built from one.
+    """
+
+    version: int = RECORD_VERSION
+    model_name: str
+    model_class: str
+    spec: dict[str, Any] | None
+    settings: dict[str, Any]
+    protocol: str
+    seed: int
+    epochs: int
+    lr: float
+    parameters: int
+    macs: int | None
+    data: DataRecord
+    versions: dict[str, str]
+    processor: str
+    device: str
+    threads: int
+    git_revision: str | None
+    started: str
+    seconds: dict[str, float]
+    metrics: Metrics
+    dead_units: dict[str, tuple[int, int]]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()

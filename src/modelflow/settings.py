@@ -1,0 +1,81 @@
+"""What a run and a study are asked to do: validated once, from a study file or the command line. No torch."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modelflow.errors import ShapeError, UsageError
+from modelflow.presets import CARD, named_spec
+from modelflow.shapes import MAX_PARAMETERS, trace
+from modelflow.spec import Spec, explain, read_fields
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+CARD_PROTOCOL = "card"
+T = TypeVar("T", bound=BaseModel)
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+
+
+class RunSettings(BaseModel):
+    """How one run is trained. The defaults are the protocol named `card`: the test images serve as validation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Annotated[str, Field(strict=True)] = "fashion-mnist"
+    protocol: Literal["card"] = CARD_PROTOCOL
+    epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=1 << 20, strict=True)] = 16
+    lr: Annotated[float, Field(gt=0, le=1000, strict=True)] = 3e-4
+    optimizer: Optimizer = "adam"
+    max_parameters: Annotated[int, Field(ge=1, strict=True)] = MAX_PARAMETERS
+    find_best_lr: Annotated[bool, Field(strict=True)] = False
+
+
+class StudySettings(RunSettings):
+    """A study: each of `models` with each of `seeds`. The default is the card's: seven models, one seed."""
+
+    models: Annotated[list[Any], Field(min_length=1, max_length=10_000)] = Field(default_factory=lambda: list(CARD))
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=10_000)] = Field(default_factory=lambda: [42])
+
+    def specs(self) -> dict[str, Spec]:
+        """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""
+        named: dict[str, Spec] = {}
+        for entry in self.models:
+            name, spec = named_spec(entry)
+            try:
+                trace(spec, self.max_parameters)
+            except ShapeError as error:
+                raise ShapeError(f"{name}: {error}") from None
+            if name in named:
+                raise UsageError(f"models: {name!r} stands there twice; give one of them another name")
+            named[name] = spec
+        return named
+
+    def run_settings(self) -> RunSettings:
+        """The settings that every run of the study shares."""
+        return RunSettings(**{name: getattr(self, name) for name in RunSettings.model_fields})
+
+
+def read_study(path: str | Path | None, **overrides: Any) -> StudySettings:
+    """The study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
+
+    Raises `UsageError` or `SpecError` naming the field, its value, what is expected and a mend.
+    """
+    fields = {} if path is None else read_fields(path)
+    if not isinstance(fields, dict):
+        raise UsageError(f"{path}: expected settings such as `epochs: 10`, got {type(fields).__name__}")
+    given = fields | {name: value for name, value in overrides.items() if value is not None}
+    study = validated(StudySettings, given, str(path or "settings"))
+    if len(set(study.seeds)) < len(study.seeds):
+        raise UsageError(f"{path or 'settings'}: seeds = {study.seeds}: a seed stands there twice; drop one")
+    study.specs()
+    return study
+
+
+def validated(kind: type[T], fields: dict[str, Any], where: str) -> T:
+    """`fields` as `kind`. Raises `UsageError` with field, value and what is expected."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError(f"{where}: " + explain(error, list(kind.model_fields))) from None

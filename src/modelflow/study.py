@@ -1,0 +1,340 @@
+"""Many models times many seeds: which runs are due, how they are trained side by side, what the study leaves.
+
+A run alone is trained by the same function as within a study, single-threaded, so that both give the same bytes.
+"""
+
+import json
+import multiprocessing
+import os
+import queue
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modelflow import results
+from modelflow.errors import DataError, ModelFlowError, RunError, UsageError
+from modelflow.files import write_whole
+from modelflow.records import DataRecord, Run
+from modelflow.settings import RunSettings, StudySettings, validated
+from modelflow.shapes import trace
+from modelflow.spec import Spec, parse_spec
+
+STEPS_BETWEEN_REPORTS = 100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run to be made: a model, a seed, its settings and its folder."""
+
+    model_name: str
+    spec: Spec
+    seed: int
+    settings: RunSettings
+    folder: Path
+    data_dir: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """How the run is called in tables and messages."""
+        return f"{self.model_name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """How far a run is: `done` of `total` epochs, the last one in fractions."""
+
+    title: str
+    done: float
+    total: int
+    loss: float
+
+
+OnEvent = Callable[[Event], None]
+
+
+def plans(study: StudySettings, where: Path, data_dir: Path | None = None) -> list[Plan]:
+    """The runs of a study in the order of its models and seeds. Raises `SpecError` or `UsageError` for invalid ones."""
+    settings = study.run_settings()
+    return [
+        Plan(name, spec, seed, settings, results.run_folder(where, name, seed, study.seeds[0]), data_dir)
+        for name, spec in study.specs().items()
+        for seed in study.seeds
+    ]
+
+
+def is_finished(plan: Plan) -> bool:
+    """Whether the plan's folder holds this very run, finished.
+
+    Raises `UsageError` when it holds a run of another spec, seed or settings, naming what differs and the two ways out.
+    """
+    if not (plan.folder / results.RUN).is_file():
+        return False
+    run = results.read_run(plan.folder)
+    settings = plan.settings.model_dump(exclude={"max_parameters"})
+    asked = {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings}
+    stored = {"spec": run.spec, "seed": run.seed, **run.settings}
+    differing = [name for name in asked if asked[name] != stored.get(name)]
+    if differing:
+        name = differing[0]
+        raise UsageError(
+            f"{plan.folder} holds a run with another {name} (stored {_short(stored.get(name))}, asked "
+            f"{_short(asked[name])}); give another folder with --results, or --restart, which keeps the old one aside"
+        )
+    return True
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Moves a folder that exists to the first free name `FOLDER.old-N`, and says which."""
+    if not folder.exists():
+        return None
+    n = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{n}")).exists():
+        n += 1
+    shutil.move(folder, aside)
+    return aside
+
+
+@cache
+def _dataset(name: str, data_dir: Path | None) -> Any:
+    from modelflow.data.datasets import load_dataset
+
+    return load_dataset(name, data_dir)
+
+
+def make_flow(plan: Plan) -> Any:
+    """The `ModelFlow` of a plan, nothing trained yet. Raises `DataError` when the data do not fit the spec."""
+    import torch
+
+    from modelflow.flow import ModelFlow
+    from modelflow.models.build import GenericCNN
+
+    torch.set_num_threads(1)
+    settings = plan.settings
+    data = _dataset(settings.dataset, plan.data_dir)
+    check_data_fit(plan.model_name, plan.spec, data)
+    train_loader, val_loader = data.loaders(settings.batch_size, plan.seed)
+    flow = ModelFlow(
+        GenericCNN(plan.spec, plan.seed, settings.max_parameters),
+        train_loader,
+        val_loader,
+        plan.model_name,
+        lr=settings.lr,
+        optimizer=settings.optimizer,
+        seed=plan.seed,
+        class_names=data.class_names,
+        verbose=False,
+    )
+    flow.results_dir = plan.folder
+    flow.settings = settings.model_dump()
+    flow.data = DataRecord(
+        name=data.name,
+        training_images=len(data.train_y_N),
+        validation_images=len(data.test_y_N),
+        mean=data.mean,
+        std=data.std,
+        checksums=data.checksums,
+    )
+    return flow
+
+
+def check_data_fit(name: str, spec: Spec, data: Any) -> None:
+    """Raises `DataError` unless channels, size and classes of the data are those of the spec."""
+    facts = {
+        "in_channels": (spec.in_channels, data.in_channels),
+        "input_size": (spec.input_size, data.image_size[0] if len(set(data.image_size)) == 1 else data.image_size),
+    }
+    for field, (given, expected) in facts.items():
+        if given != expected:
+            raise DataError(f"{name}: {field} = {given}, but the images of {data.name} have {expected}; change the spec")
+    if spec.num_classes < data.num_classes:
+        raise DataError(
+            f"{name}: num_classes = {spec.num_classes}, but {data.name} has {data.num_classes} classes; change the spec"
+        )
+
+
+def check_data(due: list[Plan]) -> None:
+    """Raises `DataError` unless the data of the plans are there, sound, and fit each spec."""
+    for plan in due:
+        check_data_fit(plan.model_name, plan.spec, _dataset(plan.settings.dataset, plan.data_dir))
+
+
+def open_run(folder: Path, data_dir: Path | None = None) -> Any:
+    """The `ModelFlow` of a finished run with its stored weights, optimizer, history and notes.
+
+    Raises `DataError` when the run is damaged, or was made in Python from loaders that no file describes.
+    """
+    run = results.read_run(folder)
+    if run.spec is None or "dataset" not in run.settings:
+        raise DataError(f"{folder}: the run was made in Python from loaders of its own; evaluate it there, with ModelFlow")
+    settings = validated(RunSettings, run.settings, f"{folder / results.RUN}: settings")
+    spec = parse_spec(run.spec, f"{folder / results.RUN}: spec")
+    flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
+    flow.arch.load_checkpoint(folder / results.CHECKPOINT)
+    flow.seconds, flow.notes, flow.started = dict(run.seconds), list(run.notes), datetime.fromisoformat(run.started)
+    return flow
+
+
+def interrupted(due: list[Plan]) -> str:
+    """What is there after an interruption, in words."""
+    finished = [plan for plan in due if (plan.folder / results.RUN).is_file()]
+    begun = [plan for plan in due if plan not in finished and (plan.folder / results.CHECKPOINT).is_file()]
+    lines = [f"interrupted: {len(finished)} of {len(due)} runs are finished and kept"]
+    lines += [f"{plan.title}: the checkpoint of its last whole epoch is {plan.folder / results.CHECKPOINT}" for plan in begun]
+    return "\n".join([*lines, "give the same command again to train the rest"])
+
+
+def train_run(plan: Plan, on_event: OnEvent | None = None) -> Run:
+    """Trains one run to its finished folder. Raises `RunError` naming the run when its loss is not finite."""
+    flow = make_flow(plan)
+    steps, total = len(flow.arch.train_loader), plan.settings.epochs
+
+    def told(epoch: int, step: int, loss: float) -> None:
+        if on_event is not None and (step % STEPS_BETWEEN_REPORTS == 0 or step == steps):
+            on_event(Event(plan.title, epoch - 1 + step / steps, total, loss))
+
+    flow.arch.on_step = told
+    _search_lr(flow, plan.settings)
+    try:
+        flow.run(epochs=total)
+    except RunError as error:
+        raise RunError(f"{plan.title}: {error}. {_kept(flow)}") from None
+    return results.read_run(plan.folder)
+
+
+def _search_lr(flow: Any, settings: RunSettings) -> None:
+    try:
+        flow.find_best_lr(set_lr=settings.find_best_lr)
+    except ModelFlowError as error:
+        if settings.find_best_lr:
+            raise
+        flow.notes.append(str(error))
+
+
+def _kept(flow: Any) -> str:
+    if not flow.arch.total_epochs:
+        return "No epoch was finished; nothing was saved"
+    return f"Kept: the checkpoint after epoch {flow.arch.total_epochs} in {flow.results_dir / results.CHECKPOINT}"
+
+
+def run_plans(due: list[Plan], jobs: int, on_event: OnEvent) -> Iterator[tuple[Plan, Run | ModelFlowError]]:
+    """Trains the plans, `jobs` at a time in processes of their own, and yields each as it ends, failed ones too."""
+    if jobs == 1 or len(due) == 1:
+        for plan in due:
+            yield plan, _outcome(plan, on_event)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        events = manager.Queue()
+        with _pool(min(jobs, len(due)), context) as pool:
+            costliest_first = sorted(due, key=lambda plan: -trace(plan.spec).macs)
+            waiting = {pool.submit(_outcome_to_queue, plan, events): plan for plan in costliest_first}
+            while waiting:
+                _pass_on(events, on_event)
+                for future in [future for future in waiting if future.done()]:
+                    yield waiting.pop(future), future.result()
+
+
+@contextmanager
+def _pool(workers: int, context: Any) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_a_worker)
+    try:
+        yield pool
+    except BaseException:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _be_a_worker() -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _outcome(plan: Plan, on_event: OnEvent) -> Run | ModelFlowError:
+    try:
+        return train_run(plan, on_event)
+    except ModelFlowError as error:
+        return error
+
+
+def _outcome_to_queue(plan: Plan, events: Any) -> Run | ModelFlowError:
+    return _outcome(plan, events.put)
+
+
+def _pass_on(events: Any, on_event: OnEvent) -> None:
+    try:
+        on_event(events.get(timeout=0.2))
+        while True:
+            on_event(events.get_nowait())
+    except queue.Empty:
+        return
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> None:
+    """study.json and the pictures of the study as a whole."""
+    from modelflow.figures.pareto import plot_pareto
+    from modelflow.figures.samples import plot_samples
+    from modelflow.figures.style import png
+    from modelflow.leaderboard import as_csv, as_markdown, leaderboard
+
+    rows = leaderboard(where)
+    fields = study.model_dump(mode="json") | {
+        "models": [{"name": name, "spec": spec.model_dump(mode="json")} for name, spec in study.specs().items()]
+    }
+    write_whole(where / results.STUDY, json.dumps(fields, indent=2) + "\n")
+    write_whole(where / results.LEADERBOARD_CSV, as_csv(rows))
+    write_whole(where / results.LEADERBOARD_MD, as_markdown(rows))
+    points = [(row.model, row.parameters, row.accuracy) for row in rows]
+    write_whole(where / results.PARETO, png(plot_pareto(points, "Accuracy against parameters")))
+    data = _dataset(study.dataset, data_dir)
+    write_whole(where / results.SAMPLES, png(plot_samples(*data.samples(), data.class_names, f"{data.name}: training images")))
+
+
+def run_study(
+    study: StudySettings | str | Path | None = None,
+    where: str | Path = "results",
+    *,
+    data_dir: str | Path | None = None,
+    jobs: int | None = None,
+    on_event: OnEvent | None = None,
+) -> list[Any]:
+    """Trains what of a study is not finished yet and returns its leaderboard, best first.
+
+    `study` is settings, the path of a study file, or None for the card's study. Raises `RunError` when a run failed,
+    after the others are done.
+    """
+    from modelflow.leaderboard import leaderboard
+    from modelflow.settings import read_study
+
+    settings = study if isinstance(study, StudySettings) else read_study(study)
+    where, data_dir = Path(where), None if data_dir is None else Path(data_dir)
+    due = [plan for plan in plans(settings, where, data_dir) if not is_finished(plan)]
+    failed = [
+        outcome
+        for _, outcome in run_plans(due, jobs or cores(), on_event or (lambda _event: None))
+        if isinstance(outcome, ModelFlowError)
+    ]
+    write_study(settings, where, data_dir)
+    if failed:
+        raise RunError("; ".join(str(error) for error in failed))
+    return leaderboard(where)

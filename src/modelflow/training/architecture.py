@@ -1,0 +1,331 @@
+"""`Architecture`: a model, its loss and its optimizer, trained, looked into, saved and loaded.
+
+The interface of the helper class that dvgodoy's PyTorchStepByStep and the course PPGEEC2318 teach, on the functions of
+this package: what it adds are streams of its own for order and dropout, and hooks and searches that leave no trace.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modelflow.errors import UsageError
+from modelflow.inspection.filters import filters
+from modelflow.seeding import drawn_from, ordered_by
+from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
+from modelflow.training.loop import Loss, mean_loss, train_epoch
+from modelflow.training.lr_finder import VALLEY, LRSearch, range_test, search
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = np.ndarray[Any, Any]
+OnStep = Callable[[int, int, float], None]
+
+
+class Architecture:
+    """Any module that maps a batch of inputs to what `loss_fn(outputs, targets)` takes.
+
+    `losses` and `val_losses` have one entry an epoch (the mean over the images), `total_epochs` counts them over all
+    calls of `train`. `on_step(epoch, step, loss)` and `on_epoch()` are called while training, for progress and saving.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: Loss,
+        optimizer: torch.optim.Optimizer,
+        verbose: bool = True,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        self.model = model
+        self.loss_fn = loss_fn
+        self.optimizer = optimizer
+        self.verbose = verbose
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.device: torch.device | str = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self.train_loader: Any = None
+        self.val_loader: Any = None
+        self.losses: list[float] = []
+        self.val_losses: list[float | None] = []
+        self.total_epochs = 0
+        self.visualization: dict[str, Array | None] = {}
+        self.handles: dict[str, torch.utils.hooks.RemovableHandle] = {}
+        self.lr_search: LRSearch | None = None
+        self.on_step: OnStep | None = None
+        self.on_epoch: Callable[[], None] | None = None
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves the model, and every batch from now on, to `device`."""
+        self.model.to(device)
+        self.device = device
+        for state in self.optimizer.state.values():
+            moved = {name: value.to(device) for name, value in state.items() if isinstance(value, Tensor) and value.dim()}
+            state.update(moved)
+
+    def set_loaders(self, train_loader: Any, val_loader: Any = None) -> None:
+        """What to train and to validate on: iterables of (inputs, targets) with a length."""
+        self.train_loader = train_loader
+        self.val_loader = val_loader
+
+    def set_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Another optimizer for the training that follows."""
+        self.optimizer = optimizer
+
+    def set_seed(self, seed: int = 42) -> None:
+        """Seeds torch, numpy, Python's random and the training loader's sampler, for code outside of `train`."""
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        generator = getattr(getattr(self.train_loader, "sampler", None), "generator", None)
+        if generator is not None:
+            generator.manual_seed(seed)
+
+    def train(
+        self,
+        n_epochs: int,
+        seed: int = 42,
+        verbose: bool | None = None,
+        verbose_mini_batch: bool = False,
+        mini_batch_report: int = 100,
+        batch_report: int = 10,
+    ) -> None:
+        """Trains `n_epochs` more epochs; two calls of 5 epochs give what one call of 10 gives.
+
+        The order of the images and the dropout of each epoch come from streams of `seed` and the epoch's number.
+        `verbose` tells of every `batch_report`-th epoch and of the last, `verbose_mini_batch` of every
+        `mini_batch_report`-th step. Raises `UsageError` without a loader, `RunError` when the loss is not finite.
+        """
+        if self.train_loader is None:
+            raise UsageError("train: there is no training loader; call set_loaders(train_loader, val_loader) first")
+        verbose = self.verbose if verbose is None else verbose
+        last = self.total_epochs + n_epochs
+
+        def told(step: int, loss: float) -> None:
+            if verbose_mini_batch and step % mini_batch_report == 0:
+                print(f"epoch {epoch}, step {step}/{len(self.train_loader)}: loss {loss:.4f}")
+            if self.on_step is not None:
+                self.on_step(epoch, step, loss)
+
+        for epoch in range(self.total_epochs + 1, last + 1):
+            self._train_one(epoch, seed, told)
+            if verbose and (epoch % batch_report == 0 or epoch == last):
+                self._tell(epoch, last)
+            if self.on_epoch is not None:
+                self.on_epoch()
+
+    def _train_one(self, epoch: int, seed: int, on_step: Callable[[int, float], None]) -> None:
+        with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
+            loss = train_epoch(self.model, self.loss_fn, self.optimizer, self.train_loader, self.device, on_step, epoch)
+        val_loss = None
+        if self.val_loader is not None:
+            with drawn_from(seed, "validation", epoch):
+                val_loss = mean_loss(self.model, self.loss_fn, self.val_loader, self.device)
+        self.losses.append(loss)
+        self.val_losses.append(val_loss)
+        self.total_epochs = epoch
+
+    def _tell(self, epoch: int, last: int) -> None:
+        val_loss = self.val_losses[-1]
+        validation = "" if val_loss is None else f", validation {val_loss:.4f}"
+        print(f"epoch {epoch}/{last}: training loss {self.losses[-1]:.4f}{validation}")
+
+    def save_checkpoint(self, filename: str | Path) -> None:
+        """A file from which training goes on; written whole or not at all."""
+        write_checkpoint(
+            filename,
+            {
+                "epoch": self.total_epochs,
+                "model_state_dict": self.model.state_dict(),
+                "optimizer_state_dict": self.optimizer.state_dict(),
+                "loss": self.losses,
+                "val_loss": self.val_losses,
+            },
+        )
+
+    def load_checkpoint(self, filename: str | Path) -> None:
+        """Goes on from a file of `save_checkpoint`, or of the original class. Raises `DataError` when it does not fit."""
+        checkpoint = read_checkpoint(filename)
+        load_into(self.model, self.optimizer, checkpoint, filename)
+        self.total_epochs = checkpoint["epoch"]
+        self.losses = checkpoint["loss"]
+        self.val_losses = checkpoint["val_loss"]
+        self.model.train()
+
+    @torch.no_grad()
+    def predict(self, x: Any) -> Array:
+        """The model's outputs for a tensor or an array, in eval mode; attached hooks see the pass."""
+        outputs = self._in_eval_mode(torch.as_tensor(x).float())
+        return np.asarray(outputs.detach().cpu().numpy())
+
+    def _in_eval_mode(self, x: Tensor) -> Tensor:
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            outputs: Tensor = self.model(x.to(self.device))
+            return outputs
+        finally:
+            self.model.train(was_training)
+
+    def count_parameters(self) -> int:
+        """The number of trainable parameters."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+    def plot_losses(self) -> "Figure":
+        """Training and validation loss over the epochs."""
+        from modelflow.figures.losses import plot_losses
+
+        return plot_losses(self.losses, self.val_losses, "Loss over epochs")
+
+    def visualize_filters(self, layer_name: str) -> "Figure":
+        """The filters of a convolutional layer. Raises `UsageError` for a name that is none."""
+        from modelflow.figures.filters import plot_filters
+
+        return plot_filters(filters(self.model, layer_name), layer_name, "Learned filters")
+
+    def attach_hooks(self, layers_to_hook: Sequence[str], hook_fn: Callable[..., Any] | None = None) -> None:
+        """From now on every pass adds the outputs (copies) of these layers to `visualization`.
+
+        Raises `UsageError` for a name that the model does not have.
+        """
+        modules = dict(self.model.named_modules())
+        unknown = [name for name in layers_to_hook if name not in modules]
+        if unknown:
+            raise UsageError(f"layer {unknown[0]!r}: the model has none of this name; it has {', '.join(filter(None, modules))}")
+        self.remove_hooks()
+        self.visualization = dict.fromkeys(layers_to_hook)
+        for name in layers_to_hook:
+            self.handles[name] = modules[name].register_forward_hook(hook_fn or self._recorder(name))
+
+    def _recorder(self, name: str) -> Callable[..., None]:
+        def record(_layer: nn.Module, _inputs: Any, outputs: Tensor) -> None:
+            values, before = outputs.detach().cpu().numpy().copy(), self.visualization[name]
+            self.visualization[name] = values if before is None else np.concatenate([before, values])
+
+        return record
+
+    def remove_hooks(self) -> None:
+        """Takes off every hook that `attach_hooks` put on."""
+        for handle in self.handles.values():
+            handle.remove()
+        self.handles = {}
+
+    def visualize_outputs(self, layers: Sequence[str], n_images: int = 10, y: Any = None, yhat: Any = None) -> "Figure":
+        """What `attach_hooks` recorded of `layers`, a column an image. Raises `UsageError` when nothing was recorded."""
+        from modelflow.figures.outputs import plot_outputs
+
+        maps = {name: values for name in layers if (values := self.visualization.get(name)) is not None}
+        if not maps:
+            raise UsageError(f"layers {list(layers)}: nothing was recorded; call attach_hooks(layers) and predict(x) first")
+        return plot_outputs(None, maps, n_images, y, yhat, self.class_names, "Layer outputs")
+
+    @torch.no_grad()
+    def correct(self, x: Tensor, y: Tensor, threshold: float = 0.5) -> Tensor:
+        """Per class (number right, number of images), classes x 2; one output column is read as a binary logit.
+
+        A model that ends in a sigmoid gives probabilities, which are compared with `threshold` as they are.
+        """
+        outputs, y = self._in_eval_mode(x), y.to(self.device)
+        n_classes = outputs.shape[1]
+        if n_classes > 1:
+            predicted = outputs.argmax(1)
+        else:
+            ends_in_sigmoid = isinstance(self.model, nn.Sequential) and isinstance(self.model[-1], nn.Sigmoid)
+            predicted = ((outputs if ends_in_sigmoid else outputs.sigmoid()) > threshold).long()
+            predicted, n_classes = predicted.reshape(y.shape), 2
+        hits = [((predicted[y == c] == c).sum().item(), (y == c).sum().item()) for c in range(n_classes)]
+        return torch.tensor(hits)
+
+    @staticmethod
+    def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: Literal["sum", "mean"] | None = "sum") -> Tensor:
+        """`func(x, y)` over all batches, stacked, then summed or averaged over the batches."""
+        results = torch.stack([func(x, y) for x, y in loader])
+        if reduce == "sum":
+            return results.sum(0)
+        return results.float().mean(0) if reduce == "mean" else results
+
+    @staticmethod
+    def statistics_per_channel(images_NCHW: Tensor, labels: Tensor | None = None) -> Tensor:  # noqa: ARG004
+        """3 x channels: number of images, sum of their means, sum of their standard deviations."""
+        pixels_NCP = images_NCHW.flatten(2)
+        counts_C = torch.full((pixels_NCP.shape[1],), float(len(pixels_NCP)))
+        return torch.stack([counts_C, pixels_NCP.mean(2).sum(0), pixels_NCP.std(2).sum(0)])
+
+    @staticmethod
+    def make_normalizer(loader: Any) -> "Normalize":
+        """What subtracts the mean image mean and divides by the mean image standard deviation, channel by channel."""
+        counts_C, means_C, stds_C = Architecture.loader_apply(loader, Architecture.statistics_per_channel)
+        return Normalize(means_C / counts_C, stds_C / counts_C)
+
+    def lr_range_test(
+        self,
+        data_loader: Any,
+        end_lr: float = 0.1,
+        num_iter: int = 100,
+        step_mode: str = "exp",
+        alpha: float = 0.05,
+        ax: "Axes | None" = None,
+    ) -> tuple[dict[str, list[float]], "Figure"]:
+        """Losses (smoothed by `alpha`) over growing learning rates, as `{"loss": …, "lr": …}`, and their picture."""
+        from modelflow.figures.lr_finder import plot_lr_finder
+
+        lrs, losses = range_test(
+            self.model,
+            self.loss_fn,
+            self.optimizer,
+            data_loader,
+            device=self.device,
+            end_lr=end_lr,
+            num_iter=num_iter,
+            smooth=alpha,
+            step_mode=step_mode,
+        )
+        figure = plot_lr_finder(lrs, losses, None, None, "", "Learning rate range test", ax)
+        return {"loss": losses, "lr": lrs}, figure
+
+    def find_best_lr(
+        self, data_loader: Any, end_lr: float = 1, num_iter: int = 100, set_lr: bool = True, seed: int = 42
+    ) -> tuple["Axes", float]:
+        """A learning rate from a range test of `num_iter` steps up to `end_lr`, and the picture of it.
+
+        Model, optimizer, modes and random state are as before; `set_lr` sets the learning rate of every parameter group.
+        Raises `UsageError` for bounds that leave nothing to search and `RunError` for a curve that suggests nothing.
+        """
+        from modelflow.figures.lr_finder import plot_lr_finder
+
+        found = search(
+            self.model,
+            self.loss_fn,
+            self.optimizer,
+            data_loader,
+            device=self.device,
+            end_lr=end_lr,
+            num_iter=num_iter,
+            seed=seed,
+        )
+        self.lr_search = found
+        figure = plot_lr_finder(
+            found.lrs, found.losses, found.steepest, found.suggestion, VALLEY, "Learning rate range test"
+        )
+        if set_lr:
+            for group in self.optimizer.param_groups:
+                group["lr"] = found.suggestion
+        return figure.axes[0], found.suggestion
+
+
+class Normalize:
+    """Subtracts `mean` and divides by `std`, channel by channel, from images C x H x W or N x C x H x W."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        self.mean = mean
+        self.std = std
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return (images - self.mean[:, None, None]) / self.std[:, None, None]

@@ -1,0 +1,161 @@
+"""load_dataset gives normalised tensors and what is needed to name and repeat them, for each kind of name."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from idx_files import four_arrays, idx_bytes, random_images, write_folder
+
+from modelflow.data import datasets, fetch
+from modelflow.data.datasets import Dataset, fetch_dataset, load_dataset, normalise, pixel_statistics, verify
+from modelflow.data.fetch import FASHION_MNIST, KnownSet
+from modelflow.errors import DataError, UsageError
+
+
+def test_fashion_mnist(fashion_mnist: Dataset) -> None:
+    assert fashion_mnist.train_x_NCHW.shape == (60000, 1, 28, 28)
+    assert fashion_mnist.test_x_NCHW.shape == (10000, 1, 28, 28)
+    assert fashion_mnist.train_y_N.bincount().tolist() == [6000] * 10
+    assert fashion_mnist.test_y_N.bincount().tolist() == [1000] * 10
+    assert (fashion_mnist.train_x_NCHW.dtype, fashion_mnist.train_y_N.dtype) == (torch.float32, torch.int64)
+    assert (fashion_mnist.in_channels, fashion_mnist.image_size, fashion_mnist.num_classes) == (1, (28, 28), 10)
+    assert fashion_mnist.class_names == (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip
+    assert fashion_mnist.checksums == {file.name: file.sha256 for file in FASHION_MNIST.files}
+
+
+def test_fashion_mnist_statistics_against_float64(fashion_mnist: Dataset) -> None:
+    train = fetch.find_all(FASHION_MNIST)["train-images"].values / 255
+    assert fashion_mnist.mean == pytest.approx(train.mean(), abs=1e-12)
+    assert fashion_mnist.std == pytest.approx(train.std(), abs=1e-12)
+    assert (round(fashion_mnist.mean, 4), round(fashion_mnist.std, 4)) == (0.2860, 0.3530)
+    normalised = fashion_mnist.train_x_NCHW.numpy().astype(np.float64)
+    assert normalised.mean() == pytest.approx(0, abs=1e-6)
+    assert normalised.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_fashion_mnist_test_images_use_the_training_statistics(fashion_mnist: Dataset) -> None:
+    test = fetch.find_all(FASHION_MNIST)["test-images"].values / 255
+    expected = (test - fashion_mnist.mean) / fashion_mnist.std
+    assert np.abs(fashion_mnist.test_x_NCHW.numpy()[:, 0] - expected).max() < 1e-6
+    assert abs(fashion_mnist.test_x_NCHW.mean()) > 1e-4
+
+
+@pytest.mark.parametrize("white", [255, 16])
+def test_statistics_and_normalisation_against_numpy(monkeypatch: pytest.MonkeyPatch, white: int) -> None:
+    monkeypatch.setattr(datasets, "CHUNK_PIXELS", 7)
+    images = np.minimum(random_images(5, 3, 4, 3), np.uint8(white))
+    mean, std = pixel_statistics(images, white)
+    assert (mean, std) == pytest.approx(((images / white).mean(), (images / white).std()), abs=1e-12)
+    out_NCHW = normalise(images, mean, std, white)
+    assert out_NCHW.shape == images.shape
+    assert np.allclose(out_NCHW.numpy(), (images / white - mean) / std, atol=1e-6)
+
+
+def test_digits() -> None:
+    digits = load_dataset("digits")
+    assert digits.train_x_NCHW.shape == (1442, 1, 8, 8)
+    assert digits.test_x_NCHW.shape == (355, 1, 8, 8)
+    assert digits.class_names == tuple("0123456789")
+    shares = digits.test_y_N.bincount() / (digits.train_y_N.bincount() + digits.test_y_N.bincount())
+    assert shares.min() > 0.19
+    assert shares.max() <= 0.2
+    assert digits.train_x_NCHW.max() == pytest.approx((1 - digits.mean) / digits.std)
+    assert digits.train_x_NCHW.double().std(correction=0) == pytest.approx(1, abs=1e-6)
+    assert torch.equal(digits.train_x_NCHW, load_dataset("digits").train_x_NCHW)
+
+
+def test_digits_are_all_of_scikit_learns() -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_dataset("digits")
+    x_NCHW = torch.cat([digits.train_x_NCHW, digits.test_x_NCHW]) * digits.std + digits.mean
+    ours = sorted((image * 16).round().int().flatten().tolist() for image in x_NCHW)
+    assert ours == sorted(load_digits().data.astype(int).tolist())
+
+
+def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "DIGITS_SHA256", "0" * 64)
+    with pytest.raises(DataError, match=r"scikit-learn: its digits have SHA-256 .*; expected 0{64}\. Reinstall"):
+        load_dataset("digits")
+
+
+@pytest.mark.parametrize("end", ["", ".gz"], ids=["plain", "gz"])
+@pytest.mark.parametrize(("sizes", "channels"), [((5, 4), 1), ((1, 5, 4), 1), ((3, 5, 4), 3)])
+def test_idx_folder(tmp_path: Path, sizes: tuple[int, ...], channels: int, end: str) -> None:
+    arrays = four_arrays(*sizes)
+    data = load_dataset(f"idx:{write_folder(tmp_path, arrays, end=end)}")
+    assert (data.in_channels, data.image_size, data.num_classes) == (channels, (5, 4), 3)
+    assert data.class_names == ("0", "1", "2")
+    assert data.train_y_N.tolist() == arrays["train-labels"].tolist()
+    train = arrays["train-images"].reshape(6, channels, 5, 4) / 255
+    assert np.allclose(data.train_x_NCHW.numpy(), (train - train.mean()) / train.std(), atol=1e-6)
+    name = f"train-images-idx{arrays['train-images'].ndim}-ubyte"
+    assert data.checksums[name] == hashlib.sha256(idx_bytes(arrays["train-images"])).hexdigest()
+
+
+def test_idx_folder_of_one_colour(tmp_path: Path) -> None:
+    write_folder(tmp_path, {**four_arrays(5, 4), "train-images": np.full((6, 5, 4), 7, np.uint8)})
+    with pytest.raises(DataError, match="all training pixels have the same value"):
+        load_dataset(f"idx:{tmp_path}")
+
+
+def test_loaders(tmp_path: Path) -> None:
+    data = load_dataset(f"idx:{write_folder(tmp_path, four_arrays(5, 4))}")
+    train, val = data.loaders()
+    assert (train.batch_size, train.shuffle, train.generator.initial_seed()) == (16, True, 42)
+    assert (val.batch_size, val.shuffle) == (1000, False)
+    assert (len(train.dataset), len(val.dataset)) == (6, 4)
+    assert data.loaders(batch_size=2, seed=7)[0].generator.initial_seed() == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("fashion-mnst", " Did you mean fashion-mnist?"),
+        ("Digits", " Did you mean digits?"),
+        ("xyzzy", ""),
+        ("", ""),
+        ("idx:", ""),
+    ],
+)
+def test_unknown_names(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_dataset(name)
+    assert str(caught.value) == (f"unknown data set {name!r}; expected one of fashion-mnist, digits, idx:FOLDER.{hint}")
+
+
+def test_a_bare_folder_is_shown_the_way(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Did you mean idx:"):
+        load_dataset(str(tmp_path))
+
+
+def test_verify_and_fetch_give_a_row_for_each_file(
+    known: KnownSet, cache: Path, arrays: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(datasets.KNOWN_SETS, "small", known)
+    with pytest.raises(DataError, match="could not get"):
+        verify("small")
+    cache.mkdir()
+    write_folder(cache, arrays, end=".gz")
+    rows = verify("small")
+    assert rows == fetch_dataset("small")
+    assert [row.file for row in rows] == [f"{file.name}.gz" for file in known.files]
+    assert {(row.place, row.ok) for row in rows} == {(str(cache), True)}
+    assert [row.sha256 for row in rows] == [file.sha256 for file in known.files]
+
+
+def test_verify_raises_for_the_first_bad_file(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, four_arrays(5, 4))
+    assert len(verify(f"idx:{folder}")) == 4
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(b"")
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte: is empty"):
+        verify(f"idx:{folder}")
+
+
+def test_verify_digits() -> None:
+    assert [row.ok for row in verify("digits")] == [True]
+    assert fetch_dataset("digits") == verify("digits")
