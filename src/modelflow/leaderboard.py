@@ -72,7 +72,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     return csv_text(list(Row.__dataclass_fields__), [tuple(vars(row).values()) for row in rows])
 
 
-HEADER = ("Model", "Architectural group", "Seeds", "Accuracy", "Macro F1", "Parameters", "Card: accuracy", "Card: macro F1")
+HEADER = ("Model", "Architectural group", "Seeds", "Accuracy", "Macro F1", "Parameters", "Card acc.", "Card F1")
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -9,14 +9,16 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from modelflow.errors import DataError
 from modelflow.files import write_whole
 from modelflow.records import Epoch, Run
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RUN, SPEC, HISTORY, PREDICTIONS = "run.json", "spec.json", "history.csv", "predictions.npz"
 ARCHITECTURE, LOSSES = "architecture.svg", "losses.png"
@@ -53,8 +55,10 @@ def history_csv(history: Sequence[Epoch]) -> str:
     return csv_text(list(Epoch.model_fields), [tuple(epoch.model_dump().values()) for epoch in history])
 
 
-def predictions_npz(logits_NK: np.ndarray[Any, Any], y_N: np.ndarray[Any, Any]) -> bytes:
+def predictions_npz(logits_NK: "np.ndarray[Any, Any]", y_N: "np.ndarray[Any, Any]") -> bytes:
     """predictions.npz: `logits` (float32) and `labels` of the evaluated images, in their order."""
+    import numpy as np
+
     buffer = io.BytesIO()
     np.savez_compressed(buffer, logits=logits_NK.astype(np.float32), labels=y_N.astype(np.uint16))
     return buffer.getvalue()

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -12,8 +13,16 @@ from rich.text import Text
 from modelflow.leaderboard import HEADER, Row, cells
 from modelflow.shapes import Shape, Trace
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+WIDTH_OF_A_FILE = 120
+
+
+def _console(stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH_OF_A_FILE)
+
+
+out = _console()
+err = _console(stderr=True)
 
 
 def say(message: str, style: str = "") -> None:
@@ -33,7 +42,7 @@ def fail(message: str) -> None:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", left: int = 1) -> None:
     """A table whose first `left` columns are text and the others numbers."""
-    drawn = Table(title=Text(title) if title else None, title_justify="left")
+    drawn = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, name in enumerate(header):
         drawn.add_column(Text(name), justify="left" if i < left else "right", overflow="fold")
     for row in rows:

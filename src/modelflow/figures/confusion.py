@@ -1,5 +1,6 @@
 """Which class is taken for which: the confusion matrix, each row as shares of one true class."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from modelflow.figures.style import BANNER, WIDTH, heading, label, one_axes, plain, styled
 
 COLOURS = "Blues"
-MOST_NUMBERED = 25
+MOST_IN_TENTHS, MOST_TURNED, MOST_NUMBERED = 4, 15, 25
 MOST_NAMED = 60
 NO_IMAGES = "#d0d7de"
 
@@ -29,13 +30,16 @@ def row_shares(counts_KK: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(counts_KK, totals_K1, out=empty_KK, where=totals_K1 > 0))
 
 
-def cell_text(share: float) -> str:
+def cell_text(share: float, decimals: int = 0) -> str:
     """A share in percent; nothing for zero or a class without images; small rests are told from nothing and all."""
     if not share > 0:
         return ""
-    if share < 0.005:
-        return "<1"
-    return ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
+    least = 10.0**-decimals
+    if 100 * share < least / 2:
+        return f"<{least:g}"
+    if 100 - least / 2 <= 100 * share < 100:
+        return f">{100 - least:g}"
+    return f"{math.floor(100 * share / least + 0.5) * least:.{decimals}f}"
 
 
 @styled
@@ -45,7 +49,7 @@ def plot_confusion_matrix(
     """The matrix with rows normalised, in percent of the true class; a warning stands above it in a banner."""
     shares_KK = row_shares(counts_KK)
     n_classes = len(shares_KK)
-    width = WIDTH if n_classes <= MOST_NUMBERED else 9.0
+    width = WIDTH if n_classes <= MOST_TURNED else 9.0
     figure, axes = one_axes(title, width * 0.9 + (0.5 if warning else 0), width)
     colours = colormaps[COLOURS].with_extremes(bad=NO_IMAGES)
     image = axes.imshow(100 * np.ma.masked_invalid(shares_KK), cmap=colours, vmin=0, vmax=100)
@@ -55,7 +59,7 @@ def plot_confusion_matrix(
     bar = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
     bar.set_label("% of the images of the true class")
     if warning:
-        axes.set_title(heading(title, width * 0.72))
+        axes.set_title(heading(title, width * 0.62))
         _banner(figure, warning, width)
     return figure
 
@@ -63,7 +67,7 @@ def plot_confusion_matrix(
 def _name_classes(axes: Axes, class_names: Sequence[str], images_K: np.ndarray) -> None:
     n_classes = len(images_K)
     shown = range(0, n_classes, 1 + (n_classes - 1) // MOST_NAMED)
-    size = 9.0 if n_classes <= 15 else max(5.5, 9.0 - 0.12 * (n_classes - 15))
+    size = 9.0 if n_classes <= MOST_TURNED else max(5.5, 9.0 - 0.12 * (n_classes - 15))
     names = [label(class_names[i], 16) for i in shown]
     axes.set_xticks(shown, names, fontsize=size, **_turned(names))
     rows = [name if images_K[i] else f"{name} (no images)" for i, name in zip(shown, names, strict=True)]
@@ -77,15 +81,16 @@ def _name_classes(axes: Axes, class_names: Sequence[str], images_K: np.ndarray) 
 def _turned(names: Sequence[str]) -> dict[str, Any]:
     if max(map(len, names)) * len(names) <= 30:
         return {}
-    if len(names) <= 15:
+    if len(names) <= MOST_TURNED:
         return {"rotation": 45, "rotation_mode": "anchor", "ha": "right"}
     return {"rotation": 90}
 
 
 def _write_numbers(axes: Axes, shares_KK: np.ndarray, colours: Colormap) -> None:
-    size = min(10.0, 120 / len(shares_KK))
+    n_classes = len(shares_KK)
+    size = min(10.0, (120 if n_classes <= MOST_TURNED else 175) / n_classes)
     for (i, j), share in np.ndenumerate(shares_KK):
-        words = cell_text(share)
+        words = cell_text(share, 1 if n_classes <= MOST_IN_TENTHS else 0)
         if words:
             dark = _luminance(colours(share)) < 0.45
             axes.text(j, i, words, ha="center", va="center", fontsize=size, color="white" if dark else "black")

@@ -89,7 +89,12 @@ def _name(axes: Axes, grid: FilterGrid, row_gap: int, by_channel: bool) -> None:
     columns, rows = np.arange(n_columns) * (TILE + GAP) + TILE / 2, np.arange(n_rows) * (TILE + row_gap) + TILE / 2
     size, every = (9.0, 1) if n_columns <= A_ROW else (8.0, 1) if n_columns <= MOST_LABELLED else (8.0, 4)
     axes.xaxis.tick_top()
-    axes.set_xticks(columns[::every], grid.names[0][::every], fontsize=size, rotation=0 if n_columns <= A_ROW else 90)
+    axes.set_xticks(
+        columns[::every],
+        grid.names[0][::every],
+        fontsize=size,
+        rotation=90 if A_ROW < n_columns <= MOST_LABELLED else 0,
+    )
     axes.set_yticks(rows, [f"channel {i}" for i in range(n_rows)], fontsize=size)
     if not by_channel:
         axes.set_yticks([])

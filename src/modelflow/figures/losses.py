@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from modelflow.figures.style import BLUE, VERMILLION, label, number, one_axes, styled
 
@@ -53,10 +53,10 @@ def plot_losses(
     _mark_best(axes, curves)
     if curves.log_scale:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     n_epochs = max(len(curves.training), len(curves.validation), 1)
-    axes.set_xlim(1 - 0.03 * n_epochs, n_epochs + 0.03 * n_epochs)
+    axes.set_xlim(max(0.5, 1 - 0.03 * n_epochs), n_epochs + 0.03 * n_epochs)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_ylabel(label(loss_name, 60))

@@ -12,12 +12,12 @@ from modelflow.figures.style import BLUE, GREY, INK, RED, label, one_axes, style
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What the plot shows: the finite part of the curve, where it stops being finite, and how far up the axis goes."""
+    """What the plot shows: the finite part of the curve, where it stops being finite, and the ends of the loss axis."""
 
     lrs: np.ndarray
     losses: np.ndarray
     diverged_at: float | None
-    top: float | None
+    limits: tuple[float, float]
 
 
 def range_test(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
@@ -26,15 +26,17 @@ def range_test(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
     usable = np.isfinite(values) & np.isfinite(rates) & (rates > 0)
     diverged = rates[~np.isfinite(values)]
     rates, values = rates[usable], values[usable]
-    return RangeTest(rates, values, float(diverged[0]) if diverged.size else None, _top(values))
+    return RangeTest(rates, values, float(diverged[0]) if diverged.size else None, _limits(values))
 
 
-def _top(values: np.ndarray) -> float | None:
+def _limits(values: np.ndarray) -> tuple[float, float]:
     if not values.size:
-        return None
-    height = float(values[0] - values.min()) or abs(float(values[0])) or 1.0
-    top = float(values[0]) + 1.5 * height
-    return top if values.max() > top else None
+        return 0.0, 1.0
+    first, low = float(values[0]), float(values.min())
+    height = first - low or abs(first) or 1.0
+    top = min(float(values.max()), first + 1.5 * height)
+    margin = 0.08 * (top - low or height)
+    return low - margin, top + margin
 
 
 @styled
@@ -52,18 +54,21 @@ def plot_lr_finder(
     """
     curve = range_test(lrs, losses)
     figure, axes = one_axes(title, 4.0)
-    axes.plot(curve.lrs, curve.losses, color=INK, linewidth=1.6)
+    axes.set_xlabel("learning rate (logarithmic)")
+    axes.set_ylabel("smoothed training loss")
+    if not curve.lrs.size:
+        axes.text(0.5, 0.5, "no finite loss recorded", transform=axes.transAxes, ha="center", va="center")
+        return figure
     axes.set_xscale("log")
+    axes.set_xlim(curve.lrs.min() / 1.4, max(curve.lrs.max(), curve.diverged_at or 0) * 1.4)
+    axes.plot(curve.lrs, curve.losses, color=INK, linewidth=1.6)
     _mark(axes, curve, steepest, "steepest point", color=RED, marker="o", markersize=9)
     _mark(axes, curve, suggestion, f"suggestion ({label(method, 30)})", color=BLUE, marker="D", markersize=8)
     if curve.diverged_at is not None:
         axes.axvline(
             curve.diverged_at, color=GREY, linestyle="--", label=f"loss not finite from {curve.diverged_at:.2e}"
         )
-    if curve.top is not None:
-        axes.set_ylim(top=curve.top)
-    axes.set_xlabel("learning rate (logarithmic)")
-    axes.set_ylabel("smoothed training loss")
+    axes.set_ylim(curve.limits)
     axes.grid(axis="both")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best")
@@ -71,7 +76,7 @@ def plot_lr_finder(
 
 
 def _mark(axes: Axes, curve: RangeTest, lr: float | None, words: str, **look: object) -> None:
-    if lr is None or not curve.lrs.size:
+    if lr is None:
         return
     loss = float(np.interp(np.log(lr), np.log(curve.lrs), curve.losses))
     axes.plot(

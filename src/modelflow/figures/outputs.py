@@ -43,7 +43,8 @@ def layer_group(layer_name: str, outputs: np.ndarray, most_channels: int) -> Gro
     tiles = resized(coloured(shown_NCHW.swapaxes(0, 1), COLOURS, low, high), STRIP if flat else TILE, TILE)
     shape = f"{n_all} units" if flat else TIMES.join(map(str, outputs.shape[1:]))
     left_out = (f"(first {most} shown)",) if n_all > most else ()
-    return Group((label(layer_name, 22), shape, f"{number(low)} to {number(high)}", *left_out), tiles)
+    span = f"{number(low)} to {number(high)}" if np.isfinite(shown_NCHW).any() else "nothing finite"
+    return Group((label(layer_name, 22), shape, span, *left_out), tiles)
 
 
 def output_groups(images_NCHW: np.ndarray, maps: Mapping[str, np.ndarray], n_images: int) -> list[Group]:
@@ -123,7 +124,7 @@ def _named(
 def _name_columns(axes: Axes, true: list[str] | None, predicted: list[str] | None) -> None:
     """The predictions right above the images, the true classes above those."""
     look: Any = {"textcoords": "offset points", "annotation_clip": False}
-    rise = 4.0
+    rise = 8.0
     for words, names in (("predicted", predicted), ("true class", true)):
         if names is None:
             continue
@@ -132,7 +133,7 @@ def _name_columns(axes: Axes, true: list[str] | None, predicted: list[str] | Non
             said, colour = _judged(name, true[column]) if words == "predicted" and true else (_folded(name), INK)
             where = (column * (TILE + GAP) + TILE / 2, 0)
             axes.annotate(said, where, (0, rise), ha="center", fontsize=7.5, color=colour, **look)
-        rise += 32 if true and words == "predicted" else 24
+        rise += 32 if true and names != true else 18
 
 
 def _judged(predicted: str, true: str) -> tuple[str, str]:

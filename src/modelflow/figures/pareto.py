@@ -96,8 +96,9 @@ def plot_pareto(rows: Sequence[Row], title: str) -> Figure:
     """Accuracy over parameters, a point a model; the line joins the models that no other beats."""
     shown, front = _with_accuracy(rows), pareto_front(rows)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
-    axes = figure.add_axes((0.11, 0.13, 0.86, 0.72))
-    figure.suptitle(heading(title), x=0.02, ha="left")
+    words = heading(title)
+    figure.suptitle(words, x=0.02, ha="left")
+    axes = figure.add_axes((0.11, 0.13, 0.86, 0.80 - 0.05 * words.count("\n")))
     axes.set_xscale("log")
     axes.set_xlabel("parameters (logarithmic)")
     axes.set_ylabel("accuracy (%)")

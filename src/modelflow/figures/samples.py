@@ -31,7 +31,8 @@ def plot_samples(images_NCHW_uint8: np.ndarray, labels_N: np.ndarray, class_name
     picture = np.concatenate(
         [np.pad(block, ((0, 0), (0, 6 * GAP), (0, 0)), constant_values=WHITE) for block in blocks], 1
     )
-    figure, axes = one_axes(title, 4.9 * n_rows / 10 + 0.8, WIDTH, _note(images_NCHW_uint8, len(class_names)))
+    height = {1: 5.0, 2: 4.2}[n_blocks] * picture.shape[0] / picture.shape[1] + 0.9
+    figure, axes = one_axes(title, height, WIDTH, _note(images_NCHW_uint8, len(class_names)))
     axes.imshow(picture[:-GAP, : -7 * GAP])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

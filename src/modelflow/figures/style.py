@@ -84,9 +84,10 @@ def png(figure: Figure) -> bytes:
 
 def one_axes(title: str, height: float, width: float = WIDTH, note: str = "") -> tuple[Figure, Axes]:
     """A figure with a single pair of axes, `title` above and a smaller `note` below; sizes in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    words = heading(title, width)
+    figure = Figure(figsize=(width, height + 0.2 * words.count("\n")), layout="constrained")
     axes = figure.add_subplot()
-    figure.suptitle(heading(title, width), x=0.02, ha="left")
+    figure.suptitle(words, x=0.02, ha="left")
     if note:
         axes.set_xlabel(heading(note, width * 1.1), fontsize=NOTE_SIZE, color=FAINT, labelpad=7)
     return figure, axes
