@@ -89,8 +89,9 @@ def text(trace: Trace) -> str:
             parameters.rjust(widths[3]),
             bar,
         )
-        lines.append(f"{branch}─▶ {'  '.join(cells)}".rstrip()[:TEXT_COLUMNS])
-    return "\n".join([*lines, "", cost_text(trace), "Bars: side of the maps █, number of units ▪.", ""])
+        lines.append(f"{branch}─▶ {'  '.join(cells)}".rstrip())
+    lines += ["", cost_text(trace), "Bars: side of the maps █, number of units ▪.", ""]
+    return "\n".join(_shortened(line, TEXT_COLUMNS) for line in lines)
 
 
 def _cells(step: Step) -> tuple[str, str, str, str]:

@@ -1,14 +1,13 @@
 """The card's seven models by name, what the card reports of them, and how a MODEL argument becomes a spec. No torch."""
 
-import difflib
+import os
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from modelflow.errors import SpecError, UsageError
-from modelflow.spec import Spec, parse_spec, read_spec
+from modelflow.spec import Spec, did_you_mean, parse_spec, read_spec, short
 
 SPEC_ENDINGS = (".json", ".yaml", ".yml")
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
@@ -39,43 +38,51 @@ def preset(name: str) -> Spec:
     """The spec of a preset. Raises `UsageError` for a name that is none."""
     if name not in CARD:
         raise UsageError(_unknown(name))
-    source = files("modelflow.models") / "presets" / f"{name}.json"
-    return Spec.model_validate_json(source.read_text("utf-8"))
+    return read_spec(Path(__file__).parent / "models" / "presets" / f"{name}.json")
 
 
-def resolve(model: str) -> tuple[str, Spec]:
-    """Name and spec of MODEL: a preset's name or the path of a JSON or YAML file, whose name without ending is the model's.
+def resolve(model: str, folder: Path | None = None) -> tuple[str, Spec]:
+    """Name and spec of MODEL: a preset's name, or the path of a JSON or YAML file, whose stem names the model.
 
-    Raises `UsageError` for an unknown name and `SpecError` for a file that holds no valid spec.
+    A relative path is looked up in `folder` first, then where the command was given. Raises `UsageError` for an unknown
+    name and `SpecError` for a file that holds no valid spec.
     """
     if model in CARD:
         return model, preset(model)
-    if Path(model).suffix.lower() in SPEC_ENDINGS or "/" in model:
-        return check_name(Path(model).stem), read_spec(model)
-    raise UsageError(_unknown(model))
+    if not model.lower().endswith(SPEC_ENDINGS) and "/" not in model:
+        raise UsageError(_unknown(model))
+    name = check_name(Path(model).stem)
+    beside = None if folder is None else folder / model
+    return name, read_spec(beside if beside and os.path.isfile(beside) else model)
 
 
-def check_name(name: str) -> str:
+def check_name(name: object) -> str:
     """`name`, when it can name a results folder. Raises `SpecError` otherwise."""
-    if not isinstance(name, str) or not MODEL_NAME.fullmatch(name):
-        raise SpecError(f"model name {name!r}: expected up to 100 letters, digits, '_', '-', '+' or '.', beginning with a letter, digit or '_'; rename it")
-    return name
+    if isinstance(name, str) and MODEL_NAME.fullmatch(name):
+        return name
+    raise SpecError(
+        f"model name {short(name)}: expected up to 100 letters, digits, '_', '-', '+' or '.', beginning with a letter, "
+        "digit or '_'; rename it"
+    )
 
 
-def named_spec(entry: object) -> tuple[str, Spec]:
-    """Name and spec of one entry of a study's `models`: a MODEL, or `{name: …, spec: {…}}`.
+def named_spec(entry: object, folder: Path | None = None) -> tuple[str, Spec]:
+    """Name and spec of one entry of a study's `models`: a MODEL (see `resolve`), or `{name: …, spec: {…}}`.
 
     Raises `UsageError` or `SpecError`.
     """
     if isinstance(entry, str):
-        return resolve(entry)
+        return resolve(entry, folder)
     if isinstance(entry, dict) and set(entry) == {"name", "spec"}:
         name = check_name(entry["name"])
         return name, parse_spec(entry["spec"], f"models: {name}")
-    raise UsageError(f"models: {entry!r}: expected a preset's name, the path of a JSON or YAML file, or {{name: …, spec: {{…}}}}")
+    raise UsageError(
+        f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, or "
+        "{name: …, spec: {…}}; change it"
+    )
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, CARD, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"MODEL {name!r}: no such preset; {hint}Presets: {', '.join(CARD)}; or give the path of a JSON or YAML file"
+    hint = did_you_mean(name, CARD)
+    known = f"give one of {', '.join(CARD)}, or the path of a file that ends in {', '.join(SPEC_ENDINGS)}"
+    return f"MODEL {short(name)}: no such preset; {hint + ' Or ' if hint else ''}{known}"

@@ -7,15 +7,21 @@
 
 import csv
 import io
+import math
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from modelflow.errors import DataError
+from modelflow.errors import DataError, SpecError
 from modelflow.files import write_whole
+from modelflow.presets import check_name
 from modelflow.records import Epoch, Run
+from modelflow.spec import explain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +35,7 @@ STUDY, SAMPLES, PARETO = "study.json", "dataset_samples.png", "pareto.png"
 LEADERBOARD_CSV, LEADERBOARD_MD = "leaderboard.csv", "leaderboard.md"
 
 MAX_RECORD_BYTES = 4 << 20
+SET_ASIDE = re.compile(r"\.old-\d+$")
 
 
 def filters_png(layer_name: str) -> str:
@@ -72,22 +79,43 @@ def write_run(folder: Path, run: Run) -> None:
 def read_run(folder: str | Path) -> Run:
     """The record of a finished run. Raises `DataError` when there is none or it is damaged."""
     path = Path(folder) / RUN
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{folder}: no {RUN} there; give the folder of a finished run, such as results/generic_2")
     if path.stat().st_size > MAX_RECORD_BYTES:
         raise DataError(f"{path}: larger than {MAX_RECORD_BYTES:,} bytes; is it a run of ModelFlow?")
     try:
-        return Run.model_validate_json(path.read_bytes())
+        run = Run.model_validate_json(path.read_bytes())
+        _check_plausible(run)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(f"{path}: {field}: {first['msg'][0].lower()}{first['msg'][1:]}; train the run again") from None
+        raise _damaged(path, explain(error, list(Run.model_fields))) from None
+    except (ValueError, SpecError) as error:
+        raise _damaged(path, str(error)) from None
+    return run
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(f"{path}: {reason}; it is damaged: take it from a copy, or train the run again")
+
+
+def _check_plausible(run: Run) -> None:
+    """Raises `ValueError` for what the types let through and no run can have written."""
+    check_name(run.model_name)
+    datetime.fromisoformat(run.started)
+    shares = {"accuracy": run.metrics.accuracy, "macro_f1": run.metrics.macro_f1}
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"metrics.{name} = {value}: expected a share between 0 and 1")
+    for name, value in {"metrics.loss": run.metrics.loss, **run.seconds}.items():
+        if math.isinf(value):
+            raise ValueError(f"{name} = {value}: expected a finite number")
 
 
 def run_folders(results: str | Path) -> Iterator[Path]:
-    """The folders of all finished runs below a results folder, first seeds before further ones."""
-    results = Path(results)
-    for path in sorted(results.glob(f"*/{RUN}")):
-        yield path.parent
-    for path in sorted(results.glob(f"*/seeds/*/{RUN}")):
-        yield path.parent
+    """The folders of all finished runs below a results folder, first seeds before further ones.
+
+    Those that `--restart` has set aside as FOLDER.old-N are left out.
+    """
+    for pattern in (f"*/{RUN}", f"*/seeds/*/{RUN}"):
+        for path in sorted(Path(results).glob(pattern)):
+            if not any(SET_ASIDE.search(part) for part in path.relative_to(results).parts):
+                yield path.parent

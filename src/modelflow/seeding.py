@@ -1,4 +1,4 @@
-"""Random streams: one seed, several independent streams (weights, order, dropout), each a pure function of seed and name.
+"""Random streams: one seed, several independent streams (weights, order, dropout), each a pure function of its names.
 
 So the initial weights do not depend on whether a learning rate was searched for, nor the order on the size of a layer.
 """
@@ -38,13 +38,22 @@ def drawn_from(seed: int, *names: str | int) -> Iterator[None]:
 
 @contextmanager
 def ordered_by(loader: Any, seed: int, *names: str | int) -> Iterator[None]:
-    """The loader's order drawn from a stream: `loader.generator` and that of its sampler are replaced for the while."""
+    """The loader's order drawn from a stream: its torch generators are replaced for the while, their state untouched."""
     generator = torch.Generator().manual_seed(stream(seed, *names))
-    sampler = getattr(loader, "sampler", None)
-    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    owners = {id(owner): owner for owner in (loader, sampler, inner) if hasattr(owner, "generator")}
     with ExitStack() as stack:
-        for owner in owners.values():
+        for owner in generator_owners(loader):
             stack.callback(setattr, owner, "generator", owner.generator)
             owner.generator = generator
         yield
+
+
+def generator_owners(loader: Any) -> list[Any]:
+    """Which of a loader, its sampler and its batch sampler's sampler draw from an attribute `generator` (or may: None)."""
+    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    parts = (loader, getattr(loader, "sampler", None), inner)
+    owners = {id(part): part for part in parts if _draws(part)}
+    return list(owners.values())
+
+
+def _draws(part: Any) -> bool:
+    return hasattr(part, "generator") and (part.generator is None or isinstance(part.generator, torch.Generator))

@@ -8,10 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from modelflow.errors import ShapeError, UsageError
 from modelflow.presets import CARD, named_spec
 from modelflow.shapes import MAX_PARAMETERS, trace
-from modelflow.spec import Spec, explain, read_fields
+from modelflow.spec import Spec, explain, read_fields, short
 
-OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
-CARD_PROTOCOL = "card"
 T = TypeVar("T", bound=BaseModel)
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
@@ -23,7 +21,7 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Annotated[str, Field(strict=True)] = "fashion-mnist"
-    protocol: Literal["card"] = CARD_PROTOCOL
+    protocol: Literal["card"] = "card"
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
     batch_size: Annotated[int, Field(ge=1, le=1 << 20, strict=True)] = 16
     lr: Annotated[float, Field(gt=0, le=1000, strict=True)] = 3e-4
@@ -48,7 +46,7 @@ class StudySettings(RunSettings):
             except ShapeError as error:
                 raise ShapeError(f"{name}: {error}") from None
             if name in named:
-                raise UsageError(f"models: {name!r} stands there twice; give one of them another name")
+                raise UsageError(f"models: the name {name!r} stands there twice; give one of them another name")
             named[name] = spec
         return named
 
@@ -60,17 +58,27 @@ class StudySettings(RunSettings):
 def read_study(path: str | Path | None, **overrides: Any) -> StudySettings:
     """The study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
 
-    Raises `UsageError` or `SpecError` naming the field, its value, what is expected and a mend.
+    Spec files that it names are looked up beside the study file first, then where the command was given; they are read
+    once, here. Raises `UsageError` or `SpecError` naming the field, its value, what is expected and a mend.
     """
+    where = "settings" if path is None else str(path)
     fields = {} if path is None else read_fields(path)
     if not isinstance(fields, dict):
-        raise UsageError(f"{path}: expected settings such as `epochs: 10`, got {type(fields).__name__}")
+        raise UsageError(f"{where}: {short(fields)}: expected settings such as `epochs: 10`; write them so")
     given = fields | {name: value for name, value in overrides.items() if value is not None}
-    study = validated(StudySettings, given, str(path or "settings"))
-    if len(set(study.seeds)) < len(study.seeds):
-        raise UsageError(f"{path or 'settings'}: seeds = {study.seeds}: a seed stands there twice; drop one")
+    study = validated(StudySettings, given, where)
+    _check_seeds(study.seeds, where)
+    folder = None if path is None else Path(path).parent
+    named = [named_spec(entry, folder) for entry in study.models]
+    study = study.model_copy(update={"models": [{"name": name, "spec": spec} for name, spec in named]})
     study.specs()
     return study
+
+
+def _check_seeds(seeds: list[int], where: str) -> None:
+    if len(set(seeds)) < len(seeds):
+        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        raise UsageError(f"{where}: seeds: {twice} stands there twice; drop one of the two")
 
 
 def validated(kind: type[T], fields: dict[str, Any], where: str) -> T:

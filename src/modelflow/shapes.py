@@ -2,7 +2,7 @@
 
 What `trace` returns is the recipe that the builder, the pictures and the tables follow:
 
-    trace(spec).layers[0]  ->  Layer(name="conv_layers.0", kind="conv", input_shape=(1, 28, 28), output_shape=(4, 24, 24), …)
+    trace(spec).layers[0]  ->  Layer("conv_layers.0", "conv", input_shape=(1, 28, 28), output_shape=(4, 24, 24), …)
 """
 
 import math
@@ -79,7 +79,7 @@ class Trace:
 
 
 def as_data(traced: Trace) -> dict[str, Any]:
-    """A trace as plain data: `parameters`, `macs`, `activation_bytes`, `input_shape`, and per layer the same in `layers`."""
+    """A trace as plain data: `parameters`, `macs`, `activation_bytes`, `input_shape`, and `layers` with theirs."""
     layers = [
         {
             "name": layer.name,
@@ -107,7 +107,7 @@ def trace(spec: Spec, max_parameters: int = MAX_PARAMETERS) -> Trace:
     flat = (math.prod(featurizer[-1].output_shape),)
     layers = (*featurizer, Layer("flatten", "flatten", featurizer[-1].output_shape, flat), *_classifier(spec, flat))
     traced = Trace(input_shape, layers)
-    _check_size(traced, max_parameters)
+    _check_size(spec, traced, max_parameters)
     return traced
 
 
@@ -117,9 +117,9 @@ def _featurizer(spec: Spec, shape: Shape) -> list[Layer]:
         zip(spec.cov_kernel_sizes, spec.cov_features, spec.max_pool_sizes, strict=True)
     ):
         conv, pooling = _names(spec, "conv", i), _names(spec, "pool", i)
-        _check_fits(conv, "kernel", kernel, shape, i)
+        _check_fits(spec, conv, "cov_kernel_sizes", i, shape)
         maps = (channels, shape[1] - kernel + 1, shape[2] - kernel + 1)
-        _check_fits(pooling, "pool", pool, maps, i)
+        _check_fits(spec, pooling, "max_pool_sizes", i, maps)
         pooled = (channels, maps[1] // pool, maps[2] // pool)
         layers += [
             Layer(conv, "conv", shape, maps, kernel_size=kernel, relu=True),
@@ -146,19 +146,32 @@ def _names(spec: Spec, kind: str, i: int) -> str:
     return {"conv": "conv_layers", "pool": "max_pool_layers", "linear": "fc_layers"}[kind] + f".{i}"
 
 
-def _check_fits(name: str, part: str, size: int, shape: Shape, i: int) -> None:
-    if size <= min(shape[1:]):
+def _check_fits(spec: Spec, name: str, field: str, i: int, shape: Shape) -> None:
+    """Raises `ShapeError` when the kernel or pool that `field[i]` gives is larger than its input."""
+    size, most = getattr(spec, field)[i], min(shape[1:])
+    if size <= most:
         return
-    smaller = {"kernel": "use a smaller kernel", "pool": "use a smaller pool"}[part]
-    mend = f"drop block {i + 1} or pool by 1 before it" if i else smaller
+    part = "kernel" if field == "cov_kernel_sizes" else "pool"
+    mends = [f"drop block {i + 1}"] if i else []
+    mends += ["pool by 1 before it"] if max(spec.max_pool_sizes[:i], default=1) > 1 else [f"use a smaller {part}"]
     text = "x".join(str(n) for n in shape)
-    raise ShapeError(f"{name} ({size}x{size}): its input {text} is smaller than the {part}; {mend}")
+    raise ShapeError(
+        f"{name}: {field}[{i}] = {size}: its input {text} is smaller than the {part}, expected at most {most}; "
+        + " or ".join(mends)
+    )
 
 
-def _check_size(traced: Trace, max_parameters: int) -> None:
-    if traced.parameters > max_parameters:
-        largest = max(traced.layers, key=lambda layer: layer.parameters)
-        raise ShapeError(
-            f"{traced.parameters:,} parameters, expected at most {max_parameters:,}: {largest.name} alone has "
-            f"{largest.parameters:,}; make it smaller or raise --max-parameters"
-        )
+def _check_size(spec: Spec, traced: Trace, max_parameters: int) -> None:
+    """Raises `ShapeError` when the network is too large, naming what makes its largest layer so."""
+    if traced.parameters <= max_parameters:
+        return
+    largest = max(traced.layers, key=lambda layer: layer.parameters)
+    i = traced.of_kind(largest.kind).index(largest)
+    field = "cov_features" if largest.kind == "conv" else "fc_sizes"
+    size = f"{field}[{i}]" if i < len(getattr(spec, field)) else "num_classes"
+    smaller_input = " or its input" if largest.kind == "linear" else ""
+    raise ShapeError(
+        f"{traced.parameters:,} parameters, expected at most {max_parameters:,}: {largest.name} alone has "
+        f"{largest.parameters:,} ({size} = {largest.output_shape[0]:,}, input {largest.input_shape[0]:,}); "
+        f"make {size}{smaller_input} smaller, or raise --max-parameters"
+    )

@@ -1,15 +1,18 @@
 """What an architecture is: a frozen, validated description, read from JSON, YAML or Python. No torch.
 
-The field names are those of spec files; `shapes.trace` translates a spec into layers, which the rest of the code works on.
+The field names are those of spec files; `shapes.trace` translates a spec into layers, which the rest works on.
 
     spec = Spec(in_channels=1, num_classes=10, cov_features=[8, 16], cov_kernel_sizes=[3, 3])
     spec = read_spec("my_net.json")
 """
 
-import difflib
+import ast
 import json
+import operator
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +21,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from modelflow.errors import SpecError
 
 MAX_FILE_BYTES = 1 << 20
+MAX_YAML_BYTES = 1 << 16  # its parser is slow
+MAX_EXPRESSION_STEPS = 10_000
 MAX_LAYERS = 1000
 MAX_SIZE = 1 << 20
 
@@ -27,17 +32,20 @@ DEFAULTS = {"cov_kernel_sizes": 3, "cov_features": 16, "max_pool_sizes": 2, "fc_
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
 Count = Annotated[int, Field(ge=1, le=MAX_LAYERS, strict=True)]
 Sizes = Annotated[
-    tuple[Size, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value), Field(max_length=MAX_LAYERS)
+    tuple[Size, ...],
+    Field(max_length=MAX_LAYERS, strict=True),
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
 ]
 
 
 class Spec(BaseModel):
     """An architecture: blocks of convolution, ReLU and max-pooling, then fully connected layers.
 
-    Lists that are left out take the defaults `[3]*n`, `[16]*n`, `[2]*n` and `[50]*(amnt_fc_layers - 1)`; counts that are
-    left out are the lengths of the lists (2 where no list says otherwise). `fc_sizes` leaves out the last fully connected
-    layer, whose size is `num_classes`. The family `cnn2` names its layers conv1, conv2, fc1, fc2 and drops out before
-    every fully connected layer; `generic` names them conv_layers.0, … and leaves the last one without dropout.
+    Lists that are left out (or None) take the defaults `[3]*n`, `[16]*n`, `[2]*n` and `[50]*(amnt_fc_layers - 1)`;
+    counts that are left out are the lengths of the lists (2 where no list says otherwise). `fc_sizes` leaves out the
+    last fully connected layer, whose size is `num_classes`. The family `cnn2` names its layers conv1, conv2, fc1, fc2
+    and drops out before every fully connected layer; `generic` names them conv_layers.0, … and leaves the last one
+    without dropout.
 
     Raises `pydantic.ValidationError`; `parse_spec` and `read_spec` raise `SpecError` with the mend.
     """
@@ -61,10 +69,12 @@ class Spec(BaseModel):
     def _fill_in_what_was_left_out(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        filled = {key: value for key, value in given.items() if value is not None}
+        filled = {key: value for key, value in given.items() if value is not None or key not in DEFAULTS}
         filled.setdefault("amnt_cov_layers", _longest(filled, PER_BLOCK, 2))
         filled.setdefault("amnt_fc_layers", _longest(filled, ("fc_sizes",), 1) + 1)
-        lengths = dict.fromkeys(PER_BLOCK, filled["amnt_cov_layers"]) | {"fc_sizes": _less_one(filled["amnt_fc_layers"])}
+        lengths = dict.fromkeys(PER_BLOCK, filled["amnt_cov_layers"]) | {
+            "fc_sizes": _less_one(filled["amnt_fc_layers"])
+        }
         for name, length in lengths.items():
             if name not in filled and isinstance(length, int) and length <= MAX_LAYERS:
                 filled[name] = [DEFAULTS[name]] * length
@@ -82,6 +92,12 @@ class Spec(BaseModel):
         """The spec as a JSON text that `read_spec` reads back."""
         return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
+    def to_yaml(self) -> str:
+        """The spec as a YAML text that `read_spec` reads back."""
+        import yaml
+
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
 
 def _longest(given: Mapping[str, Any], names: tuple[str, ...], default: int) -> int:
     lengths = [len(given[name]) for name in names if isinstance(given.get(name), (list, tuple))]
@@ -93,8 +109,10 @@ def _less_one(count: Any) -> Any:
 
 
 def _check_length(name: str, values: tuple[int, ...], expected: int, why: str) -> None:
-    if len(values) != expected:
-        raise ValueError(f"{name} = {list(values)} has {len(values)} entries, expected {expected} ({why}); add or drop entries")
+    if len(values) == expected:
+        return
+    mend = f"add {expected - len(values)}" if len(values) < expected else f"drop {len(values) - expected}"
+    raise ValueError(f"{name} = {short(list(values))} has {len(values)} entries, expected {expected} ({why}); {mend}")
 
 
 def parse_spec(fields: Any, where: str = "spec") -> Spec:
@@ -105,36 +123,79 @@ def parse_spec(fields: Any, where: str = "spec") -> Spec:
     if isinstance(fields, Spec):
         return fields
     if not isinstance(fields, Mapping):
-        raise SpecError(f"{where}: expected an object of fields such as in_channels, got {_short(fields)}")
+        raise SpecError(
+            f"{where}: expected an object of fields such as in_channels, got {short(fields)}; write such an object"
+        )
     try:
         return Spec.model_validate(dict(fields))
     except ValidationError as error:
         raise SpecError(f"{where}: " + explain(error, list(Spec.model_fields))) from None
 
 
+EXPECTED = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+    "literal_error": "{expected}",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "list_type": "a list",
+    "tuple_type": "a list of whole numbers",
+}
+
+
 def explain(error: ValidationError, known: list[str]) -> str:
-    """A validation error in words: field, value, what is expected, and a mend where one can be told."""
-    return "; ".join(_explain_one(dict(item), known) for item in error.errors()[:5])
+    """A validation error in words: field, value, what is expected, and a mend."""
+    return "; ".join(_explain_one(dict(item), known) for item in error.errors(include_url=False)[:5])
 
 
 def _explain_one(item: dict[str, Any], known: list[str]) -> str:
-    field = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in item["loc"]))
-    if item["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(field, known, n=1)
-        mend = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        return f"unknown key {field!r}; {mend}"
-    if item["type"] == "missing":
-        return f"{field} is missing; add it"
+    kind, path, value = item["type"], item["loc"], item["input"]
+    if kind in ("extra_forbidden", "invalid_key"):
+        mend = did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}"
+        return f"unknown key {short(path[-1])}; {mend}"
+    if kind == "missing":
+        return f"{path[-1]} is missing; add it"
     message = str(item["msg"]).removeprefix("Value error, ")
-    if not field:
+    if not path:
         return message
-    expected = message.replace("Input should be", "expected").replace("a valid tuple", "a list of integers")
-    return f"{field} = {_short(item['input'])}: {expected[0].lower()}{expected[1:]}; change it"
+    field = str(path[0]) + "".join(f"[{part}]" for part in path[1:])
+    expected = EXPECTED.get(kind, message).format(**item.get("ctx", {}))
+    return f"{field} = {short(value)}: expected {expected}; {_mend(kind, value, expected)}"
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _mend(kind: str, value: Any, expected: str) -> str:
+    if value is None:
+        return "give one, or leave out what has a default"
+    number = re.fullmatch(r"'?(\d{1,9})(\.0*)?'?", short(value))
+    if kind == "int_type" and number:
+        return f"write {number[1]}"
+    return did_you_mean(value, re.findall(r"'(\w+)'", expected)) or "change it"
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A question naming the word of `known` that is closest to `word`; empty when none is close."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(known), n=1) if isinstance(word, str) else []
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def short(value: object) -> str:
+    """`value` as it would be written in Python, cut to what fits into a message, however large or nested it is."""
+    import reprlib
+
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxlong, brief.maxother = 2, 60, 40, 60
+    try:
+        return brief.repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 def read_spec(path: str | Path) -> Spec:
@@ -146,31 +207,35 @@ def read_spec(path: str | Path) -> Spec:
 
 
 def read_fields(path: str | Path) -> Any:
-    """The plain data in a JSON (.json) or YAML (any other ending) file of at most 1 MiB.
+    """The plain data in a JSON (.json, at most 1 MiB) or YAML (any other ending, at most 64 KiB) file.
 
     Raises `SpecError` naming the file and what is wrong with it.
     """
     path = Path(path)
-    text = _read_text(path)
+    kind, limit, parse = ("JSON", MAX_FILE_BYTES, _parse_json)
+    if path.suffix.lower() != ".json":
+        kind, limit, parse = ("YAML", MAX_YAML_BYTES, _parse_yaml)
+    text = _read_text(path, limit)
+    if not text.strip():
+        raise SpecError(f"{path}: the file is empty, expected {kind}; is it the right file?")
     try:
-        return _parse_json(text) if path.suffix.lower() == ".json" else _parse_yaml(text)
+        return parse(text)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise SpecError(f"{path}: not readable as {path.suffix.lstrip('.').upper() or 'YAML'}: {reason}; mend the file") from None
+        raise SpecError(f"{path}: not readable as {kind}: {reason}; mend the file") from None
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, limit: int) -> str:
+    if not os.path.isfile(path):
+        what = "is no file" if os.path.exists(path) else "no such file"
+        raise SpecError(f"{path}: {what}; give the path of a JSON or YAML file")
     try:
-        if not path.is_file():
-            raise SpecError(f"{path}: no such file; give the path of a JSON or YAML file")
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(limit + 1)
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from None
-    except ValueError:
-        raise SpecError(f"{str(path)!r}: not a path; give the path of a JSON or YAML file") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise SpecError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes, which no spec needs; is it the right file?")
+        raise SpecError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
+    if len(content) > limit:
+        raise SpecError(f"{path}: larger than {limit:,} bytes, the most that is read; is it the right file?")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -178,39 +243,95 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_json(text: str) -> Any:
-    """JSON with `//` comment lines; failing that, the card's dialect: a trailing comma, sizes given as an expression."""
-    text = re.sub(r"(?m)^\s*//.*$", "", text)
+    """JSON with `//` comment lines; failing that, the card's dialect: a trailing comma, sizes that are computed."""
+    text = re.sub(r"(?m)^[ \t]*//.*$", "", text)
     try:
         return json.loads(text, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
         try:
-            return _evaluate(text.strip().rstrip(","))
-        except ValueError:
+            return _evaluate(text.rstrip().rstrip(","))
+        except (SyntaxError, MemoryError):  # no expression either, or one that is too complex
             raise error from None
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         twice = next(key for key in fields if [name for name, _ in pairs].count(key) > 1)
-        raise SpecError(f"the key {twice!r} stands there twice; drop one of the two")
+        raise ValueError(f"the key {short(twice)} stands there twice; drop one of the two")
     return fields
 
 
 def _evaluate(text: str) -> Any:
-    from simpleeval import EvalWithCompoundTypes
-
-    evaluator = EvalWithCompoundTypes(functions={"int": int, "range": _short_range}, names={"true": True, "false": False, "null": None})
+    """The value of a text in the card's dialect. Raises `SyntaxError`, or `ValueError` for what a spec may not hold."""
+    if len(text) > MAX_YAML_BYTES:
+        raise SyntaxError("too long for an expression")
     try:
-        return evaluator.eval(text)
-    except Exception as error:  # simpleeval lets whatever the expression raises through
+        return _Dialect().value(ast.parse(f"({text})", mode="eval").body, {"true": True, "false": False, "null": None})
+    except (ArithmeticError, TypeError) as error:
         raise ValueError(str(error)) from None
+
+
+class _Dialect:
+    """The values of literals, lists, objects, arithmetic, `int`, `range`, `[… for i in …]`; nothing else is known."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def value(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
+        """The value of `node`; `names` are those that it may use."""
+        self._steps += 1
+        if self._steps > MAX_EXPRESSION_STEPS:
+            raise ValueError(f"line {node.lineno}: more than {MAX_EXPRESSION_STEPS:,} steps, which no spec needs")
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Name(id=name) if name in names:
+                return names[name]
+            case ast.List(elts=items):
+                return [self.value(item, names) for item in items]
+            case ast.Dict(keys=keys, values=values) if None not in keys:
+                pairs = zip(keys, values, strict=True)
+                return _unique_keys([(self.value(key, names), self.value(value, names)) for key, value in pairs if key])
+            case _:
+                return self._computed(node, names)
+
+    def _computed(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
+        match node:
+            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in ARITHMETIC:
+                return ARITHMETIC[type(sign)](_number(self.value(left, names)), _number(self.value(right, names)))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -_number(self.value(operand, names))
+            case ast.Call(func=ast.Name(id="int"), args=[argument], keywords=[]):
+                return int(_number(self.value(argument, names)))
+            case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]):
+                return _short_range(*(self.value(argument, names) for argument in arguments))
+            case ast.ListComp(elt=each, generators=[ast.comprehension(target=ast.Name(id=name), iter=source, ifs=[])]):
+                return [self.value(each, {**names, name: item}) for item in self.value(source, names)]
+        known = "numbers, lists, arithmetic, int(…), range(…), [… for i in …]"
+        raise ValueError(f"line {node.lineno}: {short(ast.unparse(node))}: expected {known}")
+
+
+ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+
+
+def _number(value: Any) -> int | float:
+    if not isinstance(value, int | float):
+        raise ValueError(f"{short(value)}: expected a number to compute with")
+    return value
 
 
 def _short_range(*bounds: int) -> range:
     numbers = range(*bounds)
     if len(numbers) > MAX_LAYERS:
-        raise ValueError(f"a range of {len(numbers)} numbers, expected at most {MAX_LAYERS}")
+        raise ValueError(f"{short(numbers)}: expected at most {MAX_LAYERS} numbers")
     return numbers
 
 
@@ -218,6 +339,26 @@ def _parse_yaml(text: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _yaml_loader())
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
+
+
+@cache
+def _yaml_loader() -> Any:
+    """PyYAML's safe loader, which here refuses a key that stands there twice, and `<<`, and reads 3e-4 as a number."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            line = f"line {node.start_mark.line + 1}"
+            if len(set(keys)) < len(keys):
+                twice = next(key for key in keys if keys.count(key) > 1)
+                raise ValueError(f"{line}: the key {short(twice[1])} stands there twice; drop one of the two")
+            if any(tag == "tag:yaml.org,2002:merge" for tag, _ in keys):  # merges of merges would grow without bounds
+                raise ValueError(f"{line}: the merge key << is not read; write the keys out")
+            return super().construct_mapping(node, deep)
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+    return Loader

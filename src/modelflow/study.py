@@ -229,7 +229,7 @@ def _kept(flow: Any) -> str:
 
 def run_plans(due: list[Plan], jobs: int, on_event: OnEvent) -> Iterator[tuple[Plan, Run | ModelFlowError]]:
     """Trains the plans, `jobs` at a time in processes of their own, and yields each as it ends, failed ones too."""
-    if jobs == 1 or len(due) == 1:
+    if jobs == 1 or len(due) <= 1:
         for plan in due:
             yield plan, _outcome(plan, on_event)
         return
@@ -328,13 +328,13 @@ def run_study(
 
     settings = study if isinstance(study, StudySettings) else read_study(study)
     where, data_dir = Path(where), None if data_dir is None else Path(data_dir)
-    due = [plan for plan in plans(settings, where, data_dir) if not is_finished(plan)]
-    failed = [
-        outcome
-        for _, outcome in run_plans(due, jobs or cores(), on_event or (lambda _event: None))
-        if isinstance(outcome, ModelFlowError)
-    ]
-    write_study(settings, where, data_dir)
-    if failed:
-        raise RunError("; ".join(str(error) for error in failed))
+    planned = plans(settings, where, data_dir)
+    due = [plan for plan in planned if not is_finished(plan)]
+    check_data(due)
+    ended = run_plans(due, jobs or cores(), on_event or (lambda _event: None))
+    failures = [str(outcome) for _, outcome in ended if isinstance(outcome, ModelFlowError)]
+    if len(failures) < len(planned):
+        write_study(settings, where, data_dir)
+    if failures:
+        raise RunError("; ".join(failures))
     return leaderboard(where)

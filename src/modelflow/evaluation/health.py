@@ -1,6 +1,7 @@
 """Has a run died? Signs in its predictions, its loss and its units, each in words with the likely cause.
 
-A dead run is one class for nearly all images, a loss no better than guessing, or a layer most of whose units never fire.
+A dead run calls nearly all images one class, has a loss no better than guessing, or a layer in which at least half of
+the units never fire.
 """
 
 import math
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from modelflow.training.loop import evaluating
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +30,7 @@ def prediction_warnings(predicted_N: Array, y_N: Array, loss: float, class_names
         share = counts_K[top] / len(predicted_N)
         warnings.append(f"{share:.0%} of the images are called {class_names[top]!r}; {MEND}")
     guess = _guessing_loss(support_K)
-    if not loss < GUESSING * guess:
+    if not math.isfinite(loss) or loss >= GUESSING * guess > 0:
         warnings.append(f"the loss {loss:.3f} is no better than guessing ({guess:.3f}); {MEND}")
     return warnings
 
@@ -37,22 +40,20 @@ def _guessing_loss(support_K: Array) -> float:
     return -float((shares * np.log(shares)).sum())
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def dead_units(model: nn.Module, x: Tensor) -> dict[str, tuple[int, int]]:
     """Per hidden layer with weights (dead units, units): those whose output is never above 0 for the images `x`.
 
     A unit is a channel of a convolution or an output of a linear layer; the last layer gives logits and is left out.
     Meaningful where a ReLU follows each hidden layer, as in every `GenericCNN`.
     """
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)][:-1]
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     highest: dict[str, Tensor] = {}
-    handles = [module.register_forward_hook(_record_highest(highest, name)) for name, module in layers]
-    was_training = model.training
-    model.eval()
+    handles = [module.register_forward_hook(_record_highest(highest, name)) for name, module in layers[:-1]]
     try:
-        model(x)
+        with evaluating(model):
+            model(x)
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
     return {name: (int((values <= 0).sum()), len(values)) for name, values in highest.items()}

@@ -21,15 +21,15 @@ class ReportRow:
 
 def confusion_matrix(y_N: Array, predicted_N: Array, n_classes: int) -> Array:
     """Counts, true class x predicted class."""
-    flat = np.bincount(y_N * n_classes + predicted_N, minlength=n_classes**2)
+    flat = np.bincount(y_N.astype(np.int64) * n_classes + predicted_N, minlength=n_classes**2)
     return flat.reshape(n_classes, n_classes)
 
 
 def classification_report(counts_KK: Array, class_names: tuple[str, ...]) -> list[ReportRow]:
     """Precision, recall, F1 and support of each class, then accuracy, macro and weighted averages.
 
-    As scikit-learn's `classification_report` with `zero_division=0`: a class never predicted has precision 0. Every field
-    of the row "accuracy" but its support is the accuracy.
+    As scikit-learn's `classification_report` with `zero_division=0`: a class never predicted has precision 0. Every
+    field of the row "accuracy" but its support is the accuracy.
     """
     hits_K = np.diag(counts_KK).astype(float)
     support_K, predicted_K = counts_KK.sum(1), counts_KK.sum(0)
@@ -39,7 +39,8 @@ def classification_report(counts_KK: Array, class_names: tuple[str, ...]) -> lis
     total = int(support_K.sum())
     scores = np.stack([precision_K, recall_K, f1_K])
     rows = [
-        ReportRow(name, *(float(score) for score in scores[:, k]), int(support_K[k])) for k, name in enumerate(class_names)
+        ReportRow(name, *class_scores, int(support))
+        for name, class_scores, support in zip(class_names, scores.T.tolist(), support_K, strict=True)
     ]
     accuracy = float(hits_K.sum() / total)
     # a class with neither images nor predictions has no score to average, as in scikit-learn
@@ -49,8 +50,8 @@ def classification_report(counts_KK: Array, class_names: tuple[str, ...]) -> lis
     return [
         *rows,
         ReportRow("accuracy", accuracy, accuracy, accuracy, total),
-        ReportRow("macro avg", *(float(score) for score in macro), total),
-        ReportRow("weighted avg", *(float(score) for score in weighted), total),
+        ReportRow("macro avg", *macro.tolist(), total),
+        ReportRow("weighted avg", *weighted.tolist(), total),
     ]
 
 

@@ -83,7 +83,7 @@ def plot_outputs(
     axes.axis("off")
     for group, top in zip(groups, tops, strict=True):
         _describe(axes, group, top)
-    _name_columns(axes, _named(y, class_names, n_shown), _named(yhat, class_names, n_shown))
+    _name_columns(axes, _classes(y, "y", n_shown), _classes(yhat, "yhat", n_shown), class_names)
     axes.text(
         0, picture.shape[0] + 8, "\n".join(textwrap.wrap(NOTE, round(width * 14))), va="top", fontsize=8, color=FAINT
     )
@@ -111,35 +111,38 @@ def _describe(axes: Axes, group: Group, top: int) -> None:
         axes.text(-5, top + (row + 0.5) * height, str(row), ha="right", va="center", fontsize=7, color=FAINT)
 
 
-def _named(
-    labels: Sequence[int] | np.ndarray | None, class_names: Sequence[str] | None, n_images: int
-) -> list[str] | None:
+def _classes(labels: Sequence[int] | np.ndarray | None, what: str, n_images: int) -> list[int] | None:
     if labels is None:
         return None
-    classes = [int(k) for k in list(labels)[:n_images]]
-    known = class_names or ()
-    return [plain(known[k]) if 0 <= k < len(known) else str(k) for k in classes]
+    if len(labels) < n_images:
+        raise UsageError(f"outputs: {what} has {len(labels)} entries for {n_images} shown images; give one an image")
+    return [int(k) for k in labels[:n_images]]
 
 
-def _name_columns(axes: Axes, true: list[str] | None, predicted: list[str] | None) -> None:
+def _name_columns(axes: Axes, y: list[int] | None, yhat: list[int] | None, names: Sequence[str] | None) -> None:
     """The predictions right above the images, the true classes above those."""
-    look: Any = {"textcoords": "offset points", "annotation_clip": False}
     rise = 8.0
-    for words, names in (("predicted", predicted), ("true class", true)):
-        if names is None:
-            continue
-        axes.annotate(words, (-22, 0), (0, rise), ha="right", fontsize=8, weight="bold", **look)
-        for column, name in enumerate(names):
-            said, colour = _judged(name, true[column]) if words == "predicted" and true else (_folded(name), INK)
-            where = (column * (TILE + GAP) + TILE / 2, 0)
-            axes.annotate(said, where, (0, rise), ha="center", fontsize=7.5, color=colour, **look)
-        rise += 32 if true and names != true else 18
+    if yhat is not None:
+        unjudged = [(_folded(k, names), INK) for k in yhat]
+        judged = unjudged if y is None else [_judged(*pair, names) for pair in zip(yhat, y, strict=True)]
+        _write_above(axes, "predicted", judged, rise)
+        rise += 18 if y == yhat else 32
+    if y is not None:
+        _write_above(axes, "true class", [(_folded(k, names), INK) for k in y], rise)
 
 
-def _judged(predicted: str, true: str) -> tuple[str, str]:
+def _write_above(axes: Axes, heading: str, columns: list[tuple[str, str]], rise: float) -> None:
+    look: Any = {"xytext": (0, rise), "textcoords": "offset points", "annotation_clip": False}
+    axes.annotate(heading, (-22, 0), ha="right", fontsize=8, weight="bold", **look)
+    for i, (words, colour) in enumerate(columns):
+        axes.annotate(words, (i * (TILE + GAP) + TILE / 2, 0), ha="center", fontsize=7.5, color=colour, **look)
+
+
+def _judged(predicted: int, true: int, names: Sequence[str] | None) -> tuple[str, str]:
     """A tick for a right prediction, a cross and the class for a wrong one."""
-    return ("✓", GREEN) if predicted == true else (f"✗\n{_folded(predicted)}", VERMILLION)
+    return ("✓", GREEN) if predicted == true else (f"✗\n{_folded(predicted, names)}", VERMILLION)
 
 
-def _folded(name: str) -> str:
+def _folded(k: int, names: Sequence[str] | None) -> str:
+    name = plain(names[k]) if names is not None and 0 <= k < len(names) else str(k)
     return "\n".join(textwrap.wrap(name, 8, max_lines=2, placeholder="…")).replace("$", r"\$")

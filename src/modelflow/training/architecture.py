@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from modelflow.errors import UsageError
 from modelflow.inspection.filters import filters
-from modelflow.seeding import drawn_from, ordered_by
+from modelflow.inspection.hooks import copied, layer
+from modelflow.seeding import drawn_from, generator_owners, ordered_by
 from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
-from modelflow.training.loop import Loss, mean_loss, train_epoch
-from modelflow.training.lr_finder import VALLEY, LRSearch, range_test, search
+from modelflow.training.loop import Loss, check_finite, evaluating, mean_loss, train_epoch
+from modelflow.training.lr_finder import METHOD, LRSearch, range_test, search
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,9 +65,7 @@ class Architecture:
         """Moves the model, and every batch from now on, to `device`."""
         self.model.to(device)
         self.device = device
-        for state in self.optimizer.state.values():
-            moved = {name: value.to(device) for name, value in state.items() if isinstance(value, Tensor) and value.dim()}
-            state.update(moved)
+        self.optimizer.load_state_dict(self.optimizer.state_dict())  # which puts its tensors where the parameters are
 
     def set_loaders(self, train_loader: Any, val_loader: Any = None) -> None:
         """What to train and to validate on: iterables of (inputs, targets) with a length."""
@@ -78,15 +77,15 @@ class Architecture:
         self.optimizer = optimizer
 
     def set_seed(self, seed: int = 42) -> None:
-        """Seeds torch, numpy, Python's random and the training loader's sampler, for code outside of `train`."""
+        """Seeds torch, numpy, Python's random and the training loader's order, for code outside of `train`."""
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
         torch.manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
-        generator = getattr(getattr(self.train_loader, "sampler", None), "generator", None)
-        if generator is not None:
-            generator.manual_seed(seed)
+        for owner in generator_owners(self.train_loader):
+            if owner.generator is not None:
+                owner.generator.manual_seed(seed)
 
     def train(
         self,
@@ -124,13 +123,16 @@ class Architecture:
     def _train_one(self, epoch: int, seed: int, on_step: Callable[[int, float], None]) -> None:
         with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
             loss = train_epoch(self.model, self.loss_fn, self.optimizer, self.train_loader, self.device, on_step, epoch)
-        val_loss = None
-        if self.val_loader is not None:
-            with drawn_from(seed, "validation", epoch):
-                val_loss = mean_loss(self.model, self.loss_fn, self.val_loader, self.device)
+        val_loss = None if self.val_loader is None else self._validate(epoch, seed)
         self.losses.append(loss)
         self.val_losses.append(val_loss)
         self.total_epochs = epoch
+
+    def _validate(self, epoch: int, seed: int) -> float:
+        with ordered_by(self.val_loader, seed, "validation", epoch), drawn_from(seed, "validation", epoch):
+            val_loss = mean_loss(self.model, self.loss_fn, self.val_loader, self.device)
+        check_finite(val_loss, f"epoch {epoch}, after its last step: the validation loss")
+        return val_loss
 
     def _tell(self, epoch: int, last: int) -> None:
         val_loss = self.val_losses[-1]
@@ -151,7 +153,10 @@ class Architecture:
         )
 
     def load_checkpoint(self, filename: str | Path) -> None:
-        """Goes on from a file of `save_checkpoint`, or of the original class. Raises `DataError` when it does not fit."""
+        """Goes on from a file of `save_checkpoint`, or of the original class.
+
+        Raises `DataError` when the file is damaged or does not fit model or optimizer, and then changes nothing.
+        """
         checkpoint = read_checkpoint(filename)
         load_into(self.model, self.optimizer, checkpoint, filename)
         self.total_epochs = checkpoint["epoch"]
@@ -162,17 +167,13 @@ class Architecture:
     @torch.no_grad()
     def predict(self, x: Any) -> Array:
         """The model's outputs for a tensor or an array, in eval mode; attached hooks see the pass."""
-        outputs = self._in_eval_mode(torch.as_tensor(x).float())
-        return np.asarray(outputs.detach().cpu().numpy())
+        dtype = next((p.dtype for p in self.model.parameters()), torch.float32)
+        return copied(self._in_eval_mode(torch.as_tensor(x).to(dtype)))
 
     def _in_eval_mode(self, x: Tensor) -> Tensor:
-        was_training = self.model.training
-        self.model.eval()
-        try:
+        with evaluating(self.model):
             outputs: Tensor = self.model(x.to(self.device))
             return outputs
-        finally:
-            self.model.train(was_training)
 
     def count_parameters(self) -> int:
         """The number of trainable parameters."""
@@ -182,7 +183,10 @@ class Architecture:
         """Training and validation loss over the epochs."""
         from modelflow.figures.losses import plot_losses
 
-        return plot_losses(self.losses, self.val_losses, "Loss over epochs")
+        if isinstance(self.loss_fn, nn.CrossEntropyLoss):
+            return plot_losses(self.losses, self.val_losses, "Loss over epochs")
+        name = getattr(self.loss_fn, "__name__", type(self.loss_fn).__name__)
+        return plot_losses(self.losses, self.val_losses, "Loss over epochs", name)
 
     def visualize_filters(self, layer_name: str) -> "Figure":
         """The filters of a convolutional layer. Raises `UsageError` for a name that is none."""
@@ -195,18 +199,17 @@ class Architecture:
 
         Raises `UsageError` for a name that the model does not have.
         """
-        modules = dict(self.model.named_modules())
-        unknown = [name for name in layers_to_hook if name not in modules]
-        if unknown:
-            raise UsageError(f"layer {unknown[0]!r}: the model has none of this name; it has {', '.join(filter(None, modules))}")
+        layers = {name: layer(self.model, name) for name in layers_to_hook}
         self.remove_hooks()
-        self.visualization = dict.fromkeys(layers_to_hook)
-        for name in layers_to_hook:
-            self.handles[name] = modules[name].register_forward_hook(hook_fn or self._recorder(name))
+        self.visualization = dict.fromkeys(layers)
+        for name, module in layers.items():
+            self.handles[name] = module.register_forward_hook(hook_fn or self._recorder(name, module))
 
-    def _recorder(self, name: str) -> Callable[..., None]:
-        def record(_layer: nn.Module, _inputs: Any, outputs: Tensor) -> None:
-            values, before = outputs.detach().cpu().numpy().copy(), self.visualization[name]
+    def _recorder(self, name: str, module: nn.Module) -> Callable[..., None]:
+        def record(caller: nn.Module, _inputs: Any, outputs: Tensor) -> None:
+            if caller is not module:  # a copy of the model, as a learning rate search makes, has this hook too
+                return
+            values, before = copied(outputs), self.visualization[name]
             self.visualization[name] = values if before is None else np.concatenate([before, values])
 
         return record
@@ -218,12 +221,14 @@ class Architecture:
         self.handles = {}
 
     def visualize_outputs(self, layers: Sequence[str], n_images: int = 10, y: Any = None, yhat: Any = None) -> "Figure":
-        """What `attach_hooks` recorded of `layers`, a column an image. Raises `UsageError` when nothing was recorded."""
+        """What `attach_hooks` recorded of `layers`, a column an image. Raises `UsageError` when it recorded nothing."""
         from modelflow.figures.outputs import plot_outputs
 
         maps = {name: values for name in layers if (values := self.visualization.get(name)) is not None}
         if not maps:
-            raise UsageError(f"layers {list(layers)}: nothing was recorded; call attach_hooks(layers) and predict(x) first")
+            raise UsageError(
+                f"layers {list(layers)}: nothing was recorded; call attach_hooks(layers) and predict(x) first"
+            )
         return plot_outputs(None, maps, n_images, y, yhat, self.class_names, "Layer outputs")
 
     @torch.no_grad()
@@ -244,7 +249,9 @@ class Architecture:
         return torch.tensor(hits)
 
     @staticmethod
-    def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: Literal["sum", "mean"] | None = "sum") -> Tensor:
+    def loader_apply(
+        loader: Any, func: Callable[[Any, Any], Tensor], reduce: Literal["sum", "mean"] | None = "sum"
+    ) -> Tensor:
         """`func(x, y)` over all batches, stacked, then summed or averaged over the batches."""
         results = torch.stack([func(x, y) for x, y in loader])
         if reduce == "sum":
@@ -273,10 +280,13 @@ class Architecture:
         alpha: float = 0.05,
         ax: "Axes | None" = None,
     ) -> tuple[dict[str, list[float]], "Figure"]:
-        """Losses (smoothed by `alpha`) over growing learning rates, as `{"loss": …, "lr": …}`, and their picture."""
+        """Losses (smoothed by `alpha`) over growing learning rates, as `{"loss": …, "lr": …}`, and their picture.
+
+        The picture is drawn into `ax` when one is given. Ends early once the loss is five times its lowest value.
+        """
         from modelflow.figures.lr_finder import plot_lr_finder
 
-        lrs, losses = range_test(
+        curve = range_test(
             self.model,
             self.loss_fn,
             self.optimizer,
@@ -287,15 +297,20 @@ class Architecture:
             smooth=alpha,
             step_mode=step_mode,
         )
-        figure = plot_lr_finder(lrs, losses, None, None, "", "Learning rate range test", ax)
-        return {"loss": losses, "lr": lrs}, figure
+        tracking = {"loss": list(curve.losses), "lr": list(curve.lrs)}
+        if ax is None:
+            return tracking, plot_lr_finder(curve.lrs, curve.losses, None, None, "", "Learning rate range test")
+        ax.plot(curve.lrs, curve.losses)
+        ax.set(xlabel="learning rate", ylabel="smoothed training loss", xscale="log" if step_mode == "exp" else "linear")
+        return tracking, ax.figure
 
     def find_best_lr(
         self, data_loader: Any, end_lr: float = 1, num_iter: int = 100, set_lr: bool = True, seed: int = 42
     ) -> tuple["Axes", float]:
         """A learning rate from a range test of `num_iter` steps up to `end_lr`, and the picture of it.
 
-        Model, optimizer, modes and random state are as before; `set_lr` sets the learning rate of every parameter group.
+        Model, optimizer, modes and random state are as before; `set_lr` sets the learning rate of every parameter
+        group. `lr_search` keeps the curve, both suggestions, and a note about a loader that was too short.
         Raises `UsageError` for bounds that leave nothing to search and `RunError` for a curve that suggests nothing.
         """
         from modelflow.figures.lr_finder import plot_lr_finder
@@ -311,8 +326,10 @@ class Architecture:
             seed=seed,
         )
         self.lr_search = found
+        if found.note and self.verbose:
+            print(f"learning rate search: {found.note}")
         figure = plot_lr_finder(
-            found.lrs, found.losses, found.steepest, found.suggestion, VALLEY, "Learning rate range test"
+            found.lrs, found.losses, found.steepest, found.suggestion, METHOD, "Learning rate range test"
         )
         if set_lr:
             for group in self.optimizer.param_groups:

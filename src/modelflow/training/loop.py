@@ -1,13 +1,14 @@
 """One epoch of training and one pass of validation, for any module, loss and optimizer."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from modelflow.errors import RunError
+from modelflow.errors import DataError, RunError
 
 Loss = Callable[[Any, Any], Tensor]
 OnStep = Callable[[int, float], None]
@@ -24,8 +25,8 @@ def train_epoch(
 ) -> float:
     """The mean loss over the images of one epoch, each batch's taken before its update.
 
-    `on_step(step, loss)` is called after each update. Raises `RunError` naming epoch and step when the loss is no longer
-    a finite number; the update that such a loss would make is not made.
+    `on_step(step, loss)` is called after each update. Raises `RunError` naming epoch and step when the loss is no
+    longer a finite number (the update that such a loss would make is not made), and `DataError` without any batch.
     """
     model.train()
     total, images = 0.0, 0
@@ -33,30 +34,49 @@ def train_epoch(
         x, y = x.to(device), y.to(device)
         loss = loss_fn(model(x), y)
         value = loss.item()
-        if not math.isfinite(value):
-            raise RunError(
-                f"epoch {epoch}, step {step}: the loss is {value}, expected a finite number; "
-                "try a learning rate ten times smaller, or look for values in the data that are not finite"
-            )
+        check_finite(value, f"epoch {epoch}, step {step}: the loss")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += value * len(x)
         images += len(x)
         on_step(step, value)
-    return total / images if images else math.nan
+    return _mean(total, images, "training")
 
 
 @torch.no_grad()
 def mean_loss(model: nn.Module, loss_fn: Loss, batches: Iterable[Any], device: torch.device | str) -> float:
-    """The mean loss over the images, in eval mode; the mode is put back afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
+    """The mean loss over the images, in eval mode; modes are put back. Raises `DataError` without any batch."""
+    with evaluating(model):
         total, images = 0.0, 0
         for x, y in batches:
             total += loss_fn(model(x.to(device)), y.to(device)).item() * len(x)
             images += len(x)
-        return total / images if images else math.nan
+        return _mean(total, images, "validation")
+
+
+def check_finite(loss: float, what: str) -> None:
+    """Raises `RunError` saying that `what` is `loss`, unless that is a finite number."""
+    if not math.isfinite(loss):
+        raise RunError(
+            f"{what} is {loss}, expected a finite number; "
+            "try a learning rate ten times smaller, or look for values in the data that are not finite"
+        )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for the while; each submodule gets back the mode it had, whatever happens."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
+
+
+def _mean(total: float, images: int, kind: str) -> float:
+    if not images:
+        raise DataError(f"the {kind} loader gave no batches, expected at least one; give it data")
+    return total / images

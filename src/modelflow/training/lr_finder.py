@@ -1,13 +1,11 @@
 """The learning rate range test: torch-lr-finder's curve on copies of model and optimizer, and two readings of it.
-
-The steepest point is what torch-lr-finder (and the card) suggests; it follows the noise of single batches. The valley is
-steadier: the middle of the longest falling stretch, the default of fastai since 2.2 (fastai, callback/schedule.py, `valley`).
 """
 
 import contextlib
 import copy
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +20,24 @@ from modelflow.training.loop import Loss
 SKIP_START, SKIP_END = 10, 5
 FEWEST_STEPS = 30
 SMALLEST_FALL = 0.01
-VALLEY = "valley (middle of the longest falling stretch, as in fastai)"
+METHOD = "valley"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The smoothed losses of a range test, one a learning rate, and how many passes over the loader it began."""
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    passes: int
 
 
 @dataclass(frozen=True)
 class LRSearch:
     """The curve of a range test and what it suggests.
 
-    `lrs` and `losses` (smoothed) have one entry a step; `steepest` and `suggestion` are learning rates; `note` says what
-    a reader must know, such as a loader that was gone through more than once.
+    `lrs` and `losses` (smoothed) have one entry a step; `steepest` and `suggestion` are learning rates; `note` says
+    what a reader must know, such as a loader that was gone through more than once.
     """
 
     lrs: tuple[float, ...]
@@ -38,6 +45,16 @@ class LRSearch:
     steepest: float
     suggestion: float
     note: str = ""
+
+
+class _Passes:
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+        self.begun = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.begun += 1
+        return iter(self.loader)
 
 
 def range_test(
@@ -52,94 +69,53 @@ def range_test(
     seed: int = 42,
     smooth: float = 0.05,
     step_mode: str = "exp",
-) -> tuple[list[float], list[float]]:
-    """Learning rates and smoothed losses of `num_iter` steps from the optimizer's learning rate to `end_lr`.
+) -> Curve:
+    """Losses of `num_iter` steps from the optimizer's learning rate to `end_lr`; fewer when the loss grew fivefold.
 
-    Works on deep copies, so that model, optimizer, modes and random state are as before whatever happens. Raises
-    `UsageError` for bounds that leave nothing to search.
+    Works on deep copies, so that model, optimizer, modes and random state are as before whatever happens. A loader with
+    fewer batches is gone through again. Raises `UsageError` for bounds that leave nothing to search and for a loader
+    without batches.
     """
     start_lr = float(optimizer.param_groups[0]["lr"])
-    _check_bounds(start_lr, end_lr, num_iter, loader)
+    _check_bounds(start_lr, end_lr, num_iter, smooth, step_mode)
     from torch_lr_finder import LRFinder
     from torch_lr_finder.lr_finder import TrainDataLoaderIter
 
     trial_model, trial_loss, trial_optimizer = copy.deepcopy((model, loss_fn, optimizer))
     for group in trial_optimizer.param_groups:
-        group.pop("initial_lr", None)
-    silence = io.StringIO()
-    with drawn_from(seed, "lr_finder"), ordered_by(loader, seed, "lr_finder"), contextlib.redirect_stdout(silence):
-        with contextlib.redirect_stderr(silence):
-            finder = LRFinder(trial_model, trial_optimizer, trial_loss, device=device)
-            batches = TrainDataLoaderIter(loader)
+        group.pop("initial_lr", None)  # else torch-lr-finder refuses an optimizer that a scheduler knows
+    finder = LRFinder(trial_model, trial_optimizer, trial_loss, device=device)
+    passes = _Passes(loader)
+    with drawn_from(seed, "lr_finder"), ordered_by(loader, seed, "lr_finder"), _silence():
+        try:
             finder.range_test(
-                batches, start_lr=start_lr, end_lr=end_lr, num_iter=num_iter, smooth_f=smooth, step_mode=step_mode
+                TrainDataLoaderIter(passes),
+                start_lr=start_lr,
+                end_lr=end_lr,
+                num_iter=num_iter,
+                smooth_f=smooth,
+                step_mode=step_mode,
             )
-    return finder.history["lr"], finder.history["loss"]
+        except StopIteration:
+            raise UsageError("learning rate search: the loader has no batches; give it data") from None
+    return Curve(tuple(finder.history["lr"]), tuple(finder.history["loss"]), passes.begun)
 
 
-def search(
-    model: nn.Module,
-    loss_fn: Loss,
-    optimizer: torch.optim.Optimizer,
-    loader: Any,
-    *,
-    device: torch.device | str,
-    end_lr: float,
-    num_iter: int,
-    seed: int = 42,
-) -> LRSearch:
-    """The range test read.
-
-    Raises `UsageError` as `range_test` does, and `RunError` for a curve that suggests nothing: flat, rising from the
-    start, or not finite.
-    """
-    if num_iter < FEWEST_STEPS:
-        raise UsageError(f"num_iter = {num_iter}: expected at least {FEWEST_STEPS}, or the curve is too short to read")
-    lrs, losses = range_test(
-        model, loss_fn, optimizer, loader, device=device, end_lr=end_lr, num_iter=num_iter, seed=seed
-    )
-    steepest, suggestion = read_curve(lrs, losses)
-    rounds = math.ceil(num_iter / len(loader))
-    note = f"the loader's {len(loader)} batches were gone through {rounds} times" if rounds > 1 else ""
-    return LRSearch(tuple(lrs), tuple(losses), steepest, suggestion, note)
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
 
 
-def read_curve(lrs: list[float], losses: list[float]) -> tuple[float, float]:
-    """The learning rates of the steepest point and of the valley, of a smoothed curve without its ends.
-
-    Raises `RunError` when the curve is flat, rises from the start, or is not finite.
-    """
-    kept = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
-    if kept < FEWEST_STEPS - SKIP_END:
-        at = f" (not finite from lr = {lrs[kept]:.1e} on)" if kept < len(losses) else ""
-        raise RunError(f"learning rate search: only {kept} losses to read{at}; start from a smaller learning rate")
-    x, y = np.array(lrs[SKIP_START : kept - SKIP_END]), np.array(losses[SKIP_START : kept - SKIP_END])
-    if np.minimum.accumulate(y)[-1] > y[0] - SMALLEST_FALL * abs(y[0]):
-        raise RunError(
-            f"learning rate search: the loss does not fall between lr = {x[0]:.1e} and {x[-1]:.1e} "
-            f"(it starts at {y[0]:.3g}, its lowest is {y.min():.3g}); search a wider range, or set lr yourself"
-        )
-    return float(x[np.gradient(y).argmin()]), float(x[valley(y)])
-
-
-def valley(losses: np.ndarray[Any, Any]) -> int:
-    """The index in the middle of the longest falling subsequence of `losses` (fastai's `valley`)."""
-    longest = np.ones(len(losses), dtype=int)
-    for i in range(1, len(losses)):
-        lower = longest[:i][losses[:i] > losses[i]]
-        longest[i] = 1 + (lower.max() if lower.size else 0)
-    end = int(longest.argmax())
-    start = max(0, end - int(longest[end]))
-    third = (end - start) / 3
-    return start + int(third) + int(third / 2)
-
-
-def _check_bounds(start_lr: float, end_lr: float, num_iter: int, loader: Any) -> None:
+def _check_bounds(start_lr: float, end_lr: float, num_iter: int, smooth: float, step_mode: str) -> None:
     if not (math.isfinite(end_lr) and end_lr > start_lr > 0):
         raise UsageError(
             f"end_lr = {end_lr}: expected more than the optimizer's learning rate, {start_lr}, which must be above 0"
         )
     if num_iter < 2:
         raise UsageError(f"num_iter = {num_iter}: expected at least 2 steps")
-    if len(loader) == 0:
-        raise UsageError("learning rate search: the loader has no batches; give it data")
+    if not 0 <= smooth < 1:
+        raise UsageError(f"alpha = {smooth}: expected 0 (no smoothing) to below 1")
+    if step_mode not in ("exp", "linear"):
+        raise UsageError(f"step_mode = {step_mode!r}: expected 'exp' or 'linear'")

@@ -1,0 +1,198 @@
+"""`ModelFlow` as the card's notebooks use it: what a run leaves, trains on from, evaluates to, and says of dead runs."""
+
+import csv
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import classification_report, confusion_matrix
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from modelflow import CNN2, GerenicCNN, ModelFlow
+from modelflow.errors import DataError, SpecError, UsageError
+
+FILES = {
+    *("spec.json", "run.json", "history.csv", "predictions.npz", "architecture.svg", "losses.png"),
+    *("confusion_matrix.png", "confusion_matrix.csv", "classification_report.csv"),
+    *("model_checkpoint.pth", "model.safetensors", "filters_conv_layers.0.png", "intermediate_outputs.png"),
+}
+
+
+def generic_2(seed=42):
+    return GerenicCNN(
+        in_channels=1,
+        num_classes=10,
+        amnt_cov_layers=1,
+        cov_kernel_sizes=[5],
+        cov_features=[4],
+        max_pool_sizes=[2],
+        fc_sizes=[20],
+        verbose=False,
+        seed=seed,
+    )
+
+
+@pytest.fixture
+def flow_of(few_loaders, tmp_path):
+    """Makes flows over the same 2,000 images, each in a folder of its own name."""
+
+    def make(name="model_instance", model=None, **options):
+        options = {"results_dir": tmp_path / "results", "verbose": False} | options
+        return ModelFlow(generic_2() if model is None else model, *few_loaders, name, **options)
+
+    return make
+
+
+def content(flow, *names):
+    return [(flow.results_dir / name).read_bytes() for name in names]
+
+
+def test_a_notebook_written_for_the_card_leaves_its_files(fashion, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train = TensorDataset(fashion.train_x_NCHW[:2000], fashion.train_y_N[:2000])
+    val = TensorDataset(fashion.test_x_NCHW[:500], fashion.test_y_N[:500])
+    train_loader, val_loader = DataLoader(train, batch_size=16, shuffle=True), DataLoader(val, batch_size=16)
+    model = GerenicCNN(1, 10, amnt_cov_layers=1, cov_kernel_sizes=[5], cov_features=[4], max_pool_sizes=[2], fc_sizes=[20])
+    mflow = ModelFlow(
+        model=model, train_loader=train_loader, val_loader=val_loader, model_name="test_new_model", find_best_lr=True
+    )
+    mflow.run(layers=["conv_layers.0"], epochs=2)
+    left = {path.name for path in (tmp_path / "results" / "test_new_model").iterdir()}
+    assert left == FILES | {"lr_finder.png", "lr_finder.csv"}
+    assert len(mflow.arch.losses) == len(mflow.arch.val_losses) == mflow.arch.total_epochs == 2
+    assert "conv0 output size (after max pool): 12x12" in capsys.readouterr().out
+
+
+def test_cnn2_leaves_the_pictures_of_its_two_layers(flow_of):
+    flow = flow_of("cnn2_3", CNN2(3))
+    flow.run(epochs=1)
+    assert {path.name for path in flow.results_dir.glob("filters_*")} == {"filters_conv1.png", "filters_conv2.png"}
+
+
+def test_tables_equal_scikit_learns(flow_of):
+    flow = flow_of()
+    metrics = flow.run(epochs=2)
+    stored = np.load(flow.results_dir / "predictions.npz")
+    y, predicted = stored["labels"], stored["logits"].argmax(1)
+    with warnings.catch_warnings(action="ignore"):
+        expected = classification_report(y, predicted, output_dict=True, zero_division=0)
+    with (flow.results_dir / "classification_report.csv").open() as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    assert metrics.accuracy == pytest.approx(expected["accuracy"])
+    for name, scores in expected.items():
+        if name != "accuracy":
+            assert {key: float(rows[name][key]) for key in scores} == pytest.approx(scores)
+    with (flow.results_dir / "confusion_matrix.csv").open() as file:
+        counts = np.array([row[1:] for row in list(csv.reader(file))[1:]], dtype=int)
+    assert np.array_equal(counts, confusion_matrix(y, predicted))
+
+
+def test_same_seed_same_bytes_and_another_seed_other_bytes(flow_of):
+    names = ("model.safetensors", "history.csv", "predictions.npz")
+    runs = [flow_of("a"), flow_of("b"), flow_of("c", generic_2(43), seed=43)]
+    for flow in runs:
+        torch.rand(3)  # what else draws from the global generator does not matter
+        flow.run(epochs=2)
+    first, again, other = (content(flow, *names) for flow in runs)
+    assert first == again
+    assert all(ours != theirs for ours, theirs in zip(first, other, strict=True))
+
+
+def test_the_search_and_the_validation_size_leave_weights_and_order_alone(flow_of, fashion, few_loaders, tmp_path):
+    plain, searched = flow_of("plain"), flow_of("searched")
+    searched.find_best_lr(set_lr=False)
+    fewer = DataLoader(TensorDataset(fashion.test_x_NCHW[:30], fashion.test_y_N[:30]), batch_size=7)
+    other_size = ModelFlow(generic_2(), few_loaders[0], fewer, "fewer", results_dir=tmp_path, verbose=False)
+    for flow in (plain, searched, other_size):
+        flow.train(1)
+    assert plain.arch.losses == searched.arch.losses == other_size.arch.losses
+    states = [flow.model.state_dict() for flow in (plain, searched, other_size)]
+    assert all(torch.equal(states[0][name], state[name]) for state in states for name in state)
+
+
+def test_called_again_it_trains_on_as_if_never_interrupted(flow_of):
+    in_parts, at_once = flow_of("parts"), flow_of("once")
+    in_parts.run(epochs=1)
+    in_parts.run(epochs=2)
+    at_once.run(epochs=3)
+    assert in_parts.arch.total_epochs == 3
+    assert content(in_parts, "model.safetensors", "history.csv") == content(at_once, "model.safetensors", "history.csv")
+
+
+def test_a_stored_model_evaluates_to_the_same_figures_and_trains_on(flow_of):
+    flow = flow_of("first")
+    metrics = flow.run(epochs=1)
+    stored = flow_of("stored", generic_2(7), load_checkpoint_path=flow.results_dir / "model_checkpoint.pth")
+    assert stored.run(skip_train=True) == metrics
+    assert stored.arch.losses == flow.arch.losses
+    flow.train(1)
+    stored.train(1)
+    assert stored.arch.losses == flow.arch.losses
+
+
+def test_the_weights_file_holds_the_model(flow_of):
+    flow = flow_of()
+    flow.run(epochs=1)
+    state = load_file(flow.results_dir / "model.safetensors")
+    assert all(torch.equal(state[name], value) for name, value in flow.model.state_dict().items())
+    checkpoint = torch.load(flow.results_dir / "model_checkpoint.pth", weights_only=True)
+    assert list(checkpoint) == ["epoch", "model_state_dict", "optimizer_state_dict", "loss", "val_loss"]
+
+
+def test_run_json_says_how_to_repeat_the_run(flow_of):
+    flow = flow_of()
+    metrics = flow.run(epochs=1)
+    run = json.loads((flow.results_dir / "run.json").read_text())
+    assert run["spec"]["cov_kernel_sizes"] == [5]
+    assert (run["seed"], run["epochs"], run["lr"], run["threads"]) == (42, 1, 3e-4, 1)
+    assert run["metrics"]["accuracy"] == metrics.accuracy
+    assert run["versions"]["torch"] == torch.__version__
+    assert run["settings"] == {"batch_size": 16, "optimizer": "Adam", "loss_fn": "CrossEntropyLoss"}
+    assert run["data"]["training_images"] == 2000
+
+
+def test_any_module_from_images_to_logits_is_taken(flow_of):
+    flow = flow_of("linear", nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    assert flow.run(epochs=1).accuracy > 0.5
+    assert not (flow.results_dir / "spec.json").exists()
+
+
+def test_a_run_that_has_died_is_called_so_everywhere(flow_of, capsys):
+    flow = flow_of("dead", verbose=True, optimizer="sgd", lr=30.0)
+    with torch.no_grad():  # weights after a step that was far too long: every unit below zero for good
+        flow.model.conv_layers[0].bias.fill_(-1e6)
+        flow.model.fc_layers[-1].bias[7] = 5.0
+    flow.run(skip_train=True)
+    run = json.loads((flow.results_dir / "run.json").read_text())
+    assert any("100% of the images are called '7'" in warning for warning in run["warnings"])
+    assert any("no better than guessing" in warning for warning in run["warnings"])
+    assert any("conv_layers.0: 4 of 4 units never fire" in warning for warning in run["warnings"])
+    assert run["dead_units"]["conv_layers.0"] == [4, 4]
+    assert "learning rate" in capsys.readouterr().out
+
+
+def test_a_healthy_run_has_no_warnings(flow_of):
+    flow = flow_of()
+    flow.run(epochs=3)
+    assert json.loads((flow.results_dir / "run.json").read_text())["warnings"] == []
+
+
+def test_names_and_layers_that_do_not_exist_are_refused_before_training(flow_of):
+    with pytest.raises(SpecError, match="model name '../x'"):
+        flow_of("../x")
+    flow = flow_of()
+    with pytest.raises(UsageError, match="layer 'conv9'.* it has .*conv_layers.0"):
+        flow.run(["conv9"], epochs=1)
+    assert flow.arch.total_epochs == 0
+    with pytest.raises(DataError, match="no such file"):
+        flow_of(load_checkpoint_path="nowhere.pth")
+
+
+def test_class_names_must_be_as_many_as_the_logits(flow_of):
+    flow = flow_of(class_names=["a", "b"])
+    with pytest.raises(UsageError, match="class_names has 2 entries, the model gives 10 logits"):
+        flow.evaluate()

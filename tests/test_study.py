@@ -1,0 +1,126 @@
+"""Studies: runs side by side, equal to runs alone, kept when finished, refused when they differ; failures and kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from modelflow import run_study
+from modelflow.errors import DataError, RunError, UsageError
+from modelflow.results import read_run
+from modelflow.settings import StudySettings, validated
+from modelflow.study import is_finished, plans, set_aside, train_run
+
+SAME_BYTES = ("model.safetensors", "history.csv", "predictions.npz")
+
+
+def spec(channels):
+    return {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [channels], "fc_sizes": [20]}
+
+
+def digits_study(**changes):
+    models = [{"name": "narrow", "spec": spec(3)}, {"name": "wide", "spec": spec(8)}]
+    fields = {"dataset": "digits", "models": models, "epochs": 2, "seeds": [42, 43], "lr": 3e-3}
+    return validated(StudySettings, fields | changes, "test")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study of two models and two seeds, trained in two processes."""
+    where = tmp_path_factory.mktemp("study") / "results"
+    events = []
+    rows = run_study(digits_study(), where, jobs=2, on_event=events.append)
+    return where, rows, events
+
+
+def test_a_study_leaves_its_tables_and_pictures(finished):
+    where, rows, events = finished
+    assert {path.name for path in where.iterdir()} == {
+        *("narrow", "wide", "study.json", "leaderboard.csv", "leaderboard.md", "pareto.png", "dataset_samples.png")
+    }
+    assert (where / "narrow" / "seeds" / "43" / "run.json").is_file()
+    assert [row.model for row in rows] == ["wide", "narrow"]
+    assert all(row.seeds == 2 and row.accuracy > 0.5 for row in rows)
+    assert {event.title for event in events} == {f"{m}, seed {s}" for m in ("narrow", "wide") for s in (42, 43)}
+    assert json.loads((where / "study.json").read_text())["seeds"] == [42, 43]
+
+
+def test_a_run_alone_gives_the_bytes_that_it_gives_within_a_study(finished, tmp_path):
+    alone = plans(digits_study(seeds=[43]), tmp_path)[1]
+    train_run(alone)
+    within = finished[0] / "wide" / "seeds" / "43"
+    assert [(alone.folder / name).read_bytes() for name in SAME_BYTES] == [(within / name).read_bytes() for name in SAME_BYTES]
+
+
+def test_what_is_finished_is_not_trained_again(finished):
+    where = finished[0]
+    before = (where / "wide" / "run.json").read_bytes()
+    events = []
+    run_study(digits_study(), where, on_event=events.append)
+    assert events == []
+    assert (where / "wide" / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [({"epochs": 3}, "another epochs .stored 2, asked 3"), ({"lr": 0.1}, "another lr"), ({"seeds": [1]}, "another seed ")],
+)
+def test_other_settings_in_the_same_folder_are_refused(finished, changes, difference):
+    with pytest.raises(UsageError, match=difference):
+        [is_finished(plan) for plan in plans(digits_study(**changes), finished[0])]
+
+
+def test_data_that_do_not_fit_the_spec_are_refused_before_training(tmp_path):
+    with pytest.raises(DataError, match=r"wide: input_size = 28, but the images of digits have 8; change the spec"):
+        run_study(digits_study(models=[{"name": "wide", "spec": spec(8) | {"input_size": 28}}]), tmp_path)
+    with pytest.raises(DataError, match=r"num_classes = 3, but digits has 10 classes"):
+        run_study(digits_study(models=[{"name": "wide", "spec": spec(8) | {"num_classes": 3}}]), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_there(tmp_path):
+    with pytest.raises(RunError, match=r"wide, seed 42: epoch \d+, step \d+: the loss is (nan|inf).*Kept|saved"):
+        run_study(digits_study(optimizer="sgd", lr=1e3, seeds=[42], epochs=30), tmp_path, jobs=1)
+    assert not (tmp_path / "wide" / "run.json").exists()
+
+
+def test_the_learning_rate_search_can_set_the_rate(tmp_path):
+    plan = plans(digits_study(find_best_lr=True, seeds=[42], lr=3e-4), tmp_path)[1]
+    run = train_run(plan)
+    assert run.lr > 1e-3
+    assert run.settings["lr"] == 3e-4
+
+
+def test_set_aside_takes_the_first_free_name(tmp_path):
+    for expected in ("x.old-1", "x.old-2"):
+        (tmp_path / "x").mkdir()
+        assert set_aside(tmp_path / "x") == tmp_path / expected
+    assert set_aside(tmp_path / "x") is None
+
+
+def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path):
+    command = [sys.executable, "-c", "from modelflow.cli import main; main()", "run", "--results", str(tmp_path / "r")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    checkpoint = tmp_path / "r" / "cnn2_3" / "model_checkpoint.pth"
+    deadline = time.monotonic() + 240
+    while not list((tmp_path / "r").glob("*/model_checkpoint.pth")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "interrupted: 0 of 7 runs are finished" in told
+    assert "the checkpoint of its last whole epoch is" in told
+    assert "Traceback" not in told
+    assert checkpoint.parent.parent.exists()
+
+
+def test_a_finished_run_reads_back(finished):
+    run = read_run(finished[0] / "wide")
+    assert run.metrics.images == 355
+    assert run.data.name == "digits"
