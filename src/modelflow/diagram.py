@@ -78,7 +78,7 @@ def text(trace: Trace) -> str:
     drawn = steps(trace)
     rows = [_cells(step) for step in drawn]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    bars = _bars(drawn, min(LONGEST_BAR, TEXT_COLUMNS - sum(widths) - 3 - 4 * 2))
+    bars = _bars(drawn, min(LONGEST_BAR, TEXT_COLUMNS - sum(widths) - len("├─▶ ") - 4 * 2))
     lines = []
     for i, ((operations, shape, name, parameters), bar) in enumerate(zip(rows, bars, strict=True)):
         branch = "┌" if i == 0 else "└" if i == len(rows) - 1 else "├"

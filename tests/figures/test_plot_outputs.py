@@ -77,3 +77,9 @@ def test_labels_are_numbers_where_names_are_missing_or_hostile(images, hostile_n
     assert {"11", "✗\n12"} <= set(words(plot_outputs(images, {}, 1, [11], [12], ["a"])))
     every_name = np.arange(10)
     png(plot_outputs(images, {name: maps(3) for name in hostile_names}, 10, every_name, None, hostile_names))
+
+
+def test_without_images_the_layers_stand_alone():
+    groups = output_groups(None, {"conv1": maps(4, 24, 24), "fc1": maps(7)}, 3)
+    assert [group.words[0] for group in groups] == ["conv1", "fc1"]
+    assert png(plot_outputs(None, {"conv1": maps(4, 24, 24)}, 3)).startswith(b"\x89PNG")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from modelflow.figures.style import BANNER, WIDTH, heading, label, one_axes, plain, styled
+from modelflow.figures.style import BANNER, WIDTH, escaped, heading, label, one_axes, plain, styled
 
 COLOURS = "Blues"
 MOST_IN_TENTHS, MOST_TURNED, MOST_NUMBERED = 4, 15, 25
@@ -104,4 +104,4 @@ def _luminance(rgba: tuple[float, ...]) -> float:
 def _banner(figure: Figure, warning: str, width: float) -> None:
     words = textwrap.wrap(f"⚠ Warning: {plain(warning)}", round(width * 12), max_lines=4, placeholder=" …")
     box = {"facecolor": BANNER, "edgecolor": "none", "boxstyle": "square,pad=0.5"}
-    figure.suptitle("\n".join(words).replace("$", r"\$"), x=0.5, ha="center", color="white", fontsize=10, bbox=box)
+    figure.suptitle(escaped("\n".join(words)), x=0.5, ha="center", color="white", fontsize=10, bbox=box)

@@ -10,7 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from modelflow.errors import UsageError
-from modelflow.figures.style import FAINT, GREEN, INK, TIMES, VERMILLION, label, number, one_axes, plain, styled
+from modelflow.figures.style import (
+    FAINT,
+    GREEN,
+    INK,
+    TIMES,
+    VERMILLION,
+    escaped,
+    label,
+    number,
+    one_axes,
+    plain,
+    styled,
+)
 from modelflow.figures.tiles import as_rgb, coloured, finite_range, mosaic, resized
 
 COLOURS = "cividis"
@@ -47,25 +59,30 @@ def layer_group(layer_name: str, outputs: np.ndarray, most_channels: int) -> Gro
     return Group((label(layer_name, 22), shape, span, *left_out), tiles)
 
 
-def output_groups(images_NCHW: np.ndarray, maps: Mapping[str, np.ndarray], n_images: int) -> list[Group]:
-    """The first `n_images` images and what each layer makes of them. Raises `UsageError` when their numbers differ."""
-    if not len(images_NCHW) or n_images < 1:
+def output_groups(images_NCHW: np.ndarray | None, maps: Mapping[str, np.ndarray], n_images: int) -> list[Group]:
+    """The first `n_images` images, when they are given, and what each layer makes of them.
+
+    Raises `UsageError` when their numbers differ.
+    """
+    n_given = len(next(iter(maps.values()), ()) if images_NCHW is None else images_NCHW)
+    if not n_given or n_images < 1:
         raise UsageError("outputs: no image to show; give at least one image and n_images >= 1")
     for name, outputs in maps.items():
-        if len(outputs) != len(images_NCHW):
-            raise UsageError(
-                f"outputs of layer {name!r}: {len(outputs)} for {len(images_NCHW)} images; give one output an image"
-            )
-    shape = TIMES.join(map(str, images_NCHW.shape[1:]))
-    images = resized(as_rgb(images_NCHW[:n_images]), TILE, TILE)[None]
+        if len(outputs) != n_given:
+            raise UsageError(f"outputs of layer {name!r}: {len(outputs)} for {n_given} images; give one output an image")
     most = max(4, min(MOST_CHANNELS, MOST_ROWS // max(1, sum(np.ndim(outputs) == 4 for outputs in maps.values()))))
     layers = [layer_group(name, np.asarray(outputs)[:n_images], most) for name, outputs in maps.items()]
-    return [Group(("input", shape), images), *layers]
+    return layers if images_NCHW is None else [_images(images_NCHW[:n_images]), *layers]
+
+
+def _images(images_NCHW: np.ndarray) -> Group:
+    shape = TIMES.join(map(str, images_NCHW.shape[1:]))
+    return Group(("input", shape), resized(as_rgb(images_NCHW), TILE, TILE)[None])
 
 
 @styled
 def plot_outputs(
-    images_NCHW: np.ndarray,
+    images_NCHW: np.ndarray | None,
     maps: Mapping[str, np.ndarray],
     n_images: int = 10,
     y: Sequence[int] | np.ndarray | None = None,
@@ -73,7 +90,7 @@ def plot_outputs(
     class_names: Sequence[str] | None = None,
     title: str = "Outputs of the layers",
 ) -> Figure:
-    """Images beside each layer's maps, a column an image; labels and predictions above, wrong ones marked."""
+    """Images (unless None) beside each layer's maps, a column an image; labels and predictions above, wrong ones marked."""
     groups = output_groups(images_NCHW, maps, n_images)
     picture, tops = _stacked(groups)
     n_shown = groups[0].tiles.shape[1]
@@ -145,4 +162,4 @@ def _judged(predicted: int, true: int, names: Sequence[str] | None) -> tuple[str
 
 def _folded(k: int, names: Sequence[str] | None) -> str:
     name = plain(names[k]) if names is not None and 0 <= k < len(names) else str(k)
-    return "\n".join(textwrap.wrap(name, 8, max_lines=2, placeholder="…")).replace("$", r"\$")
+    return escaped("\n".join(textwrap.wrap(name, 8, max_lines=2, placeholder="…")))

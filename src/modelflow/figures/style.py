@@ -96,12 +96,12 @@ def one_axes(title: str, height: float, width: float = WIDTH, note: str = "") ->
 def heading(title: str, width: float = WIDTH) -> str:
     """A title of any length, safe and broken into lines (three at most) that fit a picture `width` inches wide."""
     lines = textwrap.wrap(plain(title), max(20, round(width * 10.5)), max_lines=3, placeholder=" …")
-    return _unescaped_dollars("\n".join(lines))
+    return escaped("\n".join(lines))
 
 
 def label(name: object, most: int = 24) -> str:
     """A name of any origin as a short label that matplotlib shows as it stands."""
-    return _unescaped_dollars(shortened(plain(name), most))
+    return escaped(shortened(plain(name), most))
 
 
 def plain(text: object) -> str:
@@ -115,7 +115,8 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
-def _unescaped_dollars(text: str) -> str:
+def escaped(text: str) -> str:
+    """`text` with its dollars kept from matplotlib's mathtext."""
     return text.replace("$", r"\$")
 
 
