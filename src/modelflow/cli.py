@@ -3,10 +3,11 @@
 Exit codes: 0, 1 (it failed) or 2 (what was given is wrong: with what, where, expected, and the mend).
 """
 
+import io
 import json
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,9 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 def main() -> None:
     """The entry point of `modelflow`: errors become messages and exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -28,19 +32,19 @@ def run_command(arguments: list[str]) -> int:
     """The exit code of `modelflow ARGUMENTS…`."""
     try:
         cli.main(arguments, prog_name="modelflow", standalone_mode=False)
-    except click.exceptions.Abort:
-        terminal.fail("interrupted")
-        return 1
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except ModelFlowError as error:
         terminal.fail(str(error))
         return 1 if isinstance(error, RunError) else 2
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         terminal.fail(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         terminal.fail("interrupted")
         return 1
     return 0
@@ -62,12 +66,16 @@ def options(*chosen: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-RESULTS = click.option("--results", type=FOLDER, default=Path("results"), show_default=True, help="Where the results go.")
+RESULTS = click.option(
+    "--results", type=FOLDER, default=Path("results"), show_default=True, help="Where the results go."
+)
 DATA_DIR = click.option("--data-dir", type=FOLDER, help="Where the data set's files are (or MODELFLOW_DATA_DIR).")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 DATASET = click.option("--dataset", help="fashion-mnist (default), digits, or idx:FOLDER.")
 RESTART = click.option("--restart", is_flag=True, help="Start anew; what is there is kept aside as FOLDER.old-1.")
-MAX_PARAMETERS = click.option("--max-parameters", type=int, help="Refuse larger networks (default 200 million).")
+MAX_PARAMETERS = click.option(
+    "--max-parameters", type=click.IntRange(1), help="Refuse larger networks (default 200 million)."
+)
 TRAINING = options(
     click.option("--epochs", type=int, help="Times through the training images (default 10)."),
     click.option("--lr", type=float, help="Learning rate (default 0.0003)."),
@@ -95,19 +103,24 @@ def cli() -> None:
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side (default: one a processor).")
 @TRAINING
 def run(study: Path | None, seeds: str | None, seed: int | None, jobs: int | None, **given: Any) -> None:
-    """Train all models of STUDY (default: the card's seven) and write every picture and table.
+    """Train all models of STUDY and compare them.
 
-    STUDY is a YAML or JSON file: models, seeds, epochs, dataset, lr, batch_size, optimizer. What is finished already is
-    not trained again.
+    STUDY is a YAML or JSON file with models, seeds, epochs, dataset, lr, batch_size, optimizer; without one, the card's
+    seven models are trained. Every picture and table is written; what is finished already is not trained again.
     """
+    from modelflow.presets import CARD
     from modelflow.settings import read_study
 
+    if str(study) in CARD:
+        raise UsageError(f"STUDY {study}: is a model, expected a study file; for one model: modelflow train {study}")
     results, data_dir, restart = given.pop("results"), given.pop("data_dir"), given.pop("restart")
     settings = read_study(study, seeds=_seeds(seeds, seed), **given)
     _train(settings, results, data_dir, restart, jobs, whole=True)
 
 
 def _seeds(seeds: str | None, seed: int | None) -> list[int] | None:
+    from modelflow.spec import short
+
     if seeds is not None and seed is not None:
         raise UsageError("--seed and --seeds: give one of the two")
     if seeds is None:
@@ -115,11 +128,11 @@ def _seeds(seeds: str | None, seed: int | None) -> list[int] | None:
     try:
         numbers = [int(part) for part in seeds.split(",")]
     except ValueError:
-        raise UsageError(f"--seeds {seeds!r}: expected a number of seeds, or a list such as 1,2,3") from None
+        raise UsageError(f"--seeds {short(seeds)}: expected a number of seeds, or a list such as 1,2,3") from None
     if "," in seeds:
         return numbers
     if not 1 <= numbers[0] <= 10_000:
-        raise UsageError(f"--seeds {seeds}: expected 1 to 10000 seeds; for one seed of this value write --seed {seeds}")
+        raise UsageError(f"--seeds {short(seeds)}: expected 1 to 10000 seeds; for one seed of this value use --seed")
     return list(range(42, 42 + numbers[0]))
 
 
@@ -128,7 +141,10 @@ def _seeds(seeds: str | None, seed: int | None) -> list[int] | None:
 @click.option("--seed", type=int, help="Covers initial weights, order and dropout (default 42).")
 @TRAINING
 def train(model: str, seed: int | None, **given: Any) -> None:
-    """Train one MODEL: a preset's name, or a JSON or YAML file."""
+    """Train one MODEL.
+
+    MODEL is a preset's name, or a JSON or YAML file. Every picture and table of it is written.
+    """
     from modelflow.settings import read_study
 
     results, data_dir, restart = given.pop("results"), given.pop("data_dir"), given.pop("restart")
@@ -141,13 +157,13 @@ def _train(settings: Any, results: Path, data_dir: Path | None, restart: bool, j
 
     planned = study.plans(settings, results, data_dir)
     if restart:
+        study.check_data(planned)
         for folder in [results] if whole else [plan.folder for plan in planned]:
-            aside = study.set_aside(folder)
-            terminal.say(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
+            _set_aside(folder)
     due = [plan for plan in planned if not study.is_finished(plan)]
     if len(due) < len(planned):
         terminal.say(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
-    failures = _train_due(due, jobs, settings.epochs)
+    failures = _train_due(due, results, jobs, settings.epochs)
     if whole and len(failures) < len(planned):
         study.write_study(settings, results, data_dir)
     _show_results(results, [plan.folder for plan in planned], whole)
@@ -155,12 +171,13 @@ def _train(settings: Any, results: Path, data_dir: Path | None, restart: bool, j
         raise RunError("; ".join(failures))
 
 
-def _train_due(due: list[Any], jobs: int | None, epochs: int) -> list[str]:
+def _train_due(due: list[Any], results: Path, jobs: int | None, epochs: int) -> list[str]:
     from modelflow import study
 
     if not due:
         return []
     study.check_data(due)
+    _make_folder(results)
     failures = []
     with terminal.runs_progress(len(due), epochs) as progress:
         try:
@@ -173,10 +190,31 @@ def _train_due(due: list[Any], jobs: int | None, epochs: int) -> list[str]:
     return failures
 
 
+def _set_aside(folder: Path) -> None:
+    from modelflow import study
+
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise UsageError(f"--restart: {folder} holds the folder you are in; go elsewhere, or give another --results")
+    aside = study.set_aside(folder)
+    terminal.say(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
+
+
+def _make_folder(results: Path) -> None:
+    """Raises `UsageError` where no results can be written, before hours of training."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--results {results}: cannot be made: {error.strerror}; give another folder") from None
+    if not os.access(results, os.W_OK):
+        raise UsageError(f"--results {results}: cannot be written to; give another folder, or change its permissions")
+
+
 def _ending(plan: Any, outcome: Any) -> str:
     if isinstance(outcome, ModelFlowError):
         return f"{plan.title}: FAILED"
-    lines = [f"{plan.title}: accuracy {outcome.metrics.accuracy:.2%} after {outcome.seconds['training']:.0f} s of training"]
+    lines = [
+        f"{plan.title}: accuracy {outcome.metrics.accuracy:.2%} after {outcome.seconds['training']:.0f} s of training"
+    ]
     return "\n".join([*lines, *(f"warning: {plan.title}: {warning}" for warning in outcome.warnings)])
 
 
@@ -196,31 +234,38 @@ def _show_results(results: Path, folders: list[Path], whole: bool) -> None:
 @click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into this file too.")
 @JSON
 def trace(model: str, max_parameters: int | None, svg_path: Path | None, as_json: bool) -> None:
-    """Every layer's output shape, parameters, MACs and bytes of activations, without building anything."""
-    from modelflow import diagram, shapes
+    """Show the layers of MODEL and their costs.
+
+    Output shape, parameters, multiply-accumulates (MACs) and bytes of activations of each, without building anything.
+    MODEL is a preset's name, or a JSON or YAML file.
+    """
+    from modelflow import shapes
     from modelflow.presets import resolve
 
     name, spec = resolve(model)
     limit = shapes.MAX_PARAMETERS if max_parameters is None else max_parameters
     traced = shapes.trace(spec, limit)
     if svg_path:
+        from modelflow.diagram import svg
         from modelflow.files import write_whole
 
-        write_whole(svg_path, diagram.svg(traced, name))
+        write_whole(svg_path, svg(traced, name))
     if as_json:
         click.echo(json.dumps({"model": name, **shapes.as_data(traced)}, indent=2))
         return
-    terminal.say(f"{name}\n{diagram.text(traced)}")
+    from modelflow.diagram import text
+
+    terminal.draw(f"{name}\n{text(traced)}")
     terminal.trace_table(traced)
 
 
 @cli.command(epilog=example("models", "models --json"))
 @JSON
 def models(as_json: bool) -> None:
-    """The presets: blocks, parameters, MACs."""
+    """List the presets: blocks, parameters, MACs."""
     from modelflow import presets, shapes
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, card in presets.CARD.items():
         spec = presets.preset(name)
         traced = shapes.trace(spec)
@@ -239,7 +284,7 @@ def models(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     terminal.table(
-        ("model", "group", "blocks (kernel-channels-pool)", "hidden sizes", "parameters", "MACs"),
+        ("model", "group", "blocks", "hidden sizes", "parameters", "MACs"),
         [
             (
                 row["model"],
@@ -253,11 +298,15 @@ def models(as_json: bool) -> None:
         ],
         left=4,
     )
+    terminal.say("blocks: kernel size-channels-pool size; see also `modelflow trace MODEL`")
 
 
 @cli.group(epilog=example("data fetch", "data verify fashion-mnist", "data show digits"))
 def data() -> None:
-    """Get, check and show data sets: fashion-mnist (default), digits, idx:FOLDER."""
+    """Get, check and show data sets.
+
+    DATASET is fashion-mnist (the default), digits, or idx:FOLDER for a folder in the MNIST format.
+    """
 
 
 @data.command(epilog=example("data fetch", "data fetch fashion-mnist --data-dir my_data"))
@@ -266,6 +315,7 @@ def data() -> None:
 @JSON
 def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
     """Get what is missing of DATASET and check it."""
+    terminal.tell(f"looking for {dataset} and checking its files …")
     from modelflow.data.datasets import fetch_dataset
 
     _show_files(fetch_dataset(dataset, data_dir), as_json)
@@ -277,6 +327,7 @@ def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
 @JSON
 def verify(dataset: str, data_dir: Path | None, as_json: bool) -> None:
     """Check each file of DATASET: header, length, labels, SHA-256."""
+    terminal.tell(f"checking the files of {dataset} …")
     from modelflow.data.datasets import verify as verify_dataset
 
     _show_files(verify_dataset(dataset, data_dir), as_json)
@@ -297,20 +348,29 @@ def _show_files(rows: list[Any], as_json: bool) -> None:
 @JSON
 def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool) -> None:
     """Say what DATASET holds, and draw examples of each class."""
+    terminal.tell(f"reading {dataset} …")
     from modelflow.data.datasets import load_dataset
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png
     from modelflow.files import write_whole
 
     loaded = load_dataset(dataset, data_dir)
-    output = output or Path(f"{Path(dataset.removeprefix('idx:')).name.replace('-', '_')}_classes.png")
+    output = output or Path(f"{Path(dataset.removeprefix('idx:')).resolve().name.replace('-', '_')}_classes.png")
     write_whole(output, png(plot_samples(*loaded.samples(), loaded.class_names, f"{loaded.name}: training images")))
     facts = loaded.facts()
     if as_json:
         click.echo(json.dumps(facts | {"picture": str(output)}, indent=2))
         return
-    terminal.table(("", ""), [(name, str(value)) for name, value in facts.items()], loaded.name, left=2)
+    terminal.table(
+        ("property", "value"), [(name.replace("_", " "), _fact(value)) for name, value in facts.items()], left=2
+    )
     terminal.say(f"Picture: {output.resolve()}")
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {entry}" for name, entry in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @cli.command("lr-find", epilog=example("lr-find generic_2", "lr-find my_net.json --end-lr 0.5"))
@@ -323,13 +383,17 @@ def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool
 @click.option("--seed", type=int, help="Default 42.")
 @options(DATASET, DATA_DIR, RESULTS, JSON)
 def lr_find(model: str, start_lr: float | None, end_lr: float, num_iter: int, as_json: bool, **given: Any) -> None:
-    """Search a learning rate for MODEL by a range test; draw the curve into RESULTS/MODEL/lr_finder.png."""
+    """Search a learning rate for MODEL.
+
+    A range test from a small learning rate to a large one; its curve is drawn into RESULTS/MODEL/lr_finder.png.
+    """
     from modelflow import study
     from modelflow.settings import read_study
 
     results, data_dir, seed = given.pop("results"), given.pop("data_dir"), given.pop("seed")
     settings = read_study(None, models=[model], seeds=_seeds(None, seed), lr=start_lr, **given)
     flow = study.make_flow(study.plans(settings, results, data_dir)[0])
+    _make_folder(results)
     flow.find_best_lr(end_lr, num_iter, set_lr=False)
     found = {"suggestion": flow.arch.lr_search.suggestion, "steepest": flow.arch.lr_search.steepest}
     if as_json:
@@ -346,7 +410,10 @@ RUN_FOLDER = click.argument("run_folder", metavar="RUN", type=click.Path(path_ty
 @RUN_FOLDER
 @options(DATA_DIR, JSON)
 def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
-    """Evaluate the stored model of RUN again and write its tables and pictures anew."""
+    """Evaluate the stored model of RUN again.
+
+    RUN is the folder of a finished run; its tables and pictures are written anew.
+    """
     from modelflow.study import open_run
 
     metrics = open_run(run_folder, data_dir).evaluate()
@@ -360,18 +427,22 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     terminal.say(f"Results: {run_folder.resolve()}")
 
 
-@cli.command(epilog=example("inspect results/generic_2", "inspect results/generic_1 --layer conv_layers.0 --layer fc_layers.0"))
+@cli.command(epilog=example("inspect results/generic_2", "inspect results/generic_2 --layer fc_layers.0"))
 @RUN_FOLDER
 @click.option("--layer", "layers", multiple=True, help="Show this layer's outputs (default: the convolutional ones).")
 @DATA_DIR
 def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) -> None:
-    """Draw the filters and layer outputs of RUN's stored model anew."""
+    """Draw the filters and layer outputs of RUN.
+
+    RUN is the folder of a finished run.
+    """
     from modelflow.inspection.filters import conv_layers
     from modelflow.study import open_run
 
     flow = open_run(run_folder, data_dir)
     convs = conv_layers(flow.model)
-    flow.show_insides(convs, list(layers) or convs)
+    flow.show_insides([], list(layers) or convs)
+    flow.show_insides(convs, [])
     for name in convs:
         terminal.say(str(run_folder / f"filters_{name}.png"))
     terminal.say(str(run_folder / "intermediate_outputs.png"))
@@ -381,11 +452,14 @@ def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) ->
 @click.argument("results", type=FOLDER)
 @JSON
 def leaderboard(results: Path, as_json: bool) -> None:
-    """The finished runs of RESULTS by model, best first."""
+    """List the models of RESULTS, best first.
+
+    RESULTS is a folder that `modelflow run` or `modelflow train` wrote; several seeds of a model are averaged.
+    """
     from modelflow.leaderboard import leaderboard as rows_in
 
     rows = rows_in(results)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        click.echo(json.dumps([vars(row) for row in rows], indent=2))
         return
     terminal.leaderboard_table(rows)

@@ -11,10 +11,15 @@ from modelflow.presets import CARD
 from modelflow.records import Run
 from modelflow.results import csv_text, read_run, run_folders
 
+CARD_DATA = "fashionmnist"
+
 
 @dataclass(frozen=True)
 class Row:
-    """One model: means over its seeds; shares of 1, seconds of training a run. The card's figures where it has the model."""
+    """One model: means over its seeds; shares of 1, seconds of training a run, how many of its runs have warnings.
+
+    The card's figures stand beside its models on its data set.
+    """
 
     model: str
     group: str
@@ -49,7 +54,7 @@ def rows_of(folders: Iterable[Path]) -> list[Row]:
 
 
 def _row(name: str, runs: list[Run]) -> Row:
-    card = CARD.get(name)
+    card = CARD.get(name) if runs[0].data.name.lower().replace("-", "") == CARD_DATA else None
     return Row(
         model=name,
         group=card.group if card else "own",
@@ -68,17 +73,18 @@ def _row(name: str, runs: list[Run]) -> Row:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """leaderboard.csv."""
+    """leaderboard.csv: the fields of `Row`, unrounded."""
     return csv_text(list(Row.__dataclass_fields__), [tuple(vars(row).values()) for row in rows])
 
 
-HEADER = ("Model", "Architectural group", "Seeds", "Accuracy", "Macro F1", "Parameters", "Card acc.", "Card F1")
+DEAD = "\N{DAGGER}"
+HEADER = ("Model", "Group", "Seeds", "Accuracy", "Macro F1", "Parameters", "Card acc", "Card F1")
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as it is shown, in the columns of `HEADER`; a model with dead runs is marked."""
+    """A row as it is shown, in the columns of `HEADER`; a model with dead runs is marked, see `dead_note`."""
     return (
-        row.model + (" (dead run)" if row.warnings else ""),
+        row.model + (f" {DEAD}" if row.warnings else ""),
         row.group,
         str(row.seeds),
         f"{row.accuracy:.2%}",
@@ -89,7 +95,16 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def dead_note(rows: Sequence[Row]) -> str:
+    """What the mark at dead runs means; empty where there are none."""
+    return (
+        f"{DEAD} a run of it looks dead: see the warnings in its run.json" if any(row.warnings for row in rows) else ""
+    )
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The same table in Markdown."""
+    """leaderboard.md: the table as it is shown."""
     lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *(cells(row) for row in rows)]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    table = "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+    note = dead_note(rows)
+    return f"{table}\n{note}\n" if note else table

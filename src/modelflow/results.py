@@ -1,13 +1,12 @@
 """The results folder: what its files are called, how they are written and read back. No torch.
 
-    results/                 study.json, leaderboard.csv, …
-      generic_2/             run.json and the other files of one run
-        seeds/43/            the same of further seeds
+results/                 study.json, leaderboard.csv, …
+  generic_2/             run.json and the other files of one run
+    seeds/43/            the same of further seeds
 """
 
 import csv
 import io
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from modelflow.errors import DataError, SpecError
+from modelflow.errors import DataError
 from modelflow.files import write_whole
 from modelflow.presets import check_name
 from modelflow.records import Epoch, Run
-from modelflow.spec import explain
+from modelflow.spec import explain, short
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +34,7 @@ STUDY, SAMPLES, PARETO = "study.json", "dataset_samples.png", "pareto.png"
 LEADERBOARD_CSV, LEADERBOARD_MD = "leaderboard.csv", "leaderboard.md"
 
 MAX_RECORD_BYTES = 4 << 20
+MAX_FIGURE = 1e100
 SET_ASIDE = re.compile(r"\.old-\d+$")
 
 
@@ -88,7 +88,7 @@ def read_run(folder: str | Path) -> Run:
         _check_plausible(run)
     except ValidationError as error:
         raise _damaged(path, explain(error, list(Run.model_fields))) from None
-    except (ValueError, SpecError) as error:
+    except ValueError as error:
         raise _damaged(path, str(error)) from None
     return run
 
@@ -101,13 +101,15 @@ def _check_plausible(run: Run) -> None:
     """Raises `ValueError` for what the types let through and no run can have written."""
     check_name(run.model_name)
     datetime.fromisoformat(run.started)
-    shares = {"accuracy": run.metrics.accuracy, "macro_f1": run.metrics.macro_f1}
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"metrics.{name} = {value}: expected a share between 0 and 1")
-    for name, value in {"metrics.loss": run.metrics.loss, **run.seconds}.items():
-        if math.isinf(value):
-            raise ValueError(f"{name} = {value}: expected a finite number")
+    figures = {"parameters": run.parameters, "epochs": run.epochs, "metrics.loss": run.metrics.loss, **run.seconds}
+    for name, value in figures.items():
+        if not abs(value) < MAX_FIGURE:
+            raise ValueError(f"{name} = {short(value)}: expected a number below {MAX_FIGURE:g}")
+    for name, share in (("accuracy", run.metrics.accuracy), ("macro_f1", run.metrics.macro_f1)):
+        if not 0 <= share <= 1:
+            raise ValueError(f"metrics.{name} = {share}: expected a share between 0 and 1")
+    if not 0 <= run.seed < 2**63:
+        raise ValueError(f"seed = {short(run.seed)}: expected at least 0 and less than 2**63")
 
 
 def run_folders(results: str | Path) -> Iterator[Path]:
@@ -117,5 +119,6 @@ def run_folders(results: str | Path) -> Iterator[Path]:
     """
     for pattern in (f"*/{RUN}", f"*/seeds/*/{RUN}"):
         for path in sorted(Path(results).glob(pattern)):
-            if not any(SET_ASIDE.search(part) for part in path.relative_to(results).parts):
+            set_aside = any(SET_ASIDE.search(part) for part in path.relative_to(results).parts)
+            if path.is_file() and not set_aside:
                 yield path.parent

@@ -22,7 +22,7 @@ def stream(seed: int, *names: str | int) -> int:
 @contextmanager
 def drawn_from(seed: int, *names: str | int) -> Iterator[None]:
     """The global generators of torch, numpy and Python set to a stream, and put back afterwards as they were."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     numpy_state, python_state = np.random.get_state(), random.getstate()
     number = stream(seed, *names)
     with torch.random.fork_rng(devices=devices):
@@ -38,7 +38,7 @@ def drawn_from(seed: int, *names: str | int) -> Iterator[None]:
 
 @contextmanager
 def ordered_by(loader: Any, seed: int, *names: str | int) -> Iterator[None]:
-    """The loader's order drawn from a stream: its torch generators are replaced for the while, their state untouched."""
+    """The loader's order drawn from a stream; its own generators are put back afterwards, untouched."""
     generator = torch.Generator().manual_seed(stream(seed, *names))
     with ExitStack() as stack:
         for owner in generator_owners(loader):
@@ -48,7 +48,7 @@ def ordered_by(loader: Any, seed: int, *names: str | int) -> Iterator[None]:
 
 
 def generator_owners(loader: Any) -> list[Any]:
-    """Which of a loader, its sampler and its batch sampler's sampler draw from an attribute `generator` (or may: None)."""
+    """Which of a loader, its sampler and its batch sampler's sampler have a `generator`: of torch, or None as yet."""
     inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
     parts = (loader, getattr(loader, "sampler", None), inner)
     owners = {id(part): part for part in parts if _draws(part)}

@@ -61,12 +61,12 @@ def read_study(path: str | Path | None, **overrides: Any) -> StudySettings:
     Spec files that it names are looked up beside the study file first, then where the command was given; they are read
     once, here. Raises `UsageError` or `SpecError` naming the field, its value, what is expected and a mend.
     """
-    where = "settings" if path is None else str(path)
     fields = {} if path is None else read_fields(path)
     if not isinstance(fields, dict):
-        raise UsageError(f"{where}: {short(fields)}: expected settings such as `epochs: 10`; write them so")
-    given = fields | {name: value for name, value in overrides.items() if value is not None}
-    study = validated(StudySettings, given, where)
+        raise UsageError(f"{path}: {short(fields)}: expected settings such as `epochs: 10`; write them so")
+    options = {name: value for name, value in overrides.items() if value is not None}
+    where = " and ".join([*([] if path is None else [str(path)]), *(["options"] if options else [])]) or "settings"
+    study = validated(StudySettings, fields | options, where)
     _check_seeds(study.seeds, where)
     folder = None if path is None else Path(path).parent
     named = [named_spec(entry, folder) for entry in study.models]

@@ -164,8 +164,8 @@ def _explain_one(item: dict[str, Any], known: list[str]) -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
     if not path:
         return message
-    field = str(path[0]) + "".join(f"[{part}]" for part in path[1:])
-    expected = EXPECTED.get(kind, message).format(**item.get("ctx", {}))
+    field = str(path[0]) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
+    expected = EXPECTED[kind].format(**item.get("ctx", {})) if kind in EXPECTED else message
     return f"{field} = {short(value)}: expected {expected}; {_mend(kind, value, expected)}"
 
 
@@ -193,9 +193,10 @@ def short(value: object) -> str:
     brief = reprlib.Repr()
     brief.maxlevel, brief.maxstring, brief.maxlong, brief.maxother = 2, 60, 40, 60
     try:
-        return brief.repr(value)
+        text = brief.repr(value)
     except ValueError:  # Python refuses to write integers of more than 4,300 digits
         return "a number of thousands of digits"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def read_spec(path: str | Path) -> Spec:

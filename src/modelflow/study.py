@@ -270,6 +270,8 @@ def _outcome(plan: Plan, on_event: OnEvent) -> Run | ModelFlowError:
         return train_run(plan, on_event)
     except ModelFlowError as error:
         return error
+    except OSError as error:
+        return RunError(f"{plan.title}: {error.filename or plan.folder}: {error.strerror or error}")
 
 
 def _outcome_to_queue(plan: Plan, events: Any) -> Run | ModelFlowError:

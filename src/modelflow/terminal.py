@@ -1,69 +1,102 @@
-"""What the terminal shows: tables and progress, by rich. No torch."""
+"""What the terminal shows: lines, tables and progress. Rich is imported when a table or a bar is drawn. No torch.
 
+say("Results: results")                                   fail("my_net.json: no such file")
+table(("model", "parameters"), [("generic_2", "11,854")])
+"""
+
+import os
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+import click
 
-from modelflow.leaderboard import HEADER, Row, cells
-from modelflow.shapes import Shape, Trace
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from modelflow.leaderboard import Row
+    from modelflow.shapes import Shape, Trace
 
 WIDTH_OF_A_FILE = 120
+LONGEST_KEPT = 24
 
 
-def _console(stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH_OF_A_FILE)
+def say(message: str) -> None:
+    """A line on the output."""
+    click.echo(message)
 
 
-out = _console()
-err = _console(stderr=True)
-
-
-def say(message: str, style: str = "") -> None:
-    """One line on the output, as it stands: no markup is read in it."""
-    out.print(Text(message, style=style), soft_wrap=True)
-
-
-def warn(message: str) -> None:
-    """One line on the error stream, marked as a warning."""
-    err.print(Text("warning: " + message, style="yellow"), soft_wrap=True)
+def tell(message: str) -> None:
+    """A line on the error stream: what is being done, beside the output."""
+    click.echo(message, err=True)
 
 
 def fail(message: str) -> None:
-    """One line on the error stream, marked as an error."""
-    err.print(Text("error: " + message, style="red"), soft_wrap=True)
+    """A line on the error stream, marked as an error."""
+    colour = None if os.environ.get("NO_COLOR") else "red"
+    click.secho(f"error: {message}", err=True, fg=colour)
+
+
+def draw(picture: str) -> None:
+    """Lines of text that are cut rather than wrapped where the terminal is narrower."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo("\n".join(line[:width] for line in picture.splitlines()))
+
+
+def console() -> "Console":
+    """The output, as wide as the terminal, or `WIDTH_OF_A_FILE` where it is none."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", left: int = 1) -> None:
-    """A table whose first `left` columns are text and the others numbers."""
-    drawn = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """A table whose first `left` columns are text and the others numbers; no markup is read in its cells.
+
+    Where the terminal is narrow, text is folded, and the first column, which names the rows, last.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    longest_name = max((len(row[0]) for row in rows), default=0)
     for i, name in enumerate(header):
-        drawn.add_column(Text(name), justify="left" if i < left else "right", overflow="fold")
+        kept = min(longest_name, LONGEST_KEPT) if i == 0 else None
+        justify: Literal["left", "right"] = "left" if i < left else "right"
+        drawn.add_column(Text(name), justify=justify, overflow="fold", no_wrap=i >= left, min_width=kept)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    out.print(drawn)
+    console().print("", drawn, sep="\n")
 
 
-def leaderboard_table(rows: Sequence[Row]) -> None:
+def leaderboard_table(rows: "Sequence[Row]") -> None:
     """The summary table, best first, beside the card's figures."""
-    title = "Test accuracy, best first (protocol card: the test images were the validation images)"
+    from modelflow.leaderboard import HEADER, cells, dead_note
+
+    title = "Test accuracy, best first (protocol card: the test images are also validated on)"
     table(HEADER, [cells(row) for row in rows], title, left=2)
+    if note := dead_note(rows):
+        say(note)
 
 
-def trace_table(traced: Trace) -> None:
+def trace_table(traced: "Trace") -> None:
     """A line a layer: output shape, parameters, multiply-accumulates, bytes of activations."""
     rows = [("input", _text(traced.input_shape), "", "", "")]
-    rows += [
-        (layer.name, _text(layer.output_shape), _count(layer.parameters), _count(layer.macs), _count(layer.activation_bytes))
-        for layer in traced.layers
-    ]
-    rows.append(("total", "", f"{traced.parameters:,}", f"{traced.macs:,}", f"{traced.activation_bytes:,}"))
+    for layer in traced.layers:
+        costs = _count(layer.parameters), _count(layer.macs), _count(layer.activation_bytes)
+        rows.append((layer.name, _text(layer.output_shape), *costs))
+    rows.append(("total", "", _count(traced.parameters), _count(traced.macs), _count(traced.activation_bytes)))
     table(("layer", "output", "parameters", "MACs", "activation bytes"), rows)
 
 
@@ -71,14 +104,14 @@ def _count(number: int) -> str:
     return f"{number:,}" if number else "-"
 
 
-def _text(shape: Shape) -> str:
+def _text(shape: "Shape") -> str:
     return "x".join(str(n) for n in shape)
 
 
 class RunsProgress:
     """Bars for runs that are under way and one for all of them; plain lines where the output is no terminal."""
 
-    def __init__(self, progress: Progress, n_runs: int, epochs: int) -> None:
+    def __init__(self, progress: "Progress", n_runs: int, epochs: int) -> None:
         self._progress = progress
         self._epochs = epochs
         self._tasks: dict[str, TaskID] = {}
@@ -89,31 +122,33 @@ class RunsProgress:
         """How far one run is (a `study.Event`)."""
         if event.title not in self._tasks:
             self._tasks[event.title] = self._progress.add_task(event.title, total=self._epochs, note="")
-        note = f"loss {event.loss:.3f}"
-        self._progress.update(self._tasks[event.title], completed=event.done, note=note)
-        self._done[event.title] = event.done
-        self._progress.update(self._overall, completed=sum(self._done.values()))
+        self._progress.update(self._tasks[event.title], completed=event.done, note=f"loss {event.loss:.3f}")
+        self._count(event.title, event.done)
 
     def ended(self, title: str, message: str) -> None:
         """Takes a run's bar away and says how it ended."""
         if title in self._tasks:
             self._progress.remove_task(self._tasks.pop(title))
-        self._done[title] = self._epochs
+        self._count(title, self._epochs)
+        self._progress.console.print(message, markup=False, soft_wrap=True)
+
+    def _count(self, title: str, epochs_done: float) -> None:
+        self._done[title] = epochs_done
         self._progress.update(self._overall, completed=sum(self._done.values()))
-        self._progress.console.print(Text(message), soft_wrap=True)
 
 
 @contextmanager
 def runs_progress(n_runs: int, epochs: int) -> Iterator[RunsProgress]:
     """The bars of a study, shown while the context lasts."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs", markup=False),
+        BarColumn(bar_width=16),
+        TextColumn("{task.completed:.1f}/{task.total} epochs", markup=False),
         TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out, transient=True) as progress:
+    with Progress(*columns, console=console(), transient=True) as progress:
         yield RunsProgress(progress, n_runs, epochs)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modelflow.training.loop import evaluating
+from modelflow.evaluation.predict import evaluating
 
 Array = np.ndarray[Any, Any]
 

@@ -39,8 +39,8 @@ def classification_report(counts_KK: Array, class_names: tuple[str, ...]) -> lis
     total = int(support_K.sum())
     scores = np.stack([precision_K, recall_K, f1_K])
     rows = [
-        ReportRow(name, *class_scores, int(support))
-        for name, class_scores, support in zip(class_names, scores.T.tolist(), support_K, strict=True)
+        _row(name, scores_of_class, support)
+        for name, scores_of_class, support in zip(class_names, scores.T, support_K, strict=True)
     ]
     accuracy = float(hits_K.sum() / total)
     # a class with neither images nor predictions has no score to average, as in scikit-learn
@@ -50,9 +50,14 @@ def classification_report(counts_KK: Array, class_names: tuple[str, ...]) -> lis
     return [
         *rows,
         ReportRow("accuracy", accuracy, accuracy, accuracy, total),
-        ReportRow("macro avg", *macro.tolist(), total),
-        ReportRow("weighted avg", *weighted.tolist(), total),
+        _row("macro avg", macro, total),
+        _row("weighted avg", weighted, total),
     ]
+
+
+def _row(name: str, scores: Array, support: int) -> ReportRow:
+    precision, recall, f1 = (float(score) for score in scores)
+    return ReportRow(name, precision, recall, f1, int(support))
 
 
 def _share(part_K: Array, whole_K: Array) -> Array:

@@ -1,5 +1,7 @@
 """The logits of a model for every image of a loader, always in eval mode."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,6 @@ import torch
 from torch import nn
 
 from modelflow.errors import DataError
-from modelflow.training.loop import evaluating
 
 Array = np.ndarray[Any, Any]
 
@@ -28,6 +29,18 @@ def predict(model: nn.Module, loader: Any, device: torch.device | str) -> tuple[
         raise DataError(f"evaluation: the model's output has shape {logits_NK.shape}, expected images x classes")
     _check_labels(y_N, *logits_NK.shape)
     return logits_NK, y_N
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for the while; each submodule gets back the mode it had, whatever happens."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _check_labels(y_N: Array, n_images: int, n_classes: int) -> None:

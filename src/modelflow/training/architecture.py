@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from modelflow.errors import UsageError
+from modelflow.evaluation.predict import evaluating
 from modelflow.inspection.filters import filters
 from modelflow.inspection.hooks import copied, layer
 from modelflow.seeding import drawn_from, generator_owners, ordered_by
 from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
-from modelflow.training.loop import Loss, check_finite, evaluating, mean_loss, train_epoch
-from modelflow.training.lr_finder import METHOD, LRSearch, range_test, search
+from modelflow.training.loop import Loss, check_finite, mean_loss, train_epoch
+from modelflow.training.lr_finder import METHOD, SMOOTH, LRSearch, range_test, search
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 Array = np.ndarray[Any, Any]
 OnStep = Callable[[int, int, float], None]
@@ -277,9 +278,9 @@ class Architecture:
         end_lr: float = 0.1,
         num_iter: int = 100,
         step_mode: str = "exp",
-        alpha: float = 0.05,
+        alpha: float = SMOOTH,
         ax: "Axes | None" = None,
-    ) -> tuple[dict[str, list[float]], "Figure"]:
+    ) -> tuple[dict[str, list[float]], "Figure | SubFigure"]:
         """Losses (smoothed by `alpha`) over growing learning rates, as `{"loss": …, "lr": …}`, and their picture.
 
         The picture is drawn into `ax` when one is given. Ends early once the loss is five times its lowest value.
@@ -301,7 +302,9 @@ class Architecture:
         if ax is None:
             return tracking, plot_lr_finder(curve.lrs, curve.losses, None, None, "", "Learning rate range test")
         ax.plot(curve.lrs, curve.losses)
-        ax.set(xlabel="learning rate", ylabel="smoothed training loss", xscale="log" if step_mode == "exp" else "linear")
+        ax.set(
+            xlabel="learning rate", ylabel="smoothed training loss", xscale="log" if step_mode == "exp" else "linear"
+        )
         return tracking, ax.figure
 
     def find_best_lr(

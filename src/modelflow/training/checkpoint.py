@@ -20,7 +20,7 @@ from modelflow.files import write_whole
 
 KEYS = ("epoch", "model_state_dict", "optimizer_state_dict", "loss", "val_loss")
 _SCALAR: Any = np.float64(0).__reduce__()[0]
-NUMPY_FLOAT = [
+NUMPY_FLOAT: list[Any] = [
     (_SCALAR, "numpy._core.multiarray.scalar"),
     (_SCALAR, "numpy.core.multiarray.scalar"),
     np.dtype,
@@ -52,8 +52,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(NUMPY_FLOAT):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged or hostile files
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: not a readable checkpoint ({reason}); use an undamaged copy") from None
+        raise DataError(f"{path}: not a readable checkpoint ({_reason(error)}); use an undamaged copy") from None
     return _checked(checkpoint, path)
 
 
@@ -64,6 +63,13 @@ def _check_bytes(path: Path) -> None:
             altered = archive.testzip()
         if altered is not None:
             raise DataError(f"{altered} has been altered")
+
+
+def _reason(error: Exception) -> str:
+    """The error in a line, without torch's advice to load the file with `weights_only=False`."""
+    cause = str(error).rpartition("WeightsUnpickler error:")[2]
+    sentences = [part for part in cause.split("\n\n") if "weights_only" not in part]
+    return " ".join(" ".join(sentences).split()).partition(" Please use")[0][:200] or "it ends early"
 
 
 def _checked(checkpoint: Any, path: Path) -> dict[str, Any]:

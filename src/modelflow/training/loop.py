@@ -1,14 +1,14 @@
 """One epoch of training and one pass of validation, for any module, loss and optimizer."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from modelflow.errors import DataError, RunError
+from modelflow.evaluation.predict import evaluating
 
 Loss = Callable[[Any, Any], Tensor]
 OnStep = Callable[[int, float], None]
@@ -62,18 +62,6 @@ def check_finite(loss: float, what: str) -> None:
             f"{what} is {loss}, expected a finite number; "
             "try a learning rate ten times smaller, or look for values in the data that are not finite"
         )
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode for the while; each submodule gets back the mode it had, whatever happens."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _mean(total: float, images: int, kind: str) -> float:

@@ -1,11 +1,15 @@
 """The learning rate range test: torch-lr-finder's curve on copies of model and optimizer, and two readings of it.
+
+The steepest point is what torch-lr-finder (and the card) suggests; it follows the noise of single batches. The steepest
+trend is steadier: the middle of the half of the curve that falls fastest, by the slope of a least-squares line through
+it (the moving slope of Savitzky and Golay, Analytical Chemistry 36, 1964, with a straight line and half the curve).
 """
 
 import contextlib
 import copy
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +23,11 @@ from modelflow.training.loop import Loss
 
 SKIP_START, SKIP_END = 10, 5
 FEWEST_STEPS = 30
-SMALLEST_FALL = 0.01
-METHOD = "valley"
+SMOOTH = 0.05
+SMALLEST_FALL, STANDARD_ERRORS = 0.05, 4
+METHOD = "steepest trend"
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def range_test(
     end_lr: float,
     num_iter: int,
     seed: int = 42,
-    smooth: float = 0.05,
+    smooth: float = SMOOTH,
     step_mode: str = "exp",
 ) -> Curve:
     """Losses of `num_iter` steps from the optimizer's learning rate to `end_lr`; fewer when the loss grew fivefold.
@@ -119,3 +126,77 @@ def _check_bounds(start_lr: float, end_lr: float, num_iter: int, smooth: float, 
         raise UsageError(f"alpha = {smooth}: expected 0 (no smoothing) to below 1")
     if step_mode not in ("exp", "linear"):
         raise UsageError(f"step_mode = {step_mode!r}: expected 'exp' or 'linear'")
+
+
+def search(
+    model: nn.Module,
+    loss_fn: Loss,
+    optimizer: torch.optim.Optimizer,
+    loader: Any,
+    *,
+    device: torch.device | str,
+    end_lr: float,
+    num_iter: int,
+    seed: int = 42,
+) -> LRSearch:
+    """The range test read.
+
+    Raises `UsageError` as `range_test` does, and `RunError` for a curve that suggests nothing: flat, rising from the
+    start, or not finite.
+    """
+    if num_iter < FEWEST_STEPS:
+        raise UsageError(f"num_iter = {num_iter}: expected at least {FEWEST_STEPS}, or the curve is too short to read")
+    curve = range_test(model, loss_fn, optimizer, loader, device=device, end_lr=end_lr, num_iter=num_iter, seed=seed)
+    steepest, suggestion = read_curve(curve.lrs, curve.losses)
+    note = f"the loader has fewer than {num_iter} batches, so they were used up to {curve.passes} times"
+    return LRSearch(curve.lrs, curve.losses, steepest, suggestion, note if curve.passes > 1 else "")
+
+
+def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
+    """The learning rates of the steepest point and of the steepest trend of a curve, smoothed, without its ends.
+
+    Raises `RunError` when the curve is flat, rises from the start, or is not finite.
+    """
+    kept = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    if kept < FEWEST_STEPS - SKIP_END:
+        end = f"it is not finite from lr = {lrs[kept]:.1e} on" if kept < len(losses) else "it grew fivefold"
+        raise RunError(f"learning rate search: only {kept} losses to read, then {end}; start from a smaller lr")
+    x, y = np.array(lrs[SKIP_START : kept - SKIP_END]), np.array(losses[SKIP_START : kept - SKIP_END])
+    at = steepest_trend(y)
+    if at is None or not _falls(y):
+        raise RunError(
+            f"learning rate search: the loss does not fall clearly between lr = {x[0]:.1e} and {x[-1]:.1e} "
+            f"(it starts at {y[0]:.3g}, its lowest is {y.min():.3g}); search a wider range, or set lr yourself"
+        )
+    return float(x[np.gradient(y).argmin()]), float(x[at])
+
+
+def steepest_trend(losses: Array) -> int | None:
+    """The middle of the half of `losses` that falls fastest, its lowest entry at the latest; None when no half falls.
+
+    How fast a half falls is the slope of its least-squares line.
+    """
+    slopes, _ = _trends(losses)
+    steepest = int(slopes.argmin())
+    return min(steepest + _reach(losses), int(losses.argmin())) if slopes[steepest] < 0 else None
+
+
+def _falls(losses: Array) -> bool:
+    """Whether the fall counts and is no accident: in some half the single losses have a slope well below 0."""
+    single = (losses[1:] - (1 - SMOOTH) * losses[:-1]) / SMOOTH
+    slopes, errors = _trends(single)
+    falls_enough = losses[0] - losses.min() > SMALLEST_FALL * abs(losses[0])
+    return bool(falls_enough and (-slopes > STANDARD_ERRORS * errors).any())
+
+
+def _trends(values: Array) -> tuple[Array, Array]:
+    """The slopes of the least-squares lines through each stretch of half of `values`, and their standard errors."""
+    t = np.arange(-_reach(values), _reach(values) + 1)
+    stretches = np.lib.stride_tricks.sliding_window_view(values, len(t))
+    slopes = stretches @ t / (t @ t)
+    residuals = stretches - stretches.mean(1, keepdims=True) - slopes[:, None] * t
+    return slopes, np.sqrt((residuals**2).sum(1) / (len(t) - 2) / (t @ t))
+
+
+def _reach(values: Array) -> int:
+    return max(1, len(values) // 4)

@@ -1,13 +1,13 @@
 """Optimizers by name, in their fused form where the parameters' device has one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
 from modelflow.errors import UsageError
 
-KINDS: dict[str, type[torch.optim.Optimizer]] = {
+KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
@@ -22,7 +22,7 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> 
         raise UsageError(f"optimizer {name!r}: expected one of {', '.join(KINDS)}")
     parameters = list(parameters)
     options = {"fused": True} if name in FUSED and _can_be_fused(parameters) else {}
-    return KINDS[name](parameters, lr=lr, **options)  # type: ignore[call-arg]
+    return KINDS[name](parameters, lr=lr, **options)
 
 
 def _can_be_fused(parameters: list[nn.Parameter]) -> bool:

@@ -1,0 +1,115 @@
+"""Dead runs are called dead, living ones are not; dead units are counted."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from modelflow.data.batches import Batches
+from modelflow.evaluation.health import dead_units, prediction_warnings, unit_warnings
+from modelflow.evaluation.metrics import cross_entropy
+from modelflow.evaluation.predict import predict
+from modelflow.models.build import GenericCNN
+from modelflow.presets import preset
+from modelflow.training.architecture import Architecture
+from modelflow.training.optimizers import make_optimizer
+
+NAMES = tuple("abcdefghij")
+
+
+@pytest.fixture
+def warnings_of(fashion):
+    """Trains generic_2 on 3,000 images with an optimizer and learning rate; the warnings of its health."""
+
+    def train(optimizer, lr, epochs=2):
+        model = GenericCNN(preset("generic_2"), 42)
+        arch = Architecture(model, nn.CrossEntropyLoss(), make_optimizer(optimizer, model.parameters(), lr), verbose=False)
+        arch.set_loaders(Batches(fashion.train_x_NCHW[:3000], fashion.train_y_N[:3000], 16, shuffle=True))
+        arch.train(epochs)
+        logits_NK, y_N = predict(model, Batches(fashion.test_x_NCHW[:1000], fashion.test_y_N[:1000], 500), "cpu")
+        dead = dead_units(model, fashion.test_x_NCHW[:1000])
+        loss = cross_entropy(logits_NK, y_N)
+        return prediction_warnings(logits_NK.argmax(1), y_N, loss, fashion.class_names) + unit_warnings(dead)
+
+    return train
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 10.0), ("adam", 1.0)])
+def test_a_run_that_a_learning_rate_has_killed_is_called_so(warnings_of, optimizer, lr):
+    warnings = warnings_of(optimizer, lr)
+    assert any("of the images are called '" in warning for warning in warnings)
+    assert any("is no better than guessing (2." in warning for warning in warnings)
+    assert any("units never fire" in warning for warning in warnings)
+    assert all("the likely cause is a learning rate that was too high: try one" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [("adam", 3e-4), ("adam", 5e-3), ("sgd", 0.05)])
+def test_a_healthy_run_is_not(warnings_of, optimizer, lr):
+    assert warnings_of(optimizer, lr) == []
+
+
+@pytest.fixture
+def hand_made():
+    """Two hidden layers: 2 of 4 channels and 1 of 3 units are dead by their bias."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        for layer, dead in ((model[0], [0, 2]), (model[3], [1])):
+            layer.bias.fill_(1e4)
+            layer.bias[dead] = -1e9
+        model[5].bias.fill_(-1e9)
+    return model
+
+
+def test_dead_units_are_counted_in_hidden_layers(hand_made, fashion):
+    hand_made[3].eval()
+    assert dead_units(hand_made, fashion.test_x_NCHW[:50]) == {"0": (2, 4), "3": (1, 3)}
+    assert [module.training for module in hand_made] == [True, True, True, False, True, True]
+    assert not any(module._forward_hooks for module in hand_made.modules())
+
+
+def test_a_unit_that_fires_for_one_image_alone_is_alive(fashion):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 2), nn.ReLU(), nn.Linear(2, 2))
+    x_NCHW = torch.zeros(100, 1, 28, 28)
+    x_NCHW[63, 0, 3, 3] = 1.0
+    with torch.no_grad():
+        model[1].weight.fill_(1.0)
+        model[1].bias.copy_(torch.tensor([-0.5, -1.5]))
+    assert dead_units(model, x_NCHW) == {"1": (1, 2)}
+
+
+def test_hooks_come_off_when_the_forward_raises(hand_made):
+    with pytest.raises(RuntimeError):
+        dead_units(hand_made, torch.zeros(2, 1, 9, 9))
+    assert hand_made.training
+    assert not any(module._forward_hooks for module in hand_made.modules())
+
+
+def test_half_of_a_layer_is_a_warning_and_less_is_none():
+    assert unit_warnings({"fc": (4, 9), "conv": (0, 1)}) == []
+    (warning,) = unit_warnings({"fc": (5, 9)})
+    assert warning.startswith("fc: 5 of 9 units never fire; the likely cause")
+
+
+def even(n=1000):
+    return np.arange(n) % 10
+
+
+def test_one_class_for_nearly_all_images_is_a_warning_unless_nearly_all_are_of_it():
+    predicted_N = np.where(np.arange(1000) < 960, 7, even())
+    assert prediction_warnings(predicted_N, even(), 0.5, NAMES)[0].startswith("96% of the images are called 'h'")
+    assert prediction_warnings(np.where(np.arange(1000) < 900, 7, even()), even(), 0.5, NAMES) == []
+    assert prediction_warnings(np.full(1000, 7), predicted_N, 0.05, NAMES) == []
+
+
+@pytest.mark.parametrize(("loss", "warned"), [(2.30, True), (2.27, True), (2.2, False), (np.nan, True), (np.inf, True)])
+def test_a_loss_like_guessing_is_a_warning(loss, warned):
+    assert bool(prediction_warnings(even(), even(), loss, NAMES)) == warned
+
+
+def test_guessing_knows_how_frequent_the_classes_are():
+    y_N = (np.arange(1000) < 100).astype(int)
+    assert prediction_warnings(y_N, y_N, 0.33, NAMES[:2])[0].startswith("the loss 0.330 is no better than guessing (0.325)")
+
+
+def test_images_of_a_single_class_say_nothing_about_the_loss():
+    assert prediction_warnings(np.zeros(50, int), np.zeros(50, int), 0.01, NAMES) == []

@@ -1,0 +1,84 @@
+"""The leaderboard: order, means over seeds, the card's figures where they belong, CSV and Markdown."""
+
+import csv
+import io
+
+import pytest
+
+from modelflow.errors import DataError
+from modelflow.leaderboard import HEADER, as_csv, as_markdown, leaderboard
+from modelflow.records import DataRecord, Metrics
+from modelflow.results import run_folder, write_run
+from test_results import a_run
+
+
+def metrics(accuracy):
+    return Metrics(accuracy=accuracy, macro_f1=accuracy / 2, loss=1 - accuracy, images=10_000)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """generic_2 with two seeds, cnn2_3 with one that died, and a model of one's own."""
+
+    def finish(name, seed, accuracy, **changes):
+        folder = run_folder(tmp_path, name, seed, first_seed=42)
+        write_run(folder, a_run(model_name=name, seed=seed, metrics=metrics(accuracy), **changes))
+
+    finish("cnn2_3", 42, 0.1, warnings=("one class", "no better than guessing"), parameters=4_424)
+    finish("generic_2", 42, 0.86, seconds={"training": 30.0})
+    finish("generic_2", 43, 0.88, seconds={"training": 40.0})
+    finish("wide", 42, 0.9, macs=None)
+    return tmp_path
+
+
+def test_models_stand_best_first_with_means_over_their_seeds(study):
+    wide, generic_2, dead = leaderboard(study)
+    assert [row.model for row in (wide, generic_2, dead)] == ["wide", "generic_2", "cnn2_3"]
+    assert (generic_2.seeds, generic_2.accuracy, generic_2.macro_f1) == (2, pytest.approx(0.87), pytest.approx(0.435))
+    assert (generic_2.loss, generic_2.seconds) == (pytest.approx(0.13), 35.0)
+    assert (dead.warnings, generic_2.warnings) == (1, 0)
+    assert (wide.group, wide.card_accuracy, wide.macs) == ("own", None, None)
+
+
+def test_the_figures_of_the_card_stand_beside_its_models_on_its_data_only(study):
+    rows = {row.model: row for row in leaderboard(study)}
+    assert (rows["generic_2"].card_accuracy, rows["generic_2"].card_macro_f1) == (0.8761, 0.8746)
+    assert rows["generic_2"].group == "Custom (Simpler)"
+    digits = DataRecord(name="digits", training_images=1442, validation_images=355)
+    write_run(study / "cnn2_3", a_run(model_name="cnn2_3", data=digits))
+    assert {row.model: row.card_accuracy for row in leaderboard(study)}["cnn2_3"] is None
+
+
+def test_csv_has_every_field_unrounded(study):
+    lines = list(csv.DictReader(io.StringIO(as_csv(leaderboard(study)))))
+    assert [line["model"] for line in lines] == ["wide", "generic_2", "cnn2_3"]
+    assert float(lines[1]["accuracy"]) == leaderboard(study)[1].accuracy
+    assert (lines[0]["macs"], lines[0]["card_accuracy"], lines[1]["card_accuracy"]) == ("", "", "0.8761")
+
+
+def test_markdown_has_the_columns_of_the_card_and_marks_dead_runs(study):
+    lines = as_markdown(leaderboard(study)).splitlines()
+    assert lines[0] == "| " + " | ".join(HEADER) + " |"
+    assert lines[1] == "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    assert lines[3] == "| generic_2 | Custom (Simpler) | 2 | 87.00% | 0.4350 | 11,854 | 87.61% | 0.8746 |"
+    assert lines[4].startswith("| cnn2_3 † | n_feature Variation (Narrower) | 1 | 10.00% |")
+    assert lines[5:] == ["", "† a run of it looks dead: see the warnings in its run.json"]
+    assert "†" not in as_markdown(leaderboard(study)[:2])
+
+
+def test_pipes_in_markdown_are_escaped(study):
+    row = leaderboard(study)[0]
+    line = as_markdown([type(row)(**vars(row) | {"group": "a|b"})]).splitlines()[2]
+    assert r"| a\|b |" in line
+
+
+def test_a_folder_without_finished_runs_is_refused(tmp_path):
+    for where in (tmp_path, tmp_path / "none"):
+        with pytest.raises(DataError, match=r": no finished run in it; give a results folder"):
+            leaderboard(where)
+
+
+def test_one_damaged_run_is_named_rather_than_left_out(study):
+    (study / "wide" / "run.json").write_text("{")
+    with pytest.raises(DataError, match=r"wide/run\.json: Invalid JSON"):
+        leaderboard(study)

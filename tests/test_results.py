@@ -1,0 +1,151 @@
+"""The results folder: names, folders of seeds, CSV, predictions, and records read back or refused."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from modelflow import results
+from modelflow.errors import DataError
+from modelflow.records import DataRecord, Epoch, Metrics, Run
+
+
+def a_run(**changes):
+    """A finished run's record."""
+    fields = {
+        "model_name": "generic_2",
+        "model_class": "GenericCNN",
+        "spec": None,
+        "settings": {"dataset": "fashion-mnist"},
+        "protocol": "card",
+        "seed": 42,
+        "epochs": 10,
+        "lr": 3e-4,
+        "parameters": 11_854,
+        "macs": 69_320,
+        "data": DataRecord(name="fashion-mnist", training_images=60_000, validation_images=10_000),
+        "versions": {"python": "3"},
+        "processor": "any",
+        "device": "cpu",
+        "threads": 1,
+        "git_revision": None,
+        "started": "2025-01-01T00:00:00+00:00",
+        "seconds": {"training": 30.0, "evaluation": 1.0},
+        "metrics": Metrics(accuracy=0.87, macro_f1=0.86, loss=0.4, images=10_000),
+        "dead_units": {},
+        "warnings": (),
+    }
+    return Run(**fields | changes)
+
+
+def refusal(folder):
+    with pytest.raises(DataError) as caught:
+        results.read_run(folder)
+    return str(caught.value)
+
+
+def test_files_are_called_as_the_card_calls_them():
+    assert results.filters_png("conv_layers.0") == "filters_conv_layers.0.png"
+    assert (results.LOSSES, results.CONFUSION_PNG) == ("losses.png", "confusion_matrix.png")
+    assert (results.REPORT_CSV, results.CHECKPOINT) == ("classification_report.csv", "model_checkpoint.pth")
+    assert (results.OUTPUTS, results.LR_FINDER_PNG) == ("intermediate_outputs.png", "lr_finder.png")
+
+
+def test_the_first_seed_has_the_folder_of_the_model_and_others_folders_below(tmp_path):
+    assert results.run_folder(tmp_path, "m", 42, first_seed=42) == tmp_path / "m"
+    assert results.run_folder(tmp_path, "m", 43, first_seed=42) == tmp_path / "m" / "seeds" / "43"
+
+
+def test_a_run_is_read_back_as_it_was_written(tmp_path):
+    run = a_run(dead_units={"conv_layers.0": (1, 4)}, warnings=("dead",), notes=("a note",))
+    results.write_run(tmp_path, run)
+    assert results.read_run(tmp_path) == run
+
+
+def test_csv_text_quotes_what_needs_it_and_leaves_none_empty():
+    text = results.csv_text(("a", "b"), [("x,y", None), ('q"', 0.1)])
+    assert text == 'a,b\n"x,y",\n"q""",0.1\n'
+    assert list(csv.reader(io.StringIO(text)))[1:] == [["x,y", ""], ['q"', "0.1"]]
+
+
+def test_history_has_a_line_an_epoch():
+    history = [Epoch(epoch=1, loss=0.5, val_loss=None), Epoch(epoch=2, loss=0.25, val_loss=0.3)]
+    assert results.history_csv(history) == "epoch,loss,val_loss\n1,0.5,\n2,0.25,0.3\n"
+
+
+def test_predictions_come_back_and_are_the_same_bytes_for_the_same_values():
+    logits, labels = np.arange(6.0).reshape(2, 3), np.array([2, 0])
+    content = results.predictions_npz(logits, labels)
+    assert content == results.predictions_npz(logits, labels)
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        assert stored["logits"].dtype == np.float32
+        np.testing.assert_array_equal(stored["logits"], logits)
+        np.testing.assert_array_equal(stored["labels"], labels)
+
+
+def test_run_folders_lists_finished_runs_only_and_not_those_set_aside(tmp_path):
+    finished = ["b", "a", "a/seeds/43", "a.old-x"]
+    others = ["a.old-1", "a.old-1/seeds/43", "a/seeds/43.old-2", "unfinished"]
+    for name in finished + others:
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        if name != "unfinished":
+            results.write_run(tmp_path / name, a_run())
+    found = [str(path.relative_to(tmp_path)) for path in results.run_folders(tmp_path)]
+    assert found == ["a", "a.old-x", "b", "a/seeds/43"]
+    assert list(results.run_folders(tmp_path / "none")) == []
+
+
+def test_a_results_folder_may_itself_be_called_as_if_set_aside(tmp_path):
+    results.write_run(tmp_path / "results.old-1" / "a", a_run())
+    assert len(list(results.run_folders(tmp_path / "results.old-1"))) == 1
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    (tmp_path / "run.json").mkdir()
+    for folder in (tmp_path, tmp_path / "none", "a\0b"):
+        assert (
+            refusal(folder)
+            == f"{folder}: no run.json there; give the folder of a finished run, such as results/generic_2"
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": "x"}, "seed"),
+        ({"metrics": {"accuracy": 0.5}}, "macro_f1 is missing"),
+        (
+            {"metrics": {"accuracy": 1.5, "macro_f1": 0, "loss": 0, "images": 1}},
+            "metrics.accuracy = 1.5: expected a share",
+        ),
+        ({"metrics": {"accuracy": 1, "macro_f1": 0, "loss": 1e999, "images": 1}}, "metrics.loss = inf: expected"),
+        ({"metrics": {"accuracy": float("nan"), "macro_f1": 0, "loss": 0, "images": 1}}, "metrics.accuracy = nan"),
+        ({"seconds": {"training": 1e300}}, "training = 1e+300: expected a number below 1e+100"),
+        ({"started": "yesterday"}, "Invalid isoformat string: 'yesterday'"),
+        ({"model_name": "../x"}, "model name '../x': expected up to 100 letters"),
+        ({"model_name": "\x1b[31mred"}, r"model name '\x1b[31mred'"),
+        ({"unheard": 1}, "unknown key 'unheard'"),
+        ({"spec": [1]}, "spec"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_damaged_record_is_refused_with_file_field_and_mend(tmp_path, change, message):
+    fields = a_run().model_dump(mode="json") | change
+    (tmp_path / "run.json").write_text(json.dumps(fields))
+    told = refusal(tmp_path)
+    assert told.startswith(f"{tmp_path / 'run.json'}: ")
+    assert message in told
+    assert told.endswith("; it is damaged: take it from a copy, or train the run again")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a":' * 10_000, b"9" * 10_000])
+def test_what_is_no_record_is_refused(tmp_path, content):
+    (tmp_path / "run.json").write_bytes(content)
+    assert "it is damaged" in refusal(tmp_path)
+
+
+def test_a_record_that_is_too_large_is_not_read(tmp_path):
+    (tmp_path / "run.json").write_bytes(b" " * (results.MAX_RECORD_BYTES + 1))
+    assert "larger than 4,194,304 bytes" in refusal(tmp_path)

@@ -1,0 +1,141 @@
+"""Settings and study files: defaults, the file of the design, where specs are looked up, options over the file."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from modelflow.errors import ShapeError, SpecError, UsageError
+from modelflow.presets import CARD, preset
+from modelflow.settings import RunSettings, StudySettings, read_study, validated
+from modelflow.spec import Spec
+
+LEAST = {"in_channels": 1, "num_classes": 10}
+STUDY = """dataset: fashion-mnist            # or digits, or idx:FOLDER
+models: [generic_2, my_net.json, {name: wide, spec: {in_channels: 1, num_classes: 10, cov_features: [8, 8]}}]
+epochs: 10
+seeds: [42]                       # and whatever the commands take: lr, batch_size, optimizer, recipe, ...
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    def write(text, name="study.yaml"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    (tmp_path / "my_net.json").write_text(json.dumps({**LEAST, "p": 0.1}))
+    return write
+
+
+def refusal(path, kind=UsageError, **options):
+    with pytest.raises(kind) as caught:
+        read_study(path, **options)
+    return str(caught.value)
+
+
+def test_the_default_is_the_protocol_of_the_card():
+    study = read_study(None)
+    assert (study.dataset, study.protocol, study.epochs, study.batch_size) == ("fashion-mnist", "card", 10, 16)
+    assert (study.lr, study.optimizer, study.seeds, study.find_best_lr) == (3e-4, "adam", [42], False)
+    assert study.max_parameters == 200_000_000
+    assert study.specs() == {name: preset(name) for name in CARD}
+
+
+def test_the_study_file_of_the_design(study_file):
+    study = read_study(study_file(STUDY))
+    wide = Spec(**LEAST, cov_features=[8, 8])
+    assert study.specs() == {"generic_2": preset("generic_2"), "my_net": Spec(**LEAST, p=0.1), "wide": wide}
+    assert (study.dataset, study.epochs, study.seeds) == ("fashion-mnist", 10, [42])
+
+
+def test_a_study_may_be_json_too(study_file):
+    path = study_file('// mine\n{"models": ["my_net.json"], "lr": 1e-3}', "study.json")
+    assert (list(read_study(path).specs()), read_study(path).lr) == (["my_net"], 1e-3)
+
+
+def test_specs_are_looked_up_beside_the_study_first_and_then_where_the_command_is_given(
+    study_file, tmp_path, monkeypatch
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "my_net.json").write_text(json.dumps({**LEAST, "p": 0.9}))
+    (here / "other.json").write_text(json.dumps({**LEAST, "p": 0.8}))
+    monkeypatch.chdir(here)
+    specs = read_study(study_file("models: [my_net.json, other.json]")).specs()
+    assert {name: spec.p for name, spec in specs.items()} == {"my_net": 0.1, "other": 0.8}
+
+
+def test_spec_files_are_read_once_so_that_a_change_during_a_study_changes_nothing(study_file, tmp_path):
+    study = read_study(study_file("models: [my_net.json]"))
+    (tmp_path / "my_net.json").unlink()
+    assert study.specs() == {"my_net": Spec(**LEAST, p=0.1)}
+
+
+def test_options_override_the_file_and_none_does_not(study_file):
+    path = study_file("epochs: 3\nlr: 3e-4\nseeds: [1, 2]\nbatch_size: 32\n")
+    study = read_study(path, epochs=5, lr=None, seeds=[7], batch_size=None, optimizer="sgd")
+    assert (study.epochs, study.lr, study.seeds, study.batch_size) == (5, 3e-4, [7], 32)
+    assert study.optimizer == "sgd"
+    assert study.run_settings() == RunSettings(epochs=5, batch_size=32, optimizer="sgd")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", "unknown key 'epoch'; did you mean 'epochs'?"),
+        ("seed: 3", "unknown key 'seed'; did you mean 'seeds'?"),
+        ("data_dir: x", "unknown key 'data_dir'; known keys: dataset, protocol, epochs"),
+        ("- generic_2", "['generic_2']: expected settings such as `epochs: 10`; write them so"),
+        ("generic_2", "'generic_2': expected settings"),
+        ("epochs: 0", "epochs = 0: expected at least 1"),
+        ("epochs: 1.5", "epochs = 1.5: expected a whole number"),
+        ("epochs: '3'", "epochs = '3': expected a whole number; write 3"),
+        ("epochs:", "epochs = None: expected a whole number; give one, or leave out what has a default"),
+        ("epochs: 1000000000000", "epochs = 1000000000000: expected at most 100000"),
+        ("batch_size: 0", "batch_size = 0: expected at least 1"),
+        ("batch_size: true", "batch_size = True: expected a whole number"),
+        ("lr: 0", "lr = 0: expected more than 0"),
+        ("lr: -1.0", "lr = -1.0: expected more than 0"),
+        ("lr: .nan", "lr = nan: expected"),
+        ("lr: .inf", "lr = inf: expected at most 1000"),
+        ("lr: fast", "lr = 'fast': expected a number"),
+        ("optimizer: adan", "expected 'adam', 'adamw', 'sgd' or 'rmsprop'; did you mean 'adam'?"),
+        ("protocol: other", "protocol = 'other': expected 'card'"),
+        ("find_best_lr: 1", "find_best_lr = 1: expected true or false"),
+        ("dataset: 3", "dataset = 3: expected a text"),
+        ("max_parameters: 0", "max_parameters = 0: expected at least 1"),
+        ("seeds: 3", "seeds = 3: expected a list"),
+        ("seeds: []", "seeds = []: expected a list of at least 1"),
+        ("seeds: [-1]", "seeds[0] = -1: expected at least 0"),
+        ("seeds: [1, 4294967296]", "seeds[1] = 4294967296: expected less than 4294967296"),
+        ("seeds: [1, 2, 1]", "seeds: 1 stands there twice; drop one of the two"),
+        ("models: generic_2", "models = 'generic_2': expected a list"),
+        ("models: []", "models = []: expected a list of at least 1"),
+        ("models: [generic_2, generic_2]", "models: the name 'generic_2' stands there twice; give one of them another"),
+        ("models: [3]", "models: 3: expected a preset's name"),
+        ("models: [generic_9]", "MODEL 'generic_9': no such preset; did you mean"),
+    ],
+)
+def test_bad_studies_are_refused_with_field_value_expected_and_mend(study_file, text, message):
+    assert message in refusal(study_file(text))
+
+
+def test_a_refusal_names_the_file_or_the_options(study_file):
+    path = study_file("lr: 0")
+    assert refusal(path).startswith(f"{path}: lr = 0")
+    assert refusal(path, epochs=3).startswith(f"{path} and options: lr = 0")
+    assert refusal(None, epochs=0).startswith("options: epochs = 0")
+
+
+def test_a_spec_that_cannot_be_built_is_refused_by_its_name(study_file):
+    path = study_file("models: [{name: deep, spec: {in_channels: 1, num_classes: 10, amnt_cov_layers: 4}}]")
+    assert refusal(path, ShapeError).startswith("deep: conv_layers.3: cov_kernel_sizes[3] = 3: its input 16x1x1")
+    path = study_file("models: [generic_3]\nmax_parameters: 2955013")
+    assert refusal(path, ShapeError).startswith("generic_3: 2,955,014 parameters, expected at most 2,955,013")
+    assert refusal(study_file("models: [none.json]"), SpecError).startswith("none.json: no such file")
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        validated(StudySettings, {}, "test").epochs = 3
