@@ -5,6 +5,7 @@ this package: what it adds are streams of its own for order and dropout, and hoo
 """
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from modelflow.errors import UsageError
 from modelflow.evaluation.predict import evaluating
@@ -109,17 +111,19 @@ class Architecture:
         last = self.total_epochs + n_epochs
 
         def told(step: int, loss: float) -> None:
+            bar.update()
             if verbose_mini_batch and step % mini_batch_report == 0:
-                print(f"epoch {epoch}, step {step}/{len(self.train_loader)}: loss {loss:.4f}")
+                tqdm.write(f"epoch {epoch}, step {step}/{len(self.train_loader)}: loss {loss:.4f}")
             if self.on_step is not None:
                 self.on_step(epoch, step, loss)
 
-        for epoch in range(self.total_epochs + 1, last + 1):
-            self._train_one(epoch, seed, told)
-            if verbose and (epoch % batch_report == 0 or epoch == last):
-                self._tell(epoch, last)
-            if self.on_epoch is not None:
-                self.on_epoch()
+        with _progress_bar(n_epochs * len(self.train_loader), verbose) as bar:
+            for epoch in range(self.total_epochs + 1, last + 1):
+                self._train_one(epoch, seed, told)
+                if verbose and (epoch % batch_report == 0 or epoch == last):
+                    self._tell(epoch, last)
+                if self.on_epoch is not None:
+                    self.on_epoch()
 
     def _train_one(self, epoch: int, seed: int, on_step: Callable[[int, float], None]) -> None:
         with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
@@ -138,7 +142,7 @@ class Architecture:
     def _tell(self, epoch: int, last: int) -> None:
         val_loss = self.val_losses[-1]
         validation = "" if val_loss is None else f", validation {val_loss:.4f}"
-        print(f"epoch {epoch}/{last}: training loss {self.losses[-1]:.4f}{validation}")
+        tqdm.write(f"epoch {epoch}/{last}: training loss {self.losses[-1]:.4f}{validation}")
 
     def save_checkpoint(self, filename: str | Path) -> None:
         """A file from which training goes on; written whole or not at all."""
@@ -338,6 +342,12 @@ class Architecture:
             for group in self.optimizer.param_groups:
                 group["lr"] = found.suggestion
         return figure.axes[0], found.suggestion
+
+
+def _progress_bar(steps: int, verbose: bool) -> Any:
+    """A bar that goes away at the end, where somebody can see it: in a terminal or a notebook."""
+    seen = verbose and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    return tqdm(total=steps, unit="step", leave=False, disable=not seen)
 
 
 class Normalize:
