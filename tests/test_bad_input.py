@@ -248,6 +248,11 @@ def test_bad_things_to_look_at(here, capsys, command):
     refused(here, capsys, command, LOOKING[command])
 
 
+def test_an_unknown_layer_is_noticed_before_anything_is_drawn(here, capsys):
+    (here / "results" / "net" / "filters_conv_layers.0.png").unlink()
+    refused(here, capsys, "inspect results/net --layer conv9", ["layer 'conv9'"])
+
+
 def test_text_that_is_not_utf_8(here, capsys):
     refused(here, capsys, "trace latin1.json", ["latin1.json: not a text file in UTF-8"])
 

@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import shlex
 import shutil
 import struct
 import subprocess
@@ -230,7 +229,7 @@ def test_the_table_of_the_card_fits_80_columns_and_keeps_its_figures(capsys, mon
             card_accuracy=card.accuracy,
             card_macro_f1=0.1234,
             protocol="card",
-            warnings=1,
+            warnings=int(name == "cnn2_3"),
         )
         for name, card in CARD.items()
     ]
@@ -238,7 +237,8 @@ def test_the_table_of_the_card_fits_80_columns_and_keeps_its_figures(capsys, mon
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     lines = [line for line in text.splitlines() if "2,955,014" in line]
-    assert [line.split()[:2] for line in lines] == [[name, "†"] for name in CARD]
+    assert [line.split()[0] for line in lines] == list(CARD)
+    assert lines[0].startswith("cnn2_3 † ")
     assert [line.split()[-2:] for line in lines] == [[f"{card.accuracy:.2%}", "0.1234"] for card in CARD.values()]
     assert all(word in text for word in ("(GerenicCNN", "Featurizer", "Classifier)", "Variation", "† a run of it"))
 
@@ -268,9 +268,12 @@ def test_what_the_environment_does_ends_with_1_and_a_line(capsys, monkeypatch, e
 
 
 def test_a_reader_who_has_seen_enough_is_no_error():
-    command = f"{shlex.join(MODELFLOW)} trace generic_3 --json | head -n 1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("{\n", "")
+    process = subprocess.Popen(
+        [*MODELFLOW, "trace", "generic_3", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 1)
+    process.stderr.close()
 
 
 def test_errors_are_plain_text_where_the_error_stream_is_no_terminal(capsys):

@@ -50,7 +50,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(path, monkeypatch, step,
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(path, monkeypatch):
+def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(path):
     """A real write that fails half way: the file may not grow beyond 1,000 bytes."""
     resource = pytest.importorskip("resource")
     signal = pytest.importorskip("signal")

@@ -58,7 +58,9 @@ def test_the_python_example_runs(tmp_path):
     assert (tmp_path / "results" / "my_model" / "run.json").is_file()
 
 
-@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if line.startswith("modelflow")])
+@pytest.mark.parametrize(
+    "line", [line for block in blocks("sh") for line in block.splitlines() if line.startswith("modelflow")]
+)
 def test_the_commands_exist_with_their_options(line):
     words = shlex.split(line, comments=True)[1:]
     command = cli.cli

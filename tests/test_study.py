@@ -53,7 +53,9 @@ def test_a_run_alone_gives_the_bytes_that_it_gives_within_a_study(finished, tmp_
     alone = plans(digits_study(seeds=[43]), tmp_path)[1]
     train_run(alone)
     within = finished[0] / "wide" / "seeds" / "43"
-    assert [(alone.folder / name).read_bytes() for name in SAME_BYTES] == [(within / name).read_bytes() for name in SAME_BYTES]
+    assert [(alone.folder / name).read_bytes() for name in SAME_BYTES] == [
+        (within / name).read_bytes() for name in SAME_BYTES
+    ]
 
 
 def test_what_is_finished_is_not_trained_again(finished):
@@ -67,7 +69,11 @@ def test_what_is_finished_is_not_trained_again(finished):
 
 @pytest.mark.parametrize(
     ("changes", "difference"),
-    [({"epochs": 3}, "another epochs .stored 2, asked 3"), ({"lr": 0.1}, "another lr"), ({"seeds": [1]}, "another seed ")],
+    [
+        ({"epochs": 3}, "another epochs .stored 2, asked 3"),
+        ({"lr": 0.1}, "another lr"),
+        ({"seeds": [1]}, "another seed "),
+    ],
 )
 def test_other_settings_in_the_same_folder_are_refused(finished, changes, difference):
     with pytest.raises(UsageError, match=difference):

@@ -1,7 +1,7 @@
 """`ModelFlow`: one model from its loaders to a finished results folder, without any code of the user's.
 
-    flow = ModelFlow(model, train_loader, val_loader, model_name="my_net")
-    flow.run(layers=["conv_layers.0"], epochs=10)        # results/my_net/ holds every picture, table and checkpoint
+flow = ModelFlow(model, train_loader, val_loader, model_name="my_net")
+flow.run(layers=["conv_layers.0"], epochs=10)        # results/my_net/ holds every picture, table and checkpoint
 """
 
 import time
@@ -71,7 +71,9 @@ class ModelFlow:
         self.class_names = tuple(class_names if class_names is not None else _classes_of(train_loader, val_loader))
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.optimizer = make_optimizer(optimizer, model.parameters(), lr) if isinstance(optimizer, str) else optimizer
-        self.arch = Architecture(model, loss_fn or nn.CrossEntropyLoss(), self.optimizer, verbose, self.class_names or None)
+        self.arch = Architecture(
+            model, loss_fn or nn.CrossEntropyLoss(), self.optimizer, verbose, self.class_names or None
+        )
         self.arch.set_loaders(train_loader, val_loader)
         self.data = _data_record(train_loader, val_loader)
         self.settings: dict[str, Any] = {
@@ -105,7 +107,7 @@ class ModelFlow:
         return best_lr
 
     def train(self, epochs: int = 10) -> None:
-        """Trains `epochs` more epochs, saving the checkpoint after each. Raises `RunError` when the loss is not finite."""
+        """Trains `epochs` more epochs, saving the checkpoint after each; `RunError` when the loss is not finite."""
         start = time.perf_counter()
         self.arch.on_epoch = self.save_checkpoint
         try:
@@ -170,8 +172,8 @@ class ModelFlow:
     def run(self, layers: Sequence[str] | None = None, epochs: int = 10, skip_train: bool = False) -> Metrics:
         """Trains (unless `skip_train`), saves the checkpoint, evaluates, and shows the insides.
 
-        The filters of every convolutional layer are shown, and the outputs of `layers` (the convolutional ones when left
-        out). Called again it trains on.
+        The filters of every convolutional layer are shown, and the outputs of `layers` (left out: the convolutional
+        ones). Called again it trains on.
         """
         layers = conv_layers(self.model) if layers is None else list(layers)
         self._check_layers(layers)
@@ -271,7 +273,8 @@ class ModelFlow:
 
     def _tell(self, metrics: Metrics, warnings: list[str]) -> None:
         if self.verbose:
-            print(f"{self.model_name}: accuracy {metrics.accuracy:.2%}, macro F1 {metrics.macro_f1:.4f} -> {self.results_dir}")
+            figures = f"accuracy {metrics.accuracy:.2%}, macro F1 {metrics.macro_f1:.4f}"
+            print(f"{self.model_name}: {figures} -> {self.results_dir}")
             for warning in warnings:
                 print(f"{self.model_name}: WARNING: {warning}")
 

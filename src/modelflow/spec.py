@@ -306,7 +306,7 @@ class _Dialect:
             case ast.Call(func=ast.Name(id="int"), args=[argument], keywords=[]):
                 return int(_number(self.value(argument, names)))
             case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]):
-                return _short_range(*(self.value(argument, names) for argument in arguments))
+                return range(*(self.value(argument, names) for argument in arguments))
             case ast.ListComp(elt=each, generators=[ast.comprehension(target=ast.Name(id=name), iter=source, ifs=[])]):
                 return [self.value(each, {**names, name: item}) for item in self.value(source, names)]
         known = "numbers, lists, arithmetic, int(…), range(…), [… for i in …]"
@@ -327,13 +327,6 @@ def _number(value: Any) -> int | float:
     if not isinstance(value, int | float):
         raise ValueError(f"{short(value)}: expected a number to compute with")
     return value
-
-
-def _short_range(*bounds: int) -> range:
-    numbers = range(*bounds)
-    if len(numbers) > MAX_LAYERS:
-        raise ValueError(f"{short(numbers)}: expected at most {MAX_LAYERS} numbers")
-    return numbers
 
 
 def _parse_yaml(text: str) -> Any:

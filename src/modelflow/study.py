@@ -156,7 +156,9 @@ def check_data_fit(name: str, spec: Spec, data: Any) -> None:
     }
     for field, (given, expected) in facts.items():
         if given != expected:
-            raise DataError(f"{name}: {field} = {given}, but the images of {data.name} have {expected}; change the spec")
+            raise DataError(
+                f"{name}: {field} = {given}, but the images of {data.name} have {expected}; change the spec"
+            )
     if spec.num_classes < data.num_classes:
         raise DataError(
             f"{name}: num_classes = {spec.num_classes}, but {data.name} has {data.num_classes} classes; change the spec"
@@ -176,7 +178,9 @@ def open_run(folder: Path, data_dir: Path | None = None) -> Any:
     """
     run = results.read_run(folder)
     if run.spec is None or "dataset" not in run.settings:
-        raise DataError(f"{folder}: the run was made in Python from loaders of its own; evaluate it there, with ModelFlow")
+        raise DataError(
+            f"{folder}: the run was made in Python from loaders of its own; evaluate it there, with ModelFlow"
+        )
     settings = validated(RunSettings, run.settings, f"{folder / results.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / results.RUN}: spec")
     flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
@@ -190,7 +194,9 @@ def interrupted(due: list[Plan]) -> str:
     finished = [plan for plan in due if (plan.folder / results.RUN).is_file()]
     begun = [plan for plan in due if plan not in finished and (plan.folder / results.CHECKPOINT).is_file()]
     lines = [f"interrupted: {len(finished)} of {len(due)} runs are finished and kept"]
-    lines += [f"{plan.title}: the checkpoint of its last whole epoch is {plan.folder / results.CHECKPOINT}" for plan in begun]
+    lines += [
+        f"{plan.title}: the checkpoint of its last whole epoch is {plan.folder / results.CHECKPOINT}" for plan in begun
+    ]
     return "\n".join([*lines, "give the same command again to train the rest"])
 
 
@@ -309,7 +315,9 @@ def write_study(study: StudySettings, where: Path, data_dir: Path | None = None)
     points = [(row.model, row.parameters, row.accuracy) for row in rows]
     write_whole(where / results.PARETO, png(plot_pareto(points, "Accuracy against parameters")))
     data = _dataset(study.dataset, data_dir)
-    write_whole(where / results.SAMPLES, png(plot_samples(*data.samples(), data.class_names, f"{data.name}: training images")))
+    images, labels = data.samples()
+    figure = plot_samples(images, labels, data.class_names, f"{data.name}: training images")
+    write_whole(where / results.SAMPLES, png(figure))
 
 
 def run_study(

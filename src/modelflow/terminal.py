@@ -56,7 +56,7 @@ def console() -> "Console":
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", left: int = 1) -> None:
     """A table whose first `left` columns are text and the others numbers; no markup is read in its cells.
 
-    Where the terminal is narrow, text is folded, and the first column, which names the rows, last.
+    Where the terminal is narrow, text is folded; numbers and short names of rows (the first column) are not.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -70,11 +70,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "",
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    longest_name = max((len(row[0]) for row in rows), default=0)
+    whole = {
+        i
+        for i in range(len(header))
+        if i >= left or (i == 0 and max((len(row[0]) for row in rows), default=0) <= LONGEST_KEPT)
+    }
     for i, name in enumerate(header):
-        kept = min(longest_name, LONGEST_KEPT) if i == 0 else None
         justify: Literal["left", "right"] = "left" if i < left else "right"
-        drawn.add_column(Text(name), justify=justify, overflow="fold", no_wrap=i >= left, min_width=kept)
+        drawn.add_column(Text(name), justify=justify, overflow="fold", no_wrap=i in whole)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     console().print("", drawn, sep="\n")

@@ -23,7 +23,9 @@ def warnings_of(fashion):
 
     def train(optimizer, lr, epochs=2):
         model = GenericCNN(preset("generic_2"), 42)
-        arch = Architecture(model, nn.CrossEntropyLoss(), make_optimizer(optimizer, model.parameters(), lr), verbose=False)
+        arch = Architecture(
+            model, nn.CrossEntropyLoss(), make_optimizer(optimizer, model.parameters(), lr), verbose=False
+        )
         arch.set_loaders(Batches(fashion.train_x_NCHW[:3000], fashion.train_y_N[:3000], 16, shuffle=True))
         arch.train(epochs)
         logits_NK, y_N = predict(model, Batches(fashion.test_x_NCHW[:1000], fashion.test_y_N[:1000], 500), "cpu")
@@ -51,7 +53,9 @@ def test_a_healthy_run_is_not(warnings_of, optimizer, lr):
 @pytest.fixture
 def hand_made():
     """Two hidden layers: 2 of 4 channels and 1 of 3 units are dead by their bias."""
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 3), nn.ReLU(), nn.Linear(3, 2))
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 3), nn.ReLU(), nn.Linear(3, 2)
+    )
     with torch.no_grad():
         for layer, dead in ((model[0], [0, 2]), (model[3], [1])):
             layer.bias.fill_(1e4)
@@ -67,7 +71,7 @@ def test_dead_units_are_counted_in_hidden_layers(hand_made, fashion):
     assert not any(module._forward_hooks for module in hand_made.modules())
 
 
-def test_a_unit_that_fires_for_one_image_alone_is_alive(fashion):
+def test_a_unit_that_fires_for_one_image_alone_is_alive():
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 2), nn.ReLU(), nn.Linear(2, 2))
     x_NCHW = torch.zeros(100, 1, 28, 28)
     x_NCHW[63, 0, 3, 3] = 1.0
@@ -108,7 +112,9 @@ def test_a_loss_like_guessing_is_a_warning(loss, warned):
 
 def test_guessing_knows_how_frequent_the_classes_are():
     y_N = (np.arange(1000) < 100).astype(int)
-    assert prediction_warnings(y_N, y_N, 0.33, NAMES[:2])[0].startswith("the loss 0.330 is no better than guessing (0.325)")
+    assert prediction_warnings(y_N, y_N, 0.33, NAMES[:2])[0].startswith(
+        "the loss 0.330 is no better than guessing (0.325)"
+    )
 
 
 def test_images_of_a_single_class_say_nothing_about_the_loss():

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -62,8 +61,11 @@ def test_modes_come_back_when_the_forward_raises(few):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x, y: [], "the validation loader has no images; give it some"),
-        (lambda x, y: [(x, y + 5)], r"a label is 1[0-4], expected 0 to 9; mend the labels, or build the model with more"),
+        (lambda *_: [], "the validation loader has no images; give it some"),
+        (
+            lambda x, y: [(x, y + 5)],
+            r"a label is 1[0-4], expected 0 to 9; mend the labels, or build the model with more",
+        ),
         (lambda x, y: [(x, y - 9)], r"a label is -\d, expected 0 to 9"),
         (lambda x, y: [(x, y[:, None])], r"the labels have shape \(250, 1\), expected \(250,\), one class an image"),
     ],

@@ -11,12 +11,18 @@ from modelflow.presets import CARD, preset
 
 
 def card_builder(**changes):
-    arguments = {"amnt_cov_layers": 1, "cov_kernel_sizes": [5], "cov_features": [4], "max_pool_sizes": [2], "fc_sizes": [20]}
+    arguments = {
+        "amnt_cov_layers": 1,
+        "cov_kernel_sizes": [5],
+        "cov_features": [4],
+        "max_pool_sizes": [2],
+        "fc_sizes": [20],
+    }
     return GerenicCNN(1, 10, **(arguments | changes))
 
 
-def test_gerenic_cnn_has_the_cards_modules_and_attributes(capsys):
-    model = card_builder()
+def test_gerenic_cnn_has_the_cards_modules_and_attributes():
+    model = card_builder(verbose=False)
     assert [name for name, _ in model.named_parameters()] == [
         *("conv_layers.0.weight", "conv_layers.0.bias"),
         *("fc_layers.0.weight", "fc_layers.0.bias", "fc_layers.1.weight", "fc_layers.1.bias"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from modelflow.data.batches import Batches
 from modelflow.errors import DataError, RunError
@@ -28,7 +28,7 @@ def test_equals_a_plain_loop_in_float64(in_float64):
     plain = copy.deepcopy(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     told = []
-    mean = train_epoch(model, F.cross_entropy, optimizer, batches, "cpu", lambda step, loss: told.append(loss), 1)
+    mean = train_epoch(model, cross_entropy, optimizer, batches, "cpu", lambda _, loss: told.append(loss), 1)
 
     adam, losses = torch.optim.Adam(plain.parameters(), lr=1e-3), []
     x_NCHW, y_N = batches.dataset.tensors
@@ -47,15 +47,15 @@ def test_equals_a_plain_loop_in_float64(in_float64):
 def test_validation_is_the_mean_over_images_of_a_ragged_loader(in_float64):
     model, batches = in_float64
     x_NCHW, y_N = batches.dataset.tensors
-    expected = F.cross_entropy(model(x_NCHW), y_N).item()
-    assert mean_loss(model, F.cross_entropy, batches, "cpu") == pytest.approx(expected, rel=1e-12)
+    expected = cross_entropy(model(x_NCHW), y_N).item()
+    assert mean_loss(model, cross_entropy, batches, "cpu") == pytest.approx(expected, rel=1e-12)
 
 
 def test_validation_is_in_eval_mode_and_gives_each_module_its_mode_back(images):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.BatchNorm1d(784), nn.Linear(784, 10)).train()
     model[2].eval()
     before = copy.deepcopy(model.state_dict())
-    losses = {mean_loss(model, F.cross_entropy, Batches(*images.tensors, 300), "cpu") for _ in range(2)}
+    losses = {mean_loss(model, cross_entropy, Batches(*images.tensors, 300), "cpu") for _ in range(2)}
     assert len(losses) == 1
     assert [module.training for module in model] == [True, True, False, True]
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -65,7 +65,7 @@ def test_modes_come_back_when_the_forward_raises(images):
     model = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2)).train()
     model[0].eval()
     with pytest.raises(RuntimeError):
-        mean_loss(model, F.cross_entropy, Batches(*images.tensors, 300), "cpu")
+        mean_loss(model, cross_entropy, Batches(*images.tensors, 300), "cpu")
     assert [module.training for module in model.modules()] == [True, False, True]
 
 
@@ -75,9 +75,9 @@ def test_a_loss_that_is_no_number_stops_before_its_update(make_arch, snapshot, v
 
     def loss_fn(logits_NK, y_N):
         factor = value if len(steps) == 4 else 1.0
-        return F.cross_entropy(logits_NK, y_N) * factor
+        return cross_entropy(logits_NK, y_N) * factor
 
-    def on_step(step, loss):
+    def on_step(step, _loss):
         steps.append(step)
         states.append(snapshot(arch))
 
@@ -109,9 +109,9 @@ def test_a_validation_loss_that_is_no_number_stops_the_run_and_keeps_what_was_th
     assert (arch.total_epochs, arch.losses, len(arch.val_losses), saved) == (1, losses, 1, [])
 
 
-def test_loaders_without_batches_are_refused(make_arch, images):
+def test_loaders_without_batches_are_refused(make_arch):
     model = make_arch().model
     with pytest.raises(DataError, match="the validation loader gave no batches"):
-        mean_loss(model, F.cross_entropy, [], "cpu")
+        mean_loss(model, cross_entropy, [], "cpu")
     with pytest.raises(DataError, match="the training loader gave no batches"):
         make_arch(train_loader=[]).train(1)

@@ -69,7 +69,7 @@ def output_groups(images_NCHW: np.ndarray | None, maps: Mapping[str, np.ndarray]
         raise UsageError("outputs: no image to show; give at least one image and n_images >= 1")
     for name, outputs in maps.items():
         if len(outputs) != n_given:
-            raise UsageError(f"outputs of layer {name!r}: {len(outputs)} for {n_given} images; give one output an image")
+            raise UsageError(f"outputs of layer {name!r}: {len(outputs)} for {n_given} images; give one an image")
     most = max(4, min(MOST_CHANNELS, MOST_ROWS // max(1, sum(np.ndim(outputs) == 4 for outputs in maps.values()))))
     layers = [layer_group(name, np.asarray(outputs)[:n_images], most) for name, outputs in maps.items()]
     return layers if images_NCHW is None else [_images(images_NCHW[:n_images]), *layers]
@@ -90,7 +90,7 @@ def plot_outputs(
     class_names: Sequence[str] | None = None,
     title: str = "Outputs of the layers",
 ) -> Figure:
-    """Images (unless None) beside each layer's maps, a column an image; labels and predictions above, wrong ones marked."""
+    """Images (unless None) beside each layer's maps, a column an image; above, labels and predictions, marked if wrong."""
     groups = output_groups(images_NCHW, maps, n_images)
     picture, tops = _stacked(groups)
     n_shown = groups[0].tiles.shape[1]

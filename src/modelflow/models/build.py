@@ -11,8 +11,8 @@ from modelflow.spec import Spec
 class GenericCNN(nn.Module):
     """Blocks of convolution, ReLU and max-pooling, then fully connected layers, as `spec` says.
 
-    The initial weights are PyTorch's defaults, drawn from a stream of `seed` alone: the same call gives the same network,
-    and torch's global generator is left as it was. Raises `ShapeError` before anything is allocated.
+    The initial weights are PyTorch's defaults, drawn from a stream of `seed` alone: the same call gives the same
+    network, and torch's global generator is left as it was. Raises `ShapeError` before anything is allocated.
     """
 
     def __init__(self, spec: Spec, seed: int = 42, max_parameters: int = MAX_PARAMETERS) -> None:

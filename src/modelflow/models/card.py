@@ -11,8 +11,9 @@ class GerenicCNN(GenericCNN):
     """The card's builder: says while it builds what each block makes of its input.
 
     Lists left out are `[3]*n`, `[16]*n`, `[2]*n` and `[50]*(amnt_fc_layers - 1)`; `fc_sizes` has one entry fewer than
-    `amnt_fc_layers`, since the last layer is `num_classes`. `verbose=False` is quiet. Raises `ValueError` before anything
-    is allocated: "Cannot create conv layer {i}, input size is too small.", or `SpecError` for values out of range.
+    `amnt_fc_layers`, since the last layer is `num_classes`. `verbose=False` is quiet. Raises `ValueError`
+    before anything is allocated: "Cannot create conv layer {i}, input size is too small.", or `SpecError` for values
+    out of range.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class CNN2(GenericCNN):
     Takes images of 28 x 28. Raises `SpecError` for values out of range.
     """
 
-    def __init__(self, n_feature: int, in_channels: int = 1, num_classes: int = 10, p: float = 0.3, seed: int = 42) -> None:
+    def __init__(
+        self, n_feature: int, in_channels: int = 1, num_classes: int = 10, p: float = 0.3, seed: int = 42
+    ) -> None:
         fields = {"in_channels": in_channels, "num_classes": num_classes, "cov_features": [n_feature] * 2, "p": p}
         super().__init__(parse_spec(fields | {"family": "cnn2"}, "CNN2"), seed)
         self.n_feature = n_feature

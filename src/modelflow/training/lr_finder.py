@@ -24,7 +24,7 @@ from modelflow.training.loop import Loss
 SKIP_START, SKIP_END = 10, 5
 FEWEST_STEPS = 30
 SMOOTH = 0.05
-SMALLEST_FALL, STANDARD_ERRORS = 0.05, 4
+SMALLEST_FALL, STANDARD_ERRORS = 0.05, 3
 METHOD = "steepest trend"
 
 Array = np.ndarray[Any, Any]
@@ -148,8 +148,15 @@ def search(
         raise UsageError(f"num_iter = {num_iter}: expected at least {FEWEST_STEPS}, or the curve is too short to read")
     curve = range_test(model, loss_fn, optimizer, loader, device=device, end_lr=end_lr, num_iter=num_iter, seed=seed)
     steepest, suggestion = read_curve(curve.lrs, curve.losses)
-    note = f"the loader has fewer than {num_iter} batches, so they were used up to {curve.passes} times"
-    return LRSearch(curve.lrs, curve.losses, steepest, suggestion, note if curve.passes > 1 else "")
+    return LRSearch(curve.lrs, curve.losses, steepest, suggestion, "; ".join(_notes(curve, num_iter)))
+
+
+def _notes(curve: Curve, num_iter: int) -> Iterator[str]:
+    if curve.passes > 1:
+        yield f"the loader has fewer than {num_iter} batches, so they were used up to {curve.passes} times"
+    finite = _finite(curve.losses)
+    if finite < len(curve.losses):
+        yield f"the loss is not finite from lr = {curve.lrs[finite]:.1e} on, so only what came before was read"
 
 
 def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
@@ -157,18 +164,23 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> tuple[float, fl
 
     Raises `RunError` when the curve is flat, rises from the start, or is not finite.
     """
-    kept = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    kept = _finite(losses)
     if kept < FEWEST_STEPS - SKIP_END:
         end = f"it is not finite from lr = {lrs[kept]:.1e} on" if kept < len(losses) else "it grew fivefold"
         raise RunError(f"learning rate search: only {kept} losses to read, then {end}; start from a smaller lr")
     x, y = np.array(lrs[SKIP_START : kept - SKIP_END]), np.array(losses[SKIP_START : kept - SKIP_END])
     at = steepest_trend(y)
-    if at is None or not _falls(y):
+    if at is None or y[0] - y.min() <= SMALLEST_FALL * abs(y[0]) or not _falls_surely(losses[: kept - SKIP_END]):
         raise RunError(
             f"learning rate search: the loss does not fall clearly between lr = {x[0]:.1e} and {x[-1]:.1e} "
             f"(it starts at {y[0]:.3g}, its lowest is {y.min():.3g}); search a wider range, or set lr yourself"
         )
     return float(x[np.gradient(y).argmin()]), float(x[at])
+
+
+def _finite(losses: Sequence[float]) -> int:
+    """How many losses there are before the first that is no finite number."""
+    return next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
 
 
 def steepest_trend(losses: Array) -> int | None:
@@ -181,12 +193,11 @@ def steepest_trend(losses: Array) -> int | None:
     return min(steepest + _reach(losses), int(losses.argmin())) if slopes[steepest] < 0 else None
 
 
-def _falls(losses: Array) -> bool:
-    """Whether the fall counts and is no accident: in some half the single losses have a slope well below 0."""
-    single = (losses[1:] - (1 - SMOOTH) * losses[:-1]) / SMOOTH
-    slopes, errors = _trends(single)
-    falls_enough = losses[0] - losses.min() > SMALLEST_FALL * abs(losses[0])
-    return bool(falls_enough and (-slopes > STANDARD_ERRORS * errors).any())
+def _falls_surely(losses: Sequence[float]) -> bool:
+    """Whether the fall is no accident: in some half of the losses, unsmoothed, the slope is well below 0."""
+    smoothed = np.array(losses)
+    slopes, errors = _trends((smoothed[1:] - (1 - SMOOTH) * smoothed[:-1]) / SMOOTH)
+    return bool((-slopes > STANDARD_ERRORS * errors).any())
 
 
 def _trends(values: Array) -> tuple[Array, Array]:

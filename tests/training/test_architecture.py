@@ -1,0 +1,378 @@
+"""`Architecture` as people who know the helper class use it: regressions, binary logits, classes, samplers, hooks."""
+
+import random
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import confusion_matrix
+from torch import nn
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset, WeightedRandomSampler
+
+from modelflow.data.batches import Batches
+from modelflow.errors import UsageError
+from modelflow.training.architecture import Architecture
+
+METHODS = (
+    "to set_loaders set_optimizer set_seed train save_checkpoint load_checkpoint predict count_parameters plot_losses "
+    "visualize_filters attach_hooks remove_hooks visualize_outputs correct loader_apply statistics_per_channel "
+    "make_normalizer lr_range_test"
+)
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def points():
+    """100 points near y = 1 + 2x, as columns."""
+    rng = np.random.default_rng(42)
+    x_N1 = rng.random((100, 1))
+    return x_N1, 1 + 2 * x_N1 + rng.normal(0, 0.1, (100, 1))
+
+
+@pytest.fixture
+def shirts_and_boots(images):
+    """Flattened images of two classes, boots (9) being 1, labels as a column of floats."""
+    x_NCHW, y_N = images.tensors
+    chosen_N = (y_N == 0) | (y_N == 9)
+    return x_NCHW[chosen_N].flatten(1), (y_N[chosen_N] == 9).float()[:, None]
+
+
+def trained(model, loss_fn, optimizer, data, n_epochs, batch_size=16):
+    arch = Architecture(model, loss_fn, optimizer, verbose=False)
+    arch.set_loaders(DataLoader(TensorDataset(*data), batch_size, shuffle=True), DataLoader(TensorDataset(*data), 50))
+    arch.train(n_epochs)
+    return arch
+
+
+def test_has_the_methods_that_people_know():
+    assert all(callable(getattr(Architecture, name)) for name in METHODS.split())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_linear_regression_equals_least_squares(points, dtype):
+    data = [torch.tensor(part, dtype=dtype) for part in points]
+    model = nn.Linear(1, 1).to(dtype)
+    arch = trained(model, nn.MSELoss(), torch.optim.SGD(model.parameters(), lr=0.5), data, 400, batch_size=100)
+    expected = LinearRegression().fit(*points)
+    np.testing.assert_allclose(arch.predict(points[0]), expected.predict(points[0]), atol=1e-4)
+    assert arch.val_losses[-1] == pytest.approx(np.mean((expected.predict(points[0]) - points[1]) ** 2), rel=1e-4)
+    assert arch.plot_losses().axes[0].get_ylabel() == "MSELoss"
+
+
+@pytest.mark.parametrize("in_a_sigmoid", [False, True])
+def test_a_binary_classifier_gives_logits_or_probabilities(shirts_and_boots, in_a_sigmoid):
+    x_NF, y_N1 = shirts_and_boots
+    model = nn.Sequential(nn.Linear(784, 1), nn.Sigmoid()) if in_a_sigmoid else nn.Linear(784, 1)
+    loss_fn = nn.BCELoss() if in_a_sigmoid else nn.BCEWithLogitsLoss()
+    arch = trained(model, loss_fn, torch.optim.Adam(model.parameters(), lr=1e-3), shirts_and_boots, 5)
+    outputs_N = arch.predict(x_NF)[:, 0]
+    probabilities_N = outputs_N if in_a_sigmoid else 1 / (1 + np.exp(-outputs_N))
+    oracle = LogisticRegression(max_iter=2000).fit(x_NF, y_N1[:, 0])
+    assert np.mean((probabilities_N > 0.5) == oracle.predict(x_NF)) > 0.97
+    for threshold in (0.5, 0.01, 0.99):
+        counts_KK = confusion_matrix(y_N1[:, 0], probabilities_N > threshold)
+        expected = [[counts_KK[k, k], counts_KK[k].sum()] for k in range(2)]
+        assert arch.correct(x_NF, y_N1, threshold).tolist() == expected
+        assert arch.correct(x_NF, y_N1[:, 0], threshold).tolist() == expected
+
+
+def test_many_classes(make_arch, unseen):
+    arch = make_arch(lr=2e-3)
+    arch.train(3)
+    x_NCHW, y_N = unseen.tensors
+    counts_KK = confusion_matrix(y_N, arch.predict(x_NCHW).argmax(1), labels=range(10))
+    counts = arch.loader_apply(arch.val_loader, arch.correct)
+    assert counts.tolist() == [[counts_KK[k, k], counts_KK[k].sum()] for k in range(10)]
+    assert counts[:, 0].sum() / counts[:, 1].sum() > 0.6
+    assert arch.plot_losses().axes[0].get_ylabel() == "cross-entropy (nats)"
+
+
+def test_predict_takes_tensors_arrays_and_lists(make_arch, unseen):
+    arch, x_NCHW = make_arch(), unseen.tensors[0][:5]
+    expected_NK = arch.predict(x_NCHW)
+    for x in (x_NCHW.numpy(), x_NCHW.double().numpy(), x_NCHW.tolist(), x_NCHW.requires_grad_()):
+        outputs_NK = arch.predict(x)
+        assert isinstance(outputs_NK, np.ndarray)
+        assert np.array_equal(outputs_NK, expected_NK)
+    whole = arch.predict((x_NCHW.detach() * 0).int())
+    assert np.array_equal(whole, arch.predict(x_NCHW.detach() * 0))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_predict_and_correct_leave_the_model_as_it_was(make_arch, unseen, snapshot, training):
+    arch = make_arch()
+    arch.model.train(training)
+    before = snapshot(arch)
+    assert np.array_equal(arch.predict(unseen.tensors[0]), arch.predict(unseen.tensors[0]))
+    arch.correct(*unseen.tensors)
+    assert snapshot(arch) == before
+
+
+def test_the_mode_comes_back_when_the_forward_raises(make_arch):
+    arch = make_arch()
+    with pytest.raises(RuntimeError):
+        arch.predict(np.zeros((2, 3, 28, 28)))
+    assert arch.model.training
+
+
+def test_training_in_parts_is_training_at_once_to_the_byte(make_arch, snapshot):
+    parts, whole = make_arch(), make_arch()
+    for n_epochs in (2, 3):
+        parts.train(n_epochs)
+        torch.rand(5)
+        np.random.rand(5)
+    whole.train(5)
+    ours, theirs = snapshot(parts), snapshot(whole)
+    for state in (ours, theirs):
+        del state["torch"], state["numpy"]
+    assert ours == theirs
+    assert (parts.losses, parts.val_losses, parts.total_epochs) == (whole.losses, whole.val_losses, 5)
+
+
+def test_training_leaves_the_global_generators_alone(make_arch, snapshot):
+    arch, state = make_arch(), random.getstate()
+    before = snapshot(arch)
+    arch.train(1)
+    after = snapshot(arch)
+    assert {name for name in before if before[name] != after[name]} >= {"model.fc_layers.0.weight"}
+    assert (after["torch"], after["numpy"], random.getstate()) == (before["torch"], before["numpy"], state)
+
+
+def test_order_and_dropout_are_functions_of_the_seed(make_arch):
+    def losses(seed):
+        arch = make_arch()
+        arch.train(2, seed=seed)
+        return arch.losses
+
+    assert losses(42) == losses(42)
+    assert losses(42) != losses(43)
+
+
+SAMPLERS = {
+    "weighted": lambda data, g: WeightedRandomSampler(1.0 + data.tensors[1], 600, generator=g),
+    "random": lambda data, g: RandomSampler(data, generator=g),
+}
+
+
+@pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize("own", [True, False], ids=["own generator", "no generator"])
+def test_a_sampler_in_a_plain_loader(make_arch, images, make, own):
+    def losses(seed, state):
+        generator = torch.Generator().manual_seed(state) if own else None
+        sampler = make(images, generator)
+        before = generator.get_state() if own else None
+        arch = make_arch(train_loader=DataLoader(images, 30, sampler=sampler))
+        arch.train(2, seed=seed)
+        assert sampler.generator is generator
+        assert not own or torch.equal(generator.get_state(), before)
+        return arch.losses
+
+    assert losses(42, 1) == losses(42, 2)
+    assert losses(42, 1) != losses(43, 1)
+
+
+def test_a_shuffled_validation_loader_with_a_generator_goes_on_from_a_file_too(make_arch, unseen, tmp_path):
+    def make(state):
+        generator = torch.Generator().manual_seed(state)
+        return make_arch(val_loader=DataLoader(unseen, 30, shuffle=True, generator=generator))
+
+    whole, first, second = make(1), make(1), make(2)
+    whole.train(3)
+    first.train(1)
+    first.save_checkpoint(tmp_path / "file.pth")
+    second.load_checkpoint(tmp_path / "file.pth")
+    second.train(2)
+    assert second.val_losses == whole.val_losses
+
+
+def test_set_seed_seeds_everything_that_draws(make_arch, images):
+    generator = torch.Generator()
+    loaders = [
+        DataLoader(images, 30, sampler=RandomSampler(images, generator=generator)),
+        Batches(*images.tensors, 30, shuffle=True),
+        DataLoader(images, 30, shuffle=True),
+        None,
+    ]
+    for loader in loaders:
+        arch, drawn = make_arch(train_loader=loader), []
+        for _ in range(2):
+            arch.set_seed(7)
+            order = [] if loader is None else next(iter(loader))[1].tolist()
+            drawn.append((torch.rand(1).item(), np.random.rand(), random.random(), order))
+        assert drawn[0] == drawn[1]
+
+
+def told(capsys, arch, n_epochs, **options):
+    arch.train(n_epochs, **options)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_verbose_tells_of_every_tenth_epoch_and_the_last(make_arch, images, capsys):
+    arch = make_arch(train_loader=Batches(*images.tensors, 500))
+    assert told(capsys, arch, 2) == []
+    assert told(capsys, arch, 2, verbose=True) == [
+        f"epoch 4/4: training loss {arch.losses[3]:.4f}, validation {arch.val_losses[3]:.4f}"
+    ]
+    arch.verbose = True
+    arch.val_loader = None
+    lines = told(capsys, arch, 8)
+    assert lines == [f"epoch {e}/12: training loss {arch.losses[e - 1]:.4f}" for e in (10, 12)]
+    assert told(capsys, arch, 1, verbose=False) == []
+    assert len(told(capsys, arch, 4, batch_report=2)) == 3  # epochs 14, 16 and, as the last, 17
+
+
+def test_verbose_mini_batch_tells_of_every_hundredth_step(make_arch, images, capsys):
+    arch = make_arch(train_loader=Batches(*images.tensors, 4))
+    lines = told(capsys, arch, 1, verbose_mini_batch=True)
+    assert [line.split(":")[0] for line in lines] == ["epoch 1, step 100/250", "epoch 1, step 200/250"]
+    arch.set_loaders(Batches(*images.tensors, 500))
+    lines = told(capsys, arch, 1, verbose_mini_batch=True, mini_batch_report=1)
+    assert [line.split(":")[0] for line in lines] == ["epoch 2, step 1/2", "epoch 2, step 2/2"]
+
+
+def test_training_without_a_loader_is_refused(make_arch):
+    with pytest.raises(UsageError, match=r"there is no training loader; call set_loaders"):
+        make_arch(train_loader=None).train(1)
+
+
+def test_set_optimizer_is_what_trains_from_then_on(make_arch, snapshot):
+    arch = make_arch()
+    arch.set_optimizer(torch.optim.SGD(arch.model.parameters(), lr=0.0))
+    before = snapshot(arch)
+    arch.train(1)
+    after = snapshot(arch)
+    assert all(before[name] == after[name] for name in before if name.startswith("model."))
+
+
+def test_to_takes_model_batches_and_the_optimizers_tensors_along(make_arch):
+    """There is no second device here, so a second kind of number stands for it: both move in the same way."""
+    arch = make_arch()
+    arch.train(1)
+    arch.model.double()
+    arch.to("cpu")
+    assert (arch.device, next(arch.model.parameters()).dtype) == ("cpu", torch.float64)
+    kept = [value for state in arch.optimizer.state.values() for name, value in state.items() if name != "step"]
+    assert {value.dtype for value in kept} == {torch.float64}
+    assert all(p in arch.optimizer.state for p in arch.model.parameters())
+
+
+def test_count_parameters_counts_what_is_trained(make_arch):
+    arch = make_arch()
+    assert arch.count_parameters() == 11_854
+    arch.model.conv_layers[0].requires_grad_(False)
+    assert arch.count_parameters() == 11_854 - (4 * 25 + 4)
+
+
+def test_hooks_record_copies_of_all_passes_until_they_come_off(make_arch, unseen):
+    arch, x_NCHW = make_arch(nn.Sequential(nn.Conv2d(1, 3, 5), nn.ReLU(inplace=True), nn.Flatten())), unseen.tensors[0]
+    arch.attach_hooks(["0", "1"])
+    assert arch.visualization == {"0": None, "1": None}
+    arch.predict(x_NCHW[:4])
+    arch.predict(x_NCHW[4:10])
+    arch.remove_hooks()
+    arch.predict(x_NCHW[:3])
+    expected = arch.model[0](x_NCHW[:10]).detach().numpy()
+    np.testing.assert_allclose(
+        arch.visualization["0"], expected, rtol=1e-5, atol=1e-5
+    )  # not what the in-place ReLU made
+    np.testing.assert_allclose(arch.visualization["1"], np.maximum(expected, 0), rtol=1e-5, atol=1e-5)
+    assert arch.handles == {}
+    assert not any(module._forward_hooks for module in arch.model.modules())
+    weights = arch.model[0].weight.detach().clone()
+    arch.visualization["0"][:] = 7
+    assert torch.equal(arch.model[0].weight, weights)
+
+
+def test_hooks_come_off_after_a_forward_that_raises_and_when_attached_twice(make_arch, unseen):
+    arch = make_arch()
+    arch.attach_hooks(["conv_layers.0", "conv_layers.0", "fc_layers.0"])
+    with pytest.raises(RuntimeError):
+        arch.predict(np.zeros((2, 1, 9, 9)))
+    arch.attach_hooks(["conv_layers.0"])
+    arch.predict(unseen.tensors[0][:3])
+    assert arch.visualization["conv_layers.0"].shape == (3, 4, 24, 24)
+    arch.remove_hooks()
+    assert not any(module._forward_hooks for module in arch.model.modules())
+
+
+def test_hooks_leave_training_as_it_is(make_arch, snapshot):
+    hooked, plain = make_arch(), make_arch()
+    hooked.attach_hooks(["conv_layers.0", "fc_layers.1"])
+    for arch in (hooked, plain):
+        arch.train(1)
+    assert snapshot(hooked) == snapshot(plain)
+
+
+def test_a_hook_of_ones_own(make_arch, unseen):
+    arch, seen = make_arch(), []
+    arch.attach_hooks(["fc_layers.0"], lambda _layer, _inputs, outputs: seen.append(tuple(outputs.shape)))
+    arch.predict(unseen.tensors[0])
+    assert seen == [(500, 20)]
+
+
+def test_layers_that_do_not_exist_are_refused_before_any_hook(make_arch):
+    arch = make_arch()
+    with pytest.raises(UsageError, match=r"layer 'conv9'.*conv_layers.0"):
+        arch.attach_hooks(["conv_layers.0", "conv9"])
+    assert not any(module._forward_hooks for module in arch.model.modules())
+    with pytest.raises(
+        UsageError, match=r"layer 'fc_layers.0' is a Linear, expected a Conv2d; name one of conv_layers.0"
+    ):
+        arch.visualize_filters("fc_layers.0")
+
+
+def test_pictures(make_arch, unseen):
+    arch = make_arch()
+    x_NCHW, y_N = unseen.tensors
+    layers = ["conv_layers.0", "fc_layers.0"]
+    arch.attach_hooks(layers)
+    with pytest.raises(UsageError, match="nothing was recorded; call attach_hooks"):
+        arch.visualize_outputs(layers)
+    yhat_N = arch.predict(x_NCHW).argmax(1)
+    arch.remove_hooks()
+    arch.train(2)
+    figures = [
+        arch.visualize_outputs(layers, 5, y_N.numpy(), yhat_N),
+        arch.visualize_outputs(["fc_layers.0", "never hooked"]),
+        arch.visualize_filters("conv_layers.0"),
+        arch.plot_losses(),
+    ]
+    for figure in figures:
+        figure.canvas.draw()
+        assert figure.axes
+
+
+def test_loader_apply_sums_averages_or_stacks(images):
+    loader = DataLoader(images, 300)
+    y_N = images.tensors[1].float()
+    per_batch = [part.sum().item() for part in y_N.split(300)]
+
+    def apply(**options):
+        return Architecture.loader_apply(loader, lambda _, y: y.sum(), **options).tolist()
+
+    assert apply() == y_N.sum().item()
+    assert apply(reduce="mean") == pytest.approx(np.mean(per_batch))
+    assert apply(reduce=None) == per_batch
+
+
+def test_statistics_and_normalizer_equal_numpys(images):
+    rng = np.random.default_rng(0)
+    x_NCHW = np.concatenate([images.tensors[0].numpy()[:100], rng.normal(3, 2, (100, 1, 28, 28))], axis=1)
+    loader = DataLoader(TensorDataset(torch.tensor(x_NCHW), torch.zeros(100)), 32)
+    statistics = Architecture.statistics_per_channel(torch.tensor(x_NCHW), None)
+    means_NC, stds_NC = x_NCHW.mean((2, 3)), x_NCHW.reshape(100, 2, -1).std(2, ddof=1)
+    np.testing.assert_allclose(statistics, [[100, 100], means_NC.sum(0), stds_NC.sum(0)], rtol=1e-6)
+
+    normalize = Architecture.make_normalizer(loader)
+    np.testing.assert_allclose(normalize.mean, means_NC.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(normalize.std, stds_NC.mean(0), rtol=1e-6)
+    expected = (x_NCHW - means_NC.mean(0)[:, None, None]) / stds_NC.mean(0)[:, None, None]
+    np.testing.assert_allclose(normalize(torch.tensor(x_NCHW)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(normalize(torch.tensor(x_NCHW[0])), expected[0], rtol=1e-5, atol=1e-6)
