@@ -90,7 +90,7 @@ def plot_outputs(
     class_names: Sequence[str] | None = None,
     title: str = "Outputs of the layers",
 ) -> Figure:
-    """Images (unless None) beside each layer's maps, a column an image; above, labels and predictions, marked if wrong."""
+    """Images (unless None) beside each layer's maps, a column an image; labels above, wrong predictions marked."""
     groups = output_groups(images_NCHW, maps, n_images)
     picture, tops = _stacked(groups)
     n_shown = groups[0].tiles.shape[1]
