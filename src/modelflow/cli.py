@@ -38,9 +38,6 @@ def run_command(arguments: list[str]) -> int:
     except ModelFlowError as error:
         terminal.fail(str(error))
         return 1 if isinstance(error, RunError) else 2
-    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except OSError as error:
         terminal.fail(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 1

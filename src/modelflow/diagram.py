@@ -7,8 +7,8 @@ text(trace(spec))              ->  one line a layer, at most 100 columns
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from itertools import pairwise
-from xml.sax.saxutils import escape, quoteattr
 
 from modelflow.shapes import Shape, Trace
 
@@ -160,7 +160,7 @@ def svg(trace: Trace, title: str) -> str:
     height = TITLE_HEIGHT + len(rows) * ROW_HEIGHT + FOOT_HEIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-label={quoteattr(title)} font-family="Helvetica, Arial, \'DejaVu Sans\', sans-serif">',
+        f'role="img" aria-label="{escape(title)}" font-family="Helvetica, Arial, \'DejaVu Sans\', sans-serif">',
         f"<title>{escape(title)}</title>",
         f"<desc>{escape(_description(trace))}</desc>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
