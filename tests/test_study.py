@@ -107,10 +107,20 @@ def test_set_aside_takes_the_first_free_name(tmp_path):
     assert set_aside(tmp_path / "x") is None
 
 
+def heed_ctrl_c():
+    """Whoever started the tests in the background may have told their children to ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path):
     command = [sys.executable, "-c", "from modelflow.cli import main; main()", "run", "--results", str(tmp_path / "r")]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     checkpoint = tmp_path / "r" / "cnn2_3" / "model_checkpoint.pth"
     deadline = time.monotonic() + 240
