@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import classification_report, confusion_matrix
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from modelflow import CNN2, GerenicCNN, ModelFlow
-from modelflow.errors import DataError, SpecError, UsageError
+from modelflow.errors import DataError, RunError, SpecError, UsageError
 
 FILES = {
     *("spec.json", "run.json", "history.csv", "predictions.npz", "architecture.svg", "losses.png"),
@@ -153,7 +153,8 @@ def test_run_json_says_how_to_repeat_the_run(flow_of):
     assert (run["seed"], run["epochs"], run["lr"], run["threads"]) == (42, 1, 3e-4, 1)
     assert run["metrics"]["accuracy"] == metrics.accuracy
     assert run["versions"]["torch"] == torch.__version__
-    assert run["settings"] == {"batch_size": 16, "optimizer": "Adam", "loss_fn": "CrossEntropyLoss"}
+    assert run["settings"] == {"batch_size": 16, "lr": 3e-4, "optimizer": "adam", "loss_fn": "CrossEntropyLoss"}
+    assert run["protocol"] == "card but training_images 2000, epochs 1"
     assert run["data"]["training_images"] == 2000
 
 
@@ -187,14 +188,75 @@ def test_names_and_layers_that_do_not_exist_are_refused_before_training(flow_of)
     with pytest.raises(SpecError, match=r"model name '\.\./x'"):
         flow_of("../x")
     flow = flow_of()
-    with pytest.raises(UsageError, match=r"layer 'conv9'.* it has .*conv_layers.0"):
+    with pytest.raises(UsageError, match=r"layer 'conv9'.* name one of .*conv_layers.0"):
         flow.run(["conv9"], epochs=1)
     assert flow.arch.total_epochs == 0
     with pytest.raises(DataError, match="no such file"):
         flow_of(load_checkpoint_path="nowhere.pth")
 
 
-def test_class_names_must_be_as_many_as_the_logits(flow_of):
-    flow = flow_of(class_names=["a", "b"])
-    with pytest.raises(UsageError, match="class_names has 2 entries, the model gives 10 logits"):
-        flow.evaluate()
+def test_more_class_names_than_logits_are_refused_before_training(flow_of):
+    flow = flow_of(class_names=[str(k) for k in range(12)])
+    with pytest.raises(UsageError, match="class_names has 12 entries, the model gives 10 logits"):
+        flow.run(epochs=1)
+    assert flow.arch.total_epochs == 0
+
+
+def test_logits_without_a_class_name_are_called_by_their_number(flow_of):
+    flow = flow_of(class_names=["shirt", "trousers"])
+    flow.run(epochs=1)
+    names = (flow.results_dir / "confusion_matrix.csv").read_text().splitlines()[0]
+    assert names == "true class,shirt,trousers,2,3,4,5,6,7,8,9"
+
+
+def test_layers_that_run_twice_and_tied_weights_do_not_stop_a_run(flow_of):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(1, 1, 3, padding=1), nn.Linear(784, 10)
+            self.tied = nn.Linear(784, 10)
+            self.tied.weight = self.fc.weight
+
+        def forward(self, x):
+            x = self.conv(self.conv(x)).flatten(1)
+            return self.fc(x) + self.tied(x)
+
+    flow = flow_of("twice", Twice())
+    flow.run(epochs=1)
+    assert (flow.results_dir / "filters_conv.png").is_file()
+    assert not (flow.results_dir / "intermediate_outputs.png").exists()
+    with pytest.raises(UsageError, match="layer 'conv': does not run exactly once"):
+        flow.run(["conv"])
+
+
+def test_training_on_takes_the_mark_of_a_finished_run_away(flow_of):
+    flow = flow_of()
+    flow.run(epochs=1)
+    flow.train(1)
+    assert not (flow.results_dir / "run.json").exists()
+
+
+def test_a_shuffled_validation_loader_and_a_stream_are_taken(fashion, tmp_path):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(zip(fashion.train_x_NCHW[:200], fashion.train_y_N[:200], strict=True))
+
+    val = TensorDataset(fashion.test_x_NCHW[:100], fashion.test_y_N[:100])
+    predictions = []
+    for name in ("a", "b"):
+        loaders = DataLoader(Stream(), batch_size=20), DataLoader(val, batch_size=4, shuffle=True)
+        flow = ModelFlow(generic_2(), *loaders, name, results_dir=tmp_path, verbose=False)
+        torch.rand(1)
+        before = torch.get_rng_state()
+        flow.run(epochs=1)
+        assert torch.equal(torch.get_rng_state(), before)
+        predictions += content(flow, "predictions.npz")
+    assert predictions[0] == predictions[1]
+
+
+def test_a_search_that_suggests_nothing_leaves_its_curve(flow_of):
+    flow = flow_of(lr=1e-9)
+    with pytest.raises(RunError, match="the loss does not fall clearly"):
+        flow.find_best_lr(end_lr=1e-8)
+    assert (flow.results_dir / "lr_finder.png").is_file()
+    assert len((flow.results_dir / "lr_finder.csv").read_text().splitlines()) == 101

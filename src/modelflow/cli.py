@@ -3,6 +3,7 @@
 Exit codes: 0, 1 (it failed) or 2 (what was given is wrong: with what, where, expected, and the mend).
 """
 
+import contextlib
 import io
 import json
 import os
@@ -163,7 +164,7 @@ def _train(settings: Any, results: Path, data_dir: Path | None, restart: bool, j
     failures = _train_due(due, results, jobs, settings.epochs)
     if whole and len(failures) < len(planned):
         study.write_study(settings, results, data_dir)
-    _show_results(results, [plan.folder for plan in planned], whole)
+    _show_results(planned, results if whole else planned[0].folder)
     if failures:
         raise RunError("; ".join(failures))
 
@@ -178,10 +179,11 @@ def _train_due(due: list[Any], results: Path, jobs: int | None, epochs: int) -> 
     failures = []
     with terminal.runs_progress(len(due), epochs) as progress:
         try:
-            for plan, outcome in study.run_plans(due, jobs or study.cores(), progress.show):
-                if isinstance(outcome, ModelFlowError):
-                    failures.append(str(outcome))
-                progress.ended(plan.title, _ending(plan, outcome))
+            with contextlib.closing(study.run_plans(due, jobs or study.cores(), progress.show)) as ended:
+                for plan, outcome in ended:
+                    if isinstance(outcome, ModelFlowError):
+                        failures.append(str(outcome))
+                    progress.ended(plan.title, _ending(plan, outcome))
         except KeyboardInterrupt:
             raise RunError(study.interrupted(due)) from None
     return failures
@@ -215,14 +217,13 @@ def _ending(plan: Any, outcome: Any) -> str:
     return "\n".join([*lines, *(f"warning: {plan.title}: {warning}" for warning in outcome.warnings)])
 
 
-def _show_results(results: Path, folders: list[Path], whole: bool) -> None:
-    from modelflow.leaderboard import leaderboard, rows_of
+def _show_results(planned: list[Any], folder: Path) -> None:
+    from modelflow.study import finished_rows
 
-    finished = [folder for folder in folders if (folder / "run.json").is_file()]
-    if not finished:
-        return
-    terminal.leaderboard_table(leaderboard(results) if whole else rows_of(finished))
-    terminal.say(f"Results: {results.resolve() if whole else finished[0].resolve()}")
+    rows = finished_rows(planned)
+    if rows:
+        terminal.leaderboard_table(rows)
+        terminal.say(f"Results: {folder.resolve()}")
 
 
 @cli.command(epilog=example("trace generic_2", "trace my_net.json --json"))
@@ -378,7 +379,8 @@ def _fact(value: Any) -> str:
 @click.option("--batch-size", type=int, help="Images an update (default 16).")
 @click.option("--optimizer", type=click.Choice(["adam", "adamw", "sgd", "rmsprop"]), help="Default adam.")
 @click.option("--seed", type=int, help="Default 42.")
-@options(DATASET, DATA_DIR, RESULTS, JSON)
+@options(DATASET, DATA_DIR, JSON)
+@click.option("--results", type=FOLDER, default=Path("lr_find"), show_default=True, help="Where the picture goes.")
 def lr_find(model: str, start_lr: float | None, end_lr: float, num_iter: int, as_json: bool, **given: Any) -> None:
     """Search a learning rate for MODEL.
 
@@ -388,15 +390,20 @@ def lr_find(model: str, start_lr: float | None, end_lr: float, num_iter: int, as
     from modelflow.settings import read_study
 
     results, data_dir, seed = given.pop("results"), given.pop("data_dir"), given.pop("seed")
+    from modelflow.training.lr_finder import METHOD
+
     settings = read_study(None, models=[model], seeds=_seeds(None, seed), lr=start_lr, **given)
     flow = study.make_flow(study.plans(settings, results, data_dir)[0])
     _make_folder(results)
     flow.find_best_lr(end_lr, num_iter, set_lr=False)
-    found = {"suggestion": flow.arch.lr_search.suggestion, "steepest": flow.arch.lr_search.steepest}
+    search = flow.arch.lr_search
+    found = {"suggestion": search.suggestion, "steepest": search.steepest, "note": search.note}
     if as_json:
         click.echo(json.dumps(found | {"folder": str(flow.results_dir)}))
         return
-    terminal.say(f"suggestion {found['suggestion']:.2e} (valley), steepest point {found['steepest']:.2e}")
+    terminal.say(f"suggestion {search.suggestion:.2e} ({METHOD}), steepest point {search.steepest:.2e}")
+    if search.note:
+        terminal.say(search.note)
     terminal.say(f"Picture: {(flow.results_dir / 'lr_finder.png').resolve()}")
 
 
@@ -411,9 +418,12 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
 
     RUN is the folder of a finished run; its tables and pictures are written anew.
     """
+    from modelflow.results import read_run
     from modelflow.study import open_run
 
     metrics = open_run(run_folder, data_dir).evaluate()
+    for warning in read_run(run_folder).warnings:
+        terminal.tell(f"warning: {warning}")
     if as_json:
         click.echo(metrics.model_dump_json(indent=2))
         return

@@ -5,7 +5,8 @@ flow.run(layers=["conv_layers.0"], epochs=10)        # results/my_net/ holds eve
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,35 @@ from torch import Tensor, nn
 
 from modelflow import provenance, results
 from modelflow.diagram import svg
-from modelflow.errors import UsageError
+from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.health import dead_units, prediction_warnings, unit_warnings
 from modelflow.evaluation.metrics import classification_report, confusion_matrix, cross_entropy
 from modelflow.evaluation.predict import predict
 from modelflow.files import write_whole
 from modelflow.inspection.activations import activations
 from modelflow.inspection.filters import conv_layers, filters
+from modelflow.inspection.hooks import captured
 from modelflow.models.build import GenericCNN
 from modelflow.presets import check_name
 from modelflow.records import DataRecord, Epoch, Metrics, Run
-from modelflow.training.architecture import Architecture
+from modelflow.seeding import drawn_from, ordered_by
+from modelflow.training.architecture import Architecture, length
 from modelflow.training.loop import Loss
+from modelflow.training.lr_finder import METHOD, LRSearch
 from modelflow.training.optimizers import make_optimizer
 
 SHOWN_IMAGES = 10
+OF_THE_TRAINING = ("versions", "processor", "device", "threads", "git_revision", "data", "protocol")
+CARD_PROTOCOL = {
+    "dataset": "fashion-mnist",
+    "training_images": 60_000,
+    "epochs": 10,
+    "batch_size": 16,
+    "lr": 3e-4,
+    "optimizer": "adam",
+    "loss_fn": "CrossEntropyLoss",
+    "find_best_lr": False,
+}
 HEALTH_IMAGES = 1000
 
 Array = np.ndarray[Any, Any]
@@ -78,12 +93,14 @@ class ModelFlow:
         self.data = _data_record(train_loader, val_loader)
         self.settings: dict[str, Any] = {
             "batch_size": getattr(train_loader, "batch_size", None),
-            "optimizer": type(self.optimizer).__name__,
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
+            "optimizer": type(self.optimizer).__name__.lower(),
             "loss_fn": getattr(self.arch.loss_fn, "__name__", type(self.arch.loss_fn).__name__),
         }
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
         self.started = datetime.now(UTC)
+        self.stored: Run | None = None
         if load_checkpoint_path is not None:
             self.arch.load_checkpoint(load_checkpoint_path)
         if find_best_lr:
@@ -96,19 +113,28 @@ class ModelFlow:
 
     def find_best_lr(self, end_lr: float = 1, num_iter: int = 100, set_lr: bool = True) -> float:
         """A range test from the current learning rate; saves its picture and data. Raises as `Architecture`'s does."""
-        axes, best_lr = self.arch.find_best_lr(self.arch.train_loader, end_lr, num_iter, set_lr, self.seed)
-        assert self.arch.lr_search is not None
-        axes.set_title(f"{self.model_name}: learning rate range test")
-        self._write_png(results.LR_FINDER_PNG, axes.figure)
+        self.arch.lr_search = None
+        try:
+            _, best_lr = self.arch.find_best_lr(self.arch.train_loader, end_lr, num_iter, set_lr, self.seed)
+        finally:
+            self._write_search()
+        return best_lr
+
+    def _write_search(self) -> None:
         found = self.arch.lr_search
+        if found is None:
+            return
+        figure = self.arch.plot_lr_search(f"{self.model_name}: learning rate range test")
+        self._write_png(results.LR_FINDER_PNG, figure)
         rows = zip(found.lrs, found.losses, strict=True)
         self._write(results.LR_FINDER_CSV, results.csv_text(("lr", "smoothed_loss"), rows))
-        self.notes += [f"learning rate search: {found.note}"] if found.note else []
-        return best_lr
+        self.notes += _search_notes(found)
 
     def train(self, epochs: int = 10) -> None:
         """Trains `epochs` more epochs, saving the checkpoint after each; `RunError` when the loss is not finite."""
         start = time.perf_counter()
+        (self.results_dir / results.RUN).unlink(missing_ok=True)  # it marks a finished run
+        self.stored = None
         self.arch.on_epoch = self.save_checkpoint
         try:
             self.arch.train(epochs, seed=self.seed)
@@ -126,7 +152,8 @@ class ModelFlow:
         Warnings of a run that has died are printed, stored, and shown on the confusion matrix.
         """
         start = time.perf_counter()
-        logits_NK, y_N = predict(self.model, self.arch.val_loader, self.arch.device)
+        with self._same_each_time():
+            logits_NK, y_N = predict(self.model, self.arch.val_loader, self.arch.device)
         names = self._names_of(logits_NK.shape[1])
         predicted_N = logits_NK.argmax(1)
         counts_KK = confusion_matrix(y_N, predicted_N, len(names))
@@ -175,32 +202,48 @@ class ModelFlow:
         The filters of every convolutional layer are shown, and the outputs of `layers` (left out: the convolutional
         ones). Called again it trains on.
         """
-        layers = conv_layers(self.model) if layers is None else list(layers)
-        self._check_layers(layers)
+        shown = self._checked(layers)
         if not skip_train:
             self.train(epochs)
         self.save_checkpoint()
-        self.show_insides(conv_layers(self.model), layers)
+        self.show_insides(conv_layers(self.model), shown)
         return self.evaluate()
 
-    def _check_layers(self, layers: Sequence[str]) -> None:
-        known = [name for name, _ in self.model.named_modules() if name]
-        unknown = [name for name in layers if name not in known]
-        if unknown:
-            raise UsageError(f"layer {unknown[0]!r}: the model has none of this name; it has {', '.join(known)}")
+    def _checked(self, layers: Sequence[str] | None) -> list[str]:
+        """The layers to show, after one pass that shows mistakes before any training."""
+        names = conv_layers(self.model) if layers is None else list(layers)
+        with captured(self.model, names) as outputs:
+            logits_NK = self.arch.predict(self._first_images(1)[0])
+        self._names_of(logits_NK.shape[-1])
+        once = [name for name in names if name in outputs and len(outputs[name]) == 1]
+        if layers is not None and len(once) < len(names):
+            missed = next(name for name in names if name not in once)
+            raise UsageError(f"layer {missed!r}: does not run exactly once in a forward pass; name another layer")
+        return once
 
     def _names_of(self, n_classes: int) -> tuple[str, ...]:
-        if not self.class_names:
-            return tuple(str(k) for k in range(n_classes))
-        if len(self.class_names) != n_classes:
+        if len(self.class_names) > n_classes:
             raise UsageError(
                 f"class_names has {len(self.class_names)} entries, the model gives {n_classes} logits; make them agree"
             )
-        return self.class_names
+        return (*self.class_names, *(str(k) for k in range(len(self.class_names), n_classes)))
+
+    @contextmanager
+    def _same_each_time(self) -> Iterator[None]:
+        with ordered_by(self.arch.val_loader, self.seed, "evaluation"), drawn_from(self.seed, "evaluation"):
+            yield
 
     def _first_images(self, n_images: int = SHOWN_IMAGES) -> tuple[Tensor, Tensor]:
-        x, y = next(iter(self.arch.val_loader))
-        return x[:n_images].cpu(), torch.as_tensor(y)[:n_images].cpu()
+        batches, count = [], 0
+        with self._same_each_time():
+            for x, y in self.arch.val_loader:
+                batches.append((x.cpu(), torch.as_tensor(y).cpu()))
+                count += len(x)
+                if count >= n_images:
+                    break
+        if not batches:
+            raise DataError("the validation loader has no images; give it some")
+        return tuple(torch.cat(parts)[:n_images] for parts in zip(*batches, strict=True))  # type: ignore[return-value]
 
     def _dead_units(self) -> dict[str, tuple[int, int]]:
         if not isinstance(self.model, GenericCNN):
@@ -238,7 +281,7 @@ class ModelFlow:
             self._write_png(results.LOSSES, figure)
 
     def _write_model(self) -> None:
-        state = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        state = {name: value.detach().cpu().contiguous().clone() for name, value in self.model.state_dict().items()}
         self._write(results.WEIGHTS, safetensors_bytes(state))
         if isinstance(self.model, GenericCNN):
             self._write(results.SPEC, self.model.spec.to_json())
@@ -246,12 +289,12 @@ class ModelFlow:
 
     def _record(self, metrics: Metrics, dead: dict[str, tuple[int, int]], warnings: list[str]) -> Run:
         built = self.model if isinstance(self.model, GenericCNN) else None
-        return Run(
+        run = Run(
             model_name=self.model_name,
             model_class=type(self.model).__name__,
             spec=built.spec.model_dump(mode="json") if built else None,
             settings=self.settings,
-            protocol="card",
+            protocol=self._protocol(),
             seed=self.seed,
             epochs=self.arch.total_epochs,
             lr=float(self.optimizer.param_groups[0]["lr"]),
@@ -270,6 +313,15 @@ class ModelFlow:
             warnings=tuple(warnings),
             notes=tuple(self.notes),
         )
+        if self.stored is None:
+            return run
+        return run.model_copy(update={name: getattr(self.stored, name) for name in OF_THE_TRAINING})
+
+    def _protocol(self) -> str:
+        """ "card", and what differs from the card's protocol."""
+        asked = self.settings | {"epochs": self.arch.total_epochs, "training_images": self.data.training_images}
+        other = [f"{name} {asked[name]}" for name, value in CARD_PROTOCOL.items() if asked.get(name, value) != value]
+        return "card" + (f" but {', '.join(other)}" if other else "")
 
     def _tell(self, metrics: Metrics, warnings: list[str]) -> None:
         if self.verbose:
@@ -289,4 +341,11 @@ def _classes_of(*loaders: Any) -> Sequence[str]:
 
 def _data_record(train_loader: Any, val_loader: Any) -> DataRecord:
     train, val = (getattr(loader, "dataset", ()) for loader in (train_loader, val_loader))
-    return DataRecord(name=type(train).__name__, training_images=len(train), validation_images=len(val))
+    return DataRecord(name=type(train).__name__, training_images=length(train), validation_images=length(val))
+
+
+def _search_notes(found: LRSearch) -> list[str]:
+    notes = [found.note] if found.note else []
+    if found.suggestion is not None:
+        notes.append(f"learning rate search: {METHOD} {found.suggestion:.3g}, steepest point {found.steepest:.3g}")
+    return notes

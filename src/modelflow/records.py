@@ -34,8 +34,8 @@ class DataRecord(Record):
     """What a run was trained and evaluated on; `checksums` are SHA-256 of the uncompressed files."""
 
     name: str
-    training_images: int
-    validation_images: int
+    training_images: int | None
+    validation_images: int | None
     mean: float | None = None
     std: float | None = None
     checksums: dict[str, str] = Field(default_factory=dict)

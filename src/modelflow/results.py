@@ -67,7 +67,7 @@ def predictions_npz(logits_NK: "np.ndarray[Any, Any]", y_N: "np.ndarray[Any, Any
     import numpy as np
 
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, logits=logits_NK.astype(np.float32), labels=y_N.astype(np.uint16))
+    np.savez_compressed(buffer, logits=logits_NK.astype(np.float32), labels=y_N.astype(np.int32))
     return buffer.getvalue()
 
 

@@ -48,9 +48,9 @@ def ordered_by(loader: Any, seed: int, *names: str | int) -> Iterator[None]:
 
 
 def generator_owners(loader: Any) -> list[Any]:
-    """Which of a loader, its sampler and its batch sampler's sampler have a `generator`: of torch, or None as yet."""
-    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    parts = (loader, getattr(loader, "sampler", None), inner)
+    """Which of a loader, its samplers and its batch sampler have a `generator`: of torch, or None as yet."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    parts = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
     owners = {id(part): part for part in parts if _draws(part)}
     return list(owners.values())
 

@@ -92,12 +92,6 @@ class Spec(BaseModel):
         """The spec as a JSON text that `read_spec` reads back."""
         return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
-    def to_yaml(self) -> str:
-        """The spec as a YAML text that `read_spec` reads back."""
-        import yaml
-
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
 
 def _longest(given: Mapping[str, Any], names: tuple[str, ...], default: int) -> int:
     lengths = [len(given[name]) for name in names if isinstance(given.get(name), (list, tuple))]

@@ -8,8 +8,9 @@ import multiprocessing
 import os
 import queue
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,8 +23,8 @@ from modelflow.errors import DataError, ModelFlowError, RunError, UsageError
 from modelflow.files import write_whole
 from modelflow.records import DataRecord, Run
 from modelflow.settings import RunSettings, StudySettings, validated
-from modelflow.shapes import trace
-from modelflow.spec import Spec, parse_spec
+from modelflow.shapes import MAX_PARAMETERS, trace
+from modelflow.spec import Spec, parse_spec, short
 
 STEPS_BETWEEN_REPORTS = 100
 
@@ -83,15 +84,11 @@ def is_finished(plan: Plan) -> bool:
     if differing:
         name = differing[0]
         raise UsageError(
-            f"{plan.folder} holds a run with another {name} (stored {_short(stored.get(name))}, asked "
-            f"{_short(asked[name])}); give another folder with --results, or --restart, which keeps the old one aside"
+            f"{plan.folder} holds a run with another {name} (stored {short(stored.get(name))}, asked "
+            f"{short(asked[name])}); give another folder with --results, or --restart (make: RESTART=1), which keeps "
+            "the old one aside" + ("; several seeds go together in one study: --seeds 42,43" if name == "seed" else "")
         )
     return True
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -154,11 +151,15 @@ def check_data_fit(name: str, spec: Spec, data: Any) -> None:
         "in_channels": (spec.in_channels, data.in_channels),
         "input_size": (spec.input_size, data.image_size[0] if len(set(data.image_size)) == 1 else data.image_size),
     }
+    square = data.image_size[0] == data.image_size[1]
+    mend = (
+        "give a spec with that value (the presets are made for 1x28x28)"
+        if square
+        else "a spec takes square images only"
+    )
     for field, (given, expected) in facts.items():
         if given != expected:
-            raise DataError(
-                f"{name}: {field} = {given}, but the images of {data.name} have {expected}; change the spec"
-            )
+            raise DataError(f"{name}: {field} = {given}, but the images of {data.name} have {expected}; {mend}")
     if spec.num_classes < data.num_classes:
         raise DataError(
             f"{name}: num_classes = {spec.num_classes}, but {data.name} has {data.num_classes} classes; change the spec"
@@ -183,7 +184,11 @@ def open_run(folder: Path, data_dir: Path | None = None) -> Any:
         )
     settings = validated(RunSettings, run.settings, f"{folder / results.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / results.RUN}: spec")
+    trace(spec, MAX_PARAMETERS)
     flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
+    if flow.data.checksums != run.data.checksums:
+        raise DataError(f"{folder}: was trained on other files of {run.data.name} (SHA-256 differ); use those files")
+    flow.stored = run
     flow.arch.load_checkpoint(folder / results.CHECKPOINT)
     flow.seconds, flow.notes, flow.started = dict(run.seconds), list(run.notes), datetime.fromisoformat(run.started)
     return flow
@@ -233,7 +238,9 @@ def _kept(flow: Any) -> str:
     return f"Kept: the checkpoint after epoch {flow.arch.total_epochs} in {flow.results_dir / results.CHECKPOINT}"
 
 
-def run_plans(due: list[Plan], jobs: int, on_event: OnEvent) -> Iterator[tuple[Plan, Run | ModelFlowError]]:
+def run_plans(
+    due: list[Plan], jobs: int, on_event: OnEvent
+) -> Generator[tuple[Plan, Run | ModelFlowError], None, None]:
     """Trains the plans, `jobs` at a time in processes of their own, and yields each as it ends, failed ones too."""
     if jobs == 1 or len(due) <= 1:
         for plan in due:
@@ -248,7 +255,15 @@ def run_plans(due: list[Plan], jobs: int, on_event: OnEvent) -> Iterator[tuple[P
             while waiting:
                 _pass_on(events, on_event)
                 for future in [future for future in waiting if future.done()]:
-                    yield waiting.pop(future), future.result()
+                    plan = waiting.pop(future)
+                    yield plan, _result(plan, future)
+
+
+def _result(plan: Plan, future: "Future[Run | ModelFlowError]") -> Run | ModelFlowError:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return RunError(f"{plan.title}: a worker process was killed, perhaps for want of memory; try --jobs 1")
 
 
 @contextmanager
@@ -278,6 +293,10 @@ def _outcome(plan: Plan, on_event: OnEvent) -> Run | ModelFlowError:
         return error
     except OSError as error:
         return RunError(f"{plan.title}: {error.filename or plan.folder}: {error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "alloc" not in str(error):
+            raise
+        return RunError(f"{plan.title}: not enough memory; make the network or the batch smaller, or use --jobs 1")
 
 
 def _outcome_to_queue(plan: Plan, events: Any) -> Run | ModelFlowError:
@@ -299,13 +318,13 @@ def cores() -> int:
 
 
 def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> None:
-    """study.json and the pictures of the study as a whole."""
+    """study.json, and the tables and pictures of the study's finished runs as a whole."""
     from modelflow.figures.pareto import plot_pareto
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png
-    from modelflow.leaderboard import as_csv, as_markdown, leaderboard
+    from modelflow.leaderboard import as_csv, as_markdown
 
-    rows = leaderboard(where)
+    rows = finished_rows(plans(study, where, data_dir))
     fields = study.model_dump(mode="json") | {
         "models": [{"name": name, "spec": spec.model_dump(mode="json")} for name, spec in study.specs().items()]
     }
@@ -318,6 +337,13 @@ def write_study(study: StudySettings, where: Path, data_dir: Path | None = None)
     images, labels = data.samples()
     figure = plot_samples(images, labels, data.class_names, f"{data.name}: training images")
     write_whole(where / results.SAMPLES, png(figure))
+
+
+def finished_rows(planned: list[Plan]) -> list[Any]:
+    """The leaderboard of those planned runs that are finished, best first."""
+    from modelflow.leaderboard import rows_of
+
+    return rows_of(plan.folder for plan in planned if (plan.folder / results.RUN).is_file())
 
 
 def run_study(
@@ -333,7 +359,6 @@ def run_study(
     `study` is settings, the path of a study file, or None for the card's study. Raises `RunError` when a run failed,
     after the others are done.
     """
-    from modelflow.leaderboard import leaderboard
     from modelflow.settings import read_study
 
     settings = study if isinstance(study, StudySettings) else read_study(study)
@@ -347,4 +372,4 @@ def run_study(
         write_study(settings, where, data_dir)
     if failures:
         raise RunError("; ".join(failures))
-    return leaderboard(where)
+    return finished_rows(planned)

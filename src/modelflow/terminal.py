@@ -87,7 +87,8 @@ def leaderboard_table(rows: "Sequence[Row]") -> None:
     """The summary table, best first, beside the card's figures."""
     from modelflow.leaderboard import HEADER, cells, dead_note
 
-    title = "Test accuracy, best first (protocol card: the test images are also validated on)"
+    others = sorted({row.protocol for row in rows})
+    title = f"Test accuracy, best first; the test images are also validated on (protocol {'; '.join(others)})"
     table(HEADER, [cells(row) for row in rows], title, left=2)
     if note := dead_note(rows):
         say(note)

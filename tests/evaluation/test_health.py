@@ -105,16 +105,25 @@ def test_one_class_for_nearly_all_images_is_a_warning_unless_nearly_all_are_of_i
     assert prediction_warnings(np.full(1000, 7), predicted_N, 0.05, NAMES) == []
 
 
-@pytest.mark.parametrize(("loss", "warned"), [(2.30, True), (2.27, True), (2.2, False), (np.nan, True), (np.inf, True)])
+def shuffled(labels_N):
+    return np.random.default_rng(0).permutation(labels_N)
+
+
+@pytest.mark.parametrize(("loss", "warned"), [(2.30, True), (2.27, True), (2.2, False), (np.inf, True)])
 def test_a_loss_like_guessing_is_a_warning(loss, warned):
-    assert bool(prediction_warnings(even(), even(), loss, NAMES)) == warned
+    assert bool(prediction_warnings(shuffled(even()), even(), loss, NAMES)) == warned
+
+
+def test_an_overconfident_model_that_is_mostly_right_is_not_dead():
+    predicted_N = np.where(np.arange(1000) < 700, even(), shuffled(even()))
+    assert prediction_warnings(predicted_N, even(), 5.0, NAMES) == []
 
 
 def test_guessing_knows_how_frequent_the_classes_are():
     y_N = (np.arange(1000) < 100).astype(int)
-    assert prediction_warnings(y_N, y_N, 0.33, NAMES[:2])[0].startswith(
-        "the loss 0.330 is no better than guessing (0.325)"
-    )
+    (warning,) = prediction_warnings(shuffled(y_N), y_N, 0.33, NAMES[:2])
+    assert warning.startswith("the loss 0.330 is no better than guessing (0.325)")
+    assert prediction_warnings(shuffled(y_N), y_N, 0.31, NAMES[:2]) == []
 
 
 def test_images_of_a_single_class_say_nothing_about_the_loss():

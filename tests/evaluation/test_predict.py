@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from modelflow.data.batches import Batches
-from modelflow.errors import DataError
+from modelflow.errors import DataError, RunError
 from modelflow.evaluation.predict import predict
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
@@ -79,3 +79,10 @@ def test_outputs_that_are_no_logits_are_said(few):
     for model in (nn.Flatten(0), nn.Sequential(nn.Flatten(), nn.Linear(784, 1)), nn.Identity()):
         with pytest.raises(DataError, match=r"the model's output has shape .*, expected images x classes"):
             predict(model, [few], "cpu")
+
+
+def test_logits_that_are_not_finite_are_said(model, few):
+    x_NCHW, y_N = few[0].clone(), few[1]
+    x_NCHW[[3, 7]] = float("nan")
+    with pytest.raises(RunError, match=r"the logits of 2 of 250 images are not finite"):
+        predict(model, Batches(x_NCHW, y_N, 100), "cpu")

@@ -104,6 +104,6 @@ def test_inspection_needs_no_other_part_of_modelflow():
     check = (
         "import modelflow.inspection.activations, modelflow.inspection.filters, sys; "
         "parts = {name.split('.')[1] for name in sys.modules if name.startswith('modelflow.')}; "
-        "assert parts == {'inspection', 'errors', 'seeding'}, parts"
+        "assert parts == {'inspection', 'errors', 'modes', 'seeding'}, parts"
     )
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import confusion_matrix
 from torch import nn
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset, WeightedRandomSampler
 
 from modelflow.data.batches import Batches
 from modelflow.errors import UsageError
@@ -155,6 +155,22 @@ def test_order_and_dropout_are_functions_of_the_seed(make_arch):
     assert losses(42) != losses(43)
 
 
+def test_each_epoch_has_an_order_of_its_own(make_arch, images):
+    orders, loader = [], Batches(*images.tensors, 1000, shuffle=True)
+
+    class Watched:
+        generator = loader.generator
+
+        def __iter__(self):
+            loader.generator = self.generator
+            for x_NCHW, y_N in loader:
+                orders.append(tuple(y_N.tolist()))
+                yield x_NCHW, y_N
+
+    make_arch(train_loader=Watched()).train(3)
+    assert len({*orders, tuple(images.tensors[1].tolist())}) == 4
+
+
 SAMPLERS = {
     "weighted": lambda data, g: WeightedRandomSampler(1.0 + data.tensors[1], 600, generator=g),
     "random": lambda data, g: RandomSampler(data, generator=g),
@@ -237,9 +253,23 @@ def test_verbose_mini_batch_tells_of_every_hundredth_step(make_arch, images, cap
     assert [line.split(":")[0] for line in lines] == ["epoch 2, step 1/2", "epoch 2, step 2/2"]
 
 
-def test_training_without_a_loader_is_refused(make_arch):
+def test_what_cannot_be_trained_is_refused(make_arch):
     with pytest.raises(UsageError, match=r"there is no training loader; call set_loaders"):
         make_arch(train_loader=None).train(1)
+    with pytest.raises(UsageError, match=r"n_epochs = -1, expected 0 or more"):
+        make_arch().train(-1)
+
+
+def test_a_loader_without_a_length_trains_too(make_arch, images, capsys):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(images)
+
+    streamed, listed = (make_arch(train_loader=DataLoader(data, 100)) for data in (Stream(), images))
+    lines = told(capsys, streamed, 1, verbose_mini_batch=True, mini_batch_report=10)
+    listed.train(1)
+    assert streamed.losses == listed.losses
+    assert [line.split(":")[0] for line in lines] == ["epoch 1, step 10"]
 
 
 def test_set_optimizer_is_what_trains_from_then_on(make_arch, snapshot):

@@ -216,6 +216,8 @@ def test_labels_that_nothing_can_be_learned_from_give_an_error(card_arch, name):
         with pytest.raises(RunError, match=r"the loss does not fall clearly between lr = .*; search a wider range"):
             found_by(arch, seed)
         assert arch.optimizer.param_groups[0]["lr"] == 3e-4
+        assert (arch.lr_search.steepest, arch.lr_search.suggestion) == (None, None)
+        assert arch.plot_lr_search().axes[0].lines
 
 
 def test_a_learning_rate_too_high_from_the_start_gives_an_error(make_arch):

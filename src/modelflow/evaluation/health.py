@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modelflow.evaluation.predict import evaluating
+from modelflow.modes import evaluating
 
 Array = np.ndarray[Any, Any]
 
 NEARLY_ALL = 0.95
 GUESSING = 0.98
 DEAD_SHARE = 0.5
+NEAR_CHANCE = 0.05
 MEND = "the likely cause is a learning rate that was too high: try one 3 to 10 times smaller"
 
 
@@ -30,8 +31,9 @@ def prediction_warnings(predicted_N: Array, y_N: Array, loss: float, class_names
         share = counts_K[top] / len(predicted_N)
         warnings.append(f"{share:.0%} of the images are called {class_names[top]!r}; {MEND}")
     guess = _guessing_loss(support_K)
-    if not math.isfinite(loss) or loss >= GUESSING * guess > 0:
-        warnings.append(f"the loss {loss:.3f} is no better than guessing ({guess:.3f}); {MEND}")
+    chance = support_K.max() / len(y_N) + NEAR_CHANCE
+    if loss >= GUESSING * guess > 0 and (predicted_N == y_N).mean() <= chance:
+        warnings.append(f"the loss {loss:.3f} is no better than guessing ({guess:.3f}); {MEND}, or train for longer")
     return warnings
 
 

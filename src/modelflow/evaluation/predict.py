@@ -1,14 +1,13 @@
 """The logits of a model for every image of a loader, always in eval mode."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from modelflow.errors import DataError
+from modelflow.errors import DataError, RunError
+from modelflow.modes import evaluating
 
 Array = np.ndarray[Any, Any]
 
@@ -17,7 +16,8 @@ Array = np.ndarray[Any, Any]
 def predict(model: nn.Module, loader: Any, device: torch.device | str) -> tuple[Array, Array]:
     """Logits N x K (float32) and labels N (int64), in the loader's order; the model's modes are put back afterwards.
 
-    Raises `DataError` when the loader is empty or the outputs are not one row of logits an image.
+    Raises `DataError` when the loader is empty or the outputs are not one row of logits an image, and `RunError` when
+    logits are not finite.
     """
     with evaluating(model):
         batches = [(model(x.to(device)).cpu(), torch.as_tensor(y).cpu()) for x, y in loader]
@@ -28,19 +28,13 @@ def predict(model: nn.Module, loader: Any, device: torch.device | str) -> tuple[
     if logits_NK.ndim != 2 or logits_NK.shape[1] < 2:
         raise DataError(f"evaluation: the model's output has shape {logits_NK.shape}, expected images x classes")
     _check_labels(y_N, *logits_NK.shape)
+    wrong = int((~np.isfinite(logits_NK).all(1)).sum())
+    if wrong:
+        raise RunError(
+            f"evaluation: the logits of {wrong} of {len(y_N)} images are not finite, so the weights are of no use; "
+            "train again with a learning rate ten times smaller"
+        )
     return logits_NK, y_N
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode for the while; each submodule gets back the mode it had, whatever happens."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _check_labels(y_N: Array, n_images: int, n_classes: int) -> None:

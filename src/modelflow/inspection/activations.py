@@ -1,7 +1,6 @@
 """The outputs of chosen layers for some images, and the model afterwards exactly as it was before."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from modelflow.errors import UsageError
 from modelflow.inspection.hooks import captured
+from modelflow.modes import evaluating
 from modelflow.seeding import drawn_from
 
 
@@ -18,22 +18,11 @@ def activations(model: nn.Module, x_NCHW: Tensor | np.ndarray, layer_names: Sequ
     Modes, weights, gradients and torch's generators are left as they were, the images too. Raises `UsageError` for a
     name that is no layer, and for a layer that does not run exactly once in the pass.
     """
-    with _evaluating(model), drawn_from(0, "activations"), torch.no_grad(), captured(model, layer_names) as outputs:
+    with evaluating(model), drawn_from(0, "activations"), torch.no_grad(), captured(model, layer_names) as outputs:
         model(_on_device_of(model, x_NCHW))
     for name in layer_names:
         _check_ran_once(name, len(outputs[name]) if name in outputs else 0, len(x_NCHW))
     return {name: outputs[name] for name in layer_names}
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _on_device_of(model: nn.Module, x_NCHW: Tensor | np.ndarray) -> Tensor:

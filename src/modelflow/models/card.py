@@ -1,6 +1,7 @@
 """The card's own classes, `GerenicCNN` and `CNN2`, under the names and arguments their users know."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from modelflow.models.build import GenericCNN
 from modelflow.shapes import Layer, Shape
@@ -31,21 +32,19 @@ class GerenicCNN(GenericCNN):
         verbose: bool = True,
         seed: int = 42,
     ) -> None:
-        spec = parse_spec(
-            {
-                "in_channels": in_channels,
-                "num_classes": num_classes,
-                "input_size": input_size,
-                "amnt_cov_layers": amnt_cov_layers,
-                "cov_kernel_sizes": cov_kernel_sizes,
-                "cov_features": cov_features,
-                "max_pool_sizes": max_pool_sizes,
-                "amnt_fc_layers": amnt_fc_layers,
-                "fc_sizes": fc_sizes,
-                "p": p,
-            },
-            "GerenicCNN",
-        )
+        fields = {
+            "in_channels": in_channels,
+            "num_classes": num_classes,
+            "input_size": input_size,
+            "amnt_cov_layers": amnt_cov_layers,
+            "cov_kernel_sizes": cov_kernel_sizes,
+            "cov_features": cov_features,
+            "max_pool_sizes": max_pool_sizes,
+            "amnt_fc_layers": amnt_fc_layers,
+            "fc_sizes": fc_sizes,
+            "p": p,
+        }
+        spec = parse_spec({name: _plain(value) for name, value in fields.items()}, "GerenicCNN")
         size = input_size
         for i, (kernel, pool) in enumerate(zip(spec.cov_kernel_sizes, spec.max_pool_sizes, strict=True)):
             after_conv, after_pool = self._compute_next_dims(size, kernel, pool)
@@ -82,6 +81,13 @@ class CNN2(GenericCNN):
         fields = {"in_channels": in_channels, "num_classes": num_classes, "cov_features": [n_feature] * 2, "p": p}
         super().__init__(parse_spec(fields | {"family": "cnn2"}, "CNN2"), seed)
         self.n_feature = n_feature
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as Python's own."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _told(layers: tuple[Layer, ...]) -> list[str]:

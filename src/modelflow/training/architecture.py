@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from modelflow.errors import UsageError
-from modelflow.evaluation.predict import evaluating
+from modelflow.errors import RunError, UsageError
 from modelflow.inspection.filters import filters
 from modelflow.inspection.hooks import copied, layer
+from modelflow.modes import evaluating
 from modelflow.seeding import drawn_from, generator_owners, ordered_by
 from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
 from modelflow.training.loop import Loss, check_finite, mean_loss, train_epoch
@@ -105,25 +105,32 @@ class Architecture:
         `verbose` tells of every `batch_report`-th epoch and of the last, `verbose_mini_batch` of every
         `mini_batch_report`-th step. Raises `UsageError` without a loader, `RunError` when the loss is not finite.
         """
-        if self.train_loader is None:
-            raise UsageError("train: there is no training loader; call set_loaders(train_loader, val_loader) first")
+        self._check_trainable(n_epochs)
         verbose = self.verbose if verbose is None else verbose
         last = self.total_epochs + n_epochs
 
         def told(step: int, loss: float) -> None:
             bar.update()
             if verbose_mini_batch and step % mini_batch_report == 0:
-                tqdm.write(f"epoch {epoch}, step {step}/{len(self.train_loader)}: loss {loss:.4f}")
+                tqdm.write(f"epoch {epoch}, step {step}{of_steps}: loss {loss:.4f}")
             if self.on_step is not None:
                 self.on_step(epoch, step, loss)
 
-        with _progress_bar(n_epochs * len(self.train_loader), verbose) as bar:
+        steps = length(self.train_loader)
+        of_steps = "" if steps is None else f"/{steps}"
+        with _progress_bar(None if steps is None else n_epochs * steps, verbose) as bar:
             for epoch in range(self.total_epochs + 1, last + 1):
                 self._train_one(epoch, seed, told)
                 if verbose and (epoch % batch_report == 0 or epoch == last):
                     self._tell(epoch, last)
                 if self.on_epoch is not None:
                     self.on_epoch()
+
+    def _check_trainable(self, n_epochs: int) -> None:
+        if self.train_loader is None:
+            raise UsageError("train: there is no training loader; call set_loaders(train_loader, val_loader) first")
+        if n_epochs < 0:
+            raise UsageError(f"train: n_epochs = {n_epochs}, expected 0 or more")
 
     def _train_one(self, epoch: int, seed: int, on_step: Callable[[int, float], None]) -> None:
         with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
@@ -249,7 +256,7 @@ class Architecture:
         else:
             ends_in_sigmoid = isinstance(self.model, nn.Sequential) and isinstance(self.model[-1], nn.Sigmoid)
             predicted = ((outputs if ends_in_sigmoid else outputs.sigmoid()) > threshold).long()
-            predicted, n_classes = predicted.reshape(y.shape), 2
+            n_classes = 2
         hits = [((predicted[y == c] == c).sum().item(), (y == c).sum().item()) for c in range(n_classes)]
         return torch.tensor(hits)
 
@@ -320,9 +327,7 @@ class Architecture:
         group. `lr_search` keeps the curve, both suggestions, and a note about a loader that was too short.
         Raises `UsageError` for bounds that leave nothing to search and `RunError` for a curve that suggests nothing.
         """
-        from modelflow.figures.lr_finder import plot_lr_finder
-
-        found = search(
+        self.lr_search = found = search(
             self.model,
             self.loss_fn,
             self.optimizer,
@@ -332,19 +337,34 @@ class Architecture:
             num_iter=num_iter,
             seed=seed,
         )
-        self.lr_search = found
+        if found.suggestion is None:
+            raise RunError(found.note)
         if found.note and self.verbose:
             print(f"learning rate search: {found.note}")
-        figure = plot_lr_finder(
-            found.lrs, found.losses, found.steepest, found.suggestion, METHOD, "Learning rate range test"
-        )
         if set_lr:
             for group in self.optimizer.param_groups:
                 group["lr"] = found.suggestion
-        return figure.axes[0], found.suggestion
+        return self.plot_lr_search().axes[0], found.suggestion
+
+    def plot_lr_search(self, title: str = "Learning rate range test") -> "Figure":
+        """The curve of the last `find_best_lr` and both suggestions. Raises `UsageError` when there was none."""
+        from modelflow.figures.lr_finder import plot_lr_finder
+
+        found = self.lr_search
+        if found is None:
+            raise UsageError("there is no learning rate search to draw; call find_best_lr(loader) first")
+        return plot_lr_finder(found.lrs, found.losses, found.steepest, found.suggestion, METHOD, title)
 
 
-def _progress_bar(steps: int, verbose: bool) -> Any:
+def length(items: Any) -> int | None:
+    """How many there are, or None where that is not known, as of a loader over a stream."""
+    try:
+        return len(items)
+    except TypeError:
+        return None
+
+
+def _progress_bar(steps: int | None, verbose: bool) -> Any:
     """A bar that goes away at the end, where somebody can see it: in a terminal or a notebook."""
     seen = verbose and (sys.stderr.isatty() or "ipykernel" in sys.modules)
     return tqdm(total=steps, unit="step", leave=False, disable=not seen)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from modelflow.errors import DataError, RunError
-from modelflow.evaluation.predict import evaluating
+from modelflow.modes import evaluating
 
 Loss = Callable[[Any, Any], Tensor]
 OnStep = Callable[[int, float], None]

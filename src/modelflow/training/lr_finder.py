@@ -43,14 +43,15 @@ class Curve:
 class LRSearch:
     """The curve of a range test and what it suggests.
 
-    `lrs` and `losses` (smoothed) have one entry a step; `steepest` and `suggestion` are learning rates; `note` says
-    what a reader must know, such as a loader that was gone through more than once.
+    `lrs` and `losses` (smoothed) have one entry a step; `steepest` and `suggestion` are learning rates, None when the
+    curve suggests nothing; `note` says why, or what else a reader must know, such as a loader that was gone through
+    more than once.
     """
 
     lrs: tuple[float, ...]
     losses: tuple[float, ...]
-    steepest: float
-    suggestion: float
+    steepest: float | None
+    suggestion: float | None
     note: str = ""
 
 
@@ -139,16 +140,17 @@ def search(
     num_iter: int,
     seed: int = 42,
 ) -> LRSearch:
-    """The range test read.
-
-    Raises `UsageError` as `range_test` does, and `RunError` for a curve that suggests nothing: flat, rising from the
-    start, or not finite.
-    """
+    """The range test read. Raises `UsageError` as `range_test` does."""
     if num_iter < FEWEST_STEPS:
         raise UsageError(f"num_iter = {num_iter}: expected at least {FEWEST_STEPS}, or the curve is too short to read")
     curve = range_test(model, loss_fn, optimizer, loader, device=device, end_lr=end_lr, num_iter=num_iter, seed=seed)
-    steepest, suggestion = read_curve(curve.lrs, curve.losses)
-    return LRSearch(curve.lrs, curve.losses, steepest, suggestion, "; ".join(_notes(curve, num_iter)))
+    notes = list(_notes(curve, num_iter))
+    steepest = suggestion = None
+    try:
+        steepest, suggestion = read_curve(curve.lrs, curve.losses)
+    except RunError as error:
+        notes.insert(0, str(error))
+    return LRSearch(curve.lrs, curve.losses, steepest, suggestion, "; ".join(notes))
 
 
 def _notes(curve: Curve, num_iter: int) -> Iterator[str]:
