@@ -16,8 +16,8 @@ lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.ready-dev  ## measure speed
-	$(BIN)/python benchmarks/bench.py
+bench: $(VENV)/.ready-dev  ## measure the training step against PyTorch; ROUNDS=7 BATCHES='16 64'
+	$(BIN)/python benchmarks/bench_step.py --rounds $(or $(ROUNDS),7) --batches $(or $(BATCHES),16 64)
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 14

@@ -16,7 +16,7 @@ LAYERS = [
     ["shapes"],
     ["presets", "diagram", "figures", "records"],
     ["settings", "results"],
-    ["models", "data", "evaluation", "inspection", "leaderboard"],
+    ["models", "data", "evaluation", "inspection", "kernels", "leaderboard"],
     ["training"],
     ["flow"],
     ["study"],

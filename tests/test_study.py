@@ -81,7 +81,7 @@ def test_other_settings_in_the_same_folder_are_refused(finished, changes, differ
 
 
 def test_data_that_do_not_fit_the_spec_are_refused_before_training(tmp_path):
-    with pytest.raises(DataError, match=r"wide: input_size = 28, but the images of digits have 8; give a spec with that value"):
+    with pytest.raises(DataError, match=r"wide: input_size = 28, but the images of digits have 8; give a spec"):
         run_study(digits_study(models=[{"name": "wide", "spec": spec(8) | {"input_size": 28}}]), tmp_path)
     with pytest.raises(DataError, match=r"num_classes = 3, but digits has 10 classes"):
         run_study(digits_study(models=[{"name": "wide", "spec": spec(8) | {"num_classes": 3}}]), tmp_path)

@@ -36,7 +36,7 @@ from modelflow.training.lr_finder import METHOD, LRSearch
 from modelflow.training.optimizers import make_optimizer
 
 SHOWN_IMAGES = 10
-OF_THE_TRAINING = ("versions", "processor", "device", "threads", "git_revision", "data", "protocol")
+OF_THE_TRAINING = ("versions", "processor", "device", "engine", "threads", "git_revision", "data", "protocol")
 CARD_PROTOCOL = {
     "dataset": "fashion-mnist",
     "training_images": 60_000,
@@ -304,6 +304,7 @@ class ModelFlow:
             versions=provenance.versions(),
             processor=provenance.processor(),
             device=str(self.arch.device),
+            engine=self.arch.engine,
             threads=torch.get_num_threads(),
             git_revision=provenance.git_revision(),
             started=self.started.isoformat(timespec="seconds"),

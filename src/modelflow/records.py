@@ -63,6 +63,7 @@ class Run(Record):
     versions: dict[str, str]
     processor: str
     device: str
+    engine: str = ""
     threads: int
     git_revision: str | None
     started: str

@@ -34,7 +34,12 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         if not self.shuffle:
             return self._slices()
-        return self._selections(torch.randperm(len(self.dataset), generator=self.generator))
+        return self._selections(self.order())
+
+    def order(self) -> Tensor:
+        """The images' order for one pass: as they are, or the next one that `generator` draws."""
+        n_images = len(self.dataset)
+        return torch.randperm(n_images, generator=self.generator) if self.shuffle else torch.arange(n_images)
 
     def _slices(self) -> Iterator[Batch]:
         x_NCHW, y_N = self.dataset.tensors

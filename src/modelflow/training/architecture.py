@@ -15,12 +15,15 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from modelflow.data.batches import Batches
 from modelflow.errors import RunError, UsageError
 from modelflow.inspection.filters import filters
 from modelflow.inspection.hooks import copied, layer
+from modelflow.models.build import GenericCNN
 from modelflow.modes import evaluating
-from modelflow.seeding import drawn_from, generator_owners, ordered_by
+from modelflow.seeding import drawn_from, generator_owners, ordered_by, stream
 from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
+from modelflow.training.compiled import CompiledStep, uncovered
 from modelflow.training.loop import Loss, check_finite, mean_loss, train_epoch
 from modelflow.training.lr_finder import METHOD, SMOOTH, LRSearch, range_test, search
 
@@ -36,7 +39,8 @@ class Architecture:
     """Any module that maps a batch of inputs to what `loss_fn(outputs, targets)` takes.
 
     `losses` and `val_losses` have one entry an epoch (the mean over the images), `total_epochs` counts them over all
-    calls of `train`. `on_step(epoch, step, loss)` and `on_epoch()` are called while training, for progress and saving.
+    calls of `train`. `engine` says what trained the last epoch: the compiled step, or autograd and why.
+    `on_step(epoch, step, loss)` and `on_epoch()` are called while training, for progress and saving.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Architecture:
         self.visualization: dict[str, Array | None] = {}
         self.handles: dict[str, torch.utils.hooks.RemovableHandle] = {}
         self.lr_search: LRSearch | None = None
+        self.engine = ""
+        self._step: CompiledStep | None = None
         self.on_step: OnStep | None = None
         self.on_epoch: Callable[[], None] | None = None
 
@@ -133,14 +139,33 @@ class Architecture:
             raise UsageError(f"train: n_epochs = {n_epochs}, expected 0 or more")
 
     def _train_one(self, epoch: int, seed: int, on_step: Callable[[int, float], None]) -> None:
+        step = self._compiled_step()
         with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
-            loss = train_epoch(self.model, self.loss_fn, self.optimizer, self.train_loader, self.device, on_step, epoch)
+            if step is None:
+                loss = train_epoch(
+                    self.model, self.loss_fn, self.optimizer, self.train_loader, self.device, on_step, epoch
+                )
+            else:
+                loss = step.train_epoch(self.train_loader, stream(seed, "dropout", epoch), on_step, epoch)
         val_loss = None if self.val_loader is None else self._validate(epoch, seed)
         self.losses.append(loss)
         self.val_losses.append(val_loss)
         self.total_epochs = epoch
 
+    def _compiled_step(self) -> CompiledStep | None:
+        """The compiled step, made anew for another model or optimizer; None where autograd is needed."""
+        reason = uncovered(self.model, self.loss_fn, self.optimizer, self.train_loader)
+        self.engine = f"autograd: {reason}" if reason else "compiled step"
+        if reason:
+            return None
+        if self._step is None or self._step.model is not self.model or self._step.optimizer is not self.optimizer:
+            assert isinstance(self.model, GenericCNN)
+            self._step = CompiledStep(self.model, self.optimizer, tqdm.write if self.verbose else None)
+        return self._step
+
     def _validate(self, epoch: int, seed: int) -> float:
+        if self.engine == "compiled step" and self._step is not None and type(self.val_loader) is Batches:
+            return self._step.mean_loss(self.val_loader)
         with ordered_by(self.val_loader, seed, "validation", epoch), drawn_from(seed, "validation", epoch):
             val_loss = mean_loss(self.model, self.loss_fn, self.val_loader, self.device)
         check_finite(val_loss, f"epoch {epoch}, after its last step: the validation loss")

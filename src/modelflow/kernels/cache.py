@@ -1,0 +1,73 @@
+"""Object files on disk: compiled once for a spec, this source, the compiler and the processor."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from modelflow.kernels.machine import Machine, compile_text, version
+from modelflow.kernels.plan import Plan
+from modelflow.shapes import Trace
+
+FORMAT = b"modelflow kernels 1\n"
+
+
+def folder() -> Path:
+    """Where they lie: $MODELFLOW_KERNELS, or modelflow/kernels in the user's cache folder."""
+    given = os.environ.get("MODELFLOW_KERNELS")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(given) if given else base / "modelflow" / "kernels"
+
+
+def object_file(trace: Trace, plan: Plan, machine: Machine, say: Callable[[str], None] | None) -> bytes:
+    """The compiled functions of a trace. A file that is damaged or cannot be written is compiled anew."""
+    path = folder() / f"{key(trace, machine)}.o"
+    found = _read(path)
+    if found is not None:
+        return found
+    if say is not None:
+        say("compiling the training step of this architecture (once on this machine)")
+    from modelflow.kernels.step import Program
+
+    compiled = compile_text(Program(plan, machine.registers).text, machine)
+    _write(path, compiled)
+    return compiled
+
+
+def key(trace: Trace, machine: Machine) -> str:
+    """A name that differs for anything the compiled code depends on; layers' names are not part of it."""
+    layers = [(c.kind, c.input_shape, c.output_shape, c.kernel_size, c.dropout, c.relu) for c in trace.layers]
+    text = repr((layers, machine, version(), _source()))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def _source() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    head, digest, compiled = (
+        content[: len(FORMAT)],
+        content[len(FORMAT) : len(FORMAT) + 32],
+        content[len(FORMAT) + 32 :],
+    )
+    return compiled if head == FORMAT and hashlib.sha256(compiled).digest() == digest else None
+
+
+def _write(path: Path, compiled: bytes) -> None:
+    """Written beside and moved, so that no half of it is ever read."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(FORMAT + hashlib.sha256(compiled).digest() + compiled)
+        os.replace(file.name, path)
+    except OSError:
+        return

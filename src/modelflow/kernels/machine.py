@@ -1,0 +1,89 @@
+"""The processor that the code is written for: its lanes and registers, and LLVM code turned into functions for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`lanes` floats in a vector register, of which there are `registers`."""
+
+    cpu: str
+    features: str
+    lanes: int
+    registers: int
+
+
+@cache
+def host() -> Machine:
+    """This machine: AVX-512 16 x 32, AVX2 8 x 16, anything else 4 lanes (SSE 16 registers, NEON 32)."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features()
+    flat = features.flatten()
+    if features.get("avx512f") and features.get("avx512vl"):
+        lanes, registers = 16, 32
+    elif features.get("avx2"):
+        lanes, registers = 8, 16
+    else:
+        lanes, registers = 4, 32 if features.get("neon") else 16
+    return Machine(llvm.get_host_cpu_name(), flat, lanes, registers)
+
+
+def version() -> str:
+    """The compiler's versions, for the cache's key."""
+    return f"llvmlite {llvmlite.__version__} llvm {llvm.llvm_version_info}"
+
+
+def compile_text(text: str, machine: Machine) -> bytes:
+    """The object file of a module of LLVM code."""
+    target = _target(machine)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = False
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    compiled: bytes = target.emit_object(module)
+    return compiled
+
+
+def assembly(text: str, machine: Machine) -> str:
+    """The machine code as text, to look at."""
+    target = _target(machine)
+    module = llvm.parse_assembly(text)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    shown: str = target.emit_assembly(module)
+    return shown
+
+
+def _target(machine: Machine) -> Any:
+    host()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=machine.cpu, features=machine.features, opt=2, jit=True)
+
+
+class Library:
+    """An object file in memory; `address(name)` of its functions, valid as long as the library lives."""
+
+    def __init__(self, compiled: bytes, machine: Machine) -> None:
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target(machine))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled))
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        found: int = self._engine.get_function_address(name)
+        return found
+
+
+Told = Callable[[str], None]

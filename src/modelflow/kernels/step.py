@@ -1,0 +1,318 @@
+"""The program of a network: a whole epoch of training, and evaluation, as two functions of one library.
+
+    train   for each batch: images in, forward, loss, backward with Adam; stops before a step whose loss is not finite
+    logits  forward only
+
+Both work on blocks of as many images as a vector has lanes; a batch of any size is a number of blocks, the last of
+which may have lanes without an image (they see zeros, and their gradient is zero).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from llvmlite import ir
+
+from modelflow.kernels import adam, conv, dropout, linear, loss
+from modelflow.kernels.emit import F32, F64, I32, I64, PTR, Array, Code, Num
+from modelflow.kernels.plan import Plan
+
+VOID = ir.VoidType()
+TRAIN = (
+    "images",
+    "labels",
+    "order",
+    "count",
+    "batch",
+    "params",
+    "first",
+    "second",
+    "memory",
+    "rates",
+    "hyper",
+    "seed",
+    "start",
+    "losses",
+)
+LOGITS = ("images", "count", "params", "memory", "blocks_at_once", "out")
+PACK = ("flat", "packed")
+INTEGERS = ("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "total", "begin")
+
+
+class Program:
+    """A module that functions are written into."""
+
+    def __init__(self, plan: Plan, registers: int) -> None:
+        self.plan = plan
+        self.registers = registers
+        self.module = ir.Module("network")
+        self.functions: dict[str, tuple[ir.Function, tuple[str, ...]]] = {}
+        _write_layers(self)
+        _write_packing(self)
+        _write_train(self)
+        _write_logits(self)
+
+    @property
+    def text(self) -> str:
+        return str(self.module)
+
+    def function(self, name: str, arguments: str, write: Callable[[Code], None], result: ir.Type = VOID) -> None:
+        """A function whose body `write` writes; `arguments` are names: numbers if in INTEGERS, else memory."""
+        names = tuple(arguments.split())
+        k = Code(self.module, name, {n: I64 if n in INTEGERS else PTR for n in names}, result, self.plan.lanes)
+        write(k)
+        if result is VOID:
+            k.give()
+        self.functions[name] = (k.function, names)
+
+    def call(self, k: Code, name: str, **values: Num) -> Num:
+        """Calls a function, its arguments taken from `values` or from those of the same name in the caller."""
+        function, names = self.functions[name]
+        return k.call(function, *(values[n] if n in values else getattr(k, n) for n in names))
+
+
+def _write_layers(program: Program) -> None:
+    plan, add = program.plan, program.function
+    add("gather", "images order valid shared block", partial(_gather, plan=plan))
+    add("labels_in", "labels order valid block", partial(_labels, plan=plan))
+    for i in range(len(plan.convs)):
+        _write_conv(program, i)
+    for j in range(len(plan.linears)):
+        _write_linear(program, j)
+    add("loss", "block valid number", partial(loss.cross_entropy, plan=plan), F64)
+    small = plan.small // plan.lanes
+    add("adam", "params first second rates hyper grads", partial(adam.small, count=small))
+
+
+def _write_conv(program: Program, i: int) -> None:
+    plan, registers, add = program.plan, program.registers, program.function
+    layer = plan.convs[i]
+    dropped = plan.linears[0].dropout if i == len(plan.convs) - 1 else 0.0
+    for name, winners in ((f"conv{i}", True), (f"conv{i}_only", False)):
+        add(name, "params block", partial(conv.forward, conv=layer, registers=registers, winners=winners))
+    add(f"conv{i}_unpool", "shared block grads", partial(conv.unpool, conv=layer, scale=1 / (1 - dropped)))
+    add(f"conv{i}_weight", "shared block grads", partial(conv.weight_gradient, conv=layer, registers=registers))
+    if i:
+        target = plan.convs[i - 1].gradient
+        write = partial(conv.input_gradient, conv=layer, target=target, registers=registers)
+        add(f"conv{i}_input", "params shared block", write)
+
+
+def _write_linear(program: Program, j: int) -> None:
+    plan, add = program.plan, program.function
+    layer = plan.linears[j]
+    if layer.dropout:
+        add(f"drop{j}", "block keys begin number", partial(dropout.dropout, linear=layer, p=layer.dropout))
+    add(f"panel{j}", "block", partial(linear.panel, linear=layer))
+    add(f"fc{j}", "params blocks count", partial(linear.forward, linear=layer, stride=plan.block))
+    arguments = "params first second rates hyper grads blocks count"
+    add(f"fc{j}_back", arguments, partial(linear.backward, linear=layer, stride=plan.block))
+    if j:
+        add(f"fc{j}_mask", "block", partial(linear.mask, linear=layer, scale=1 / (1 - layer.dropout)))
+
+
+def _write_packing(program: Program) -> None:
+    """pack and unpack: the flat parameters, or an average, into the step's order and back."""
+    for name, packing in (("pack", True), ("unpack", False)):
+        for j, layer in enumerate(program.plan.linears):
+            program.function(f"{name}{j}", " ".join(PACK), partial(linear.pack, linear=layer, packing=packing))
+        program.function(name, " ".join(PACK), partial(_pack_all, program=program, name=name))
+
+
+def _pack_all(k: Code, program: Program, name: str) -> None:
+    plan = program.plan
+    runs = [(c.flat, c.weight, c.bias + c.channels - c.weight) for c in plan.convs]
+    runs += [(layer.flat + layer.inputs * layer.outputs, layer.bias, layer.outputs) for layer in plan.linears]
+    linear.pack_small(k, runs, packing=name == "pack")
+    for j in range(len(plan.linears)):
+        program.call(k, f"{name}{j}")
+
+
+def _gather(k: Code, plan: Plan) -> None:
+    """The images that `order` names, transposed: one vector a pixel; zeros for lanes beyond `valid`."""
+    lanes, block = k.lanes, k.vectors(k.block).at(plan.convs[0].source)
+    images, order = k.array(k.images), k.array(k.order, I64)
+    sources = []
+    for lane in range(lanes):
+        there = k.valid > lane
+        index = order[k.where(there, k.integer(lane), k.integer(0))]
+        pointer = k.builder.select(there.value, images.at(index * plan.image).pointer, k.shared.value)
+        sources.append(Array(k, pointer, F32))
+    whole = plan.image // lanes
+    for tile in k.loop(whole):
+        rows = [source.unaligned(tile * lanes) for source in sources]
+        target = block.at(tile * lanes)
+        for i, vector in enumerate(linear.transposed(k, rows)):
+            target[i] = vector
+    scalars = block.of(F32)
+    for pixel in k.loop(plan.image, whole * lanes):
+        for lane, source in enumerate(sources):
+            scalars[pixel * lanes + lane] = source[pixel]
+
+
+def _labels(k: Code, plan: Plan) -> None:
+    target = k.vectors(k.block).at(plan.labels).of(I32)
+    labels, order = k.array(k.labels, I64), k.array(k.order, I64)
+    for lane in k.loop(k.valid):
+        target[lane] = k.convert(labels[order[lane]], I32)
+
+
+def _write_train(program: Program) -> None:
+    plan = program.plan
+
+    def write(k: Code) -> None:
+        lanes = plan.lanes
+        memory = k.vectors(k.memory)
+        views = {
+            "shared": k.memory,
+            "grads": Num(k, memory.at(plan.grads).pointer),
+            "blocks": Num(k, memory.at(plan.shared).pointer),
+        }
+        losses = k.array(k.losses, F64)
+        done = k.function.append_basic_block("done")
+        steps = (k.count + k.batch - 1) // k.batch
+        finished = k.var(k.integer(0))
+        for step in k.loop(steps):
+            begin = step * k.batch
+            number = _least(k, k.count - begin, k.batch)
+            count = (number + (lanes - 1)) // lanes
+            rates = Num(k, k.array(k.rates).at(step * adam.RATES).pointer)
+            call = _Caller(program, k, views | {"number": number, "rates": rates, "count": count})
+            _zero(k, memory.at(plan.grads), plan.small // lanes)
+            for b in k.loop(count):
+                _forward_block(call, b, begin, k.start + step)
+            _forward_linears(call, count, k.start + step)
+            mean = _loss(call, count)
+            losses[step] = mean
+            finished.set(step)
+            with k.when(k.not_finite(mean)):
+                k.builder.branch(done)
+            _backward(call, count)
+            call("adam")
+            finished.set(step + 1)
+        k.builder.branch(done)
+        k.builder.position_at_end(done)
+        k.give(finished.get())
+
+    program.function("train", " ".join(TRAIN), write, I64)
+
+
+class _Caller:
+    """Calls of the program's functions with the values of this step."""
+
+    def __init__(self, program: Program, k: Code, values: dict[str, Num]) -> None:
+        self.program, self.k, self.values, self.plan = program, k, values, program.plan
+
+    def __call__(self, name: str, **values: Num) -> Num:
+        return self.program.call(self.k, name, **(self.values | values))
+
+    def block(self, b: Num) -> dict[str, Num]:
+        """The arguments of functions that work on block `b`."""
+        lanes = self.plan.lanes
+        blocks = self.k.vectors(self.values["blocks"])
+        valid = _least(self.k, self.values["number"] - b * lanes, self.k.integer(lanes))
+        return {"block": Num(self.k, blocks.at(b * self.plan.block).pointer), "valid": valid, "begin": b * lanes}
+
+
+def _forward_block(call: _Caller, b: Num, begin: Num, step: Num) -> None:
+    k, plan = call.k, call.plan
+    here = call.block(b)
+    here["order"] = Num(k, k.array(k.order, I64).at(begin + b * plan.lanes).pointer)
+    call("gather", **here)
+    call("labels_in", **here)
+    for i in range(len(plan.convs)):
+        call(f"conv{i}", **here)
+    _prepare(call, 0, here, step)
+
+
+def _prepare(call: _Caller, j: int, here: dict[str, Num], step: Num) -> None:
+    """A linear layer's input: dropped out and transposed."""
+    if call.plan.linears[j].dropout:
+        padded = (call.values["number"] + 15) // 16 * 16
+        call(f"drop{j}", **(here | {"keys": dropout.keys(call.k.seed, step, j), "number": padded}))
+    call(f"panel{j}", **here)
+
+
+def _forward_linears(call: _Caller, count: Num, step: Num) -> None:
+    for j in range(len(call.plan.linears)):
+        if j:
+            for b in call.k.loop(count):
+                _prepare(call, j, call.block(b), step)
+        call(f"fc{j}")
+
+
+def _loss(call: _Caller, count: Num) -> Num:
+    k = call.k
+    total = k.var(k.constant(0.0, F64))
+    for b in k.loop(count):
+        total.set(total.get() + call("loss", **call.block(b)))
+    return total.get() / k.convert(call.values["number"], F64)
+
+
+def _backward(call: _Caller, count: Num) -> None:
+    k, plan = call.k, call.plan
+    for j in reversed(range(len(plan.linears))):
+        call(f"fc{j}_back")
+        if j:
+            for b in k.loop(count):
+                call(f"fc{j}_mask", **call.block(b))
+    for b in k.loop(count):
+        here = call.block(b)
+        for i in reversed(range(len(plan.convs))):
+            call(f"conv{i}_unpool", **here)
+            call(f"conv{i}_weight", **here)
+            if i:
+                call(f"conv{i}_input", **here)
+
+
+def _write_logits(program: Program) -> None:
+    plan = program.plan
+
+    def write(k: Code) -> None:
+        """Batches of `blocks_at_once` blocks, so that a large weight is not read for each block anew."""
+        lanes = plan.lanes
+        memory = k.vectors(k.memory)
+        batch = k.blocks_at_once * lanes
+        order = memory.at(plan.order).of(I64)
+        views = {"shared": k.memory, "blocks": Num(k, memory.at(plan.shared).pointer)}
+        for part in k.loop((k.count + batch - 1) // batch):
+            begin = part * batch
+            number = _least(k, k.count - begin, batch)
+            count = (number + (lanes - 1)) // lanes
+            call = _Caller(program, k, views | {"number": number, "count": count, "order": Num(k, order.pointer)})
+            for b in k.loop(count):
+                here = call.block(b)
+                for lane in range(lanes):
+                    order[lane] = begin + b * lanes + lane
+                call("gather", **here)
+                for i in range(len(plan.convs)):
+                    call(f"conv{i}_only", **here)
+            for j in range(len(plan.linears)):
+                call(f"fc{j}")
+            for b in k.loop(count):
+                _put_logits(call, b, begin)
+
+    program.function("logits", " ".join(LOGITS), write)
+
+
+def _put_logits(call: _Caller, b: Num, begin: Num) -> None:
+    k, plan = call.k, call.plan
+    here = call.block(b)
+    logits = k.vectors(here["block"]).at(plan.linears[-1].output).of(F32)
+    out = k.array(k.out).at((begin + b * plan.lanes) * plan.classes)
+    for lane in k.loop(here["valid"]):
+        for c in k.loop(plan.classes):
+            out[lane * plan.classes + c] = logits[c * plan.lanes + lane]
+
+
+def _zero(k: Code, memory: Array, count: int) -> None:
+    for i in k.loop(count):
+        memory[i] = k.vector(0.0)
+
+
+def _least(k: Code, a: Num, b: Num) -> Num:
+    return k.where(a < b, a, b)
+
+
+def workspace(plan: Plan, blocks: int) -> int:
+    """Floats of `memory` for batches of as many blocks: shared and blocks."""
+    return (plan.shared + blocks * plan.block) * plan.lanes

@@ -1,0 +1,155 @@
+"""The compiled training step in place of autograd, wherever it covers model, loss, optimizer and loader.
+
+The parameters and Adam's averages become views of flat vectors that the compiled step changes in place, so that
+`state_dict`, hooks, pictures and checkpoints see the same modules, and autograd can go on at any step.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modelflow.data.batches import Batches
+from modelflow.evaluation.metrics import cross_entropy
+from modelflow.models.build import GenericCNN
+from modelflow.training.loop import Loss, OnStep, check_finite
+
+STEPS_A_CALL = 250
+OWN_METHODS = ("forward", "featurizer", "classifier")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def uncovered(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any) -> str:
+    """Why the compiled step cannot train these, in words; empty when it can."""
+    reasons = (_about_model(model), _about_loss(loss_fn), _about_optimizer(optimizer, model), _about_loader(loader))
+    return next((reason for reason in reasons if reason), "")
+
+
+def _about_model(model: nn.Module) -> str:
+    kind = type(model)
+    if not isinstance(model, GenericCNN) or any(getattr(kind, m) is not getattr(GenericCNN, m) for m in OWN_METHODS):
+        return f"the model is a {kind.__name__}, not built from a spec"
+    shapes = [tuple(p.shape) for p in model.parameters()]
+    if shapes != [shape for layer in model.trace.layers for shape in _parameter_shapes(layer)]:
+        return "the model's layers are not those of its spec any more"
+    if any(p.dtype != torch.float32 or p.device.type != "cpu" or not p.requires_grad for p in model.parameters()):
+        return "not all parameters are trainable float32 on the CPU"
+    if model.drop.p != model.spec.p:
+        return "the dropout is not that of the spec any more"
+    if any(getattr(module, hooks) for module in model.modules() for hooks in HOOKS):
+        return "hooks are attached"
+    return ""
+
+
+def _parameter_shapes(layer: Any) -> Iterator[tuple[int, ...]]:
+    if layer.kind == "conv":
+        yield from ((layer.output_shape[0], layer.input_shape[0], layer.kernel_size, layer.kernel_size),)
+        yield (layer.output_shape[0],)
+    elif layer.kind == "linear":
+        yield from ((layer.output_shape[0], layer.input_shape[0]), (layer.output_shape[0],))
+
+
+def _about_loss(loss_fn: Loss) -> str:
+    if isinstance(loss_fn, nn.CrossEntropyLoss):
+        plain = loss_fn.weight is None and loss_fn.label_smoothing == 0 and loss_fn.reduction == "mean"
+        return "" if plain else "the loss is not the plain mean cross-entropy"
+    return "the loss is not cross-entropy"
+
+
+def _about_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
+    kind = type(optimizer)
+    if kind not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
+        return f"the optimizer is {kind.__name__}, or has several parameter groups"
+    (group,) = optimizer.param_groups
+    if [id(p) for p in group["params"]] != [id(p) for p in model.parameters()]:
+        return "the optimizer's parameters are not the model's"
+    decayed = kind is torch.optim.Adam and group["weight_decay"] != 0
+    if decayed or group["amsgrad"] or group["maximize"] or isinstance(group["lr"], Tensor):
+        return "the optimizer has settings that are not plain Adam's"
+    return ""
+
+
+def _about_loader(loader: Any) -> str:
+    if type(loader) is not Batches or loader.dataset.tensors[0].dtype != torch.float32:
+        return f"the loader is a {type(loader).__name__}, not batches of a data set in memory"
+    return ""
+
+
+class CompiledStep:
+    """The compiled step of one model and optimizer, with the flat vectors that their tensors are views of."""
+
+    def __init__(self, model: GenericCNN, optimizer: torch.optim.Optimizer, say: Callable[[str], None] | None) -> None:
+        from modelflow.kernels.network import aligned, compiled
+
+        self.model = model
+        self.optimizer = optimizer
+        self._network = compiled(model.trace, say)
+        self._flats = [torch.from_numpy(aligned(model.trace.parameters)) for _ in range(3)]
+
+    def train_epoch(self, loader: Batches, dropout_seed: int, on_step: OnStep, epoch: int) -> float:
+        """The mean loss over the images of one epoch; as `loop.train_epoch`, but for the source of dropout.
+
+        Raises `RunError` when the loss is no longer finite; the update that such a loss would make is not made.
+        """
+        order_N, size = loader.order().numpy(), loader.batch_size
+        images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
+        state = self._bound()
+        total = 0.0
+        for start in range(0, len(loader), STEPS_A_CALL):
+            part = order_N[start * size : (start + STEPS_A_CALL) * size]
+            done = self._network.train(images, labels, part, size, state, self._settings(), dropout_seed, start)
+            self._count(state.step)
+            if done.failed is not None:
+                check_finite(
+                    float(done.losses[done.failed]), f"epoch {epoch}, step {start + done.failed + 1}: the loss"
+                )
+            sizes = np.full(len(done.losses), size)
+            sizes[-1] = len(part) - size * (len(done.losses) - 1)
+            total += float(done.losses @ sizes)
+            for step, loss in enumerate(done.losses.tolist(), start=start + 1):
+                on_step(step, loss)
+        return total / len(order_N)
+
+    def mean_loss(self, loader: Batches) -> float:
+        """The mean cross-entropy over the images, without dropout."""
+        images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
+        logits_NK = self._network.logits(images, self._bound().params)
+        return cross_entropy(logits_NK, labels) if np.isfinite(logits_NK).all() else math.nan
+
+    def _settings(self) -> Any:
+        from modelflow.kernels.network import Settings
+
+        (group,) = self.optimizer.param_groups
+        decay = group["weight_decay"] if isinstance(self.optimizer, torch.optim.AdamW) else 0.0
+        return Settings(group["lr"], tuple(group["betas"]), group["eps"], decay)
+
+    def _bound(self) -> Any:
+        """The flat vectors, after every tensor that is not yet a view of them has been made one."""
+        from modelflow.kernels.network import State
+
+        begin, step = 0, 0
+        for p in self.model.parameters():
+            values, average, square = (flat[begin : begin + p.numel()].view(p.shape) for flat in self._flats)
+            begin += p.numel()
+            p.data = _moved_into(values, p.data)
+            adam = self.optimizer.state[p]
+            adam["exp_avg"] = _moved_into(average, adam.get("exp_avg"))
+            adam["exp_avg_sq"] = _moved_into(square, adam.get("exp_avg_sq"))
+            step = int(adam.setdefault("step", torch.tensor(0.0)))
+        flats = [flat.numpy() for flat in self._flats]
+        return State(flats[0], flats[1], flats[2], step)
+
+    def _count(self, step: int) -> None:
+        for p in self.model.parameters():
+            self.optimizer.state[p]["step"].fill_(float(step))
+
+
+def _moved_into(view: Tensor, values: Tensor | None) -> Tensor:
+    if values is None:
+        return view.zero_()
+    if values.data_ptr() != view.data_ptr():
+        view.copy_(values)
+    return view

@@ -1,0 +1,169 @@
+"""What a training loop relies on: chunks, remainders, dropout's distribution, ties, NaN, empty data, the cache."""
+
+import numpy as np
+import pytest
+import torch
+from oracle import flat, keep
+from torch.nn import functional as F
+
+from modelflow.kernels import cache
+from modelflow.kernels.network import Network, Settings, State, compiled
+from modelflow.models.build import GenericCNN
+from modelflow.shapes import trace
+from modelflow.spec import Spec
+
+SPEC = Spec(
+    in_channels=1, num_classes=4, input_size=9, cov_kernel_sizes=[2], cov_features=[3], max_pool_sizes=[2], fc_sizes=[7]
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return compiled(trace(SPEC))
+
+
+def data(images: int, seed: int = 0):  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(images, 1, 9, 9)).astype(np.float32)
+    return x, rng.integers(0, 4, images), rng.permutation(images)
+
+
+def fresh() -> State:
+    start = flat(GenericCNN(SPEC).parameters())
+    return State(start, np.zeros_like(start), np.zeros_like(start))
+
+
+def same(a: State, b: State) -> bool:
+    return all((x == y).all() for x, y in ((a.params, b.params), (a.exp_avg, b.exp_avg), (a.exp_avg_sq, b.exp_avg_sq)))
+
+
+def test_chunks_give_the_same_bytes_as_one_call(network: Network) -> None:
+    x, y, order = data(100)
+    whole, parts = fresh(), fresh()
+    losses = network.train(x, y, order, 8, whole, Settings(), seed=5).losses
+    given = [
+        network.train(x, y, order[i : i + 24], 8, parts, Settings(), 5, start=i // 8).losses for i in range(0, 100, 24)
+    ]
+    np.testing.assert_array_equal(losses, np.concatenate(given))
+    assert same(whole, parts)
+    assert whole.step == parts.step == 13
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(network: Network) -> None:
+    x, y, order = data(64)
+    runs = [fresh() for _ in range(3)]
+    for state, seed in zip(runs, (1, 1, 2), strict=True):
+        network.train(x, y, order, 16, state, Settings(), seed)
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_before_its_step(network: Network, bad: float) -> None:
+    x, y, order = data(64)
+    x[order[40]] = bad  # in the third batch of 16
+    stopped, two_steps = fresh(), fresh()
+    result = network.train(x, y, order, 16, stopped, Settings(), seed=1)
+    network.train(x, y, order[:32], 16, two_steps, Settings(), seed=1)
+    assert result.failed == 2
+    assert len(result.losses) == 3
+    assert not np.isfinite(result.losses[2])
+    assert np.isfinite(result.losses[:2]).all()
+    assert stopped.step == 2
+    assert same(stopped, two_steps)
+
+
+@pytest.mark.parametrize("pixel", [(0, 0), (0, 1), (1, 0), (3, 4), (7, 7)])
+def test_one_nan_pixel_that_the_pool_reads_is_noticed(network: Network, pixel: tuple[int, int]) -> None:
+    x, y, order = data(16)
+    x[3, 0, pixel[0], pixel[1]] = np.nan
+    state = fresh()
+    result = network.train(x, y, order, 16, state, Settings(), seed=1)
+    model = GenericCNN(SPEC)
+    assert result.failed == 0
+    assert np.isnan(model.eval()(torch.from_numpy(x))[3].detach().numpy()).any()
+    assert np.isnan(network.logits(x, state.params)[3]).any()
+
+
+def test_the_first_of_equal_maxima_wins() -> None:
+    """Images of one colour: all conv outputs are equal, so the winner decides which pixels weigh in the gradient."""
+    spec = SPEC.model_copy(update={"p": 0.0})
+    model = GenericCNN(spec)
+    x = np.round(data(16)[0]) * 0 + np.arange(16, dtype=np.float32)[:, None, None, None]
+    x[:, :, ::2, :] += 1
+    y = data(16)[1]
+    with torch.no_grad():
+        next(iter(model.parameters())).zero_()
+        list(model.parameters())[1].fill_(0.5)
+    start = flat(model.parameters())
+    state = State(start, np.zeros_like(start), np.zeros_like(start))
+    compiled(trace(spec)).train(x, y, np.arange(16), 16, state, Settings(lr=0.0, betas=(0.0, 0.9)), seed=1)
+    F.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y)).backward()
+    np.testing.assert_allclose(state.exp_avg, flat(p.grad for p in model.parameters()), rtol=1e-4, atol=1e-6)
+
+
+def test_empty_data_gives_no_steps_and_no_logits(network: Network) -> None:
+    x, y, order = data(16)
+    state = fresh()
+    result = network.train(x, y, order[:0], 16, state, Settings(), seed=1)
+    assert len(result.losses) == 0
+    assert result.failed is None
+    assert state.step == 0
+    assert network.logits(x[:0], state.params).shape == (0, 4)
+
+
+def test_dropout_keeps_the_share_it_should_without_patterns() -> None:
+    """Shares within 5 standard errors by image, feature and step; neighbours, halves of a draw, steps uncorrelated."""
+    p, images, features, steps = 0.3, 256, 576, 12
+    kept = np.stack([keep(7, step, 0, images, features, p) for step in range(steps)]).astype(float)
+    for axes in ((0, 1), (0, 2), (1, 2), (0, 1, 2)):
+        share = kept.mean(axis=axes)
+        error = np.sqrt(p * (1 - p) / np.prod([kept.shape[a] for a in axes]))
+        assert abs(share - (1 - p)).max() < 5 * error
+    centred = kept - (1 - p)
+    for a, b in (
+        (centred[1:], centred[:-1]),
+        (centred[:, 1:], centred[:, :-1]),
+        (centred[:, :, 1:], centred[:, :, :-1]),
+    ):
+        assert abs((a * b).mean()) < 5 * p * (1 - p) / np.sqrt(a.size)
+
+
+def test_what_would_crash_is_refused(network: Network) -> None:
+    x, y, order = data(16)
+    for labels, indices in ((y + 4, order), (y, order + 1), (y - 4, order), (y, order - 1), (y[:3], order)):
+        with pytest.raises(ValueError, match="expected"):
+            network.train(x, labels, indices, 16, fresh(), Settings(), seed=1)
+    with pytest.raises(ValueError, match="float32"):
+        network.train(x.astype(np.float64), y, order, 16, fresh(), Settings(), seed=1)
+
+
+def test_weight_decay_and_a_rate_a_step_are_those_of_adamw() -> None:
+    spec = SPEC.model_copy(update={"p": 0.0})
+    x, y, order = data(48)
+    model = GenericCNN(spec).double()
+    rates = np.array([1e-3, 2e-3, 5e-4])
+    state = fresh()
+    settings = Settings(lr=rates, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)
+    compiled(trace(spec)).train(x, y, order, 16, state, settings, seed=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)
+    for i, lr in enumerate(rates):
+        optimizer.param_groups[0]["lr"] = lr
+        chosen = torch.from_numpy(order[16 * i : 16 * i + 16])
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.from_numpy(x).double()[chosen]), torch.from_numpy(y)[chosen]).backward()
+        optimizer.step()
+    np.testing.assert_allclose(state.params, flat(model.parameters()), rtol=1e-4, atol=1e-6)
+
+
+def test_the_cache_compiles_once_says_so_and_survives_damage(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("MODELFLOW_KERNELS", str(tmp_path))
+    said: list[str] = []
+    compiled(trace(SPEC), said.append)
+    compiled(trace(SPEC), said.append)
+    assert len(said) == 1
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-10])
+    compiled(trace(SPEC), said.append)
+    assert len(said) == 2
+    assert cache.folder() == tmp_path

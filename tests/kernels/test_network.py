@@ -1,0 +1,117 @@
+"""The compiled step against PyTorch in float64: logits, gradients, Adam steps, for random specs and the presets."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from oracle import flat, train
+
+from modelflow.errors import ShapeError
+from modelflow.kernels.machine import Machine, host
+from modelflow.kernels.network import Network, Settings, State, compiled
+from modelflow.models.build import GenericCNN
+from modelflow.presets import preset
+from modelflow.shapes import trace
+from modelflow.spec import Spec
+
+SEED = 2**62 + 12345
+
+
+def lists(elements, count):
+    return st.lists(elements, min_size=count, max_size=count)
+
+
+@st.composite
+def specs(draw) -> Spec:
+    """Small specs that can be built, of every kind."""
+    blocks, hidden = draw(st.integers(1, 3)), draw(st.integers(0, 3))
+    size = draw(st.integers(1, 20))
+    left, kernels, pools = size, [], []
+    for _ in range(blocks):
+        kernels.append(draw(st.integers(1, min(left, 9))))
+        left = left - kernels[-1] + 1
+        pools.append(draw(st.integers(1, min(left, 6))))
+        left //= pools[-1]
+    spec = Spec(
+        in_channels=draw(st.integers(1, 4)),
+        num_classes=draw(st.integers(1, 30)),
+        input_size=size,
+        cov_kernel_sizes=kernels,
+        cov_features=draw(lists(st.integers(1, 18), blocks)),
+        max_pool_sizes=pools,
+        amnt_cov_layers=blocks,
+        amnt_fc_layers=hidden + 1,
+        fc_sizes=draw(lists(st.integers(1, 40), hidden)),
+        p=draw(st.sampled_from([0.0, 0.3, 0.5])),
+        family=draw(st.sampled_from(["generic", "cnn2"])),
+    )
+    try:
+        trace(spec)
+    except ShapeError:
+        raise AssertionError("the strategy should draw only specs that fit") from None
+    return spec
+
+
+def machines() -> list[Machine]:
+    """This machine, and what it can do of narrower ones."""
+    here = host()
+    narrower = [Machine(here.cpu, here.features, lanes, 16) for lanes in (8, 4) if lanes < here.lanes]
+    return [here, *narrower]
+
+
+def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) -> None:
+    """One pass over `images` in batches: logits, losses, parameters, both averages; the first gradient."""
+    rng = np.random.default_rng(seed)
+    shape = (images, spec.in_channels, spec.input_size, spec.input_size)
+    x = rng.normal(size=shape).astype(np.float32)
+    y = rng.integers(0, spec.num_classes, images)
+    order = rng.permutation(images)
+    model = GenericCNN(spec)
+    start = flat(model.parameters())
+    model.double()
+    x64, y64 = torch.from_numpy(x).double(), torch.from_numpy(y)
+    with torch.no_grad():
+        np.testing.assert_allclose(network.logits(x, start), model.eval()(x64).numpy(), rtol=2e-5, atol=2e-5)
+
+    gradient = State(start.copy(), np.zeros_like(start), np.zeros_like(start))
+    network.train(x, y, order[:batch], batch, gradient, Settings(lr=0.0, betas=(0.0, 0.999)), SEED)
+    lr = 1e-3
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    train(model, x64, y64, order[:batch], batch, optimizer, SEED)
+    expected = flat(p.grad for p in model.parameters())
+    np.testing.assert_allclose(gradient.exp_avg, expected, rtol=2e-4, atol=3e-6 * max(1.0, abs(expected).max()))
+    np.testing.assert_array_equal(gradient.params, start)
+
+    state = State(start.copy(), np.zeros_like(start), np.zeros_like(start))
+    done = network.train(x, y, order, batch, state, Settings(lr=lr, eps=1e-3), SEED)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-3)
+    losses = train(model, x64, y64, order, batch, optimizer, SEED)
+    assert done.failed is None
+    assert state.step == len(losses)
+    np.testing.assert_allclose(done.losses, losses, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(state.params, flat(model.parameters()), rtol=1e-4, atol=lr * 2e-2)
+    averages = [flat(optimizer.state[p][name] for p in model.parameters()) for name in ("exp_avg", "exp_avg_sq")]
+    np.testing.assert_allclose(state.exp_avg, averages[0], rtol=1e-2, atol=2e-3 * abs(averages[0]).max() + 1e-7)
+    np.testing.assert_allclose(state.exp_avg_sq, averages[1], rtol=2e-2, atol=4e-3 * abs(averages[1]).max() + 1e-9)
+
+
+@settings(
+    max_examples=int(os.environ.get("MODELFLOW_SPECS", "25")),
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
+@given(specs(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2))
+def test_random_specs_agree_with_pytorch_in_float64(spec: Spec, images: int, batch: int, which: int) -> None:
+    machine = machines()[min(which, len(machines()) - 1)]
+    agree(spec, compiled(trace(spec), machine=machine), images, batch)
+
+
+@pytest.mark.parametrize("name", ["cnn2_3", "cnn2_5", "cnn2_7", "generic_0", "generic_1", "generic_2", "generic_3"])
+def test_presets_agree_with_pytorch_in_float64(name: str) -> None:
+    agree(preset(name), compiled(trace(preset(name))), images=40, batch=32)

@@ -1,0 +1,148 @@
+"""The compiled step behind `Architecture`: what it covers, that it learns what autograd learns, and the change-over."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from modelflow.data.batches import Batches
+from modelflow.errors import RunError
+from modelflow.models.build import GenericCNN
+from modelflow.presets import preset
+from modelflow.spec import Spec
+from modelflow.training.architecture import Architecture
+from modelflow.training.compiled import uncovered
+
+NO_DROPOUT = preset("generic_2").model_copy(update={"p": 0.0})
+
+
+class ByAutograd(GenericCNN):
+    """The same network, which the compiled step does not take."""
+
+    def forward(self, x_NCHW):
+        return super().forward(x_NCHW)
+
+
+@pytest.fixture
+def trainer(fashion):
+    """Makes an `Architecture` over 2,010 training images, so that the last batch is a smaller one."""
+
+    def make(kind=GenericCNN, spec=NO_DROPOUT, lr=1e-3, optimizer=torch.optim.Adam, n_images=2010, **options):
+        model = kind(spec)
+        arch = Architecture(
+            model, nn.CrossEntropyLoss(), optimizer(model.parameters(), lr=lr, **options), verbose=False
+        )
+        train = Batches(fashion.train_x_NCHW[:n_images], fashion.train_y_N[:n_images], 16, shuffle=True)
+        arch.set_loaders(train, Batches(fashion.test_x_NCHW[:500], fashion.test_y_N[:500], 500))
+        return arch
+
+    return make
+
+
+def parameters(arch):
+    return torch.cat([p.detach().flatten() for p in arch.model.parameters()])
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
+def test_without_dropout_it_is_what_autograd_does(trainer, optimizer):
+    compiled, autograd = trainer(optimizer=optimizer), trainer(ByAutograd, optimizer=optimizer)
+    for arch in (compiled, autograd):
+        arch.train(2)
+    assert compiled.engine == "compiled step"
+    assert autograd.engine == "autograd: the model is a ByAutograd, not built from a spec"
+    assert compiled.losses == pytest.approx(autograd.losses, rel=1e-3)
+    assert compiled.val_losses == pytest.approx(autograd.val_losses, rel=1e-3)
+    assert torch.allclose(parameters(compiled), parameters(autograd), atol=3e-3)
+
+
+def test_with_dropout_it_learns_as_well(trainer):
+    arches = [trainer(kind, preset("generic_2"), n_images=10_000) for kind in (GenericCNN, ByAutograd)]
+    for arch in arches:
+        arch.train(3)
+    ours, theirs = (arch.val_losses[-1] for arch in arches)
+    assert ours == pytest.approx(theirs, rel=0.1)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_others(trainer):
+    runs = [trainer(spec=preset("cnn2_3")) for _ in range(3)]
+    for arch, seed in zip(runs, (42, 42, 43), strict=True):
+        arch.train(1, seed=seed)
+    first, again, other = map(parameters, runs)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_autograd_goes_on_from_the_compiled_step_and_back(trainer):
+    changing, steady = trainer(), trainer()
+    steady.train(3)
+    changing.train(1)
+    changing.attach_hooks(["conv_layers.0"])
+    changing.train(1)
+    assert changing.engine == "autograd: hooks are attached"
+    changing.remove_hooks()
+    changing.train(1)
+    assert changing.engine == "compiled step"
+    assert changing.losses == pytest.approx(steady.losses, rel=1e-3)
+
+
+def test_module_optimizer_and_checkpoint_see_what_it_trained(trainer, tmp_path):
+    arch, again = trainer(), trainer()
+    before = parameters(arch).clone()
+    arch.train(1)
+    assert not torch.equal(parameters(arch), before)
+    state = arch.optimizer.state_dict()["state"]
+    assert {int(values["step"]) for values in state.values()} == {len(arch.train_loader)}
+    arch.save_checkpoint(tmp_path / "c.pth")
+    again.load_checkpoint(tmp_path / "c.pth")
+    for trained in (arch, again):
+        trained.train(1)
+    assert torch.equal(parameters(arch), parameters(again))
+    assert arch.losses == again.losses
+
+
+def test_what_it_validates_is_what_the_module_gives(trainer):
+    arch = trainer()
+    arch.train(1)
+    x, y = next(iter(arch.val_loader))
+    with torch.no_grad():
+        expected = nn.functional.cross_entropy(arch.model.eval()(x), y).item()
+    assert arch.val_losses[-1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_it_before_that_update(trainer):
+    arch = trainer()
+    x, _ = arch.train_loader.dataset.tensors
+    spoilt = x.clone()
+    spoilt[7, 0, 14, 14] = float("nan")
+    arch.set_loaders(Batches(spoilt, arch.train_loader.dataset.tensors[1], 16, shuffle=True))
+    with pytest.raises(RunError, match=r"epoch 1, step \d+: the loss is nan"):
+        arch.train(1)
+    assert torch.isfinite(parameters(arch)).all()
+
+
+def test_what_it_does_not_cover_is_told(trainer):
+    arch = trainer()
+    parts = [arch.model, arch.loss_fn, arch.optimizer, arch.train_loader]
+    assert uncovered(*parts) == ""
+    sgd = torch.optim.SGD(arch.model.parameters(), lr=0.1)
+    others = [
+        (0, nn.Linear(2, 2), "Linear, not built from a spec"),
+        (1, nn.CrossEntropyLoss(label_smoothing=0.1), "the loss"),
+        (2, sgd, "the optimizer is SGD"),
+        (2, torch.optim.Adam(arch.model.parameters(), weight_decay=0.1), "not plain Adam"),
+        (2, torch.optim.Adam(list(arch.model.parameters())[1:]), "not the model's"),
+        (3, DataLoader(arch.train_loader.dataset, 16), "DataLoader, not batches"),
+    ]
+    for place, other, reason in others:
+        assert reason in uncovered(*(other if i == place else part for i, part in enumerate(parts)))
+    arch.model.fc_layers[1] = nn.Linear(20, 11)
+    assert "layers are not those" in uncovered(arch.model, *parts[1:])
+
+
+@pytest.mark.parametrize("name", ["cnn2_5", "generic_1"])
+def test_presets_of_several_blocks_learn(trainer, name):
+    arch = trainer(spec=preset(name), n_images=10_000)
+    arch.train(2)
+    assert arch.engine == "compiled step"
+    assert arch.val_losses[-1] < 1.2
+    assert isinstance(arch.model.spec, Spec)
