@@ -394,7 +394,14 @@ def lr_find(model: str, start_lr: float | None, end_lr: float, num_iter: int, as
 
     settings = read_study(None, models=[model], seeds=_seeds(None, seed), lr=start_lr, **given)
     flow = study.make_flow(study.plans(settings, results, data_dir)[0])
-    flow.find_best_lr(end_lr, num_iter, set_lr=False)
+    made = not results.exists()
+    _make_folder(results)
+    try:
+        flow.find_best_lr(end_lr, num_iter, set_lr=False)
+    except UsageError:
+        if made:
+            results.rmdir()
+        raise
     search = flow.arch.lr_search
     found = {"suggestion": search.suggestion, "steepest": search.steepest, "note": search.note}
     if as_json:

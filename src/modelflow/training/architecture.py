@@ -165,9 +165,10 @@ class Architecture:
 
     def _validate(self, epoch: int, seed: int) -> float:
         if self.engine == "compiled step" and self._step is not None and type(self.val_loader) is Batches:
-            return self._step.mean_loss(self.val_loader)
-        with ordered_by(self.val_loader, seed, "validation", epoch), drawn_from(seed, "validation", epoch):
-            val_loss = mean_loss(self.model, self.loss_fn, self.val_loader, self.device)
+            val_loss = self._step.mean_loss(self.val_loader)
+        else:
+            with ordered_by(self.val_loader, seed, "validation", epoch), drawn_from(seed, "validation", epoch):
+                val_loss = mean_loss(self.model, self.loss_fn, self.val_loader, self.device)
         check_finite(val_loss, f"epoch {epoch}, after its last step: the validation loss")
         return val_loss
 

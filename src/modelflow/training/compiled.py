@@ -136,9 +136,9 @@ class CompiledStep:
             begin += p.numel()
             p.data = _moved_into(values, p.data)
             adam = self.optimizer.state[p]
+            step = int(adam.setdefault("step", torch.tensor(0.0)))
             adam["exp_avg"] = _moved_into(average, adam.get("exp_avg"))
             adam["exp_avg_sq"] = _moved_into(square, adam.get("exp_avg_sq"))
-            step = int(adam.setdefault("step", torch.tensor(0.0)))
         flats = [flat.numpy() for flat in self._flats]
         return State(flats[0], flats[1], flats[2], step)
 
