@@ -47,11 +47,16 @@ def results(tmp_path_factory):
 
 
 def printed(capsys, *arguments):
-    """What a command that succeeds prints."""
+    """What a command that succeeds prints on its output."""
+    return both_printed(capsys, *arguments)[0]
+
+
+def both_printed(capsys, *arguments):
+    """What a command that succeeds prints, on its output and on the error stream, where progress is shown."""
     assert run_command([str(argument) for argument in arguments]) == 0
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
-    return captured.out
+    return captured
 
 
 def in_a_terminal(*arguments, columns=80, tmp_path=None):
@@ -156,17 +161,20 @@ def test_a_study_is_trained_compared_and_kept(capsys, results):
     rows = json.loads(printed(capsys, "leaderboard", results, "--json"))
     assert {(row["model"], row["seeds"]) for row in rows} == {("narrow", 2), ("wide", 2)}
     study = results.parent / "study.yaml"
-    text = printed(capsys, "run", study, "--seeds", "2", "--results", results)
-    assert "4 of 4 runs are finished already and are kept" in text
-    assert f"Results: {results}" in text
+    shown = both_printed(capsys, "run", study, "--seeds", "2", "--results", results)
+    assert "4 of 4 runs are finished already and are kept" in shown.err
+    assert f"Results: {results}" in shown.out
+    assert json.loads(printed(capsys, "run", study, "--seeds", "2", "--results", results, "--json")) == rows
 
 
 def test_train_makes_one_run_and_restart_keeps_the_old_one(capsys, results, tmp_path):
     spec, where = results.parent / "narrow.json", tmp_path / "new" / "folder"
     arguments = ("train", spec, "--dataset", "digits", "--epochs", "1", "--results", where)
-    assert "narrow, seed 42: accuracy" in printed(capsys, *arguments)
-    assert "1 of 1 runs are finished already" in printed(capsys, *arguments)
-    assert f"{where / 'narrow'} is kept as {where / 'narrow.old-1'}" in printed(capsys, *arguments, "--restart")
+    assert "narrow, seed 42: accuracy" in both_printed(capsys, *arguments).err
+    assert "1 of 1 runs are finished already" in both_printed(capsys, *arguments).err
+    assert (
+        f"{where / 'narrow'} is kept as {where / 'narrow.old-1'}" in both_printed(capsys, *arguments, "--restart").err
+    )
     assert [row.seeds for row in leaderboard(where)] == [1]
 
 

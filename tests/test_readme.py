@@ -49,6 +49,12 @@ def test_every_file_of_the_tree_has_a_caption():
     assert [line for line in block.splitlines() if len(line.split()) < 3] == []
 
 
+def test_its_links_lead_somewhere():
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
+    assert len(targets) >= 5
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
 def test_the_python_example_runs(tmp_path):
     code = blocks("python")[0]
     assert len(code.strip().splitlines()) <= 10
@@ -75,6 +81,6 @@ def test_the_example_study_is_valid():
     assert list(study.specs()) == ["generic_2", "my_net", "wide"]
 
 
-def test_help_lists_every_command_of_the_readme():
+def test_help_lists_every_command():
     listed = CliRunner().invoke(cli.cli, ["--help"]).output
     assert all(f"  {name} " in listed for name in cli.cli.commands)

@@ -85,6 +85,7 @@ TRAINING = options(
     MAX_PARAMETERS,
     RESULTS,
     RESTART,
+    JSON,
 )
 
 
@@ -111,9 +112,9 @@ def run(study: Path | None, seeds: str | None, seed: int | None, jobs: int | Non
 
     if str(study) in CARD:
         raise UsageError(f"STUDY {study}: is a model, expected a study file; for one model: modelflow train {study}")
-    results, data_dir, restart = given.pop("results"), given.pop("data_dir"), given.pop("restart")
+    how = {name: given.pop(name) for name in ("results", "data_dir", "restart", "as_json")}
     settings = read_study(study, seeds=_seeds(seeds, seed), **given)
-    _train(settings, results, data_dir, restart, jobs, whole=True)
+    _train(settings, **how, jobs=jobs, whole=True)
 
 
 def _seeds(seeds: str | None, seed: int | None) -> list[int] | None:
@@ -145,12 +146,21 @@ def train(model: str, seed: int | None, **given: Any) -> None:
     """
     from modelflow.settings import read_study
 
-    results, data_dir, restart = given.pop("results"), given.pop("data_dir"), given.pop("restart")
+    how = {name: given.pop(name) for name in ("results", "data_dir", "restart", "as_json")}
     settings = read_study(None, models=[model], seeds=_seeds(None, seed), **given)
-    _train(settings, results, data_dir, restart, jobs=1, whole=False)
+    _train(settings, **how, jobs=1, whole=False)
 
 
-def _train(settings: Any, results: Path, data_dir: Path | None, restart: bool, jobs: int | None, whole: bool) -> None:
+def _train(
+    settings: Any,
+    *,
+    results: Path,
+    data_dir: Path | None,
+    restart: bool,
+    as_json: bool,
+    jobs: int | None,
+    whole: bool,
+) -> None:
     from modelflow import study
 
     planned = study.plans(settings, results, data_dir)
@@ -160,11 +170,11 @@ def _train(settings: Any, results: Path, data_dir: Path | None, restart: bool, j
             _set_aside(folder)
     due = [plan for plan in planned if not study.is_finished(plan)]
     if len(due) < len(planned):
-        terminal.say(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
+        terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
     failures = _train_due(due, results, jobs, settings.epochs)
     if whole and len(failures) < len(planned):
         study.write_study(settings, results, data_dir)
-    _show_results(planned, results if whole else planned[0].folder)
+    _show_results(planned, results if whole else planned[0].folder, as_json)
     if failures:
         raise RunError("; ".join(failures))
 
@@ -195,7 +205,7 @@ def _set_aside(folder: Path) -> None:
     if Path.cwd().is_relative_to(folder.resolve()):
         raise UsageError(f"--restart: {folder} holds the folder you are in; go elsewhere, or give another --results")
     aside = study.set_aside(folder)
-    terminal.say(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
+    terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
 
 
 def _make_folder(results: Path) -> None:
@@ -217,11 +227,13 @@ def _ending(plan: Any, outcome: Any) -> str:
     return "\n".join([*lines, *(f"warning: {plan.title}: {warning}" for warning in outcome.warnings)])
 
 
-def _show_results(planned: list[Any], folder: Path) -> None:
+def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
     from modelflow.study import finished_rows
 
     rows = finished_rows(planned)
-    if rows:
+    if as_json:
+        click.echo(json.dumps([vars(row) for row in rows], indent=2))
+    elif rows:
         terminal.leaderboard_table(rows)
         terminal.say(f"Results: {folder.resolve()}")
 

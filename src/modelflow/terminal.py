@@ -46,11 +46,12 @@ def draw(picture: str) -> None:
     click.echo("\n".join(line[:width] for line in picture.splitlines()))
 
 
-def console() -> "Console":
-    """The output, as wide as the terminal, or `WIDTH_OF_A_FILE` where it is none."""
+def console(stderr: bool = False) -> "Console":
+    """The output or the error stream, as wide as the terminal, or `WIDTH_OF_A_FILE` where it is none."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDTH_OF_A_FILE)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", left: int = 1) -> None:
@@ -143,7 +144,7 @@ class RunsProgress:
 
 @contextmanager
 def runs_progress(n_runs: int, epochs: int) -> Iterator[RunsProgress]:
-    """The bars of a study, shown while the context lasts."""
+    """The bars of a study, shown on the error stream while the context lasts."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -154,5 +155,5 @@ def runs_progress(n_runs: int, epochs: int) -> Iterator[RunsProgress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(), transient=True) as progress:
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         yield RunsProgress(progress, n_runs, epochs)

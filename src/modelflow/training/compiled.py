@@ -5,6 +5,7 @@ The parameters and Adam's averages become views of flat vectors that the compile
 """
 
 import math
+import platform
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,14 +19,25 @@ from modelflow.models.build import GenericCNN
 from modelflow.training.loop import Loss, OnStep, check_finite
 
 STEPS_A_CALL = 250
+TRIED_ON = ("x86_64", "amd64")
 OWN_METHODS = ("forward", "featurizer", "classifier")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def uncovered(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any) -> str:
     """Why the compiled step cannot train these, in words; empty when it can."""
-    reasons = (_about_model(model), _about_loss(loss_fn), _about_optimizer(optimizer, model), _about_loader(loader))
+    reasons = (
+        _about_machine(),
+        _about_model(model),
+        _about_loss(loss_fn),
+        _about_optimizer(optimizer, model),
+        _about_loader(loader),
+    )
     return next((reason for reason in reasons if reason), "")
+
+
+def _about_machine() -> str:
+    return "" if platform.machine().lower() in TRIED_ON else f"the compiled step was not tried on {platform.machine()}"
 
 
 def _about_model(model: nn.Module) -> str:
