@@ -227,7 +227,16 @@ def test_nothing_is_wider_than_a_terminal_of_80_columns(command, results, tmp_pa
 
 def test_the_table_of_the_card_fits_80_columns_and_keeps_its_figures(capsys, monkeypatch):
     monkeypatch.setattr(terminal, "WIDTH_OF_A_FILE", 80)
-    figures = {"seeds": 1, "accuracy": 0.8, "macro_f1": 0.7654, "loss": 0.5, "parameters": 2_955_014, "macs": 1}
+    figures = {
+        "seeds": 1,
+        "accuracy": 0.8,
+        "accuracy_least": 0.8,
+        "accuracy_greatest": 0.8,
+        "macro_f1": 0.7654,
+        "loss": 0.5,
+        "parameters": 2_955_014,
+        "macs": 1,
+    }
     rows = [
         Row(
             name,
@@ -236,6 +245,7 @@ def test_the_table_of_the_card_fits_80_columns_and_keeps_its_figures(capsys, mon
             seconds=1,
             card_accuracy=card.accuracy,
             card_macro_f1=0.1234,
+            data="fashion-mnist",
             protocol="card",
             warnings=int(name == "cnn2_3"),
         )

@@ -154,7 +154,7 @@ def test_run_json_says_how_to_repeat_the_run(flow_of):
     assert run["metrics"]["accuracy"] == metrics.accuracy
     assert run["versions"]["torch"] == torch.__version__
     assert run["settings"] == {"batch_size": 16, "lr": 3e-4, "optimizer": "adam", "loss_fn": "CrossEntropyLoss"}
-    assert run["protocol"] == "card but training_images 2000, epochs 1"
+    assert run["protocol"] == "card but dataset TensorDataset, training_images 2000, epochs 1"
     assert run["data"]["training_images"] == 2000
 
 
@@ -165,7 +165,8 @@ def test_any_module_from_images_to_logits_is_taken(flow_of):
 
 
 def test_a_run_that_has_died_is_called_so_everywhere(flow_of, capsys):
-    flow = flow_of("dead", verbose=True, optimizer="sgd", lr=30.0)
+    flow = flow_of("dead", verbose=True)
+    flow.train(1)
     with torch.no_grad():  # weights after a step that was far too long: every unit below zero for good
         flow.model.conv_layers[0].bias.fill_(-1e6)
         flow.model.fc_layers[-1].bias[7] = 5.0
@@ -176,6 +177,30 @@ def test_a_run_that_has_died_is_called_so_everywhere(flow_of, capsys):
     assert any("conv_layers.0: 4 of 4 units never fire" in warning for warning in run["warnings"])
     assert run["dead_units"]["conv_layers.0"] == [4, 4]
     assert "learning rate" in capsys.readouterr().out
+
+
+def test_a_model_that_was_not_trained_is_called_so(flow_of):
+    flow = flow_of()
+    flow.run(skip_train=True)
+    assert json.loads((flow.results_dir / "run.json").read_text())["warnings"] == [
+        "the model was not trained: train it, or give load_checkpoint_path"
+    ]
+
+
+def test_evaluating_again_keeps_what_is_known_of_the_training(flow_of):
+    flow = flow_of("same")
+    flow.run(epochs=1)
+    before = json.loads((flow.results_dir / "run.json").read_text())
+    flow_of("same", load_checkpoint_path=flow.results_dir / "model_checkpoint.pth").run(skip_train=True)
+    after = json.loads((flow.results_dir / "run.json").read_text())
+    assert all(after[name] == before[name] for name in before if name != "seconds")
+    assert after["seconds"]["training"] == before["seconds"]["training"]
+
+
+def test_our_loaders_leave_their_data_set_in_the_record(fashion, tmp_path):
+    flow = ModelFlow(generic_2(), *fashion.loaders(), "known", results_dir=tmp_path, verbose=False)
+    assert flow.data.checksums == fashion.checksums
+    assert (flow.data.name, flow.data.mean, flow.class_names) == ("fashion-mnist", fashion.mean, fashion.class_names)
 
 
 def test_a_healthy_run_has_no_warnings(flow_of):

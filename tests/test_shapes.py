@@ -162,22 +162,22 @@ def refusal(max_parameters=None, **fields):
         (
             {"cov_features": [8, 8, 16], "cov_kernel_sizes": [3, 3, 5], "max_pool_sizes": [4, 4, 2]},
             "conv_layers.2: cov_kernel_sizes[2] = 5: its input 8x1x1 is smaller than the kernel, expected at most 1; "
-            "drop block 3 or pool by 1 before it",
+            "make it 1 or smaller or drop block 3 or pool by 1 before it",
         ),
         (
             {"cov_features": [8, 8], "cov_kernel_sizes": [3, 27], "max_pool_sizes": [1, 1]},
             "conv_layers.1: cov_kernel_sizes[1] = 27: its input 8x26x26 is smaller than the kernel, "
-            "expected at most 26; drop block 2 or use a smaller kernel",
+            "expected at most 26; make it 26 or smaller or drop block 2",
         ),
         (
             {"cov_features": [8], "cov_kernel_sizes": [29]},
             "conv_layers.0: cov_kernel_sizes[0] = 29: its input 1x28x28 is smaller than the kernel, "
-            "expected at most 28; use a smaller kernel",
+            "expected at most 28; make it 28 or smaller",
         ),
         (
             {"cov_features": [8, 8], "max_pool_sizes": [2, 12], "family": "cnn2"},
             "pool2: max_pool_sizes[1] = 12: its input 8x11x11 is smaller than the pool, expected at most 11; "
-            "drop block 2 or pool by 1 before it",
+            "make it 11 or smaller or drop block 2 or pool by 1 before it",
         ),
     ],
     ids=["kernel", "kernel, nothing pooled", "first kernel", "pool"],

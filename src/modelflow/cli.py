@@ -184,6 +184,7 @@ def _train_due(due: list[Any], results: Path, jobs: int | None, epochs: int) -> 
 
     if not due:
         return []
+    terminal.tell(f"getting the data, then training {len(due)} runs …")
     study.check_data(due)
     _make_folder(results)
     failures = []
@@ -347,8 +348,9 @@ def _show_files(rows: list[Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=2))
         return
-    terminal.table(("file", "folder", "SHA-256 (uncompressed)"), [(r.file, r.place, r.sha256) for r in rows], left=3)
-    terminal.say("all files are as they should be")
+    for row in rows:
+        terminal.say(f"{row.sha256}  {Path(row.place) / row.file}")
+    terminal.say("all files are as they should be (SHA-256 of the uncompressed files)")
 
 
 @data.command(epilog=example("data show", "data show digits --output digits.png"))
@@ -454,12 +456,12 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
 
 @cli.command(epilog=example("inspect results/generic_2", "inspect results/generic_2 --layer fc_layers.0"))
 @RUN_FOLDER
-@click.option("--layer", "layers", multiple=True, help="Show this layer's outputs (default: the convolutional ones).")
+@click.option("--layer", "layers", multiple=True, help="Show this layer's outputs; may be repeated.")
 @DATA_DIR
 def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) -> None:
     """Draw the filters and layer outputs of RUN.
 
-    RUN is the folder of a finished run.
+    RUN is the folder of a finished run. Its filters_LAYER.png and intermediate_outputs.png are drawn anew.
     """
     from modelflow.inspection.filters import conv_layers
     from modelflow.study import open_run

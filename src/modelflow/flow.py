@@ -6,7 +6,7 @@ flow.run(layers=["conv_layers.0"], epochs=10)        # results/my_net/ holds eve
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from modelflow.training.optimizers import make_optimizer
 
 SHOWN_IMAGES = 10
 OF_THE_TRAINING = ("versions", "processor", "device", "engine", "threads", "git_revision", "data", "protocol")
+OWN_WEIGHTS = "initial weights: the module's own; to repeat the run, call torch.manual_seed(seed) before it is built"
+NOT_TRAINED = "the model was not trained: train it, or give load_checkpoint_path"
 CARD_PROTOCOL = {
     "dataset": "fashion-mnist",
     "training_images": 60_000,
@@ -98,7 +100,7 @@ class ModelFlow:
             "loss_fn": getattr(self.arch.loss_fn, "__name__", type(self.arch.loss_fn).__name__),
         }
         self.seconds: dict[str, float] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if isinstance(model, GenericCNN) else [OWN_WEIGHTS]
         self.started = datetime.now(UTC)
         self.stored: Run | None = None
         if load_checkpoint_path is not None:
@@ -164,7 +166,8 @@ class ModelFlow:
             accuracy=by_name["accuracy"].recall, macro_f1=by_name["macro avg"].f1, loss=loss, images=len(y_N)
         )
         dead = self._dead_units()
-        warnings = prediction_warnings(predicted_N, y_N, loss, names) + unit_warnings(dead)
+        found = prediction_warnings(predicted_N, y_N, loss, names) + unit_warnings(dead)
+        warnings = [NOT_TRAINED] if found and not self.arch.total_epochs else found
         self._write_tables(counts_KK, names, report)
         self._write(results.PREDICTIONS, results.predictions_npz(logits_NK, y_N))
         self._write_pictures(counts_KK, names, metrics, warnings)
@@ -203,11 +206,21 @@ class ModelFlow:
         ones). Called again it trains on.
         """
         shown = self._checked(layers)
-        if not skip_train:
+        if skip_train:
+            self._remember_training()
+        else:
             self.train(epochs)
         self.save_checkpoint()
         self.show_insides(conv_layers(self.model), shown)
         return self.evaluate()
+
+    def _remember_training(self) -> None:
+        """Keeps what run.json says of the training, when it is that of the weights at hand."""
+        with suppress(DataError):
+            stored = results.read_run(self.results_dir)
+            if stored.epochs == self.arch.total_epochs > 0:
+                self.stored, self.seconds = stored, dict(stored.seconds)
+                self.started, self.settings = datetime.fromisoformat(stored.started), stored.settings
 
     def _checked(self, layers: Sequence[str] | None) -> list[str]:
         """The layers to show, after one pass that shows mistakes before any training."""
@@ -273,8 +286,8 @@ class ModelFlow:
         from modelflow.figures.confusion import plot_confusion_matrix
         from modelflow.figures.losses import plot_losses
 
-        title = f"{self.model_name}: accuracy {metrics.accuracy:.2%} of {metrics.images:,} images"
-        warning = "This run looks dead: " + warnings[0] if warnings else None
+        title = f"{self.model_name}, seed {self.seed}: accuracy {metrics.accuracy:.2%} of {metrics.images:,} images"
+        warning = warnings[0] if warnings else None
         self._write_png(results.CONFUSION_PNG, plot_confusion_matrix(counts_KK, names, title, warning))
         if self.arch.losses:
             figure = plot_losses(self.arch.losses, self.arch.val_losses, f"{self.model_name}: loss over epochs")
@@ -320,7 +333,11 @@ class ModelFlow:
 
     def _protocol(self) -> str:
         """ "card", and what differs from the card's protocol."""
-        asked = self.settings | {"epochs": self.arch.total_epochs, "training_images": self.data.training_images}
+        asked = self.settings | {
+            "dataset": self.data.name,
+            "epochs": self.arch.total_epochs,
+            "training_images": self.data.training_images,
+        }
         other = [f"{name} {asked[name]}" for name, value in CARD_PROTOCOL.items() if asked.get(name, value) != value]
         return "card" + (f" but {', '.join(other)}" if other else "")
 
@@ -334,7 +351,8 @@ class ModelFlow:
 
 def _classes_of(*loaders: Any) -> Sequence[str]:
     for loader in loaders:
-        names = getattr(getattr(loader, "dataset", None), "classes", None)
+        source = getattr(loader, "source", None)
+        names = getattr(getattr(loader, "dataset", None), "classes", None) or getattr(source, "class_names", None)
         if names:
             return [str(name) for name in names]
     return ()
@@ -342,7 +360,10 @@ def _classes_of(*loaders: Any) -> Sequence[str]:
 
 def _data_record(train_loader: Any, val_loader: Any) -> DataRecord:
     train, val = (getattr(loader, "dataset", ()) for loader in (train_loader, val_loader))
-    return DataRecord(name=type(train).__name__, training_images=length(train), validation_images=length(val))
+    source = getattr(train_loader, "source", None)
+    known = {} if source is None else {name: getattr(source, name) for name in ("name", "mean", "std", "checksums")}
+    counts = {"training_images": length(train), "validation_images": length(val)}
+    return DataRecord(**{"name": type(train).__name__} | known | counts)
 
 
 def _search_notes(found: LRSearch) -> list[str]:

@@ -16,7 +16,7 @@ CARD_DATA = "fashionmnist"
 
 @dataclass(frozen=True)
 class Row:
-    """One model: means over its seeds; shares of 1, seconds of training a run, how many of its runs have warnings.
+    """One model: means and range over its seeds; shares of 1, seconds of training a run, how many runs have warnings.
 
     The card's figures stand beside its models on its data set.
     """
@@ -25,6 +25,8 @@ class Row:
     group: str
     seeds: int
     accuracy: float
+    accuracy_least: float
+    accuracy_greatest: float
     macro_f1: float
     loss: float
     parameters: int
@@ -32,6 +34,7 @@ class Row:
     seconds: float
     card_accuracy: float | None
     card_macro_f1: float | None
+    data: str
     protocol: str
     warnings: int
 
@@ -60,6 +63,8 @@ def _row(name: str, runs: list[Run]) -> Row:
         group=card.group if card else "own",
         seeds=len(runs),
         accuracy=statistics.fmean(run.metrics.accuracy for run in runs),
+        accuracy_least=min(run.metrics.accuracy for run in runs),
+        accuracy_greatest=max(run.metrics.accuracy for run in runs),
         macro_f1=statistics.fmean(run.metrics.macro_f1 for run in runs),
         loss=statistics.fmean(run.metrics.loss for run in runs),
         parameters=runs[0].parameters,
@@ -67,6 +72,7 @@ def _row(name: str, runs: list[Run]) -> Row:
         seconds=statistics.fmean(run.seconds.get("training", 0.0) for run in runs),
         card_accuracy=card.accuracy if card else None,
         card_macro_f1=card.macro_f1 if card else None,
+        data=runs[0].data.name,
         protocol=runs[0].protocol,
         warnings=sum(bool(run.warnings) for run in runs),
     )
@@ -85,14 +91,25 @@ def cells(row: Row) -> tuple[str, ...]:
     """A row as it is shown, in the columns of `HEADER`; a model with dead runs is marked, see `dead_note`."""
     return (
         row.model + (f" {DEAD}" if row.warnings else ""),
-        row.group,
+        row.group if row.card_accuracy is not None else f"{row.group}, on {row.data}",
         str(row.seeds),
-        f"{row.accuracy:.2%}",
+        f"{row.accuracy:.2%}" + _spread(row),
         f"{row.macro_f1:.4f}",
         f"{row.parameters:,}",
         "" if row.card_accuracy is None else f"{row.card_accuracy:.2%}",
         "" if row.card_macro_f1 is None else f"{row.card_macro_f1:.4f}",
     )
+
+
+def _spread(row: Row) -> str:
+    return f" ({row.accuracy_least:.1%} to {row.accuracy_greatest:.1%})" if row.seeds > 1 else ""
+
+
+def heading(rows: Sequence[Row]) -> str:
+    """What the table shows and by which protocol."""
+    protocols = "; ".join(sorted({row.protocol for row in rows}))
+    seeds = ", mean and range over the seeds" if any(row.seeds > 1 for row in rows) else ""
+    return f"Test accuracy, best first{seeds}; the test images are also validated on (protocol {protocols})"
 
 
 def dead_note(rows: Sequence[Row]) -> str:
@@ -103,8 +120,9 @@ def dead_note(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """leaderboard.md: the table as it is shown."""
+    """leaderboard.md: the table as it is shown, under its heading."""
     lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *(cells(row) for row in rows)]
     table = "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
     note = dead_note(rows)
+    table = f"{heading(rows)}\n\n{table}"
     return f"{table}\n{note}\n" if note else table

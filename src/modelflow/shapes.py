@@ -152,8 +152,9 @@ def _check_fits(spec: Spec, name: str, field: str, i: int, shape: Shape) -> None
     if size <= most:
         return
     part = "kernel" if field == "cov_kernel_sizes" else "pool"
-    mends = [f"drop block {i + 1}"] if i else []
-    mends += ["pool by 1 before it"] if max(spec.max_pool_sizes[:i], default=1) > 1 else [f"use a smaller {part}"]
+    mends = [f"make it {most} or smaller"]
+    mends += [f"drop block {i + 1}"] if i else []
+    mends += ["pool by 1 before it"] if max(spec.max_pool_sizes[:i], default=1) > 1 else []
     text = "x".join(str(n) for n in shape)
     raise ShapeError(
         f"{name}: {field}[{i}] = {size}: its input {text} is smaller than the {part}, expected at most {most}; "

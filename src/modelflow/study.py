@@ -83,10 +83,11 @@ def is_finished(plan: Plan) -> bool:
     differing = [name for name in asked if asked[name] != stored.get(name)]
     if differing:
         name = differing[0]
+        add = f"; to add a seed: modelflow run --seeds {run.seed},{plan.seed}" if name == "seed" else ""
         raise UsageError(
             f"{plan.folder} holds a run with another {name} (stored {short(stored.get(name))}, asked "
             f"{short(asked[name])}); give another folder with --results, or --restart (make: RESTART=1), which keeps "
-            "the old one aside" + ("; several seeds go together in one study: --seeds 42,43" if name == "seed" else "")
+            f"the old one aside{add}"
         )
     return True
 

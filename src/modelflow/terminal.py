@@ -86,11 +86,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "",
 
 def leaderboard_table(rows: "Sequence[Row]") -> None:
     """The summary table, best first, beside the card's figures."""
-    from modelflow.leaderboard import HEADER, cells, dead_note
+    from modelflow.leaderboard import HEADER, cells, dead_note, heading
 
-    others = sorted({row.protocol for row in rows})
-    title = f"Test accuracy, best first; the test images are also validated on (protocol {'; '.join(others)})"
-    table(HEADER, [cells(row) for row in rows], title, left=2)
+    columns = len(HEADER) - 2 * all(row.card_accuracy is None for row in rows)  # the card's two come last
+    table(HEADER[:columns], [cells(row)[:columns] for row in rows], heading(rows), left=2)
     if note := dead_note(rows):
         say(note)
 

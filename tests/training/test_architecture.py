@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset, WeightedRandomSampler
 
 from modelflow.data.batches import Batches
-from modelflow.errors import UsageError
+from modelflow.errors import ShapeError, UsageError
 from modelflow.training.architecture import Architecture
 
 METHODS = (
@@ -117,7 +117,7 @@ def test_predict_and_correct_leave_the_model_as_it_was(make_arch, unseen, snapsh
 
 def test_the_mode_comes_back_when_the_forward_raises(make_arch):
     arch = make_arch()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ShapeError, match="got 3x28x28"):
         arch.predict(np.zeros((2, 3, 28, 28)))
     assert arch.model.training
 
@@ -323,7 +323,7 @@ def test_hooks_record_copies_of_all_passes_until_they_come_off(make_arch, unseen
 def test_hooks_come_off_after_a_forward_that_raises_and_when_attached_twice(make_arch, unseen):
     arch = make_arch()
     arch.attach_hooks(["conv_layers.0", "conv_layers.0", "fc_layers.0"])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ShapeError, match="takes images of 1x28x28, got 1x9x9; build it with the input_size"):
         arch.predict(np.zeros((2, 1, 9, 9)))
     arch.attach_hooks(["conv_layers.0"])
     arch.predict(unseen.tensors[0][:3])

@@ -1,6 +1,7 @@
 """Batches of images held in memory: what a torch DataLoader does for a TensorDataset, by index and without workers."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class Batches:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.generator = torch.Generator() if generator is None else generator
+        self.source: Any = None  # the data set that they are of, where they are of one
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)

@@ -69,7 +69,9 @@ class Dataset:
         """Training batches in an order drawn from the seed, and the test images, in order, for validation."""
         order = torch.Generator().manual_seed(seed)
         train = Batches(self.train_x_NCHW, self.train_y_N, batch_size, shuffle=True, generator=order)
-        return train, Batches(self.test_x_NCHW, self.test_y_N, VALIDATION_BATCH)
+        val = Batches(self.test_x_NCHW, self.test_y_N, VALIDATION_BATCH)
+        train.source = val.source = self
+        return train, val
 
     def samples(self, per_class: int = 12) -> tuple[Images, NDArray[np.int64]]:
         """The first training images of each class as bytes, and their labels."""

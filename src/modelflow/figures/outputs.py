@@ -29,7 +29,10 @@ COLOURS = "cividis"
 MOST_CHANNELS, MOST_ROWS, MOST_UNITS = 16, 32, 48
 TILE, GAP, GROUP_GAP = 48, 3, 14
 STRIP = 20
-NOTE = "Each layer on a colour scale of its own: dark is its least value, bright its greatest."
+NOTE = (
+    "What each layer gives out, before the ReLU that follows it; each on a colour scale of its own: "
+    "dark is its least value, bright its greatest."
+)
 
 
 @dataclass(frozen=True)

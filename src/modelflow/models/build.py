@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modelflow.errors import ShapeError
 from modelflow.seeding import drawn_from
 from modelflow.shapes import MAX_PARAMETERS, Layer, trace
 from modelflow.spec import Spec
@@ -41,7 +42,12 @@ class GenericCNN(nn.Module):
         modules.append(module)
 
     def featurizer(self, x_NCHW: Tensor) -> Tensor:
-        """The flattened feature maps, N x flattened_dim."""
+        """The flattened feature maps, N x flattened_dim. Raises `ShapeError` for images of another shape."""
+        if tuple(x_NCHW.shape[1:]) != self.trace.input_shape:
+            raise ShapeError(
+                f"the model takes images of {_text(self.trace.input_shape)}, got {_text(tuple(x_NCHW.shape[1:]))}; "
+                "build it with the input_size and in_channels of the data"
+            )
         for layer in self.trace.layers:
             if layer.kind == "conv":
                 x_NCHW = F.relu(self.get_submodule(layer.name)(x_NCHW))
@@ -62,6 +68,10 @@ class GenericCNN(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Logits, N x num_classes, of images N x in_channels x input_size x input_size."""
         return self.classifier(self.featurizer(x_NCHW))
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape)
 
 
 def _module(layer: Layer, family: str) -> nn.Module | None:
