@@ -18,6 +18,11 @@ BYTES_PER_VALUE = 4
 Shape = tuple[int, ...]
 
 
+def shape_text(shape: Shape) -> str:
+    """Sizes joined by "x", such as 1x28x28."""
+    return "x".join(str(n) for n in shape)
+
+
 @dataclass(frozen=True)
 class Layer:
     """One step of the network; shapes are channels x height x width or a number of features, without the batch."""
@@ -155,10 +160,9 @@ def _check_fits(spec: Spec, name: str, field: str, i: int, shape: Shape) -> None
     mends = [f"make it {most} or smaller"]
     mends += [f"drop block {i + 1}"] if i else []
     mends += ["pool by 1 before it"] if max(spec.max_pool_sizes[:i], default=1) > 1 else []
-    text = "x".join(str(n) for n in shape)
     raise ShapeError(
-        f"{name}: {field}[{i}] = {size}: its input {text} is smaller than the {part}, expected at most {most}; "
-        + " or ".join(mends)
+        f"{name}: {field}[{i}] = {size}: its input {shape_text(shape)} is smaller than the {part}, "
+        f"expected at most {most}; " + " or ".join(mends)
     )
 
 

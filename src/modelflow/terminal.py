@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from modelflow.leaderboard import Row
-    from modelflow.shapes import Shape, Trace
+    from modelflow.shapes import Trace
 
 WIDTH_OF_A_FILE = 120
 LONGEST_KEPT = 24
@@ -96,20 +96,18 @@ def leaderboard_table(rows: "Sequence[Row]") -> None:
 
 def trace_table(traced: "Trace") -> None:
     """A line a layer: output shape, parameters, multiply-accumulates, bytes of activations."""
-    rows = [("input", _text(traced.input_shape), "", "", "")]
+    from modelflow.shapes import shape_text
+
+    rows = [("input", shape_text(traced.input_shape), "", "", "")]
     for layer in traced.layers:
         costs = _count(layer.parameters), _count(layer.macs), _count(layer.activation_bytes)
-        rows.append((layer.name, _text(layer.output_shape), *costs))
+        rows.append((layer.name, shape_text(layer.output_shape), *costs))
     rows.append(("total", "", _count(traced.parameters), _count(traced.macs), _count(traced.activation_bytes)))
     table(("layer", "output", "parameters", "MACs", "activation bytes"), rows)
 
 
 def _count(number: int) -> str:
     return f"{number:,}" if number else "-"
-
-
-def _text(shape: "Shape") -> str:
-    return "x".join(str(n) for n in shape)
 
 
 class RunsProgress:

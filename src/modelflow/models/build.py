@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from modelflow.errors import ShapeError
 from modelflow.seeding import drawn_from
-from modelflow.shapes import MAX_PARAMETERS, Layer, trace
+from modelflow.shapes import MAX_PARAMETERS, Layer, shape_text, trace
 from modelflow.spec import Spec
 
 
@@ -43,9 +43,10 @@ class GenericCNN(nn.Module):
 
     def featurizer(self, x_NCHW: Tensor) -> Tensor:
         """The flattened feature maps, N x flattened_dim. Raises `ShapeError` for images of another shape."""
-        if tuple(x_NCHW.shape[1:]) != self.trace.input_shape:
+        given = tuple(x_NCHW.shape[1:])
+        if given != self.trace.input_shape:
             raise ShapeError(
-                f"the model takes images of {_text(self.trace.input_shape)}, got {_text(tuple(x_NCHW.shape[1:]))}; "
+                f"the model takes images of {shape_text(self.trace.input_shape)}, got {shape_text(given)}; "
                 "build it with the input_size and in_channels of the data"
             )
         for layer in self.trace.layers:
@@ -68,10 +69,6 @@ class GenericCNN(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Logits, N x num_classes, of images N x in_channels x input_size x input_size."""
         return self.classifier(self.featurizer(x_NCHW))
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return "x".join(str(n) for n in shape)
 
 
 def _module(layer: Layer, family: str) -> nn.Module | None:

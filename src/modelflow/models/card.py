@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelflow.models.build import GenericCNN
-from modelflow.shapes import Layer, Shape
+from modelflow.shapes import Layer, shape_text
 from modelflow.spec import parse_spec
 
 
@@ -97,13 +97,9 @@ def _told(layers: tuple[Layer, ...]) -> list[str]:
     lines = []
     for i, (conv, pool) in enumerate(zip(convs, pools, strict=True)):
         lines += [
-            f"conv{i}: {_text(conv.input_shape)} -> {_text(conv.output_shape)} "
+            f"conv{i}: {shape_text(conv.input_shape)} -> {shape_text(conv.output_shape)} "
             f"({conv.output_shape[0]} channels, kernel {conv.kernel_size}x{conv.kernel_size}), "
-            f"max pool {pool.kernel_size}x{pool.kernel_size} -> {_text(pool.output_shape)}",
+            f"max pool {pool.kernel_size}x{pool.kernel_size} -> {shape_text(pool.output_shape)}",
             f"conv{i} output size (after max pool): {pool.output_shape[1]}x{pool.output_shape[2]}",
         ]
     return lines + [f"fc{i}: {fc.input_shape[0]} -> {fc.output_shape[0]}" for i, fc in enumerate(linears)]
-
-
-def _text(shape: Shape) -> str:
-    return "x".join(str(n) for n in shape)
