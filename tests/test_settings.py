@@ -105,7 +105,7 @@ def test_options_override_the_file_and_none_does_not(study_file):
         ("find_best_lr: 1", "find_best_lr = 1: expected true or false"),
         ("dataset: 3", "dataset = 3: expected a text"),
         ("max_parameters: 0", "max_parameters = 0: expected at least 1"),
-        ("seeds: 3", "seeds = 3: expected a list"),
+        ("seeds: three", "seeds = 'three': expected a list"),
         ("seeds: []", "seeds = []: expected a list of at least 1"),
         ("seeds: [-1]", "seeds[0] = -1: expected at least 0"),
         ("seeds: [1, 4294967296]", "seeds[1] = 4294967296: expected less than 4294967296"),
@@ -139,3 +139,7 @@ def test_a_spec_that_cannot_be_built_is_refused_by_its_name(study_file):
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         validated(StudySettings, {}, "test").epochs = 3
+
+
+def test_a_number_of_seeds_is_that_many_from_42_on(study_file):
+    assert read_study(study_file("seeds: 3")).seeds == [42, 43, 44]

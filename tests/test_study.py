@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,7 +113,8 @@ def heed_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path):
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path, times):
     command = [sys.executable, "-c", "from modelflow.cli import main; main()", "run", "--results", str(tmp_path / "r")]
     process = subprocess.Popen(
         command,
@@ -127,12 +129,14 @@ def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path):
     while not list((tmp_path / "r").glob("*/model_checkpoint.pth")) and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "interrupted: 0 of 7 runs are finished" in told
+    assert re.search(r"interrupted: \d of 7 runs are finished", told)
     assert "the checkpoint of its last whole epoch is" in told
     assert "Traceback" not in told
+    assert "leaked" not in told
     assert checkpoint.parent.parent.exists()
 
 
@@ -140,3 +144,9 @@ def test_a_finished_run_reads_back(finished):
     run = read_run(finished[0] / "wide")
     assert run.metrics.images == 355
     assert run.data.name == "digits"
+
+
+def test_the_search_of_a_study_starts_where_the_cards_does_whatever_the_runs_rate(tmp_path):
+    train_run(plans(digits_study(lr=0.9, seeds=[42]), tmp_path)[0])
+    lines = (tmp_path / "narrow" / "lr_finder.csv").read_text().splitlines()
+    assert float(lines[1].split(",")[0]) == pytest.approx(3e-4)

@@ -113,11 +113,16 @@ class ModelFlow:
         """The model, as it stands."""
         return self.arch.model
 
-    def find_best_lr(self, end_lr: float = 1, num_iter: int = 100, set_lr: bool = True) -> float:
-        """A range test from the current learning rate; saves its picture and data. Raises as `Architecture`'s does."""
+    def find_best_lr(
+        self, end_lr: float = 1, num_iter: int = 100, set_lr: bool = True, start_lr: float | None = None
+    ) -> float:
+        """A range test from `start_lr`, or from the current learning rate; saves its picture and data.
+
+        Raises as `Architecture`'s does.
+        """
         self.arch.lr_search = None
         try:
-            _, best_lr = self.arch.find_best_lr(self.arch.train_loader, end_lr, num_iter, set_lr, self.seed)
+            _, best_lr = self.arch.find_best_lr(self.arch.train_loader, end_lr, num_iter, set_lr, self.seed, start_lr)
         finally:
             self._write_search()
         return best_lr

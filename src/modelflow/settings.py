@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from modelflow.errors import ShapeError, UsageError
 from modelflow.presets import CARD, named_spec
 from modelflow.shapes import MAX_PARAMETERS, trace
 from modelflow.spec import Spec, explain, read_fields, short
 
+MOST_SEEDS = 10_000
 T = TypeVar("T", bound=BaseModel)
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
@@ -30,11 +31,19 @@ class RunSettings(BaseModel):
     find_best_lr: Annotated[bool, Field(strict=True)] = False
 
 
+def _seeds_from_42(seeds: Any) -> Any:
+    """A number of seeds as that many, from 42 on."""
+    counted = isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_SEEDS
+    return list(range(42, 42 + seeds)) if counted else seeds
+
+
 class StudySettings(RunSettings):
     """A study: each of `models` with each of `seeds`. The default is the card's: seven models, one seed."""
 
     models: Annotated[list[Any], Field(min_length=1, max_length=10_000)] = Field(default_factory=lambda: list(CARD))
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=10_000)] = Field(default_factory=lambda: [42])
+    seeds: Annotated[list[Seed], BeforeValidator(_seeds_from_42), Field(min_length=1, max_length=10_000)] = Field(
+        default_factory=lambda: [42]
+    )
 
     def specs(self) -> dict[str, Spec]:
         """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""

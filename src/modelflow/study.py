@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import queue
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from modelflow import results
 from modelflow.errors import DataError, ModelFlowError, RunError, UsageError
 from modelflow.files import write_whole
@@ -27,6 +31,7 @@ from modelflow.shapes import MAX_PARAMETERS, trace
 from modelflow.spec import Spec, parse_spec, short
 
 STEPS_BETWEEN_REPORTS = 100
+SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def check_data_fit(name: str, spec: Spec, data: Any) -> None:
     }
     square = data.image_size[0] == data.image_size[1]
     mend = (
-        "give a spec with that value (the presets are made for 1x28x28)"
+        "give a spec with that value (the presets are made for 1x28x28), or another --dataset"
         if square
         else "a spec takes square images only"
     )
@@ -180,9 +185,8 @@ def open_run(folder: Path, data_dir: Path | None = None) -> Any:
     """
     run = results.read_run(folder)
     if run.spec is None or "dataset" not in run.settings:
-        raise DataError(
-            f"{folder}: the run was made in Python from loaders of its own; evaluate it there, with ModelFlow"
-        )
+        again = "ModelFlow(…, load_checkpoint_path=…) and run(skip_train=True)"
+        raise DataError(f"{folder}: the run was made in Python; evaluate it there: {again}")
     settings = validated(RunSettings, run.settings, f"{folder / results.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / results.RUN}: spec")
     trace(spec, MAX_PARAMETERS)
@@ -226,7 +230,7 @@ def train_run(plan: Plan, on_event: OnEvent | None = None) -> Run:
 
 def _search_lr(flow: Any, settings: RunSettings) -> None:
     try:
-        flow.find_best_lr(set_lr=settings.find_best_lr)
+        flow.find_best_lr(set_lr=settings.find_best_lr, start_lr=SEARCH_FROM)
     except ModelFlowError as error:
         if settings.find_best_lr:
             raise
@@ -248,16 +252,26 @@ def run_plans(
             yield plan, _outcome(plan, on_event)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        events = manager.Queue()
-        with _pool(min(jobs, len(due)), context) as pool:
-            costliest_first = sorted(due, key=lambda plan: -trace(plan.spec).macs)
-            waiting = {pool.submit(_outcome_to_queue, plan, events): plan for plan in costliest_first}
-            while waiting:
-                _pass_on(events, on_event)
-                for future in [future for future in waiting if future.done()]:
-                    plan = waiting.pop(future)
-                    yield plan, _result(plan, future)
+    events = context.Queue()
+    costliest_first = sorted(due, key=lambda plan: -trace(plan.spec).macs)
+    with _pool(min(jobs, len(due)), context, events) as pool:
+        with _interrupts_held_back():  # by the workers, who inherit it, for good
+            waiting = {pool.submit(_outcome_to_queue, plan): plan for plan in costliest_first}
+        while waiting:
+            _pass_on(events, on_event)
+            for future in [future for future in waiting if future.done()]:
+                plan = waiting.pop(future)
+                yield plan, _result(plan, future)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C is kept until afterwards; processes that are started within never hear of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _result(plan: Plan, future: "Future[Run | ModelFlowError]") -> Run | ModelFlowError:
@@ -268,8 +282,8 @@ def _result(plan: Plan, future: "Future[Run | ModelFlowError]") -> Run | ModelFl
 
 
 @contextmanager
-def _pool(workers: int, context: Any) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_a_worker)
+def _pool(workers: int, context: Any, events: Any) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_a_worker, initargs=(events,))
     try:
         yield pool
     except BaseException:
@@ -281,10 +295,13 @@ def _pool(workers: int, context: Any) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _be_a_worker() -> None:
-    import signal
+def _be_a_worker(events: Any) -> None:
+    global _events
+    _events = events
+    tqdm.set_lock(threading.RLock())  # its own, between processes, would be left behind when a worker is ended
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+_events: Any = None  # in a worker: where it tells how far it is
 
 
 def _outcome(plan: Plan, on_event: OnEvent) -> Run | ModelFlowError:
@@ -300,8 +317,8 @@ def _outcome(plan: Plan, on_event: OnEvent) -> Run | ModelFlowError:
         return RunError(f"{plan.title}: not enough memory; make the network or the batch smaller, or use --jobs 1")
 
 
-def _outcome_to_queue(plan: Plan, events: Any) -> Run | ModelFlowError:
-    return _outcome(plan, events.put)
+def _outcome_to_queue(plan: Plan) -> Run | ModelFlowError:
+    return _outcome(plan, _events.put)
 
 
 def _pass_on(events: Any, on_event: OnEvent) -> None:

@@ -301,7 +301,7 @@ def test_the_trend_is_the_least_squares_slope_of_a_moving_half(card_arch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"end_lr": 1e-3}, "end_lr = 0.001: expected more than the optimizer's learning rate, 0.001"),
+        ({"end_lr": 1e-3}, "end_lr = 0.001: expected more than where the search starts, lr = 0.001"),
         ({"end_lr": math.nan}, "end_lr = nan: expected more"),
         ({"end_lr": math.inf}, "end_lr = inf: expected more"),
         ({"end_lr": -1}, "end_lr = -1: expected more"),
@@ -315,7 +315,7 @@ def test_bounds_that_leave_nothing_to_search_are_refused(make_arch, options, mes
 
 
 def test_a_learning_rate_of_0_and_a_loader_without_batches_are_refused(make_arch):
-    with pytest.raises(UsageError, match=r"learning rate, 0\.0, which must be above 0"):
+    with pytest.raises(UsageError, match=r"where the search starts, lr = 0\.0, which must be above 0"):
         found_by(make_arch(lr=0.0))
     with pytest.raises(UsageError, match="the loader has no batches; give it data"):
         found_by(make_arch(train_loader=[]))

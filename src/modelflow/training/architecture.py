@@ -345,9 +345,17 @@ class Architecture:
         return tracking, ax.figure
 
     def find_best_lr(
-        self, data_loader: Any, end_lr: float = 1, num_iter: int = 100, set_lr: bool = True, seed: int = 42
+        self,
+        data_loader: Any,
+        end_lr: float = 1,
+        num_iter: int = 100,
+        set_lr: bool = True,
+        seed: int = 42,
+        start_lr: float | None = None,
     ) -> tuple["Axes", float]:
         """A learning rate from a range test of `num_iter` steps up to `end_lr`, and the picture of it.
+
+        It starts from `start_lr`, or from the optimizer's learning rate.
 
         Model, optimizer, modes and random state are as before; `set_lr` sets the learning rate of every parameter
         group. `lr_search` keeps the curve, both suggestions, and a note about a loader that was too short.
@@ -361,6 +369,7 @@ class Architecture:
             device=self.device,
             end_lr=end_lr,
             num_iter=num_iter,
+            start_lr=start_lr,
             seed=seed,
         )
         if found.suggestion is None:

@@ -74,17 +74,18 @@ def range_test(
     device: torch.device | str,
     end_lr: float,
     num_iter: int,
+    start_lr: float | None = None,
     seed: int = 42,
     smooth: float = SMOOTH,
     step_mode: str = "exp",
 ) -> Curve:
-    """Losses of `num_iter` steps from the optimizer's learning rate to `end_lr`; fewer when the loss grew fivefold.
+    """Losses of `num_iter` steps from `start_lr` (left out: the optimizer's) to `end_lr`; fewer if they grew fivefold.
 
     Works on deep copies, so that model, optimizer, modes and random state are as before whatever happens. A loader with
     fewer batches is gone through again. Raises `UsageError` for bounds that leave nothing to search and for a loader
     without batches.
     """
-    start_lr = float(optimizer.param_groups[0]["lr"])
+    start_lr = float(optimizer.param_groups[0]["lr"]) if start_lr is None else start_lr
     _check_bounds(start_lr, end_lr, num_iter, smooth, step_mode)
     from torch_lr_finder import LRFinder
     from torch_lr_finder.lr_finder import TrainDataLoaderIter
@@ -119,7 +120,7 @@ def _silence() -> Iterator[None]:
 def _check_bounds(start_lr: float, end_lr: float, num_iter: int, smooth: float, step_mode: str) -> None:
     if not (math.isfinite(end_lr) and end_lr > start_lr > 0):
         raise UsageError(
-            f"end_lr = {end_lr}: expected more than the optimizer's learning rate, {start_lr}, which must be above 0"
+            f"end_lr = {end_lr}: expected more than where the search starts, lr = {start_lr}, which must be above 0"
         )
     if num_iter < 2:
         raise UsageError(f"num_iter = {num_iter}: expected at least 2 steps")
@@ -138,12 +139,23 @@ def search(
     device: torch.device | str,
     end_lr: float,
     num_iter: int,
+    start_lr: float | None = None,
     seed: int = 42,
 ) -> LRSearch:
     """The range test read. Raises `UsageError` as `range_test` does."""
     if num_iter < FEWEST_STEPS:
         raise UsageError(f"num_iter = {num_iter}: expected at least {FEWEST_STEPS}, or the curve is too short to read")
-    curve = range_test(model, loss_fn, optimizer, loader, device=device, end_lr=end_lr, num_iter=num_iter, seed=seed)
+    curve = range_test(
+        model,
+        loss_fn,
+        optimizer,
+        loader,
+        device=device,
+        end_lr=end_lr,
+        num_iter=num_iter,
+        start_lr=start_lr,
+        seed=seed,
+    )
     notes = list(_notes(curve, num_iter))
     steepest = suggestion = None
     try:
