@@ -279,6 +279,14 @@ def test_a_shuffled_validation_loader_and_a_stream_are_taken(fashion, tmp_path):
     assert predictions[0] == predictions[1]
 
 
+def test_ten_images_are_shown_also_where_batches_are_smaller(fashion, tmp_path):
+    val = TensorDataset(fashion.test_x_NCHW[:30], fashion.test_y_N[:30])
+    loaders = fashion.loaders()[0], DataLoader(val, batch_size=4)
+    flow = ModelFlow(generic_2(), *loaders, "small", results_dir=tmp_path, verbose=False)
+    flow.show_insides([], ["conv_layers.0"])
+    assert flow.arch.visualization["conv_layers.0"].shape == (10, 4, 24, 24)
+
+
 def test_a_search_that_suggests_nothing_leaves_its_curve(flow_of):
     flow = flow_of(lr=1e-9)
     with pytest.raises(RunError, match="the loss does not fall clearly"):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import time
 import pytest
 
 from modelflow import run_study
+from modelflow.cli import _interrupt_once
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.results import read_run
 from modelflow.settings import StudySettings, validated
-from modelflow.study import is_finished, plans, set_aside, train_run
+from modelflow.study import _children_spared_interrupts, is_finished, open_run, plans, set_aside, train_run
 
 SAME_BYTES = ("model.safetensors", "history.csv", "predictions.npz")
 
@@ -150,3 +152,59 @@ def test_the_search_of_a_study_starts_where_the_cards_does_whatever_the_runs_rat
     train_run(plans(digits_study(lr=0.9, seeds=[42]), tmp_path)[0])
     lines = (tmp_path / "narrow" / "lr_finder.csv").read_text().splitlines()
     assert float(lines[1].split(",")[0]) == pytest.approx(3e-4)
+
+
+def test_a_search_that_suggests_nothing_is_noted_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelflow.study.SEARCH_FROM", 0.999)  # to 1: no room in which the loss could fall
+    run = train_run(plans(digits_study(seeds=[42]), tmp_path)[0])
+    assert len([note for note in run.notes if "learning rate search" in note]) == 1
+    assert (tmp_path / "narrow" / "lr_finder.png").is_file()
+
+
+def changed(run_folder, tmp_path, **changes):
+    """A copy of a run whose run.json says something else."""
+    copy = shutil.copytree(run_folder, tmp_path / "copy")
+    fields = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(fields | changes))
+    return copy
+
+
+def test_another_limit_of_parameters_is_no_other_run(finished):
+    assert all(is_finished(plan) for plan in plans(digits_study(max_parameters=10**6), finished[0]))
+
+
+def test_evaluating_elsewhere_keeps_where_the_run_was_trained(finished, tmp_path):
+    there = {"processor": "another", "threads": 7, "git_revision": "abc", "versions": {"torch": "9.9"}}
+    copy = changed(finished[0] / "wide", tmp_path, **there)
+    open_run(copy).evaluate()
+    after = read_run(copy)
+    assert {name: getattr(after, name) for name in there} == there
+    assert after.engine == read_run(finished[0] / "wide").engine == "compiled step"
+
+
+def test_a_run_is_not_evaluated_on_other_data(finished, tmp_path):
+    data = json.loads((finished[0] / "wide" / "run.json").read_text())["data"]
+    copy = changed(finished[0] / "wide", tmp_path, data=data | {"checksums": {"digits": "0" * 64}})
+    with pytest.raises(DataError, match="was trained on other files of digits"):
+        open_run(copy)
+
+
+def test_workers_never_hear_of_an_interruption():
+    show = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+
+    def blocked_in_a_child():
+        return subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True).stdout.strip()
+
+    with _children_spared_interrupts():
+        assert blocked_in_a_child() == "True"
+    assert blocked_in_a_child() == "False"
+
+
+def test_a_second_interruption_is_not_heard():
+    before = signal.signal(signal.SIGINT, _interrupt_once)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,7 +3,6 @@
 Exit codes: 0, 1 (it failed) or 2 (what was given is wrong: with what, where, expected, and the mend).
 """
 
-import contextlib
 import io
 import json
 import os
@@ -196,17 +195,13 @@ def _train_due(due: list[Any], results: Path, jobs: int | None, epochs: int) -> 
     terminal.tell(f"getting the data, then training {len(due)} runs …")
     study.check_data(due)
     _make_folder(results)
-    failures = []
     with terminal.runs_progress(len(due), epochs) as progress:
         try:
-            with contextlib.closing(study.run_plans(due, jobs or study.cores(), progress.show)) as ended:
-                for plan, outcome in ended:
-                    if isinstance(outcome, ModelFlowError):
-                        failures.append(str(outcome))
-                    progress.ended(plan.title, _ending(plan, outcome))
+            return study.train_due(
+                due, jobs, progress.show, lambda plan, outcome: progress.ended(plan.title, _ending(plan, outcome))
+            )
         except KeyboardInterrupt:
             raise RunError(study.interrupted(due)) from None
-    return failures
 
 
 def _set_aside(folder: Path) -> None:

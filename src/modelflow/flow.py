@@ -337,7 +337,7 @@ class ModelFlow:
         return run.model_copy(update={name: getattr(self.stored, name) for name in OF_THE_TRAINING})
 
     def _protocol(self) -> str:
-        """ "card", and what differs from the card's protocol."""
+        """The card's protocol by name, and what differs from it."""
         asked = self.settings | {
             "dataset": self.data.name,
             "epochs": self.arch.total_epochs,

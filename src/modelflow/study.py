@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from modelflow import results
 from modelflow.errors import DataError, ModelFlowError, RunError, UsageError
 from modelflow.files import write_whole
-from modelflow.records import DataRecord, Run
+from modelflow.records import Run
 from modelflow.settings import RunSettings, StudySettings, validated
 from modelflow.shapes import MAX_PARAMETERS, trace
 from modelflow.spec import Spec, parse_spec, short
@@ -62,6 +62,7 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
+OnEnd = Callable[[Plan, Run | ModelFlowError], None]
 
 
 def plans(study: StudySettings, where: Path, data_dir: Path | None = None) -> list[Plan]:
@@ -135,19 +136,10 @@ def make_flow(plan: Plan) -> Any:
         lr=settings.lr,
         optimizer=settings.optimizer,
         seed=plan.seed,
-        class_names=data.class_names,
         verbose=False,
     )
     flow.results_dir = plan.folder
     flow.settings = settings.model_dump()
-    flow.data = DataRecord(
-        name=data.name,
-        training_images=len(data.train_y_N),
-        validation_images=len(data.test_y_N),
-        mean=data.mean,
-        std=data.std,
-        checksums=data.checksums,
-    )
     return flow
 
 
@@ -231,16 +223,26 @@ def train_run(plan: Plan, on_event: OnEvent | None = None) -> Run:
 def _search_lr(flow: Any, settings: RunSettings) -> None:
     try:
         flow.find_best_lr(set_lr=settings.find_best_lr, start_lr=SEARCH_FROM)
-    except ModelFlowError as error:
+    except RunError:  # the flow has noted why
         if settings.find_best_lr:
             raise
-        flow.notes.append(str(error))
 
 
 def _kept(flow: Any) -> str:
     if not flow.arch.total_epochs:
         return "No epoch was finished; nothing was saved"
     return f"Kept: the checkpoint after epoch {flow.arch.total_epochs} in {flow.results_dir / results.CHECKPOINT}"
+
+
+def train_due(due: list[Plan], jobs: int | None, on_event: OnEvent, on_end: OnEnd) -> list[str]:
+    """Trains the plans and tells of each as it ends; what went wrong, in words, a line for each run that failed."""
+    failures = []
+    with closing(run_plans(due, jobs or cores(), on_event)) as ended:
+        for plan, outcome in ended:
+            if isinstance(outcome, ModelFlowError):
+                failures.append(str(outcome))
+            on_end(plan, outcome)
+    return failures
 
 
 def run_plans(
@@ -255,7 +257,7 @@ def run_plans(
     events = context.Queue()
     costliest_first = sorted(due, key=lambda plan: -trace(plan.spec).macs)
     with _pool(min(jobs, len(due)), context, events) as pool:
-        with _interrupts_held_back():  # by the workers, who inherit it, for good
+        with _children_spared_interrupts():
             waiting = {pool.submit(_outcome_to_queue, plan): plan for plan in costliest_first}
         while waiting:
             _pass_on(events, on_event)
@@ -265,8 +267,8 @@ def run_plans(
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C is kept until afterwards; processes that are started within never hear of it."""
+def _children_spared_interrupts() -> Iterator[None]:
+    """Processes that this thread starts within never hear of Ctrl-C: they inherit that it is blocked."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -384,8 +386,7 @@ def run_study(
     planned = plans(settings, where, data_dir)
     due = [plan for plan in planned if not is_finished(plan)]
     check_data(due)
-    ended = run_plans(due, jobs or cores(), on_event or (lambda _event: None))
-    failures = [str(outcome) for _, outcome in ended if isinstance(outcome, ModelFlowError)]
+    failures = train_due(due, jobs, on_event or (lambda _event: None), lambda _plan, _outcome: None)
     if len(failures) < len(planned):
         write_study(settings, where, data_dir)
     if failures:

@@ -5,13 +5,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from modelflow import training
 from modelflow.data.batches import Batches
 from modelflow.errors import RunError
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
 from modelflow.spec import Spec
 from modelflow.training.architecture import Architecture
-from modelflow.training.compiled import uncovered
+from modelflow.training.compiled import CompiledStep, uncovered
 
 NO_DROPOUT = preset("generic_2").model_copy(update={"p": 0.0})
 
@@ -100,6 +101,21 @@ def test_module_optimizer_and_checkpoint_see_what_it_trained(trainer, tmp_path):
     assert arch.losses == again.losses
 
 
+def losses_of_one_epoch(trainer, dropout_seed):
+    arch, losses = trainer(spec=preset("generic_2")), []
+    in_order = Batches(*arch.train_loader.dataset.tensors, 16)
+    step = CompiledStep(arch.model, arch.optimizer, None)
+    step.train_epoch(in_order, dropout_seed, lambda _step, loss: losses.append(loss), 1)
+    return losses
+
+
+def test_dropout_is_that_of_its_seed_however_the_epoch_is_cut(trainer, monkeypatch):
+    whole, other = losses_of_one_epoch(trainer, 1), losses_of_one_epoch(trainer, 2)
+    monkeypatch.setattr(training.compiled, "STEPS_A_CALL", 7)
+    assert losses_of_one_epoch(trainer, 1) == whole
+    assert other != whole
+
+
 def test_what_it_validates_is_what_the_module_gives(trainer):
     arch = trainer()
     arch.train(1)
@@ -130,11 +146,17 @@ def test_what_it_does_not_cover_is_told(trainer):
         (1, nn.CrossEntropyLoss(label_smoothing=0.1), "the loss"),
         (2, sgd, "the optimizer is SGD"),
         (2, torch.optim.Adam(arch.model.parameters(), weight_decay=0.1), "not plain Adam"),
+        (2, torch.optim.Adam(arch.model.parameters(), amsgrad=True), "not plain Adam"),
+        (2, torch.optim.Adam(arch.model.parameters(), maximize=True), "not plain Adam"),
         (2, torch.optim.Adam(list(arch.model.parameters())[1:]), "not the model's"),
         (3, DataLoader(arch.train_loader.dataset, 16), "DataLoader, not batches"),
+        (3, Batches(torch.zeros(4, 1, 28, 28).double(), torch.zeros(4).long()), "not float32 images"),
+        (3, Batches(torch.zeros(4, 1, 28, 28), torch.zeros(4).int()), "int64 labels"),
     ]
     for place, other, reason in others:
         assert reason in uncovered(*(other if i == place else part for i, part in enumerate(parts)))
+    arch.model.drop.p = 0.5
+    assert "dropout is not that" in uncovered(*parts)
     arch.model.fc_layers[1] = nn.Linear(20, 11)
     assert "layers are not those" in uncovered(arch.model, *parts[1:])
 

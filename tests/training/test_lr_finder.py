@@ -17,7 +17,15 @@ from modelflow.data.batches import Batches
 from modelflow.errors import RunError, UsageError
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
-from modelflow.training.lr_finder import FEWEST_STEPS, SKIP_END, SKIP_START, SMOOTH, read_curve, search, steepest_trend
+from modelflow.training.lr_finder import (
+    FEWEST_STEPS,
+    SKIP_END,
+    SKIP_START,
+    SMOOTH,
+    range_test,
+    read_curve,
+    steepest_trend,
+)
 from modelflow.training.optimizers import make_optimizer
 
 CARDS_LR = 4.86e-3
@@ -176,7 +184,7 @@ def test_the_curve_is_that_of_torch_lr_finder(card_arch):
     x_NCHW, y_N = card_arch().train_loader.dataset.tensors
     loader = DataLoader(TensorDataset(x_NCHW, y_N), 16)
     models = [GenericCNN(spec) for _ in range(2)]
-    found = search(
+    found = range_test(
         models[0],
         cross_entropy,
         make_optimizer("adam", models[0].parameters(), 3e-4),

@@ -25,7 +25,7 @@ from modelflow.seeding import drawn_from, generator_owners, ordered_by, stream
 from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
 from modelflow.training.compiled import CompiledStep, uncovered
 from modelflow.training.loop import Loss, check_finite, mean_loss, train_epoch
-from modelflow.training.lr_finder import METHOD, SMOOTH, LRSearch, range_test, search
+from modelflow.training.lr_finder import FEWEST_STEPS, METHOD, SMOOTH, Curve, LRSearch, range_test, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -324,17 +324,7 @@ class Architecture:
         """
         from modelflow.figures.lr_finder import plot_lr_finder
 
-        curve = range_test(
-            self.model,
-            self.loss_fn,
-            self.optimizer,
-            data_loader,
-            device=self.device,
-            end_lr=end_lr,
-            num_iter=num_iter,
-            smooth=alpha,
-            step_mode=step_mode,
-        )
+        curve = self._range_test(data_loader, end_lr, num_iter, smooth=alpha, step_mode=step_mode)
         tracking = {"loss": list(curve.losses), "lr": list(curve.lrs)}
         if ax is None:
             return tracking, plot_lr_finder(curve.lrs, curve.losses, None, None, "", "Learning rate range test")
@@ -355,23 +345,15 @@ class Architecture:
     ) -> tuple["Axes", float]:
         """A learning rate from a range test of `num_iter` steps up to `end_lr`, and the picture of it.
 
-        It starts from `start_lr`, or from the optimizer's learning rate.
-
-        Model, optimizer, modes and random state are as before; `set_lr` sets the learning rate of every parameter
-        group. `lr_search` keeps the curve, both suggestions, and a note about a loader that was too short.
-        Raises `UsageError` for bounds that leave nothing to search and `RunError` for a curve that suggests nothing.
+        It starts from `start_lr`, or from the optimizer's learning rate. Model, optimizer, modes and random state are
+        as before; `set_lr` sets the learning rate of every parameter group. `lr_search` keeps the curve, both
+        suggestions, and a note about a loader that was too short. Raises `UsageError` for bounds that leave nothing
+        to search and `RunError` for a curve that suggests nothing.
         """
-        self.lr_search = found = search(
-            self.model,
-            self.loss_fn,
-            self.optimizer,
-            data_loader,
-            device=self.device,
-            end_lr=end_lr,
-            num_iter=num_iter,
-            start_lr=start_lr,
-            seed=seed,
-        )
+        if num_iter < FEWEST_STEPS:
+            raise UsageError(f"num_iter = {num_iter}: expected at least {FEWEST_STEPS}, or the curve is too short")
+        curve = self._range_test(data_loader, end_lr, num_iter, start_lr=start_lr, seed=seed)
+        self.lr_search = found = read(curve, num_iter)
         if found.suggestion is None:
             raise RunError(found.note)
         if found.note and self.verbose:
@@ -380,6 +362,10 @@ class Architecture:
             for group in self.optimizer.param_groups:
                 group["lr"] = found.suggestion
         return self.plot_lr_search().axes[0], found.suggestion
+
+    def _range_test(self, loader: Any, end_lr: float, num_iter: int, **how: Any) -> Curve:
+        parts = (self.model, self.loss_fn, self.optimizer, loader)
+        return range_test(*parts, device=self.device, end_lr=end_lr, num_iter=num_iter, **how)
 
     def plot_lr_search(self, title: str = "Learning rate range test") -> "Figure":
         """The curve of the last `find_best_lr` and both suggestions. Raises `UsageError` when there was none."""

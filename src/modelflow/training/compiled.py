@@ -58,10 +58,11 @@ def _about_model(model: nn.Module) -> str:
 
 def _parameter_shapes(layer: Any) -> Iterator[tuple[int, ...]]:
     if layer.kind == "conv":
-        yield from ((layer.output_shape[0], layer.input_shape[0], layer.kernel_size, layer.kernel_size),)
-        yield (layer.output_shape[0],)
+        yield (layer.output_shape[0], layer.input_shape[0], layer.kernel_size, layer.kernel_size)
+        yield layer.output_shape[:1]
     elif layer.kind == "linear":
-        yield from ((layer.output_shape[0], layer.input_shape[0]), (layer.output_shape[0],))
+        yield (*layer.output_shape, *layer.input_shape)
+        yield layer.output_shape
 
 
 def _about_loss(loss_fn: Loss) -> str:
@@ -85,9 +86,11 @@ def _about_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
 
 
 def _about_loader(loader: Any) -> str:
-    if type(loader) is not Batches or loader.dataset.tensors[0].dtype != torch.float32:
+    if type(loader) is not Batches:
         return f"the loader is a {type(loader).__name__}, not batches of a data set in memory"
-    return ""
+    kinds = [(tensor.dtype, tensor.device.type) for tensor in loader.dataset.tensors]
+    covered = kinds == [(torch.float32, "cpu"), (torch.int64, "cpu")]
+    return "" if covered else "the data are not float32 images and int64 labels on the CPU"
 
 
 class CompiledStep:

@@ -130,32 +130,8 @@ def _check_bounds(start_lr: float, end_lr: float, num_iter: int, smooth: float, 
         raise UsageError(f"step_mode = {step_mode!r}: expected 'exp' or 'linear'")
 
 
-def search(
-    model: nn.Module,
-    loss_fn: Loss,
-    optimizer: torch.optim.Optimizer,
-    loader: Any,
-    *,
-    device: torch.device | str,
-    end_lr: float,
-    num_iter: int,
-    start_lr: float | None = None,
-    seed: int = 42,
-) -> LRSearch:
-    """The range test read. Raises `UsageError` as `range_test` does."""
-    if num_iter < FEWEST_STEPS:
-        raise UsageError(f"num_iter = {num_iter}: expected at least {FEWEST_STEPS}, or the curve is too short to read")
-    curve = range_test(
-        model,
-        loss_fn,
-        optimizer,
-        loader,
-        device=device,
-        end_lr=end_lr,
-        num_iter=num_iter,
-        start_lr=start_lr,
-        seed=seed,
-    )
+def read(curve: Curve, num_iter: int) -> LRSearch:
+    """What the curve of a range test of `num_iter` steps suggests."""
     notes = list(_notes(curve, num_iter))
     steepest = suggestion = None
     try:
