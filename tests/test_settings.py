@@ -85,7 +85,7 @@ def test_options_override_the_file_and_none_does_not(study_file):
     [
         ("epoch: 3", "unknown key 'epoch'; did you mean 'epochs'?"),
         ("seed: 3", "unknown key 'seed'; did you mean 'seeds'?"),
-        ("data_dir: x", "unknown key 'data_dir'; known keys: dataset, protocol, epochs"),
+        ("data_dir: x", "unknown key 'data_dir'; known keys: dataset, protocol, recipe, epochs"),
         ("- generic_2", "['generic_2']: expected settings such as `epochs: 10`; write them so"),
         ("generic_2", "'generic_2': expected settings"),
         ("epochs: 0", "epochs = 0: expected at least 1"),
@@ -143,3 +143,18 @@ def test_settings_cannot_be_changed():
 
 def test_a_number_of_seeds_is_that_many_from_42_on(study_file):
     assert read_study(study_file("seeds: 3")).seeds == [42, 43, 44]
+
+
+def test_a_recipe_fills_in_what_is_left_out(study_file):
+    best = read_study(None, recipe="best")
+    assert (best.epochs, best.batch_size, best.schedule) == (60, 64, "one-cycle")
+    assert best.models == read_study(None).models
+    path = study_file("recipe: best\nepochs: 3\n")
+    assert (read_study(path).epochs, read_study(path).batch_size) == (3, 64)
+    assert read_study(path, batch_size=16).batch_size == 16
+    assert RunSettings.model_validate(best.run_settings().model_dump()) == best.run_settings()
+
+
+@pytest.mark.parametrize("recipe", ["fastest", ["best"], None, 3])
+def test_an_unknown_recipe_is_refused(study_file, recipe):
+    assert "recipe" in refusal(study_file(f"recipe: {json.dumps(recipe)}"))

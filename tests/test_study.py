@@ -61,6 +61,26 @@ def test_a_run_alone_gives_the_bytes_that_it_gives_within_a_study(finished, tmp_
     ]
 
 
+def test_a_run_says_that_it_compiles_and_only_the_first_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELFLOW_KERNELS", str(tmp_path / "kernels"))
+    notes = {}
+    for where in ("first", "again"):
+        events = []
+        train_run(plans(digits_study(epochs=1), tmp_path / where)[0], events.append)
+        notes[where] = [(event.title, event.note) for event in events if event.note]
+    assert notes == {"first": [("narrow, seed 42", "compiling its training step, once on this machine")], "again": []}
+
+
+def test_a_recipe_is_a_name_for_settings(tmp_path):
+    by_name = plans(digits_study(recipe="best", epochs=1), tmp_path)[0]
+    train_run(by_name)
+    settings = {"batch_size": 64, "lr": 3e-3, "schedule": "one-cycle", "epochs": 1}
+    assert read_run(by_name.folder).settings.items() >= settings.items()
+    assert is_finished(plans(digits_study(**settings), tmp_path)[0])
+    with pytest.raises(UsageError, match=r"another batch_size .stored 64, asked 16"):
+        is_finished(plans(digits_study(epochs=1), tmp_path)[0])
+
+
 def test_what_is_finished_is_not_trained_again(finished):
     where = finished[0]
     before = (where / "wide" / "run.json").read_bytes()

@@ -34,6 +34,7 @@ from modelflow.training.architecture import Architecture, length
 from modelflow.training.loop import Loss
 from modelflow.training.lr_finder import METHOD, LRSearch
 from modelflow.training.optimizers import make_optimizer
+from modelflow.training.schedules import KINDS, Schedule, check_schedule
 
 SHOWN_IMAGES = 10
 OF_THE_TRAINING = ("versions", "processor", "device", "engine", "threads", "git_revision", "data", "protocol")
@@ -46,6 +47,7 @@ CARD_PROTOCOL = {
     "batch_size": 16,
     "lr": 3e-4,
     "optimizer": "adam",
+    "schedule": "constant",
     "loss_fn": "CrossEntropyLoss",
     "find_best_lr": False,
 }
@@ -57,7 +59,8 @@ Array = np.ndarray[Any, Any]
 class ModelFlow:
     """Trains, evaluates and shows the insides of any module that maps images to logits.
 
-    `optimizer` is a name or a torch optimizer over the model's parameters; `results_dir` the folder in which one called
+    `optimizer` is a name or a torch optimizer over the model's parameters; a `schedule` other than constant spans the
+    epochs of one call of `train`, its top the optimizer's learning rate; `results_dir` the folder in which one called
     `model_name` is made (the attribute `results_dir` is that folder). `seed` covers order and dropout; the weights are
     the model's own. Raises `SpecError` for a name that cannot name a folder and `DataError` for a checkpoint that does
     not fit.
@@ -74,6 +77,7 @@ class ModelFlow:
         find_best_lr: bool = False,
         *,
         optimizer: str | torch.optim.Optimizer = "adam",
+        schedule: str = "constant",
         loss_fn: Loss | None = None,
         results_dir: str | Path = "results",
         seed: int = 42,
@@ -97,6 +101,7 @@ class ModelFlow:
             "batch_size": getattr(train_loader, "batch_size", None),
             "lr": float(self.optimizer.param_groups[0]["lr"]),
             "optimizer": type(self.optimizer).__name__.lower(),
+            "schedule": check_schedule(schedule),
             "loss_fn": getattr(self.arch.loss_fn, "__name__", type(self.arch.loss_fn).__name__),
         }
         self.seconds: dict[str, float] = {}
@@ -142,12 +147,20 @@ class ModelFlow:
         start = time.perf_counter()
         (self.results_dir / results.RUN).unlink(missing_ok=True)  # it marks a finished run
         self.stored = None
+        self.arch.schedule = self._schedule(epochs)
         self.arch.on_epoch = self.save_checkpoint
         try:
             self.arch.train(epochs, seed=self.seed)
         finally:
             self.arch.on_epoch = None
             self.seconds["training"] = self.seconds.get("training", 0.0) + time.perf_counter() - start
+
+    def _schedule(self, epochs: int) -> Schedule | None:
+        kind = KINDS[self.settings["schedule"]]
+        if kind is None:
+            return None
+        steps = self.arch.steps_an_epoch()
+        return kind(epochs * steps, self.arch.total_epochs * steps)
 
     def save_checkpoint(self) -> None:
         """model_checkpoint.pth, from which training goes on."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from modelflow.errors import ShapeError, UsageError
 from modelflow.presets import CARD, named_spec
@@ -13,22 +13,38 @@ from modelflow.spec import Spec, explain, read_fields, short
 MOST_SEEDS = 10_000
 T = TypeVar("T", bound=BaseModel)
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+Schedule = Literal["constant", "one-cycle"]
+RECIPES: dict[str, dict[str, Any]] = {
+    "card": {},
+    "best": {"epochs": 60, "batch_size": 64, "lr": 5e-3, "schedule": "one-cycle"},
+}
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
 class RunSettings(BaseModel):
-    """How one run is trained. The defaults are the protocol named `card`: the test images serve as validation."""
+    """How one run is trained. The protocol named `card`: the test images serve as validation.
+
+    What is left out is as `recipe` says: the card's settings, or those that were found best (docs/recipes.md).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Annotated[str, Field(strict=True)] = "fashion-mnist"
     protocol: Literal["card"] = "card"
+    recipe: Literal["card", "best"] = "card"
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
     batch_size: Annotated[int, Field(ge=1, le=1 << 20, strict=True)] = 16
     lr: Annotated[float, Field(gt=0, le=1000, strict=True)] = 3e-4
     optimizer: Optimizer = "adam"
+    schedule: Schedule = "constant"
     max_parameters: Annotated[int, Field(ge=1, strict=True)] = MAX_PARAMETERS
     find_best_lr: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_recipe_says(cls, given: Any) -> Any:
+        recipe = given.get("recipe", "card") if isinstance(given, dict) else None
+        return RECIPES[recipe] | given if isinstance(recipe, str) and recipe in RECIPES else given
 
 
 def _seeds_from_42(seeds: Any) -> Any:

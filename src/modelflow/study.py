@@ -53,12 +53,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Event:
-    """How far a run is: `done` of `total` epochs, the last one in fractions."""
+    """How far a run is: `done` of `total` epochs, the last one in fractions; `note` is what it does else."""
 
     title: str
     done: float
     total: int
-    loss: float
+    loss: float | None = None
+    note: str = ""
 
 
 OnEvent = Callable[[Event], None]
@@ -83,9 +84,9 @@ def is_finished(plan: Plan) -> bool:
     if not (plan.folder / results.RUN).is_file():
         return False
     run = results.read_run(plan.folder)
-    settings = plan.settings.model_dump(exclude={"max_parameters"})
+    settings = plan.settings.model_dump(exclude={"max_parameters", "recipe"})
     asked = {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings}
-    stored = {"spec": run.spec, "seed": run.seed, **run.settings}
+    stored = {"spec": run.spec, "seed": run.seed, **RunSettings().model_dump(), **run.settings}
     differing = [name for name in asked if asked[name] != stored.get(name)]
     if differing:
         name = differing[0]
@@ -135,6 +136,7 @@ def make_flow(plan: Plan) -> Any:
         plan.model_name,
         lr=settings.lr,
         optimizer=settings.optimizer,
+        schedule=settings.schedule,
         seed=plan.seed,
         verbose=False,
     )
@@ -211,7 +213,11 @@ def train_run(plan: Plan, on_event: OnEvent | None = None) -> Run:
         if on_event is not None and (step % STEPS_BETWEEN_REPORTS == 0 or step == steps):
             on_event(Event(plan.title, epoch - 1 + step / steps, total, loss))
 
-    flow.arch.on_step = told
+    def noted(text: str) -> None:
+        if on_event is not None:
+            on_event(Event(plan.title, flow.arch.total_epochs, total, note=text))
+
+    flow.arch.on_step, flow.arch.say = told, noted
     _search_lr(flow, plan.settings)
     try:
         flow.run(epochs=total)

@@ -28,7 +28,7 @@ def object_file(trace: Trace, plan: Plan, machine: Machine, say: Callable[[str],
     if found is not None:
         return found
     if say is not None:
-        say("compiling the training step of this architecture (once on this machine)")
+        say("compiling its training step, once on this machine")
     from modelflow.kernels.step import Program
 
     compiled = compile_text(Program(plan, machine.registers).text, machine)

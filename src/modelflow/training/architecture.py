@@ -26,6 +26,7 @@ from modelflow.training.checkpoint import load_into, read_checkpoint, write_chec
 from modelflow.training.compiled import CompiledStep, uncovered
 from modelflow.training.loop import Loss, check_finite, mean_loss, train_epoch
 from modelflow.training.lr_finder import FEWEST_STEPS, METHOD, SMOOTH, Curve, LRSearch, range_test, read
+from modelflow.training.schedules import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,8 @@ class Architecture:
 
     `losses` and `val_losses` have one entry an epoch (the mean over the images), `total_epochs` counts them over all
     calls of `train`. `engine` says what trained the last epoch: the compiled step, or autograd and why.
-    `on_step(epoch, step, loss)` and `on_epoch()` are called while training, for progress and saving.
+    `schedule` (see `schedules`) says what each step multiplies the optimizer's learning rate by; `say` is told what
+    takes a while. `on_step(epoch, step, loss)` and `on_epoch()` are called while training, for progress and saving.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Architecture:
         self.handles: dict[str, torch.utils.hooks.RemovableHandle] = {}
         self.lr_search: LRSearch | None = None
         self.engine = ""
+        self.schedule: Schedule | None = None
+        self.say: Callable[[str], None] | None = tqdm.write if verbose else None
         self._step: CompiledStep | None = None
         self.on_step: OnStep | None = None
         self.on_epoch: Callable[[], None] | None = None
@@ -139,18 +143,30 @@ class Architecture:
             raise UsageError(f"train: n_epochs = {n_epochs}, expected 0 or more")
 
     def _train_one(self, epoch: int, seed: int, on_step: Callable[[int, float], None]) -> None:
-        step = self._compiled_step()
+        step, factors_S = self._compiled_step(), self._factors(epoch)
         with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
             if step is None:
-                loss = train_epoch(
-                    self.model, self.loss_fn, self.optimizer, self.train_loader, self.device, on_step, epoch
-                )
+                parts = (self.model, self.loss_fn, self.optimizer, self.train_loader, self.device)
+                loss = train_epoch(*parts, on_step, epoch, factors_S)
             else:
-                loss = step.train_epoch(self.train_loader, stream(seed, "dropout", epoch), on_step, epoch)
+                loss = step.train_epoch(self.train_loader, stream(seed, "dropout", epoch), on_step, epoch, factors_S)
         val_loss = None if self.val_loader is None else self._validate(epoch, seed)
         self.losses.append(loss)
         self.val_losses.append(val_loss)
         self.total_epochs = epoch
+
+    def steps_an_epoch(self) -> int:
+        """How many updates an epoch makes. Raises `UsageError` for a loader without a length, as over a stream."""
+        steps = length(self.train_loader)
+        if steps is None:
+            raise UsageError("schedule: the training loader has no length; give one that has, or no schedule")
+        return steps
+
+    def _factors(self, epoch: int) -> Array | None:
+        if self.schedule is None:
+            return None
+        steps = self.steps_an_epoch()
+        return self.schedule(np.arange((epoch - 1) * steps, epoch * steps))
 
     def _compiled_step(self) -> CompiledStep | None:
         """The compiled step, made anew for another model or optimizer; None where autograd is needed."""
@@ -160,7 +176,7 @@ class Architecture:
             return None
         if self._step is None or self._step.model is not self.model or self._step.optimizer is not self.optimizer:
             assert isinstance(self.model, GenericCNN)
-            self._step = CompiledStep(self.model, self.optimizer, tqdm.write if self.verbose else None)
+            self._step = CompiledStep(self.model, self.optimizer, self.say)
         return self._step
 
     def _validate(self, epoch: int, seed: int) -> float:

@@ -18,6 +18,8 @@ from modelflow.evaluation.metrics import cross_entropy
 from modelflow.models.build import GenericCNN
 from modelflow.training.loop import Loss, OnStep, check_finite
 
+Array = np.ndarray[Any, Any]
+
 STEPS_A_CALL = 250
 TRIED_ON = ("x86_64", "amd64")
 OWN_METHODS = ("forward", "featurizer", "classifier")
@@ -104,18 +106,22 @@ class CompiledStep:
         self._network = compiled(model.trace, say)
         self._flats = [torch.from_numpy(aligned(model.trace.parameters)) for _ in range(3)]
 
-    def train_epoch(self, loader: Batches, dropout_seed: int, on_step: OnStep, epoch: int) -> float:
+    def train_epoch(
+        self, loader: Batches, dropout_seed: int, on_step: OnStep, epoch: int, factors_S: Array | None = None
+    ) -> float:
         """The mean loss over the images of one epoch; as `loop.train_epoch`, but for the source of dropout.
 
         Raises `RunError` when the loss is no longer finite; the update that such a loss would make is not made.
         """
         order_N, size = loader.order().numpy(), loader.batch_size
         images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
+        factors_S = np.ones(len(loader)) if factors_S is None else factors_S
         state = self._bound()
         total = 0.0
         for start in range(0, len(loader), STEPS_A_CALL):
             part = order_N[start * size : (start + STEPS_A_CALL) * size]
-            done = self._network.train(images, labels, part, size, state, self._settings(), dropout_seed, start)
+            settings = self._settings(factors_S[start : start + STEPS_A_CALL])
+            done = self._network.train(images, labels, part, size, state, settings, dropout_seed, start)
             self._count(state.step)
             if done.failed is not None:
                 check_finite(
@@ -134,12 +140,12 @@ class CompiledStep:
         logits_NK = self._network.logits(images, self._bound().params)
         return cross_entropy(logits_NK, labels) if np.isfinite(logits_NK).all() else math.nan
 
-    def _settings(self) -> Any:
+    def _settings(self, factors_S: Array) -> Any:
         from modelflow.kernels.network import Settings
 
         (group,) = self.optimizer.param_groups
         decay = group["weight_decay"] if isinstance(self.optimizer, torch.optim.AdamW) else 0.0
-        return Settings(group["lr"], tuple(group["betas"]), group["eps"], decay)
+        return Settings(group["lr"] * factors_S, tuple(group["betas"]), group["eps"], decay)
 
     def _bound(self) -> Any:
         """The flat vectors, after every tensor that is not yet a view of them has been made one."""

@@ -1,15 +1,18 @@
 """One epoch of training and one pass of validation, for any module, loss and optimizer."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from modelflow.errors import DataError, RunError
 from modelflow.modes import evaluating
 
+Array = np.ndarray[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
 OnStep = Callable[[int, float], None]
 
@@ -22,9 +25,11 @@ def train_epoch(
     device: torch.device | str,
     on_step: OnStep,
     epoch: int,
+    factors_S: Array | None = None,
 ) -> float:
     """The mean loss over the images of one epoch, each batch's taken before its update.
 
+    `factors_S` multiply the learning rates of the optimizer, which stay as they are, for one step each.
     `on_step(step, loss)` is called after each update. Raises `RunError` naming epoch and step when the loss is no
     longer a finite number (the update that such a loss would make is not made), and `DataError` without any batch.
     """
@@ -37,11 +42,25 @@ def train_epoch(
         check_finite(value, f"epoch {epoch}, step {step}: the loss")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        with scaled_lr(optimizer, 1.0 if factors_S is None else float(factors_S[step - 1])):
+            optimizer.step()
         total += value * len(x)
         images += len(x)
         on_step(step, value)
     return _mean(total, images, "training")
+
+
+@contextmanager
+def scaled_lr(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
+    """The learning rate of each group is `factor` times as large for a while."""
+    before = [group["lr"] for group in optimizer.param_groups]
+    for group, lr in zip(optimizer.param_groups, before, strict=True):
+        group["lr"] = lr * factor
+    try:
+        yield
+    finally:
+        for group, lr in zip(optimizer.param_groups, before, strict=True):
+            group["lr"] = lr
 
 
 @torch.no_grad()

@@ -1,0 +1,50 @@
+"""Learning rate schedules: what each step multiplies the optimizer's learning rate by.
+
+architecture.schedule = OneCycle(steps=60 * len(train_loader))
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modelflow.errors import UsageError
+
+Array = np.ndarray[Any, Any]
+Schedule = Callable[[Array], Array]
+
+RISING = 0.3
+FIRST, LAST = 1 / 25, 1 / 250_000
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Half a cosine up over the first 30 % of `steps`, half a cosine down over the rest; 1 at the top.
+
+    Called with step numbers, counted over all epochs from 0; the cycle begins with step `begin`. Smith and Topin,
+    "Super-Convergence" (arXiv:1708.07120), with the constants of torch's OneCycleLR.
+    """
+
+    steps: int
+    begin: int = 0
+
+    def __call__(self, step_S: Array) -> Array:
+        top = RISING * self.steps - 1
+        rising_S = (step_S - self.begin) / max(top, 1e-9)
+        falling_S = (step_S - self.begin - top) / max(self.steps - 1 - top, 1e-9)
+        return np.where(rising_S <= 1, _cosine(FIRST, 1, rising_S), _cosine(1, LAST, falling_S))
+
+
+KINDS: dict[str, Callable[[int, int], Schedule] | None] = {"constant": None, "one-cycle": OneCycle}
+
+
+def check_schedule(name: str) -> str:
+    """The name itself. Raises `UsageError` for an unknown one."""
+    if name not in KINDS:
+        raise UsageError(f"schedule {name!r}: expected one of {', '.join(KINDS)}")
+    return name
+
+
+def _cosine(start: float, end: float, part_S: Array) -> Array:
+    return end + (start - end) / 2 * (1 + np.cos(np.pi * np.clip(part_S, 0, 1)))

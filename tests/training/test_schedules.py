@@ -1,0 +1,111 @@
+"""Schedules: torch's one-cycle is the oracle, both engines follow it, and the optimizer keeps its rate."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from modelflow import ModelFlow
+from modelflow.errors import UsageError
+from modelflow.models.build import GenericCNN
+from modelflow.presets import preset
+from modelflow.training.architecture import Architecture
+from modelflow.training.schedules import OneCycle
+
+NO_DROPOUT = preset("cnn2_3").model_copy(update={"p": 0.0})
+
+
+def torch_one_cycle(steps):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1, total_steps=steps, cycle_momentum=False)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("steps", [4, 10, 77, 1000])
+def test_one_cycle_is_that_of_torch(steps):
+    assert OneCycle(steps)(np.arange(steps)) == pytest.approx(torch_one_cycle(steps), abs=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_cycle_of_few_steps_stays_between_nothing_and_its_top(steps):
+    factors = OneCycle(steps)(np.arange(steps))
+    assert ((factors > 0) & (factors <= 1)).all()
+
+
+def test_a_cycle_that_begins_later_is_the_same_cycle():
+    assert (OneCycle(50, begin=30)(np.arange(30, 80)) == OneCycle(50)(np.arange(50))).all()
+
+
+class ByAutograd(GenericCNN):
+    """The same network, which the compiled step does not take."""
+
+    def forward(self, x_NCHW):
+        return super().forward(x_NCHW)
+
+
+def trained(few_loaders, kind, epochs=(2,), schedule=None, optimizer=torch.optim.Adam):
+    model = kind(NO_DROPOUT)
+    arch = Architecture(model, nn.CrossEntropyLoss(), optimizer(model.parameters(), lr=3e-3), verbose=False)
+    arch.set_loaders(*few_loaders)
+    arch.schedule = schedule
+    for n_epochs in epochs:
+        arch.train(n_epochs)
+    return arch
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
+def test_both_engines_follow_it_as_torchs_scheduler_does(few_loaders, optimizer):
+    schedule = OneCycle(2 * len(few_loaders[0]))
+    compiled, autograd = (trained(few_loaders, kind, (2,), schedule, optimizer) for kind in (GenericCNN, ByAutograd))
+    assert (compiled.engine[:8], autograd.engine[:8]) == ("compiled", "autograd")
+    by_torch = trained(few_loaders, ByAutograd, (0,), None, optimizer)
+    rates = [3e-3 * factor for factor in torch_one_cycle(2 * len(few_loaders[0]))]
+    by_torch.on_step = lambda epoch, step, _loss: set_rate(by_torch, rates, (epoch - 1) * len(few_loaders[0]) + step)
+    set_rate(by_torch, rates, 0)
+    by_torch.train(2)
+    assert autograd.losses == pytest.approx(by_torch.losses, rel=1e-9)
+    assert compiled.losses == pytest.approx(by_torch.losses, rel=1e-3)
+    assert compiled.losses != pytest.approx(trained(few_loaders, GenericCNN).losses, rel=1e-3)
+
+
+def set_rate(arch, rates, step):
+    arch.optimizer.param_groups[0]["lr"] = rates[min(step, len(rates) - 1)]
+
+
+@pytest.mark.parametrize("kind", [GenericCNN, ByAutograd])
+def test_it_spans_calls_of_train_and_the_optimizer_keeps_its_rate(few_loaders, kind):
+    schedule = OneCycle(2 * len(few_loaders[0]))
+    at_once, in_two = (trained(few_loaders, kind, epochs, schedule) for epochs in ((2,), (1, 1)))
+    assert at_once.losses == in_two.losses
+    assert at_once.optimizer.param_groups[0]["lr"] == 3e-3
+
+
+def test_a_flow_trains_a_cycle_in_each_call(few_loaders, tmp_path):
+    def flow(name):
+        model = GenericCNN(NO_DROPOUT)
+        return ModelFlow(model, *few_loaders, name, lr=3e-3, schedule="one-cycle", results_dir=tmp_path, verbose=False)
+
+    once, twice = flow("once"), flow("twice")
+    once.train(2)
+    twice.train(1)
+    twice.train(1)
+    assert once.arch.losses != twice.arch.losses
+    assert twice.arch.schedule == OneCycle(len(few_loaders[0]), len(few_loaders[0]))
+    assert once.optimizer.param_groups[0]["lr"] == 3e-3
+    once.evaluate()
+    assert '"schedule": "one-cycle"' in (tmp_path / "once" / "run.json").read_text()
+    assert "schedule one-cycle" in (tmp_path / "once" / "run.json").read_text()
+
+
+def test_an_unknown_schedule_and_a_loader_without_length_are_refused(few_loaders, tmp_path):
+    model = GenericCNN(NO_DROPOUT)
+    with pytest.raises(UsageError, match="schedule 'cosine': expected one of constant, one-cycle"):
+        ModelFlow(model, *few_loaders, schedule="cosine", results_dir=tmp_path)
+    stream = ModelFlow(model, iter(few_loaders[0]), few_loaders[1], schedule="one-cycle", results_dir=tmp_path)
+    with pytest.raises(UsageError, match="the training loader has no length"):
+        stream.train(1)
