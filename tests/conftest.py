@@ -3,12 +3,15 @@
 import matplotlib as mpl
 import pytest
 import torch
+from hypothesis import settings
 
 from modelflow.data.batches import Batches
 from modelflow.data.datasets import Dataset, load_dataset
 
 mpl.use("agg")
 torch.set_num_threads(1)
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ def test_the_picture_stands_alone_and_several_can_stand_on_one_page():
     assert not re.search(r"\bid=|href|url\(|<style|<script", picture)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TRACES)
 def test_nothing_lies_outside_the_page(traced):
     root = ElementTree.fromstring(svg(traced, "t"))
@@ -113,7 +113,7 @@ def test_nothing_lies_outside_the_page(traced):
         assert 0 <= float(element.get("y")) <= height
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TRACES)
 def test_the_text_is_at_most_a_hundred_columns_wide_and_has_a_line_for_every_layer(traced):
     lines = text(traced).splitlines()

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "modelflow"
 
 # from the ground up; a module imports only from lines above its own (or its own package)
 LAYERS = [
-    ["errors", "files", "seeding", "modes", "provenance"],
+    ["errors", "files", "seeding", "modes", "provenance", "statistics"],
     ["spec"],
     ["shapes"],
     ["presets", "diagram", "figures", "records"],
@@ -24,7 +24,19 @@ LAYERS = [
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NO_TORCH = ["spec", "shapes", "presets", "settings", "records", "results", "leaderboard", "diagram", "terminal", "cli"]
+NO_TORCH = [
+    "statistics",
+    "spec",
+    "shapes",
+    "presets",
+    "settings",
+    "records",
+    "results",
+    "leaderboard",
+    "diagram",
+    "terminal",
+    "cli",
+]
 
 
 def imported(source: str) -> set[str]:

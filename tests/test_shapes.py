@@ -15,7 +15,7 @@ from modelflow.presets import CARD, preset
 from modelflow.shapes import as_data, trace
 from modelflow.spec import Spec, parse_spec
 
-MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=400, suppress_health_check=list(HealthCheck))
 PARAMETERS = {
     "cnn2_3": 4_424,
     "cnn2_5": 7_090,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from oracle import flat, train
+from oracle import flat, logits, train
 
 from modelflow.errors import ShapeError
 from modelflow.kernels.machine import Machine, host
@@ -100,7 +100,6 @@ def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) 
 
 @settings(
     max_examples=int(os.environ.get("MODELFLOW_SPECS", "25")),
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate, Phase.shrink],
@@ -115,3 +114,42 @@ def test_random_specs_agree_with_pytorch_in_float64(spec: Spec, images: int, bat
 @pytest.mark.parametrize("name", ["cnn2_3", "cnn2_5", "cnn2_7", "generic_0", "generic_1", "generic_2", "generic_3"])
 def test_presets_agree_with_pytorch_in_float64(name: str) -> None:
     agree(preset(name), compiled(trace(preset(name))), images=40, batch=32)
+
+
+SMALL = [
+    Spec(in_channels=2, num_classes=3, input_size=7, cov_features=[2], cov_kernel_sizes=[3], fc_sizes=[4], p=0.0),
+    Spec(in_channels=1, num_classes=4, input_size=9, cov_features=[3, 2], cov_kernel_sizes=[2, 3], fc_sizes=[5], p=0.5),
+    Spec(in_channels=1, num_classes=2, input_size=6, cov_features=[2], max_pool_sizes=[3], amnt_fc_layers=1, p=0.3),
+]
+
+
+@pytest.mark.parametrize("spec", SMALL)
+def test_the_gradient_passes_gradcheck(spec: Spec) -> None:
+    """Finite differences of PyTorch's loss in float64, no gradient of PyTorch's, against the compiled one."""
+    network, model = compiled(trace(spec)), GenericCNN(spec).double()
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(5, spec.in_channels, spec.input_size, spec.input_size)).astype(np.float32)
+    y = rng.integers(0, spec.num_classes, 5)
+    names = [name for name, _ in model.named_parameters()]
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        parts = values.split([p.numel() for p in model.parameters()])
+        shaped = {n: v.view(p.shape) for n, v, p in zip(names, parts, model.parameters(), strict=True)}
+        with torch.nn.utils.stateless._reparametrize_module(model, shaped):
+            outputs = logits(model, torch.from_numpy(x).double(), SEED, 0)
+            return torch.nn.functional.cross_entropy(outputs, torch.from_numpy(y))
+
+    class Compiled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, values):  # type: ignore[no-untyped-def]
+            ctx.values = values.detach().float().numpy()
+            return loss(values.detach())
+
+        @staticmethod
+        def backward(ctx, upstream):  # type: ignore[no-untyped-def]
+            state = State(ctx.values.copy(), np.zeros_like(ctx.values), np.zeros_like(ctx.values))
+            network.train(x, y, np.arange(5), 5, state, Settings(lr=0.0, betas=(0.0, 0.999)), SEED)
+            return upstream * torch.from_numpy(state.exp_avg).double()
+
+    values = torch.from_numpy(flat(model.parameters())).requires_grad_()
+    assert torch.autograd.gradcheck(Compiled.apply, values, eps=1e-6, atol=2e-6, rtol=1e-4)

@@ -129,11 +129,23 @@ def test_a_loss_that_is_not_finite_stops_it_before_that_update(trainer):
     arch = trainer()
     x, _ = arch.train_loader.dataset.tensors
     spoilt = x.clone()
-    spoilt[7, 0, 14, 14] = float("nan")
+    spoilt[7] = 3e38
+    arch.set_loaders(Batches(spoilt, arch.train_loader.dataset.tensors[1], 16, shuffle=True))
+    with pytest.raises(RunError, match=r"epoch 1, step \d+: the loss is (nan|inf)"):
+        arch.train(1)
+    assert arch.engine == "compiled step"
+    assert torch.isfinite(parameters(arch)).all()
+
+
+@pytest.mark.parametrize("pixel", [(14, 14), (27, 27)], ids=["read by a pool", "read by none"])
+def test_images_that_are_not_finite_are_left_to_autograd(trainer, pixel):
+    arch = trainer(spec=preset("cnn2_3"))
+    spoilt = arch.train_loader.dataset.tensors[0].clone()
+    spoilt[7, 0, *pixel] = float("nan")
     arch.set_loaders(Batches(spoilt, arch.train_loader.dataset.tensors[1], 16, shuffle=True))
     with pytest.raises(RunError, match=r"epoch 1, step \d+: the loss is nan"):
         arch.train(1)
-    assert torch.isfinite(parameters(arch)).all()
+    assert arch.engine == "autograd: the images hold values that are not finite numbers"
 
 
 def test_what_it_does_not_cover_is_told(trainer):

@@ -1,6 +1,7 @@
 """Batches of images held in memory: what a torch DataLoader does for a TensorDataset, by index and without workers."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -29,6 +30,11 @@ class Batches:
         self.shuffle = shuffle
         self.generator = torch.Generator() if generator is None else generator
         self.source: Any = None  # the data set that they are of, where they are of one
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether every value of every image is a finite number."""
+        return bool(self.dataset.tensors[0].isfinite().all())
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)

@@ -92,7 +92,9 @@ def _about_loader(loader: Any) -> str:
         return f"the loader is a {type(loader).__name__}, not batches of a data set in memory"
     kinds = [(tensor.dtype, tensor.device.type) for tensor in loader.dataset.tensors]
     covered = kinds == [(torch.float32, "cpu"), (torch.int64, "cpu")]
-    return "" if covered else "the data are not float32 images and int64 labels on the CPU"
+    if not covered:
+        return "the data are not float32 images and int64 labels on the CPU"
+    return "" if loader.finite else "the images hold values that are not finite numbers"
 
 
 class CompiledStep:
