@@ -84,7 +84,7 @@ MAX_PARAMETERS = click.option(
 )
 RECIPE_HELP = (
     "What the other options are where they are left out. card (default): 10 epochs, batch 16, lr 0.0003, constant; "
-    "best: 60 epochs, batch 64, one-cycle to lr 0.005."
+    "best: 60 epochs, batch 64, one-cycle to lr 0.002."
 )
 TRAINING = options(
     click.option("--recipe", type=click.Choice(["card", "best"]), help=RECIPE_HELP),

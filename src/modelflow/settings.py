@@ -16,7 +16,7 @@ Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Schedule = Literal["constant", "one-cycle"]
 RECIPES: dict[str, dict[str, Any]] = {
     "card": {},
-    "best": {"epochs": 60, "batch_size": 64, "lr": 5e-3, "schedule": "one-cycle"},
+    "best": {"epochs": 60, "batch_size": 64, "lr": 2e-3, "schedule": "one-cycle"},
 }
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
