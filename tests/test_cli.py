@@ -178,6 +178,13 @@ def test_train_makes_one_run_and_restart_keeps_the_old_one(capsys, results, tmp_
     assert [row.seeds for row in leaderboard(where)] == [1]
 
 
+def test_a_run_that_autograd_trained_says_so(capsys, results, tmp_path):
+    arguments = ("train", results.parent / "narrow.json", "--dataset", "digits", "--epochs", "1", "--results", tmp_path)
+    shown = both_printed(capsys, *arguments, "--optimizer", "sgd", "--recipe", "best").err
+    assert re.search(r"of training by autograd: the optimizer is SGD", shown)
+    assert read_run(tmp_path / "narrow").settings["schedule"] == "one-cycle"
+
+
 def test_restart_with_data_that_are_missing_moves_nothing(capsys, results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "results")
     arguments = ["run", str(results.parent / "study.yaml"), "--dataset", f"idx:{tmp_path / 'none'}", "--restart"]

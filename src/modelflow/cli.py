@@ -84,7 +84,7 @@ MAX_PARAMETERS = click.option(
 )
 RECIPE_HELP = (
     "What the other options are where they are left out. card (default): 10 epochs, batch 16, lr 0.0003, constant; "
-    "best: 60 epochs, batch 64, one-cycle to lr 0.002."
+    "best: 60 epochs, batch 64, one cycle to lr 0.002."
 )
 TRAINING = options(
     click.option("--recipe", type=click.Choice(["card", "best"]), help=RECIPE_HELP),
@@ -231,10 +231,10 @@ def _make_folder(results: Path) -> None:
 def _ending(plan: Any, outcome: Any) -> str:
     if isinstance(outcome, ModelFlowError):
         return f"{plan.title}: FAILED"
-    lines = [
-        f"{plan.title}: accuracy {outcome.metrics.accuracy:.2%} after {outcome.seconds['training']:.0f} s of training"
-    ]
-    return "\n".join([*lines, *(f"warning: {plan.title}: {warning}" for warning in outcome.warnings)])
+    seconds, engine = outcome.seconds["training"], outcome.engine
+    by = f" by {engine}" if engine.startswith("autograd") else ""
+    line = f"{plan.title}: accuracy {outcome.metrics.accuracy:.2%} after {seconds:.0f} s of training{by}"
+    return "\n".join([line, *(f"warning: {plan.title}: {warning}" for warning in outcome.warnings)])
 
 
 def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:

@@ -148,6 +148,13 @@ def test_images_that_are_not_finite_are_left_to_autograd(trainer, pixel):
     assert arch.engine == "autograd: the images hold values that are not finite numbers"
 
 
+def test_a_change_to_autograd_is_said_once(trainer):
+    arch, said = trainer(ByAutograd), []
+    arch.say = said.append
+    arch.train(2)
+    assert said == ["training by autograd: the model is a ByAutograd, not built from a spec"]
+
+
 def test_what_it_does_not_cover_is_told(trainer):
     arch = trainer()
     parts = [arch.model, arch.loss_fn, arch.optimizer, arch.train_loader]

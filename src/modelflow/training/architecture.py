@@ -171,7 +171,9 @@ class Architecture:
     def _compiled_step(self) -> CompiledStep | None:
         """The compiled step, made anew for another model or optimizer; None where autograd is needed."""
         reason = uncovered(self.model, self.loss_fn, self.optimizer, self.train_loader)
-        self.engine = f"autograd: {reason}" if reason else "compiled step"
+        before, self.engine = self.engine, f"autograd: {reason}" if reason else "compiled step"
+        if reason and self.engine != before and self.say is not None:
+            self.say(f"training by {self.engine}")
         if reason:
             return None
         if self._step is None or self._step.model is not self.model or self._step.optimizer is not self.optimizer:
