@@ -294,3 +294,15 @@ def test_a_search_that_suggests_nothing_leaves_its_curve(flow_of):
         flow.find_best_lr(end_lr=1e-8)
     assert (flow.results_dir / "lr_finder.png").is_file()
     assert len((flow.results_dir / "lr_finder.csv").read_text().splitlines()) == 101
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(3600, [3]), (0, [1, 2, 3, 3])])
+def test_checkpoints_are_saved_at_the_end_and_now_and_then(flow_of, monkeypatch, seconds, saved):
+    monkeypatch.setattr("modelflow.flow.SECONDS_BETWEEN_CHECKPOINTS", seconds)
+    flow, epochs = flow_of(), []
+    save = flow.arch.save_checkpoint
+    flow.arch.save_checkpoint = lambda path: (save(path), epochs.append(flow.arch.total_epochs))
+    flow.train(3)
+    assert epochs == saved
+    assert torch.load(flow.results_dir / "model_checkpoint.pth")["epoch"] == 3
+    assert flow.saved_epochs == 3

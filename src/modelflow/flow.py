@@ -21,7 +21,6 @@ from modelflow.diagram import svg
 from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.health import dead_units, prediction_warnings, unit_warnings
 from modelflow.evaluation.metrics import classification_report, confusion_matrix, cross_entropy
-from modelflow.evaluation.predict import predict
 from modelflow.files import write_whole
 from modelflow.inspection.activations import activations
 from modelflow.inspection.filters import conv_layers, filters
@@ -52,6 +51,7 @@ CARD_PROTOCOL = {
     "find_best_lr": False,
 }
 HEALTH_IMAGES = 1000
+SECONDS_BETWEEN_CHECKPOINTS = 5
 
 Array = np.ndarray[Any, Any]
 
@@ -108,6 +108,8 @@ class ModelFlow:
         self.notes: list[str] = [] if isinstance(model, GenericCNN) else [OWN_WEIGHTS]
         self.started = datetime.now(UTC)
         self.stored: Run | None = None
+        self.saved_epochs: int | None = None
+        self._saved_at = time.monotonic()
         if load_checkpoint_path is not None:
             self.arch.load_checkpoint(load_checkpoint_path)
         if find_best_lr:
@@ -143,14 +145,18 @@ class ModelFlow:
         self.notes += _search_notes(found)
 
     def train(self, epochs: int = 10) -> None:
-        """Trains `epochs` more epochs, saving the checkpoint after each; `RunError` when the loss is not finite."""
+        """Trains `epochs` more epochs; `RunError` when the loss is not finite.
+
+        The checkpoint is saved at the end, and after an epoch when the last was saved some seconds ago.
+        """
         start = time.perf_counter()
         (self.results_dir / results.RUN).unlink(missing_ok=True)  # it marks a finished run
         self.stored = None
         self.arch.schedule = self._schedule(epochs)
-        self.arch.on_epoch = self.save_checkpoint
+        self.arch.on_epoch = self._save_now_and_then
         try:
             self.arch.train(epochs, seed=self.seed)
+            self.save_checkpoint()
         finally:
             self.arch.on_epoch = None
             self.seconds["training"] = self.seconds.get("training", 0.0) + time.perf_counter() - start
@@ -165,6 +171,11 @@ class ModelFlow:
     def save_checkpoint(self) -> None:
         """model_checkpoint.pth, from which training goes on."""
         self.arch.save_checkpoint(self.results_dir / results.CHECKPOINT)
+        self.saved_epochs, self._saved_at = self.arch.total_epochs, time.monotonic()
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+            self.save_checkpoint()
 
     def evaluate(self) -> Metrics:
         """Metrics on the validation loader; writes their tables and pictures, the weights, and last run.json.
@@ -173,7 +184,7 @@ class ModelFlow:
         """
         start = time.perf_counter()
         with self._same_each_time():
-            logits_NK, y_N = predict(self.model, self.arch.val_loader, self.arch.device)
+            logits_NK, y_N = self.arch.predictions(self.arch.val_loader)
         names = self._names_of(logits_NK.shape[1])
         predicted_N = logits_NK.argmax(1)
         counts_KK = confusion_matrix(y_N, predicted_N, len(names))
@@ -226,9 +237,9 @@ class ModelFlow:
         shown = self._checked(layers)
         if skip_train:
             self._remember_training()
+            self.save_checkpoint()
         else:
             self.train(epochs)
-        self.save_checkpoint()
         self.show_insides(conv_layers(self.model), shown)
         return self.evaluate()
 

@@ -199,7 +199,7 @@ def interrupted(due: list[Plan]) -> str:
     begun = [plan for plan in due if plan not in finished and (plan.folder / results.CHECKPOINT).is_file()]
     lines = [f"interrupted: {len(finished)} of {len(due)} runs are finished and kept"]
     lines += [
-        f"{plan.title}: the checkpoint of its last whole epoch is {plan.folder / results.CHECKPOINT}" for plan in begun
+        f"{plan.title}: its last checkpoint is {plan.folder / results.CHECKPOINT}" for plan in begun
     ]
     return "\n".join([*lines, "give the same command again to train the rest"])
 
@@ -235,9 +235,9 @@ def _search_lr(flow: Any, settings: RunSettings) -> None:
 
 
 def _kept(flow: Any) -> str:
-    if not flow.arch.total_epochs:
-        return "No epoch was finished; nothing was saved"
-    return f"Kept: the checkpoint after epoch {flow.arch.total_epochs} in {flow.results_dir / results.CHECKPOINT}"
+    if flow.saved_epochs is None:
+        return "No checkpoint was saved yet"
+    return f"Kept: the checkpoint after epoch {flow.saved_epochs} in {flow.results_dir / results.CHECKPOINT}"
 
 
 def train_due(due: list[Plan], jobs: int | None, on_event: OnEvent, on_end: OnEnd) -> list[str]:

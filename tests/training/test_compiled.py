@@ -1,5 +1,6 @@
 """The compiled step behind `Architecture`: what it covers, that it learns what autograd learns, and the change-over."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,11 +9,14 @@ from torch.utils.data import DataLoader
 from modelflow import training
 from modelflow.data.batches import Batches
 from modelflow.errors import RunError
+from modelflow.evaluation.predict import predict
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
+from modelflow.seeding import ordered_by
+from modelflow.shapes import trace
 from modelflow.spec import Spec
 from modelflow.training.architecture import Architecture
-from modelflow.training.compiled import CompiledStep, uncovered
+from modelflow.training.compiled import CompiledStep, compiled_logits, uncovered
 
 NO_DROPOUT = preset("generic_2").model_copy(update={"p": 0.0})
 
@@ -111,7 +115,7 @@ def losses_of_one_epoch(trainer, dropout_seed):
 
 def test_dropout_is_that_of_its_seed_however_the_epoch_is_cut(trainer, monkeypatch):
     whole, other = losses_of_one_epoch(trainer, 1), losses_of_one_epoch(trainer, 2)
-    monkeypatch.setattr(training.compiled, "STEPS_A_CALL", 7)
+    monkeypatch.setattr(training.compiled, "MACS_A_CALL", 7 * 16 * trace(preset("generic_2")).macs)
     assert losses_of_one_epoch(trainer, 1) == whole
     assert other != whole
 
@@ -123,6 +127,27 @@ def test_what_it_validates_is_what_the_module_gives(trainer):
     with torch.no_grad():
         expected = nn.functional.cross_entropy(arch.model.eval()(x), y).item()
     assert arch.val_losses[-1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_its_predictions_are_the_modules_and_need_no_training(trainer, fashion):
+    arch = trainer()
+    assert type(arch.val_loader) is Batches
+    ours, labels = arch.predictions(arch.val_loader)
+    assert np.array_equal(ours, compiled_logits(arch.model, arch.val_loader))
+    assert ours == pytest.approx(predict(arch.model, arch.val_loader, "cpu")[0], abs=1e-5)
+    assert np.array_equal(labels, fashion.test_y_N[:500].numpy())
+    loader = DataLoader(arch.val_loader.dataset, 100)
+    assert np.array_equal(arch.predictions(loader)[0], predict(arch.model, loader, "cpu")[0])
+
+
+def test_predictions_of_a_shuffled_loader_are_in_its_order(trainer):
+    arch = trainer()
+    arch.val_loader.shuffle = True
+    with ordered_by(arch.val_loader, 1, "evaluation"):
+        x = torch.cat([x for x, _ in arch.val_loader])
+    with ordered_by(arch.val_loader, 1, "evaluation"):
+        ours, _ = arch.predictions(arch.val_loader)
+    assert ours == pytest.approx(arch.predict(x), abs=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_it_before_that_update(trainer):

@@ -24,7 +24,11 @@ def predict(model: nn.Module, loader: Any, device: torch.device | str) -> tuple[
     if not batches:
         raise DataError("evaluation: the validation loader has no images; give it some")
     logits_NK = torch.cat([logits for logits, _ in batches]).float().numpy()
-    y_N = torch.cat([y for _, y in batches]).long().numpy()
+    return checked(logits_NK, torch.cat([y for _, y in batches]).long().numpy())
+
+
+def checked(logits_NK: Array, y_N: Array) -> tuple[Array, Array]:
+    """Logits and labels, as they are. Raises as `predict` does for what cannot be evaluated."""
     if logits_NK.ndim != 2 or logits_NK.shape[1] < 2:
         raise DataError(f"evaluation: the model's output has shape {logits_NK.shape}, expected images x classes")
     _check_labels(y_N, *logits_NK.shape)

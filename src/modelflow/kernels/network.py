@@ -63,6 +63,7 @@ class Network:
 
     plan: Plan
     library: Library
+    _functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _places: dict[int, Floats] = field(default_factory=dict)
     _memory: Floats = field(default_factory=lambda: np.empty(0, np.float32))
 
@@ -130,8 +131,10 @@ class Network:
         return self._memory
 
     def _function(self, name: str, arguments: tuple[str, ...], result: Any) -> Callable[..., Any]:
-        kinds = [ctypes.c_int64 if argument in INTEGERS else ctypes.c_void_p for argument in arguments]
-        return ctypes.CFUNCTYPE(result, *kinds)(self.library.address(name))
+        if name not in self._functions:
+            kinds = [ctypes.c_int64 if argument in INTEGERS else ctypes.c_void_p for argument in arguments]
+            self._functions[name] = ctypes.CFUNCTYPE(result, *kinds)(self.library.address(name))
+        return self._functions[name]
 
 
 def compiled(trace: Trace, say: Callable[[str], None] | None = None, machine: Machine | None = None) -> Network:

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from modelflow.data.batches import Batches
 from modelflow.errors import RunError, UsageError
+from modelflow.evaluation.predict import checked, predict
 from modelflow.inspection.filters import filters
 from modelflow.inspection.hooks import copied, layer
 from modelflow.models.build import GenericCNN
 from modelflow.modes import evaluating
 from modelflow.seeding import drawn_from, generator_owners, ordered_by, stream
 from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
-from modelflow.training.compiled import CompiledStep, uncovered
+from modelflow.training.compiled import CompiledStep, compiled_logits, uncovered, uncovered_inference
 from modelflow.training.loop import Loss, check_finite, mean_loss, train_epoch
 from modelflow.training.lr_finder import FEWEST_STEPS, METHOD, SMOOTH, Curve, LRSearch, range_test, read
 from modelflow.training.schedules import Schedule
@@ -182,7 +182,8 @@ class Architecture:
         return self._step
 
     def _validate(self, epoch: int, seed: int) -> float:
-        if self.engine == "compiled step" and self._step is not None and type(self.val_loader) is Batches:
+        covered = self.engine == "compiled step" and not uncovered_inference(self.model, self.val_loader)
+        if covered and self._step is not None:
             val_loss = self._step.mean_loss(self.val_loader)
         else:
             with ordered_by(self.val_loader, seed, "validation", epoch), drawn_from(seed, "validation", epoch):
@@ -225,6 +226,17 @@ class Architecture:
         """The model's outputs for a tensor or an array, in eval mode; attached hooks see the pass."""
         dtype = next((p.dtype for p in self.model.parameters()), torch.float32)
         return copied(self._in_eval_mode(torch.as_tensor(x).to(dtype)))
+
+    def predictions(self, loader: Any) -> tuple[Array, Array]:
+        """Logits N x K and labels N of a loader's images, in its order, in eval mode; compiled where that is covered.
+
+        Raises `DataError` for a loader without images or labels that do not fit, and `RunError` for logits that are
+        not finite.
+        """
+        if uncovered_inference(self.model, loader) or loader.shuffle:
+            return predict(self.model, loader, self.device)
+        assert isinstance(self.model, GenericCNN)
+        return checked(compiled_logits(self.model, loader), loader.dataset.tensors[1].numpy())
 
     def _in_eval_mode(self, x: Tensor) -> Tensor:
         with evaluating(self.model):

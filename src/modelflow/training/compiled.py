@@ -20,7 +20,7 @@ from modelflow.training.loop import Loss, OnStep, check_finite
 
 Array = np.ndarray[Any, Any]
 
-STEPS_A_CALL = 250
+MACS_A_CALL = 12e9  # of the forward pass: about a second for a large network, some epochs for a small one
 TRIED_ON = ("x86_64", "amd64")
 OWN_METHODS = ("forward", "featurizer", "classifier")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -36,6 +36,20 @@ def uncovered(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer,
         _about_loader(loader),
     )
     return next((reason for reason in reasons if reason), "")
+
+
+def uncovered_inference(model: nn.Module, loader: Any) -> str:
+    """Why the compiled functions cannot evaluate the model on the loader, in words; empty when they can."""
+    reasons = (_about_machine(), _about_model(model), _about_loader(loader))
+    return next((reason for reason in reasons if reason), "")
+
+
+def compiled_logits(model: GenericCNN, loader: Batches) -> Array:
+    """Logits N x K of the loader's images, as they lie there, without dropout."""
+    from modelflow.kernels.network import compiled
+
+    params = torch.cat([p.detach().ravel() for p in model.parameters()]).numpy()
+    return compiled(model.trace).logits(loader.dataset.tensors[0].contiguous().numpy(), params)
 
 
 def _about_machine() -> str:
@@ -119,10 +133,10 @@ class CompiledStep:
         images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
         factors_S = np.ones(len(loader)) if factors_S is None else factors_S
         state = self._bound()
-        total = 0.0
-        for start in range(0, len(loader), STEPS_A_CALL):
-            part = order_N[start * size : (start + STEPS_A_CALL) * size]
-            settings = self._settings(factors_S[start : start + STEPS_A_CALL])
+        total, steps = 0.0, max(1, round(MACS_A_CALL / (self.model.trace.macs * size)))
+        for start in range(0, len(loader), steps):
+            part = order_N[start * size : (start + steps) * size]
+            settings = self._settings(factors_S[start : start + steps])
             done = self._network.train(images, labels, part, size, state, settings, dropout_seed, start)
             self._count(state.step)
             if done.failed is not None:
