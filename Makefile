@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS ?= results
 
-study: $(VENV)/.ready  ## train the seven models; EPOCHS=1 SEEDS=3 LR=… BATCH_SIZE=… STUDY=file RESULTS=folder RESTART=1
+study: $(VENV)/.ready  ## train the seven models; EPOCHS=1 SEEDS=3 RECIPE=best LR=… BATCH_SIZE=… STUDY=file RESULTS=folder RESTART=1
 	$(BIN)/modelflow run $(STUDY) --results $(RESULTS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
-	  $(if $(LR),--lr $(LR)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(if $(RESTART),--restart)
+	  $(if $(RECIPE),--recipe $(RECIPE)) $(if $(LR),--lr $(LR)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(if $(RESTART),--restart)
 
 test: $(VENV)/.ready-dev  ## run the tests on the real Fashion-MNIST
 	$(BIN)/python -m pytest -n auto
@@ -16,8 +16,16 @@ lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.ready-dev  ## measure the training step against PyTorch; ROUNDS=7 BATCHES='16 64'
-	$(BIN)/python benchmarks/bench_step.py --rounds $(or $(ROUNDS),7) --batches $(or $(BATCHES),16 64)
+bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, and every promise (80 minutes, idle); PARTS='epochs' ROUNDS=7
+	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) \
+	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))
+	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/bench_promises.py $(if $(ROUNDS),--rounds $(ROUNDS)))
+
+card: $(VENV)/.ready  ## repeat the card with five seeds and --recipe best with three (35 minutes), then write the README's table
+	$(BIN)/modelflow run --seeds 5 --results results-card
+	$(BIN)/modelflow run --recipe best --seeds 3 --results results-best
+	$(BIN)/python benchmarks/card_repeated.py keep results-card results-best
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 14
@@ -32,5 +40,12 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-.PHONY: study test lint bench help
+# fastai asks for torchvision and spacy, which its Learner does not use: it comes alone, what it needs is in peers.txt.
+$(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet -c constraints.txt -e . -r benchmarks/peers.txt
+	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
+	touch $@
+
+.PHONY: study test lint bench card help
 .DEFAULT_GOAL := help

@@ -198,9 +198,7 @@ def interrupted(due: list[Plan]) -> str:
     finished = [plan for plan in due if (plan.folder / results.RUN).is_file()]
     begun = [plan for plan in due if plan not in finished and (plan.folder / results.CHECKPOINT).is_file()]
     lines = [f"interrupted: {len(finished)} of {len(due)} runs are finished and kept"]
-    lines += [
-        f"{plan.title}: its last checkpoint is {plan.folder / results.CHECKPOINT}" for plan in begun
-    ]
+    lines += [f"{plan.title}: its last checkpoint is {plan.folder / results.CHECKPOINT}" for plan in begun]
     return "\n".join([*lines, "give the same command again to train the rest"])
 
 

@@ -1,0 +1,93 @@
+"""The card's study under Lightning: `python -m peers.lightning_study RESULTS EPOCHS THREADS.json SECONDS.json`.
+
+Each model is trained by Lightning with a validation pass each epoch; the learning rate range test, all pictures and all
+tables are ModelFlow's own, so that both studies leave the same files. SECONDS.json gets each model's training seconds.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from modelflow.settings import StudySettings
+from modelflow.study import SEARCH_FROM, Plan, make_flow, plans, write_study
+from peers import lightning as quiet  # noqa: F401  its import silences Lightning
+from peers.contender import BETAS, EPS, EVALUATED_AT_ONCE, LR
+
+
+class Module(LightningModule):
+    """The model of a flow, and the mean losses that its history wants."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.losses: list[float] = []
+        self.val_losses: list[float] = []
+        self.sums = {"train": [0.0, 0], "val": [0.0, 0]}
+
+    def _loss(self, batch: tuple[Tensor, Tensor], part: str) -> Tensor:
+        x, y = batch
+        loss = F.cross_entropy(self.model(x), y)
+        self.sums[part][0] += loss.detach() * len(x)
+        self.sums[part][1] += len(x)
+        return loss
+
+    def _mean(self, part: str) -> float:
+        total, images = self.sums[part]
+        self.sums[part] = [0.0, 0]
+        return float(total) / images
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return self._loss(batch, "train")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        self._loss(batch, "val")
+
+    def on_train_epoch_end(self) -> None:
+        self.losses.append(self._mean("train"))
+
+    def on_validation_epoch_end(self) -> None:
+        self.val_losses.append(self._mean("val"))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), LR, BETAS, EPS, fused=True)
+
+
+def train(flow: Any, plan: Plan, threads: int) -> float:
+    """Trains the model of a flow by Lightning, and gives the flow its history; the seconds of all epochs."""
+    torch.set_num_threads(threads)
+    train_set, val_set = flow.arch.train_loader.dataset, flow.arch.val_loader.dataset
+    module, epochs = Module(flow.model), plan.settings.epochs
+    trainer = Trainer(max_epochs=epochs, accelerator="cpu", barebones=True)
+    loaders = (DataLoader(train_set, plan.settings.batch_size, shuffle=True), DataLoader(val_set, EVALUATED_AT_ONCE))
+    start = time.perf_counter()
+    trainer.fit(module, *loaders)
+    seconds = time.perf_counter() - start
+    flow.arch.losses, flow.arch.val_losses, flow.arch.total_epochs = module.losses, module.val_losses, epochs
+    return seconds
+
+
+def run_study(where: Path, epochs: int, threads: dict[str, int]) -> dict[str, float]:
+    study = StudySettings(epochs=epochs)
+    seconds = {}
+    for plan in plans(study, where):
+        flow = make_flow(plan)
+        torch.set_num_threads(threads[plan.model_name])
+        flow.find_best_lr(set_lr=False, start_lr=SEARCH_FROM)
+        seconds[plan.model_name] = train(flow, plan, threads[plan.model_name])
+        flow.run(skip_train=True)
+    write_study(study, where)
+    return seconds
+
+
+if __name__ == "__main__":
+    results_folder, epoch_count, threads_file, seconds_file = sys.argv[1:]
+    chosen = json.loads(Path(threads_file).read_text())
+    Path(seconds_file).write_text(json.dumps(run_study(Path(results_folder), int(epoch_count), chosen)))

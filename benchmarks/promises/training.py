@@ -1,0 +1,244 @@
+"""What is measured around the compiled step: its overhead, runs side by side, evaluation, and how costs grow."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch
+from promises.measure import EPOCH, LR, SEED, TESTS, Bare, Row, Scope, first_images, interleaved, summary, tell, timed
+
+from modelflow.evaluation.predict import predict
+from modelflow.flow import ModelFlow
+from modelflow.models.build import GenericCNN
+from modelflow.presets import preset
+from modelflow.settings import read_study
+from modelflow.shapes import trace
+from modelflow.study import STEPS_BETWEEN_REPORTS, Event, plans, run_plans
+from modelflow.training.architecture import Architecture
+from modelflow.training.compiled import CompiledStep
+
+BATCHES = (16, 64)
+ROUND_SECONDS = 0.6  # a round of short epochs is several of them
+TOGETHER = ("cnn2_5", "generic_1", "generic_3")
+TOGETHER_SECONDS = 2.0
+PATIENCE = 600.0
+GROWING = "generic_2"
+SHARES = (1 / 12, 1 / 6, 1 / 3, 2 / 3, 1)  # of 60,000 images: 5,000, 10,000, 20,000, 40,000 and all
+EPOCHS, SEEDS, REPEATS = (1, 2, 4, 8), (1, 2, 4), 3
+
+
+def overhead(scope: Scope) -> Iterator[Row]:
+    """What training by `Architecture` and by `ModelFlow` takes beside one call of the step and one of the evaluation.
+
+    The checkpoint is written once an epoch, so where an epoch is cut its cost is scaled to one of 60,000 images.
+    """
+    for model in scope.models:
+        for batch in BATCHES:
+            yield {"model": model, "batch": batch} | _overhead(scope, model, batch)
+
+
+def _overhead(scope: Scope, model: str, batch: int) -> Row:
+    data = scope.data(model)
+    bare, flow = Bare(model, batch, data), _flow(scope, model, data.loaders(batch))
+    arch = _flow(scope, model, data.loaders(batch)).arch
+    contenders = {
+        "step": timed(bare.train),
+        "evaluation": timed(bare.evaluate),
+        "architecture": _told(arch, lambda: arch.train(1, seed=SEED)),
+        "flow": _told(flow.arch, lambda: flow.train(1)),
+    }
+    taken = interleaved(scope.rounds, contenders, bare.epochs_in(ROUND_SECONDS))
+    fastest = {name: seconds.min() for name, seconds in taken.items()}
+    images = len(bare.labels)
+    return {
+        "images": images,
+        "step_us_an_image": summary(taken["step"] / images * 1e6),
+        "architecture_percent": summary(_added(taken["architecture"], taken)),
+        "flow_percent": summary(_added(_whole(taken, images), taken)),
+        "flow_percent_of_the_fastest": _added(_whole(fastest, images), fastest),
+        "checkpoint_ms": summary((taken["flow"] - taken["architecture"]) * 1e3),
+        "evaluation_percent": summary(taken["evaluation"] / taken["step"] * 100),
+        "flow_percent_with_evaluation_as_added": summary((_whole(taken, images) / taken["step"] - 1) * 100),
+    }
+
+
+def _whole(taken: Any, images: int) -> Any:
+    return taken["architecture"] + (taken["flow"] - taken["architecture"]) * images / EPOCH
+
+
+def _added(seconds: Any, taken: Any) -> Any:
+    return (seconds / (taken["step"] + taken["evaluation"]) - 1) * 100
+
+
+def _flow(scope: Scope, model: str, loaders: Any) -> ModelFlow:
+    flow = ModelFlow(GenericCNN(preset(model), SEED), *loaders, model, lr=LR, seed=SEED, verbose=False)
+    flow.results_dir = scope.folder / model
+    return flow
+
+
+def _told(arch: Architecture, train: Callable[[], None]) -> Callable[[], float]:
+    """The seconds of `train`, which tells of its steps as a run of a study does: into a queue between processes."""
+    events, steps = multiprocessing.get_context("spawn").Queue(), len(arch.train_loader)
+
+    def told(epoch: int, step: int, loss: float) -> None:
+        if step % STEPS_BETWEEN_REPORTS == 0 or step == steps:
+            events.put(Event("a model, seed 42", epoch - 1 + step / steps, epoch, loss))
+
+    def run() -> float:
+        seconds = timed(train)()
+        while not events.empty():
+            events.get()
+        return seconds
+
+    arch.on_step = told
+    return run
+
+
+def evaluation_share(scope: Scope) -> Iterator[Row]:
+    """Evaluating 10,000 images against the step's 60,000: its kernel, after each epoch, and by PyTorch at the end."""
+    for model in scope.models:
+        for batch in BATCHES:
+            data = scope.data(model)
+            bare, tests = Bare(model, batch, data), data.loaders(batch)[1]
+            network = GenericCNN(preset(model), SEED)
+            step = CompiledStep(network, torch.optim.Adam(network.parameters(), LR), None)
+            contenders = {
+                "kernel": timed(bare.evaluate),
+                "after_each_epoch": timed(lambda step=step, tests=tests: step.mean_loss(tests)),
+                "at_the_end": timed(lambda network=network, tests=tests: predict(network, tests, "cpu")),
+            }
+            repeats = bare.epochs_in(ROUND_SECONDS)
+            taken = interleaved(scope.rounds, contenders | {"epoch": timed(bare.train)}, repeats)
+            scale = (TESTS / len(bare.tests)) / (EPOCH / len(bare.labels))
+            shares = {f"{name}_share": summary(taken[name] / taken["epoch"] * scale) for name in contenders}
+            yield {"model": model, "batch": batch, "images": len(bare.labels)} | shares
+
+
+def side_by_side(scope: Scope) -> Iterator[Row]:
+    """Two processes that train at once against the same two one after the other."""
+    for model in (model for model in TOGETHER if model in scope.models):
+        epochs = Bare(model, BATCHES[0], scope.data(model)).epochs_in(TOGETHER_SECONDS)
+        with _workers(scope, model, epochs) as pipes:
+            rounds = [(sum(_train(pipe) for pipe in pipes), _train(*pipes)) for _ in range(scope.rounds + 1)]
+        apart, together = np.array(rounds[1:]).T
+        yield {
+            "model": model,
+            "epochs": epochs,
+            "one_after_the_other_seconds": summary(apart),
+            "at_once_seconds": summary(together),
+            "speedup": summary(apart / together),
+        }
+
+
+@contextmanager
+def _workers(scope: Scope, model: str, epochs: int) -> Iterator[list[Any]]:
+    """Pipes to two processes, started as a study starts them, that train when they are told to."""
+    context = multiprocessing.get_context("spawn")
+    barrier, pairs = context.Barrier(2), [context.Pipe() for _ in range(2)]
+    processes = [context.Process(target=_work, args=(scope, model, epochs, end, barrier)) for _, end in pairs]
+    for process in processes:
+        process.start()
+    for _, end in pairs:
+        end.close()
+    try:
+        yield [pipe for pipe, _ in pairs]
+    finally:
+        for pipe, _ in pairs:
+            pipe.close()
+        for process in processes:
+            process.join()
+
+
+def _work(scope: Scope, model: str, epochs: int, pipe: Any, barrier: Any) -> None:
+    bare = Bare(model, BATCHES[0], scope.data(model))
+    with suppress(EOFError):  # the end, when the other side closes the pipe
+        while True:
+            if pipe.recv() > 1:
+                barrier.wait(PATIENCE)
+            start = time.perf_counter()
+            for _ in range(epochs):
+                bare.train()
+            pipe.send((start, time.perf_counter()))
+
+
+def _train(*pipes: Any) -> float:
+    """Seconds from the first start to the last end of the processes at these pipes."""
+    for pipe in pipes:
+        pipe.send(len(pipes))
+    starts, ends = zip(*(pipe.recv() for pipe in pipes), strict=True)
+    return max(ends) - min(starts)
+
+
+def linearity(scope: Scope) -> Iterator[Row]:
+    """How costs grow with images, epochs, runs, and the size of the network; a straight line through the medians."""
+    yield _line("images", "s", _against_images(scope))
+    yield _line("epochs", "s", _against_epochs(scope))
+    yield _line("runs, one after the other", "s", _against_runs(scope))
+    yield from _against_size(scope)
+
+
+def _against_images(scope: Scope) -> dict[int, Any]:
+    counts = [round(scope.images * share) for share in SHARES]
+    flows = {count: _flow(scope, GROWING, first_images(count).loaders()) for count in counts}
+    contenders = {count: _told(flow.arch, lambda flow=flow: flow.train(1)) for count, flow in flows.items()}
+    return interleaved(scope.rounds, contenders, REPEATS)
+
+
+def _against_epochs(scope: Scope) -> dict[int, Any]:
+    flow = _flow(scope, GROWING, first_images(scope.images // 3).loaders())
+    return interleaved(scope.rounds, {n: _told(flow.arch, lambda n=n: flow.train(n)) for n in EPOCHS})
+
+
+def _against_runs(scope: Scope) -> dict[int, Any]:
+    def train(runs: int) -> None:
+        study = read_study(None, models=[GROWING], seeds=list(range(SEED, SEED + runs)), epochs=1)
+        for plan, outcome in run_plans(plans(study, scope.folder / "runs"), 1, lambda _event: None):
+            tell(f"  {plan.title}: accuracy {outcome.metrics.accuracy:.2%}")
+
+    return interleaved(scope.few, {n: timed(lambda n=n: train(n)) for n in SEEDS})
+
+
+def _line(against: str, unit: str, taken: dict[int, Any]) -> Row:
+    sizes, medians = np.array(list(taken)), np.array([np.median(values) for values in taken.values()])
+    slope, begin = np.polyfit(sizes, medians, 1)
+    fitted = slope * sizes + begin
+    return {
+        "cost": f"{GROWING}: {unit} against {against}",
+        "points": {f"{size:,}": summary(values) for size, values in taken.items()},
+        "each": slope,
+        "fixed": begin,
+        "r_squared": f"{1 - np.var(medians - fitted) / np.var(medians):.5f}",
+        "largest_residual_percent": _largest(medians, fitted),
+    }
+
+
+def _largest(values: Any, fitted: Any) -> float:
+    return float(np.abs(fitted / values - 1).max() * 100)
+
+
+def _against_size(scope: Scope) -> Iterator[Row]:
+    """us an image of one call of the step, fitted by what costs: relative residuals, as sizes differ a hundredfold."""
+    bares = {model: Bare(model, BATCHES[0], scope.data(model)) for model in scope.models}
+    repeats = {model: bare.epochs_in(ROUND_SECONDS / 2) for model, bare in bares.items()}
+    points, sizes = {}, []
+    for model, bare in bares.items():
+        taken = interleaved(scope.rounds, {"step": timed(bare.train)}, repeats[model])["step"]
+        points[model] = summary(taken / len(bare.labels) * 1e6)
+        traced = trace(preset(model))
+        sizes.append((1, traced.macs, traced.parameters / BATCHES[0]))
+    costs = np.array([point["median"] for point in points.values()])
+    for name, columns in (("MACs", 2), ("MACs and parameters an image", 3)):
+        by = np.array(sizes, float)[:, :columns]
+        factors, *_ = np.linalg.lstsq(by / costs[:, None], np.ones(len(costs)), rcond=None)
+        fitted = by @ factors
+        yield {
+            "cost": f"the presets, batch {BATCHES[0]}: us an image against {name}",
+            "points": points,
+            "each": " and ".join(f"{factor * 1e3:.3g} ns" for factor in factors[1:]),
+            "fixed": factors[0],
+            "r_squared": f"{1 - np.var(costs - fitted) / np.var(costs) if len(costs) > 1 else 1:.5f}",
+            "largest_residual_percent": _largest(costs, fitted),
+        }
