@@ -42,7 +42,7 @@ class Promise:
 
 PROMISES = {
     "overhead": Promise(
-        "training adds to its bare step (progress, records, evaluation), %",
+        "training adds to its bare step and bare evaluation (progress, records, checkpoints), %",
         training.overhead,
         ("flow_percent",),
         3,

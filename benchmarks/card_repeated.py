@@ -23,7 +23,8 @@ HEADER = (
 
 
 def keep(recipe, results):  # type: ignore[no-untyped-def]
-    """Copies the records, without which a results folder is no longer one, and nothing else."""
+    """Keeps the records of a results folder, and nothing else of it, in the place of those kept before."""
+    shutil.rmtree(KEPT / recipe, ignore_errors=True)
     for folder in run_folders(results):
         target = KEPT / recipe / folder.relative_to(results) / RUN
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,12 @@ def keep(recipe, results):  # type: ignore[no-untyped-def]
 def runs_of(recipe):  # type: ignore[no-untyped-def]
     """The kept runs of a recipe by model."""
     runs = [read_run(folder) for folder in run_folders(KEPT / recipe)]
-    return {name: [run for run in runs if run.model_name == name] for name in CARD}
+    by_model = {name: [run for run in runs if run.model_name == name] for name in CARD}
+    seeds = {tuple(sorted(run.seed for run in of_model)) for of_model in by_model.values()}
+    protocols = {(run.settings["recipe"], run.protocol) for run in runs}
+    if len(seeds) != 1 or len(protocols) != 1 or protocols.pop()[0] != recipe:
+        sys.exit(f"{KEPT / recipe}: expected the seven models, each with the same seeds, trained by one protocol")
+    return by_model
 
 
 def table():  # type: ignore[no-untyped-def]

@@ -306,3 +306,23 @@ def test_checkpoints_are_saved_at_the_end_and_now_and_then(flow_of, monkeypatch,
     assert epochs == saved
     assert torch.load(flow.results_dir / "model_checkpoint.pth")["epoch"] == 3
     assert flow.saved_epochs == 3
+
+
+def test_a_call_that_cannot_train_leaves_the_finished_run(flow_of):
+    flow = flow_of(schedule="one-cycle")
+    flow.run(epochs=1)
+    with pytest.raises(UsageError, match="n_epochs = -1"):
+        flow.train(-1)
+    flow.arch.train_loader = iter(())
+    with pytest.raises(UsageError, match="no length"):
+        flow.train(1)
+    assert (flow.results_dir / "run.json").is_file()
+
+
+def test_what_was_asked_trains_on_whatever_is_stored(flow_of):
+    flow_of().run(epochs=1)
+    flow = flow_of(schedule="one-cycle", load_checkpoint_path=flow_of().results_dir / "model_checkpoint.pth")
+    flow.run(epochs=0, skip_train=True)
+    assert json.loads((flow.results_dir / "run.json").read_text())["settings"]["schedule"] == "constant"
+    flow.run(epochs=1)
+    assert json.loads((flow.results_dir / "run.json").read_text())["settings"]["schedule"] == "one-cycle"

@@ -1,44 +1,142 @@
-"""Intervals: a worked example by hand, an exact formula of scipy, and coverage by simulation."""
+"""Intervals and tests: the oracles are scipy, statsmodels, exact enumeration and examples; coverage is simulated."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
-from modelflow.statistics import Interval, prediction_interval
+from modelflow.statistics import (
+    Difference,
+    Interval,
+    bootstrap_difference,
+    difference,
+    holm,
+    mcnemar,
+    mean_interval,
+    prediction_interval,
+    wilson_interval,
+)
 
 FIVE = [0.81, 0.80, 0.82, 0.815, 0.805]
 
 
+def ends(interval):
+    return interval.low, interval.high
+
+
+def right_or_wrong(rng, *shape, share=0.85):
+    return rng.random(shape) < share
+
+
+def test_the_ends_of_an_interval_are_in_it():
+    assert [value in Interval(0.2, 0.3) for value in (0.19, 0.2, 0.3, 0.31)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(("right", "images"), [(0, 10), (10, 10), (1, 1), (8757, 10_000), (3, 7)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_wilsons_interval_is_that_of_statsmodels(right, images, confidence):
+    expected = proportion_confint(right, images, alpha=1 - confidence, method="wilson")
+    assert ends(wilson_interval(right, images, confidence)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_interval_of_the_mean_is_students():
+    expected = stats.t.interval(0.95, 4, np.mean(FIVE), stats.sem(FIVE))
+    assert ends(mean_interval(FIVE)) == pytest.approx(expected)
+
+
 def test_the_prediction_interval_is_students():
     half = stats.t(4).ppf(0.975) * np.std(FIVE, ddof=1) * math.sqrt(1.2)
-    interval = prediction_interval(FIVE)
-    assert (interval.low, interval.high) == pytest.approx((0.81 - half, 0.81 + half))
+    assert ends(prediction_interval(FIVE)) == pytest.approx((0.81 - half, 0.81 + half))
     assert half == pytest.approx(2.776445 * 0.00790569 * 1.0954451, rel=1e-6)
 
 
 def test_a_fresh_test_sample_adds_its_variance():
-    half = prediction_interval(FIVE, 10_000).high - 0.81
-    spread = (prediction_interval(FIVE).high - 0.81) / stats.t(4).ppf(0.975)
-    assert half == pytest.approx(stats.t(4).ppf(0.975) * math.sqrt(spread**2 + 0.81 * 0.19 / 10_000))
+    of_seeds, of_images = 1.2 * np.var(FIVE, ddof=1), 2 * 0.81 * 0.19 / 10_000
+    freedom = (of_seeds + of_images) ** 2 / (of_seeds**2 / 4)
+    half = stats.t(freedom).ppf(0.975) * math.sqrt(of_seeds + of_images)
+    assert ends(prediction_interval(FIVE, 10_000)) == pytest.approx((0.81 - half, 0.81 + half))
 
 
-@pytest.mark.parametrize("n_images", [None, 500])
-def test_one_more_run_lies_in_it_as_often_as_it_says(n_images):
-    """The seeds alone are covered to the letter; with the sample's variance, which all seeds share, at least so."""
-    rng = np.random.default_rng(0)
-    runs = rng.normal(0.85, 0.006, (4000, 6))
-    ends = [prediction_interval(list(row[:5]), n_images) for row in runs]
-    tested = runs[:, 5] if n_images is None else rng.binomial(n_images, runs[:, 5]) / n_images
-    covered = np.mean([value in interval for value, interval in zip(tested, ends, strict=True)])
-    assert covered == pytest.approx(0.95, abs=0.012) if n_images is None else 0.95 <= covered <= 1
+@pytest.mark.parametrize("n_images", [None, 1000])
+@pytest.mark.parametrize("seeds", [5, 30])
+def test_one_more_run_lies_in_it_as_often_as_it_says(n_images, seeds):
+    """All runs but the last share the error of their test sample."""
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(2000):
+        runs = rng.normal(0.85, 0.006, seeds + 1)
+        if n_images is not None:
+            errors = rng.normal(0, math.sqrt(0.85 * 0.15 / n_images), 2)
+            runs += np.repeat(errors, [seeds, 1])
+        covered.append(runs[-1] in prediction_interval(list(runs[:-1]), n_images))
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 
-def test_its_ends_are_in_it():
-    assert [value in Interval(0.2, 0.3) for value in (0.19, 0.2, 0.3, 0.31)] == [False, True, True, False]
-
-
-def test_one_accuracy_predicts_nothing():
+@pytest.mark.parametrize("interval", [mean_interval, prediction_interval])
+def test_one_accuracy_is_not_enough(interval):
     with pytest.raises(ValueError, match="1 accuracies"):
-        prediction_interval([0.9])
+        interval([0.9])
+
+
+def test_mcnemars_test_is_that_of_statsmodels():
+    rng = np.random.default_rng(1)
+    for images in (5, 40, 1000):
+        a, b = right_or_wrong(rng, images), right_or_wrong(rng, images, share=0.8)
+        table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+        assert mcnemar(a, b) == pytest.approx(mcnemar_of_statsmodels(table, exact=True).pvalue)
+    assert mcnemar(a, a) == 1.0
+
+
+def test_the_bootstrap_is_the_enumeration_of_all_samples():
+    a, b = np.array([True, True, True, False, True]), np.array([True, False, True, True, False])
+    differences = [(a[list(i)].mean() - b[list(i)].mean()) for i in itertools.product(range(5), repeat=5)]
+    expected = np.quantile(differences, [0.025, 0.975])
+    assert ends(bootstrap_difference(a, b, resamples=100_000)) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_holm_is_that_of_statsmodels():
+    p_values = [0.01, 0.04, 0.03, 0.005, 0.9, 0.04]
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert holm([]) == []
+
+
+def test_the_difference_of_models_without_spread_over_seeds_is_the_paired_test():
+    rng = np.random.default_rng(2)
+    a, b = right_or_wrong(rng, 2000), right_or_wrong(rng, 2000, share=0.8)
+    found = difference(np.stack([a] * 3), np.stack([b] * 3))
+    paired = stats.ttest_rel(a.astype(float), b.astype(float))
+    assert found.estimate == pytest.approx(a.mean() - b.mean())
+    assert found.error == pytest.approx((a.astype(float) - b).std(ddof=1) / math.sqrt(2000))
+    assert found.p_value() == pytest.approx(paired.pvalue, rel=1e-6)
+
+
+def test_the_difference_of_models_that_differ_by_seed_only_is_welchs_test():
+    """Every image of a seed is right or wrong together: nothing varies over images."""
+    a, b = np.array([1, 0, 1, 1, 0, 1, 1.0]), np.array([0, 0, 1, 0, 1.0])
+    found = difference(np.tile(a[:, None], 50), np.tile(b[:, None], 50))
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    assert found.p_value() == pytest.approx(welch.pvalue)
+    assert found.freedom == pytest.approx(welch.df)
+    assert ends(found.interval()) == pytest.approx(ends(welch.confidence_interval()))
+
+
+def test_equivalence_is_the_greater_of_two_one_sided_tests():
+    found = Difference(0.002, 0.001, 8.0)
+    below, above = stats.t.sf(7, 8), stats.t.sf(3, 8)
+    assert found.p_value_of_equivalence(0.005) == pytest.approx(max(below, above))
+    assert found.p_value_of_equivalence(0.001) > 0.5
+
+
+def test_two_runs_each_are_asked_for():
+    with pytest.raises(ValueError, match="fewer than two seeds"):
+        difference(np.ones((1, 9)), np.ones((5, 9)))
+
+
+def test_models_that_never_differ_are_equal_without_doubt():
+    found = difference(np.ones((2, 9)), np.ones((2, 9)))
+    assert (found.p_value(), ends(found.interval())) == (1.0, (0.0, 0.0))
+    assert (found.p_value_of_equivalence(0.005), found.p_value_of_equivalence(0.0)) == (0.0, 1.0)

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
-from modelflow import run_study
+from modelflow import ModelFlow, run_study
 from modelflow.cli import _interrupt_once
 from modelflow.errors import DataError, RunError, UsageError
+from modelflow.models.build import GenericCNN
 from modelflow.results import read_run
 from modelflow.settings import StudySettings, validated
 from modelflow.study import _children_spared_interrupts, is_finished, open_run, plans, set_aside, train_run
@@ -79,6 +81,21 @@ def test_a_recipe_is_a_name_for_settings(tmp_path):
     assert is_finished(plans(digits_study(**settings), tmp_path)[0])
     with pytest.raises(UsageError, match=r"another batch_size .stored 64, asked 16"):
         is_finished(plans(digits_study(epochs=1), tmp_path)[0])
+
+
+def test_a_run_made_in_python_is_not_one_of_a_study(few_loaders, tmp_path):
+    plan = plans(StudySettings(models=["cnn2_3"], epochs=1), tmp_path)[0]
+    flow = ModelFlow(GenericCNN(plan.spec), *few_loaders, "cnn2_3", results_dir=tmp_path, verbose=False)
+    flow.run(epochs=1)
+    with pytest.raises(UsageError, match="another dataset"):
+        is_finished(plan)
+
+
+def test_a_run_that_was_trained_on_is_another(finished, tmp_path):
+    copy = changed(finished[0] / "wide", tmp_path, epochs=7)
+    plan = replace(plans(digits_study(), finished[0])[2], folder=copy)
+    with pytest.raises(UsageError, match=r"another epochs .stored 7, asked 2"):
+        is_finished(plan)
 
 
 def test_what_is_finished_is_not_trained_again(finished):

@@ -170,7 +170,8 @@ def _best_way(options: Namespace, name: str, model: str) -> dict[str, Any]:
 def _whole_run(
     options: Namespace, name: str, model: str, seed: int, best: dict[str, Any], images: int
 ) -> dict[str, Any]:
-    worker = Worker(name, options.data, _log(options, name), best["variant"])
+    fresh = {"MODELFLOW_KERNELS": str(_emptied(options.out / "scratch" / "kernels"))}  # ours compiles too, as others do
+    worker = Worker(name, options.data, _log(options, name), best["variant"] | fresh)
     worker.ask("prepare", model=model, batch=ACCURACY_BATCH, seed=seed, ways=best["ways"][:1])
     training = [worker.ask("train", images=images)["seconds"] for _ in range(ACCURACY_EPOCHS)]
     evaluated = worker.ask("evaluate")
@@ -251,7 +252,7 @@ def _lightning_study(options: Namespace, scratch: Path) -> dict[str, Any]:
     results, seconds = _emptied(scratch / "theirs"), scratch / "seconds.json"
     command = [sys.executable, "-m", "peers.lightning_study", str(results), str(options.epochs)]
     command += [str(scratch / "threads.json"), str(seconds)]
-    total = _timed(options, "lightning", command)
+    total = _timed(options, "lightning", command, MODELFLOW_KERNELS=str(scratch / "kernels"))
     training = json.loads(seconds.read_text())
     epoch = sum(training.values()) / options.epochs
     return {"total_seconds": total, "epoch_seconds": epoch, "training_seconds": training, "files": _files(results)}

@@ -36,7 +36,9 @@ from modelflow.training.optimizers import make_optimizer
 from modelflow.training.schedules import KINDS, Schedule, check_schedule
 
 SHOWN_IMAGES = 10
-OF_THE_TRAINING = ("versions", "processor", "device", "engine", "threads", "git_revision", "data", "protocol")
+OF_THE_TRAINING = (
+    *("settings", "versions", "processor", "device", "engine", "threads", "git_revision", "data", "protocol"),
+)
 OWN_WEIGHTS = "initial weights: the module's own; to repeat the run, call torch.manual_seed(seed) before it is built"
 NOT_TRAINED = "the model was not trained: train it, or give load_checkpoint_path"
 CARD_PROTOCOL = {
@@ -149,16 +151,17 @@ class ModelFlow:
 
         The checkpoint is saved at the end, and after an epoch when the last was saved some seconds ago.
         """
-        start = time.perf_counter()
+        start, schedule_before = time.perf_counter(), self.arch.schedule
+        self.arch.check_trainable(epochs)
+        self.arch.schedule = self._schedule(epochs) or schedule_before
+        self.arch.on_epoch = self._save_now_and_then
         (self.results_dir / results.RUN).unlink(missing_ok=True)  # it marks a finished run
         self.stored = None
-        self.arch.schedule = self._schedule(epochs)
-        self.arch.on_epoch = self._save_now_and_then
         try:
             self.arch.train(epochs, seed=self.seed)
             self.save_checkpoint()
         finally:
-            self.arch.on_epoch = None
+            self.arch.on_epoch, self.arch.schedule = None, schedule_before
             self.seconds["training"] = self.seconds.get("training", 0.0) + time.perf_counter() - start
 
     def _schedule(self, epochs: int) -> Schedule | None:
@@ -249,7 +252,7 @@ class ModelFlow:
             stored = results.read_run(self.results_dir)
             if stored.epochs == self.arch.total_epochs > 0:
                 self.stored, self.seconds = stored, dict(stored.seconds)
-                self.started, self.settings = datetime.fromisoformat(stored.started), stored.settings
+                self.started = datetime.fromisoformat(stored.started)
 
     def _checked(self, layers: Sequence[str] | None) -> list[str]:
         """The layers to show, after one pass that shows mistakes before any training."""

@@ -1,11 +1,18 @@
-"""Intervals over accuracies of several seeds: pure functions, each with its source. No torch."""
+"""What accuracies and predictions can show: intervals and tests, pure functions, each with its source. No torch.
+
+Accuracies and shares are of 1. `correct_N` says for each image whether a run was right; `correct_SN` the same for S
+seeds of one model on the same N images.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -19,17 +26,130 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def prediction_interval(accuracies: Sequence[float], n_images: int | None = None, confidence: float = 0.95) -> Interval:
-    """Where the accuracy of one more run, with another seed, lies with this confidence: shares of 1.
+@dataclass(frozen=True)
+class Difference:
+    """How much more accurate a model is than another: estimate, standard error, degrees of freedom of Student's t."""
 
-    Student's t over the seeds (Hahn and Meeker, Statistical Intervals, section 4.4). With `n_images` the variance of a
-    fresh test sample of that size, p (1 - p) / n, is added: for a run that was tested on other images. Raises
-    `ValueError` for fewer than two accuracies.
-    """
-    n = len(accuracies)
-    if n < 2:
-        raise ValueError(f"{n} accuracies; expected at least two")
-    mean, variance = float(np.mean(accuracies)), float(np.var(accuracies, ddof=1))
-    sampling = 0.0 if n_images is None else mean * (1 - mean) / n_images
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance * (1 + 1 / n) + sampling)
+    estimate: float
+    error: float
+    freedom: float
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """Where the true difference lies with this confidence."""
+        half = float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.error if self.error else 0.0
+        return Interval(self.estimate - half, self.estimate + half)
+
+    def p_value(self) -> float:
+        """Of no difference at all, two-sided."""
+        if not self.error:
+            return 1.0 if self.estimate == 0 else 0.0
+        return float(2 * stats.t.sf(abs(self.estimate) / self.error, self.freedom))
+
+    def p_value_of_equivalence(self, margin: float) -> float:
+        """Of a difference of `margin` or more, either way: the greater of two one-sided tests.
+
+        Schuirmann, "A comparison of the two one-sided tests procedure …" (1987).
+        """
+        if not self.error:
+            return 0.0 if abs(self.estimate) < margin else 1.0
+        return float(stats.t.sf((margin - abs(self.estimate)) / self.error, self.freedom))
+
+
+def wilson_interval(right: int, images: int, confidence: float = 0.95) -> Interval:
+    """Of the accuracy of one run over all images like the (at least one) it was tested on. Wilson (1927)."""
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    share = right / images
+    middle = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+
+
+def mean_interval(accuracies: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Of the mean accuracy over all seeds, on the same images: Student's t. Raises `ValueError` for fewer than two."""
+    n, mean, variance = _moments(accuracies)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance / n)
     return Interval(mean - half, mean + half)
+
+
+def prediction_interval(accuracies: Sequence[float], n_images: int | None = None, confidence: float = 0.95) -> Interval:
+    """Where the accuracy of one more run, with another seed, lies with this confidence.
+
+    Student's t over the seeds (Hahn and Meeker, Statistical Intervals, section 4.4). With `n_images`, the number that
+    all were tested on, it is for a run tested on as many other images: both samples' variances, p (1 - p) / n each,
+    are added, and the degrees of freedom are Satterthwaite's. Raises `ValueError` for fewer than two accuracies.
+    """
+    n, mean, variance = _moments(accuracies)
+    of_seeds, of_images = variance * (1 + 1 / n), 0.0 if n_images is None else 2 * mean * (1 - mean) / n_images
+    freedom = (n - 1) * (1 + of_images / of_seeds) ** 2 if of_seeds else math.inf
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(of_seeds + of_images)
+    return Interval(mean - half, mean + half)
+
+
+def _moments(accuracies: Sequence[float]) -> tuple[int, float, float]:
+    if len(accuracies) < 2:
+        raise ValueError(f"{len(accuracies)} accuracies; expected at least two")
+    return len(accuracies), float(np.mean(accuracies)), float(np.var(accuracies, ddof=1))
+
+
+def mcnemar(correct_a_N: Array, correct_b_N: Array) -> float:
+    """The exact p-value, two-sided, of two runs being equally accurate, from the images that only one has right.
+
+    McNemar (1947), by the binomial distribution.
+    """
+    only_a, only_b = int((correct_a_N & ~correct_b_N).sum()), int((correct_b_N & ~correct_a_N).sum())
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def bootstrap_difference(
+    correct_a_N: Array, correct_b_N: Array, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """Of the difference in accuracy of two runs (a less b): percentiles over resampled images, the same for both.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13. An image adds 1, 0 or -1 to the difference, so
+    that resampling images is a draw from the multinomial distribution.
+    """
+    n = len(correct_a_N)
+    only_a, only_b = int((correct_a_N & ~correct_b_N).sum()), int((correct_b_N & ~correct_a_N).sum())
+    counts = np.random.default_rng(seed).multinomial(n, [only_a / n, only_b / n, (n - only_a - only_b) / n], resamples)
+    ends = np.quantile((counts[:, 0] - counts[:, 1]) / n, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(ends[0]), float(ends[1]))
+
+
+def difference(correct_a_SN: Array, correct_b_SN: Array) -> Difference:
+    """Of two models with several seeds each on the same images, over all seeds and all images like these (a less b).
+
+    Seeds and images are crossed: the variance is that of the seeds' accuracies, of each model, plus that of the images'
+    mean differences, less what both count, which is the variance that is left within an image and a seed (two-way
+    analysis of variance; Owen, "The pigeonhole bootstrap", 2007). Degrees of freedom by Satterthwaite (1946). Raises
+    `ValueError` for fewer than two seeds of a model.
+    """
+    sides = [np.asarray(side, float) for side in (correct_a_SN, correct_b_SN)]
+    if min(len(side) for side in sides) < 2:
+        raise ValueError("fewer than two seeds; with one run each, use bootstrap_difference and mcnemar")
+    n = sides[0].shape[1]
+    difference_N = sides[0].mean(0) - sides[1].mean(0)
+    of_seeds = [float(side.mean(1).var(ddof=1)) / len(side) for side in sides]
+    of_images = float(difference_N.var(ddof=1)) / n
+    parts = [*of_seeds, of_images]
+    freedoms = [len(sides[0]) - 1, len(sides[1]) - 1, n - 1]
+    left = sum(_left_over(side) / (n * len(side)) for side in sides)
+    variance = max(sum(parts) - left, of_images, sum(of_seeds))
+    squares = sum(part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True))
+    freedom = sum(parts) ** 2 / squares if squares else float(n - 1)
+    return Difference(float(difference_N.mean()), math.sqrt(variance), freedom)
+
+
+def _left_over(correct_SN: Array) -> float:
+    """The variance within an image and a seed, after both have been taken out."""
+    rows, columns = correct_SN.shape
+    rest = correct_SN - correct_SN.mean(1, keepdims=True) - correct_SN.mean(0, keepdims=True) + correct_SN.mean()
+    return float((rest**2).sum() / ((rows - 1) * (columns - 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of a family of tests, adjusted so that the family errs as seldom as one test. Holm (1979)."""
+    order = np.argsort(p_values)
+    scaled = np.asarray(p_values, float)[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return [float(p) for p in adjusted]

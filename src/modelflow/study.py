@@ -86,7 +86,7 @@ def is_finished(plan: Plan) -> bool:
     run = results.read_run(plan.folder)
     settings = plan.settings.model_dump(exclude={"max_parameters", "recipe"})
     asked = {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings}
-    stored = {"spec": run.spec, "seed": run.seed, **RunSettings().model_dump(), **run.settings}
+    stored = {"spec": run.spec, "seed": run.seed, "schedule": "constant", **run.settings, "epochs": run.epochs}
     differing = [name for name in asked if asked[name] != stored.get(name)]
     if differing:
         name = differing[0]

@@ -124,9 +124,10 @@ class RunsProgress:
         """How far one run is (a `study.Event`)."""
         if event.title not in self._tasks:
             self._tasks[event.title] = self._progress.add_task(event.title, total=self._epochs, note="")
-        self._progress.update(
-            self._tasks[event.title], completed=event.done, note=event.note or f"loss {event.loss:.3f}"
-        )
+        if event.note and not self._progress.console.is_terminal:
+            self._progress.console.print(f"{event.title}: {event.note}", markup=False, soft_wrap=True)
+        note = event.note or f"loss {event.loss:.3f}"
+        self._progress.update(self._tasks[event.title], completed=event.done, note=note)
         self._count(event.title, event.done)
 
     def ended(self, title: str, message: str) -> None:

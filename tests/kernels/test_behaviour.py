@@ -167,3 +167,18 @@ def test_the_cache_compiles_once_says_so_and_survives_damage(tmp_path, monkeypat
     compiled(trace(SPEC), said.append)
     assert len(said) == 2
     assert cache.folder() == tmp_path
+
+
+def test_a_user_without_a_home_compiles_each_time(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.delenv("MODELFLOW_KERNELS", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(cache.Path, "home", no_home)
+    assert cache.folder() is None
+    said: list[str] = []
+    for _ in range(2):
+        compiled(trace(SPEC), said.append)
+    assert len(said) == 2
+
+
+def no_home() -> None:
+    raise RuntimeError("Could not determine home directory.")

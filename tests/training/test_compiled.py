@@ -188,6 +188,8 @@ def test_what_it_does_not_cover_is_told(trainer):
     others = [
         (0, nn.Linear(2, 2), "Linear, not built from a spec"),
         (1, nn.CrossEntropyLoss(label_smoothing=0.1), "the loss"),
+        (1, nn.CrossEntropyLoss(ignore_index=1), "the loss"),
+        (1, type("Own", (nn.CrossEntropyLoss,), {})(), "the loss"),
         (2, sgd, "the optimizer is SGD"),
         (2, torch.optim.Adam(arch.model.parameters(), weight_decay=0.1), "not plain Adam"),
         (2, torch.optim.Adam(arch.model.parameters(), amsgrad=True), "not plain Adam"),
@@ -196,13 +198,40 @@ def test_what_it_does_not_cover_is_told(trainer):
         (3, DataLoader(arch.train_loader.dataset, 16), "DataLoader, not batches"),
         (3, Batches(torch.zeros(4, 1, 28, 28).double(), torch.zeros(4).long()), "not float32 images"),
         (3, Batches(torch.zeros(4, 1, 28, 28), torch.zeros(4).int()), "int64 labels"),
+        (3, Batches(torch.zeros(4, 1, 28, 28), torch.zeros(4, 1).long()), "the labels are not"),
+        (3, Batches(torch.zeros(4, 1, 28, 28), torch.tensor([0, 1, 10, 2])), "the labels are not"),
+        (3, Batches(torch.zeros(4, 1, 28, 28), torch.tensor([0, 1, -100, 2])), "the labels are not"),
+        (3, Batches(torch.zeros(4, 1, 14, 56), torch.zeros(4).long()), "another shape"),
     ]
     for place, other, reason in others:
         assert reason in uncovered(*(other if i == place else part for i, part in enumerate(parts)))
+    with_own_rates = arch.optimizer.register_step_post_hook(lambda *_: None)
+    assert "hooks are attached to the optimizer" in uncovered(*parts)
+    with_own_rates.remove()
+    clipped = arch.model.fc_layers[0].weight.register_hook(lambda gradient: gradient.clamp(-1, 1))
+    assert "hooks are attached" in uncovered(*parts)
+    clipped.remove()
+    arch.model.conv_layers[0].padding = (1, 1)
+    assert "layers are not those" in uncovered(*parts)
+    arch.model.conv_layers[0].padding = (0, 0)
+    arch.model.forward = lambda x_NCHW: x_NCHW
+    assert "not built from a spec" in uncovered(*parts)
+    del arch.model.forward
+    assert uncovered(*parts) == ""
     arch.model.drop.p = 0.5
     assert "dropout is not that" in uncovered(*parts)
     arch.model.fc_layers[1] = nn.Linear(20, 11)
     assert "layers are not those" in uncovered(arch.model, *parts[1:])
+
+
+def test_a_parameter_that_was_frozen_for_a_while_is_left_to_autograd(trainer):
+    arch = trainer()
+    last = list(arch.model.parameters())[-1]
+    last.requires_grad_(False)
+    arch.train(1)
+    last.requires_grad_(True)
+    arch.train(1)
+    assert arch.engine == "autograd: the optimizer has updated some parameters more often than others"
 
 
 @pytest.mark.parametrize("name", ["cnn2_5", "generic_1"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from modelflow import ModelFlow
+from modelflow import ModelFlow, trace, training
 from modelflow.errors import UsageError
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
@@ -59,7 +59,8 @@ def trained(few_loaders, kind, epochs=(2,), schedule=None, optimizer=torch.optim
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
-def test_both_engines_follow_it_as_torchs_scheduler_does(few_loaders, optimizer):
+def test_both_engines_follow_it_as_torchs_scheduler_does(few_loaders, optimizer, monkeypatch):
+    monkeypatch.setattr(training.compiled, "MACS_A_CALL", 40 * 16 * trace(NO_DROPOUT).macs)  # 40 steps of 125
     schedule = OneCycle(2 * len(few_loaders[0]))
     compiled, autograd = (trained(few_loaders, kind, (2,), schedule, optimizer) for kind in (GenericCNN, ByAutograd))
     assert (compiled.engine[:8], autograd.engine[:8]) == ("compiled", "autograd")
@@ -95,7 +96,7 @@ def test_a_flow_trains_a_cycle_in_each_call(few_loaders, tmp_path):
     twice.train(1)
     twice.train(1)
     assert once.arch.losses != twice.arch.losses
-    assert twice.arch.schedule == OneCycle(len(few_loaders[0]), len(few_loaders[0]))
+    assert once.arch.losses[0] != twice.arch.losses[0]
     assert once.optimizer.param_groups[0]["lr"] == 3e-3
     once.evaluate()
     assert '"schedule": "one-cycle"' in (tmp_path / "once" / "run.json").read_text()
@@ -109,3 +110,23 @@ def test_an_unknown_schedule_and_a_loader_without_length_are_refused(few_loaders
     stream = ModelFlow(model, iter(few_loaders[0]), few_loaders[1], schedule="one-cycle", results_dir=tmp_path)
     with pytest.raises(UsageError, match="the training loader has no length"):
         stream.train(1)
+
+
+def test_a_flow_leaves_the_schedule_of_its_architecture_as_it_was(few_loaders, tmp_path):
+    flow = ModelFlow(GenericCNN(NO_DROPOUT), *few_loaders, schedule="one-cycle", results_dir=tmp_path, verbose=False)
+    flow.train(1)
+    assert flow.arch.schedule is None
+    mine = OneCycle(4 * len(few_loaders[0]))
+    flow.settings["schedule"], flow.arch.schedule = "constant", mine
+    flow.train(1)
+    assert flow.arch.schedule is mine
+
+
+def test_an_optimizer_may_change_its_own_rate(few_loaders):
+    class Halving(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            self.param_groups[0]["lr"] /= 2
+
+    arch = trained(few_loaders, GenericCNN, (1,), None, Halving)
+    assert arch.optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 / 2 ** len(few_loaders[0]))

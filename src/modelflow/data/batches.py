@@ -37,6 +37,15 @@ class Batches:
         least, greatest = torch.aminmax(self.dataset.tensors[0])  # either is NaN where any value is
         return bool(least.isfinite() and greatest.isfinite())
 
+    @cached_property
+    def classes(self) -> range | None:
+        """From the smallest label to the largest; None where labels are not one whole number an image."""
+        y_N = self.dataset.tensors[1]
+        if y_N.ndim != 1 or y_N.is_floating_point():
+            return None
+        least, greatest = torch.aminmax(y_N)
+        return range(int(least), int(greatest) + 1)
+
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 

@@ -14,17 +14,21 @@ from modelflow.shapes import Trace
 FORMAT = b"modelflow kernels 1\n"
 
 
-def folder() -> Path:
-    """Where they lie: $MODELFLOW_KERNELS, or modelflow/kernels in the user's cache folder."""
-    given = os.environ.get("MODELFLOW_KERNELS")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else base / "modelflow" / "kernels"
+def folder() -> Path | None:
+    """Where they lie: $MODELFLOW_KERNELS, or modelflow/kernels in the user's cache folder; None for a user without."""
+    if given := os.environ.get("MODELFLOW_KERNELS"):
+        return Path(given)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelflow" / "kernels"
+    except RuntimeError:  # no home
+        return None
 
 
 def object_file(trace: Trace, plan: Plan, machine: Machine, say: Callable[[str], None] | None) -> bytes:
     """The compiled functions of a trace. A file that is damaged or cannot be written is compiled anew."""
-    path = folder() / f"{key(trace, machine)}.o"
-    found = _read(path)
+    place = folder()
+    path = None if place is None else place / f"{key(trace, machine)}.o"
+    found = None if path is None else _read(path)
     if found is not None:
         return found
     if say is not None:
@@ -32,7 +36,8 @@ def object_file(trace: Trace, plan: Plan, machine: Machine, say: Callable[[str],
     from modelflow.kernels.step import Program
 
     compiled = compile_text(Program(plan, machine.registers).text, machine)
-    _write(path, compiled)
+    if path is not None:
+        _write(path, compiled)
     return compiled
 
 

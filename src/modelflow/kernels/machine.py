@@ -1,6 +1,5 @@
 """The processor that the code is written for: its lanes and registers, and LLVM code turned into functions for it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -84,6 +83,3 @@ class Library:
     def address(self, name: str) -> int:
         found: int = self._engine.get_function_address(name)
         return found
-
-
-Told = Callable[[str], None]

@@ -35,7 +35,7 @@ TRAIN = (
 )
 LOGITS = ("images", "count", "params", "memory", "blocks_at_once", "out")
 PACK = ("flat", "packed")
-INTEGERS = ("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "total", "begin")
+INTEGERS = ("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin")
 
 
 class Program:

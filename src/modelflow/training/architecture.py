@@ -42,7 +42,8 @@ class Architecture:
     `losses` and `val_losses` have one entry an epoch (the mean over the images), `total_epochs` counts them over all
     calls of `train`. `engine` says what trained the last epoch: the compiled step, or autograd and why.
     `schedule` (see `schedules`) says what each step multiplies the optimizer's learning rate by; `say` is told what
-    takes a while. `on_step(epoch, step, loss)` and `on_epoch()` are called while training, for progress and saving.
+    takes a while. `on_step(epoch, step, loss)` and `on_epoch()` are called while training, for progress and saving; the
+    compiled step makes many steps before it tells of each.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Architecture:
         `verbose` tells of every `batch_report`-th epoch and of the last, `verbose_mini_batch` of every
         `mini_batch_report`-th step. Raises `UsageError` without a loader, `RunError` when the loss is not finite.
         """
-        self._check_trainable(n_epochs)
+        self.check_trainable(n_epochs)
         verbose = self.verbose if verbose is None else verbose
         last = self.total_epochs + n_epochs
 
@@ -136,7 +137,8 @@ class Architecture:
                 if self.on_epoch is not None:
                     self.on_epoch()
 
-    def _check_trainable(self, n_epochs: int) -> None:
+    def check_trainable(self, n_epochs: int) -> None:
+        """Raises `UsageError` without a training loader or for a negative number of epochs."""
         if self.train_loader is None:
             raise UsageError("train: there is no training loader; call set_loaders(train_loader, val_loader) first")
         if n_epochs < 0:
@@ -236,7 +238,7 @@ class Architecture:
         if uncovered_inference(self.model, loader) or loader.shuffle:
             return predict(self.model, loader, self.device)
         assert isinstance(self.model, GenericCNN)
-        return checked(compiled_logits(self.model, loader), loader.dataset.tensors[1].numpy())
+        return checked(compiled_logits(self.model, loader, self.say), loader.dataset.tensors[1].numpy())
 
     def _in_eval_mode(self, x: Tensor) -> Tensor:
         with evaluating(self.model):

@@ -20,36 +20,32 @@ from modelflow.training.loop import Loss, OnStep, check_finite
 
 Array = np.ndarray[Any, Any]
 
-MACS_A_CALL = 12e9  # of the forward pass: about a second for a large network, some epochs for a small one
+MACS_A_CALL = 12e9  # of the forward pass, in one call: about a second, or the epoch
 TRIED_ON = ("x86_64", "amd64")
 OWN_METHODS = ("forward", "featurizer", "classifier")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+PARTS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.Dropout, nn.ModuleList)
 
 
 def uncovered(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any) -> str:
     """Why the compiled step cannot train these, in words; empty when it can."""
-    reasons = (
-        _about_machine(),
-        _about_model(model),
-        _about_loss(loss_fn),
-        _about_optimizer(optimizer, model),
-        _about_loader(loader),
-    )
-    return next((reason for reason in reasons if reason), "")
+    about_both = _about_machine() or _about_model(model)
+    return about_both or _about_loss(loss_fn) or _about_optimizer(optimizer, model) or _about_loader(loader, model)
 
 
 def uncovered_inference(model: nn.Module, loader: Any) -> str:
     """Why the compiled functions cannot evaluate the model on the loader, in words; empty when they can."""
-    reasons = (_about_machine(), _about_model(model), _about_loader(loader))
-    return next((reason for reason in reasons if reason), "")
+    return _about_machine() or _about_model(model) or _about_loader(loader, model)
 
 
-def compiled_logits(model: GenericCNN, loader: Batches) -> Array:
+def compiled_logits(model: GenericCNN, loader: Batches, say: Callable[[str], None] | None = None) -> Array:
     """Logits N x K of the loader's images, as they lie there, without dropout."""
     from modelflow.kernels.network import compiled
 
     params = torch.cat([p.detach().ravel() for p in model.parameters()]).numpy()
-    return compiled(model.trace).logits(loader.dataset.tensors[0].contiguous().numpy(), params)
+    return compiled(model.trace, say).logits(loader.dataset.tensors[0].contiguous().numpy(), params)
 
 
 def _about_machine() -> str:
@@ -58,18 +54,32 @@ def _about_machine() -> str:
 
 def _about_model(model: nn.Module) -> str:
     kind = type(model)
-    if not isinstance(model, GenericCNN) or any(getattr(kind, m) is not getattr(GenericCNN, m) for m in OWN_METHODS):
+    if not isinstance(model, GenericCNN) or any(
+        getattr(kind, method) is not getattr(GenericCNN, method) or method in vars(model) for method in OWN_METHODS
+    ):
         return f"the model is a {kind.__name__}, not built from a spec"
     shapes = [tuple(p.shape) for p in model.parameters()]
-    if shapes != [shape for layer in model.trace.layers for shape in _parameter_shapes(layer)]:
+    built = [shape for layer in model.trace.layers for shape in _parameter_shapes(layer)]
+    if shapes != built or not all(map(_is_plain, model.modules())):
         return "the model's layers are not those of its spec any more"
     if any(p.dtype != torch.float32 or p.device.type != "cpu" or not p.requires_grad for p in model.parameters()):
         return "not all parameters are trainable float32 on the CPU"
     if model.drop.p != model.spec.p:
         return "the dropout is not that of the spec any more"
-    if any(getattr(module, hooks) for module in model.modules() for hooks in HOOKS):
+    owners = ((model.modules(), HOOKS), (model.parameters(), PARAMETER_HOOKS))
+    if any(getattr(owner, hooks, None) for owned, kinds in owners for owner in owned for hooks in kinds):
         return "hooks are attached"
     return ""
+
+
+def _is_plain(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        plain = (module.stride, module.padding, module.dilation, module.groups) == ((1, 1), (0, 0), (1, 1), 1)
+        return plain and type(module) is nn.Conv2d
+    if isinstance(module, nn.MaxPool2d):
+        sizes = module.kernel_size, module.padding, module.dilation, module.ceil_mode
+        return type(module) is nn.MaxPool2d and sizes == (module.stride, 0, 1, False)
+    return type(module) in PARTS or isinstance(module, GenericCNN)
 
 
 def _parameter_shapes(layer: Any) -> Iterator[tuple[int, ...]]:
@@ -82,10 +92,11 @@ def _parameter_shapes(layer: Any) -> Iterator[tuple[int, ...]]:
 
 
 def _about_loss(loss_fn: Loss) -> str:
-    if isinstance(loss_fn, nn.CrossEntropyLoss):
-        plain = loss_fn.weight is None and loss_fn.label_smoothing == 0 and loss_fn.reduction == "mean"
-        return "" if plain else "the loss is not the plain mean cross-entropy"
-    return "the loss is not cross-entropy"
+    if type(loss_fn) is not nn.CrossEntropyLoss:
+        return "the loss is not cross-entropy"
+    plain = loss_fn.weight is None and loss_fn.label_smoothing == 0 and loss_fn.reduction == "mean"
+    own = loss_fn.ignore_index >= 0 or "forward" in vars(loss_fn) or any(getattr(loss_fn, hooks) for hooks in HOOKS)
+    return "" if plain and not own else "the loss is not the plain mean cross-entropy"
 
 
 def _about_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
@@ -98,16 +109,25 @@ def _about_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
     decayed = kind is torch.optim.Adam and group["weight_decay"] != 0
     if decayed or group["amsgrad"] or group["maximize"] or isinstance(group["lr"], Tensor):
         return "the optimizer has settings that are not plain Adam's"
+    if any(getattr(optimizer, hooks) for hooks in OPTIMIZER_HOOKS):
+        return "hooks are attached to the optimizer"
+    if len({float(optimizer.state.get(p, {}).get("step", 0)) for p in group["params"]}) > 1:
+        return "the optimizer has updated some parameters more often than others"
     return ""
 
 
-def _about_loader(loader: Any) -> str:
+def _about_loader(loader: Any, model: nn.Module) -> str:
     if type(loader) is not Batches:
         return f"the loader is a {type(loader).__name__}, not batches of a data set in memory"
     kinds = [(tensor.dtype, tensor.device.type) for tensor in loader.dataset.tensors]
     covered = kinds == [(torch.float32, "cpu"), (torch.int64, "cpu")]
-    if not covered:
+    if not covered or loader.dataset.tensors[0].requires_grad:
         return "the data are not float32 images and int64 labels on the CPU"
+    assert isinstance(model, GenericCNN)
+    if tuple(loader.dataset.tensors[0].shape[1:]) != model.trace.input_shape:
+        return "the images have another shape than the model takes"
+    if loader.classes is None or loader.classes.start < 0 or loader.classes.stop > model.spec.num_classes:
+        return "the labels are not one of the model's classes an image"
     return "" if loader.finite else "the images hold values that are not finite numbers"
 
 
@@ -127,6 +147,7 @@ class CompiledStep:
     ) -> float:
         """The mean loss over the images of one epoch; as `loop.train_epoch`, but for the source of dropout.
 
+        `on_step` is told of many steps at once, about every second, when they have been made.
         Raises `RunError` when the loss is no longer finite; the update that such a loss would make is not made.
         """
         order_N, size = loader.order().numpy(), loader.batch_size

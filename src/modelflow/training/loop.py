@@ -42,8 +42,11 @@ def train_epoch(
         check_finite(value, f"epoch {epoch}, step {step}: the loss")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        with scaled_lr(optimizer, 1.0 if factors_S is None else float(factors_S[step - 1])):
+        if factors_S is None:
             optimizer.step()
+        else:
+            with scaled_lr(optimizer, float(factors_S[step - 1])):
+                optimizer.step()
         total += value * len(x)
         images += len(x)
         on_step(step, value)
