@@ -14,7 +14,7 @@ LAYERS = [
     ["errors", "files", "seeding", "modes", "provenance", "statistics"],
     ["spec"],
     ["shapes"],
-    ["presets", "diagram", "figures", "records"],
+    ["presets", "diagram", "figures", "records", "verdicts"],
     ["settings", "results"],
     ["models", "data", "evaluation", "inspection", "kernels", "leaderboard"],
     ["training"],
@@ -26,6 +26,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 NO_TORCH = [
     "statistics",
+    "verdicts",
     "spec",
     "shapes",
     "presets",

@@ -149,3 +149,65 @@ def test_what_is_no_record_is_refused(tmp_path, content):
 def test_a_record_that_is_too_large_is_not_read(tmp_path):
     (tmp_path / "run.json").write_bytes(b" " * (results.MAX_RECORD_BYTES + 1))
     assert "larger than 4,194,304 bytes" in refusal(tmp_path)
+
+
+def write_predictions(folder, **arrays):
+    with (folder / "predictions.npz").open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+LOGITS, LABELS = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), np.array([0, 1], np.int32)
+
+
+def test_predictions_read_back(tmp_path):
+    (tmp_path / "predictions.npz").write_bytes(results.predictions_npz(LOGITS, LABELS))
+    logits_NK, y_N = results.read_predictions(tmp_path)
+    assert np.array_equal(logits_NK, LOGITS)
+    assert np.array_equal(y_N, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"logits": LOGITS}, "expected logits and labels"),
+        ({"logits": LOGITS, "labels": LABELS, "more": LABELS}, "expected logits and labels"),
+        ({"logits": LOGITS.astype(float), "labels": LABELS}, "not finite float32"),
+        ({"logits": LOGITS * np.float32("nan"), "labels": LABELS}, "not finite float32"),
+        ({"logits": LOGITS[0], "labels": LABELS}, "images x classes"),
+        ({"logits": LOGITS, "labels": LABELS + 1}, "not one class an image"),
+        ({"logits": LOGITS, "labels": LABELS[:1]}, "not one class an image"),
+        ({"logits": LOGITS, "labels": LABELS.astype(object)}, "allow_pickle=False"),
+        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "not one class an image"),
+    ],
+    ids=range(9),
+)
+def test_predictions_that_cannot_be_are_refused(tmp_path, arrays, message):
+    write_predictions(tmp_path, **arrays)
+    with pytest.raises(DataError, match="evaluate the run again") as caught:
+        results.read_predictions(tmp_path)
+    assert message in str(caught.value)
+
+
+def test_every_cut_and_most_changed_bytes_are_noticed_and_none_is_a_traceback(tmp_path):
+    content = results.predictions_npz(LOGITS, LABELS)
+    for place in range(len(content)):
+        for altered in (content[:place], content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]):
+            (tmp_path / "predictions.npz").write_bytes(altered)
+            try:
+                logits_NK, y_N = results.read_predictions(tmp_path)
+            except DataError:
+                continue
+            assert np.array_equal(logits_NK, LOGITS)
+            assert np.array_equal(y_N, LABELS)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "MAX_PREDICTION_BYTES", 1000)
+    write_predictions(tmp_path, logits=np.zeros((10_000, 10), np.float32), labels=np.zeros(10_000, np.int32))
+    with pytest.raises(DataError, match="at most 1,000 bytes"):
+        results.read_predictions(tmp_path)
+
+
+def test_predictions_that_are_missing_are_asked_for(tmp_path):
+    with pytest.raises(DataError, match="not there; evaluate the run again"):
+        results.read_predictions(tmp_path)

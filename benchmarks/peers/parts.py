@@ -26,9 +26,10 @@ TUNING_SHARE = 4  # of a round's images, one in so many tunes
 OURS = "modelflow"
 FLOPS = "2 flops a multiply-add; forward, weight and input gradients: 2 * (3 * MACs - MACs of the first layer)"
 
-ACCURACY_MODELS, ACCURACY_BATCH, ACCURACY_EPOCHS = ("generic_2", "cnn2_5"), 64, 2
+ACCURACY_MODELS, ACCURACY_BATCH, ACCURACY_EPOCHS = ("generic_2",), 64, 2
 CHECK_MODELS, CHECK_IMAGES, CHECK_UPDATES, CHECK_TOLERANCE = ("generic_2", "cnn2_5", "generic_1"), 256, 8, 0.005
 STUDY_BATCH, STUDY_IMAGES = 16, 1600
+STUDIES = ("modelflow", "lightning, usual", "lightning, barebones")
 CARD_EPOCHS = 10
 
 
@@ -215,9 +216,9 @@ def study(options: Namespace) -> None:
     threads.write_text(json.dumps(chosen))
     record.say(f"threads under Lightning: {chosen}")
     for number in range(options.rounds_study):
-        for name in rotated(("modelflow", "lightning"), number):
-            run = _our_study if name == "modelflow" else _lightning_study
-            record.add({"round": number, "contender": name, **run(options, scratch)})
+        for name in rotated(STUDIES, number):
+            took = _our_study(options, scratch) if name == OURS else _lightning_study(options, scratch, name)
+            record.add({"round": number, "contender": name, **took})
             record.say(f"round {number}: {record.content['rows'][-1]}")
     summary = _study_summary(record.content["rows"], options.epochs)
     record.end(lightning_threads=chosen, summary=summary, versions={"lightning": versions})
@@ -248,10 +249,10 @@ def _our_study(options: Namespace, scratch: Path) -> dict[str, Any]:
     }
 
 
-def _lightning_study(options: Namespace, scratch: Path) -> dict[str, Any]:
+def _lightning_study(options: Namespace, scratch: Path, name: str) -> dict[str, Any]:
     results, seconds = _emptied(scratch / "theirs"), scratch / "seconds.json"
     command = [sys.executable, "-m", "peers.lightning_study", str(results), str(options.epochs)]
-    command += [str(scratch / "threads.json"), str(seconds)]
+    command += [str(scratch / "threads.json"), str(seconds), name.removeprefix("lightning, ")]
     total = _timed(options, "lightning", command, MODELFLOW_KERNELS=str(scratch / "kernels"))
     training = json.loads(seconds.read_text())
     epoch = sum(training.values()) / options.epochs
@@ -278,14 +279,15 @@ def _files(folder: Path) -> int:
 def _study_summary(rows: list[dict[str, Any]], epoch_count: int) -> dict[str, Any]:
     """Medians over rounds; what the card's number of epochs would come to is extrapolated."""
     summary: dict[str, Any] = {}
-    for name in (OURS, "lightning"):
+    for name in STUDIES:
         runs = [row for row in rows if row["contender"] == name]
         total, epoch = (statistics.median(run[key] for run in runs) for key in ("total_seconds", "epoch_seconds"))
         fixed = total - epoch * epoch_count
         summary[name] = {"total_seconds": total, "epoch_seconds": epoch, "fixed_seconds": fixed}
         summary[name]["extrapolated_10_epochs_seconds"] = fixed + CARD_EPOCHS * epoch
     keys = ("total_seconds", "epoch_seconds", "extrapolated_10_epochs_seconds")
-    summary["ratios"] = {key: summary["lightning"][key] / summary[OURS][key] for key in keys}
+    for name in STUDIES[1:]:
+        summary[name]["ratios"] = {key: summary[name][key] / summary[OURS][key] for key in keys}
     return summary
 
 

@@ -101,9 +101,11 @@ def _study(content: dict[str, Any]) -> str:
         "extrapolated_10_epochs_seconds": "10 epochs (extrapolated)",
     }
     summary = content["summary"]
-    lines = [[name, *(f"{summary[name][key]:.1f}" for key in keys)] for name in (OURS, "lightning")]
-    ratios = summary["ratios"]
-    lines.append(["ratio", *(f"{ratios[key]:.1f}" if key in ratios else "" for key in keys)])
+    lines = []
+    for name, figures in summary.items():
+        lines.append([name, *(f"{figures[key]:.1f}" for key in keys)])
+        if ratios := figures.get("ratios"):
+            lines.append(["times ours", *(f"{ratios[key]:.1f}" if key in ratios else "" for key in keys)])
     return "Seconds of the card's study of seven models:\n\n" + _table(["", *keys.values()], lines)
 
 

@@ -9,6 +9,7 @@ import csv
 import io
 import os
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ STUDY, SAMPLES, PARETO = "study.json", "dataset_samples.png", "pareto.png"
 LEADERBOARD_CSV, LEADERBOARD_MD = "leaderboard.csv", "leaderboard.md"
 
 MAX_RECORD_BYTES = 4 << 20
+MAX_PREDICTION_BYTES = 1 << 30
 MAX_FIGURE = 1e100
 SET_ASIDE = re.compile(r"\.old-\d+$")
 
@@ -69,6 +71,38 @@ def predictions_npz(logits_NK: "np.ndarray[Any, Any]", y_N: "np.ndarray[Any, Any
     buffer = io.BytesIO()
     np.savez_compressed(buffer, logits=logits_NK.astype(np.float32), labels=y_N.astype(np.int32))
     return buffer.getvalue()
+
+
+def read_predictions(folder: str | Path) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """Logits N x K (float32) and labels N of a finished run. Raises `DataError` when they are missing or damaged.
+
+    What the archive says of its sizes is checked before anything is unpacked, and nothing is unpickled.
+    """
+    path = Path(folder) / PREDICTIONS
+    try:
+        logits_NK, y_N = _unpacked(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: not there; evaluate the run again: modelflow evaluate {folder}") from None
+    except Exception as error:  # whatever zipfile and numpy make of a file that is none of ours
+        raise DataError(f"{path}: {error}; evaluate the run again: modelflow evaluate {folder}") from None
+    return logits_NK, y_N
+
+
+def _unpacked(path: Path) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    import numpy as np
+
+    with zipfile.ZipFile(path) as archive:
+        sizes = {part.filename: part.file_size for part in archive.infolist()}
+    if set(sizes) != {"logits.npy", "labels.npy"} or sum(sizes.values()) > MAX_PREDICTION_BYTES:
+        raise ValueError(f"expected logits and labels of at most {MAX_PREDICTION_BYTES:,} bytes")
+    with np.load(path, allow_pickle=False) as stored:
+        logits_NK, y_N = stored["logits"], stored["labels"]
+    if logits_NK.ndim != 2 or logits_NK.dtype != np.float32 or not np.isfinite(logits_NK).all():
+        raise ValueError("the logits are not finite float32, images x classes")
+    fits = y_N.dtype == np.int32 and y_N.shape == logits_NK.shape[:1] and y_N.size > 0
+    if not fits or y_N.min() < 0 or y_N.max() >= logits_NK.shape[1]:
+        raise ValueError("the labels are not one class an image")
+    return logits_NK, y_N
 
 
 def write_run(folder: Path, run: Run) -> None:

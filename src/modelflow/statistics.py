@@ -28,11 +28,22 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more accurate a model is than another: estimate, standard error, degrees of freedom of Student's t."""
+    """How much more accurate a model is than another, and how far that can be trusted.
+
+    `of_seeds` and `of_images` are the variances of the estimate from either source; `freedom` are Student's degrees of
+    freedom; `seeds` of the model with fewer.
+    """
 
     estimate: float
-    error: float
+    of_seeds: float
+    of_images: float
     freedom: float
+    seeds: int
+
+    @property
+    def error(self) -> float:
+        """The standard error of the estimate."""
+        return math.sqrt(self.of_seeds + self.of_images)
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """Where the true difference lies with this confidence."""
@@ -76,12 +87,13 @@ def prediction_interval(accuracies: Sequence[float], n_images: int | None = None
 
     Student's t over the seeds (Hahn and Meeker, Statistical Intervals, section 4.4). With `n_images`, the number that
     all were tested on, it is for a run tested on as many other images: both samples' variances, p (1 - p) / n each,
-    are added, and the degrees of freedom are Satterthwaite's. Raises `ValueError` for fewer than two accuracies.
+    widen it, the squares of the half-widths added (Zou and Donner, 2008). Raises `ValueError` for fewer than two
+    accuracies.
     """
     n, mean, variance = _moments(accuracies)
-    of_seeds, of_images = variance * (1 + 1 / n), 0.0 if n_images is None else 2 * mean * (1 - mean) / n_images
-    freedom = (n - 1) * (1 + of_images / of_seeds) ** 2 if of_seeds else math.inf
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(of_seeds + of_images)
+    over_seeds = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance * (1 + 1 / n))
+    of_images = 0.0 if n_images is None else 2 * mean * (1 - mean) / n_images
+    half = math.hypot(over_seeds, float(stats.norm.ppf((1 + confidence) / 2)) * math.sqrt(of_images))
     return Interval(mean - half, mean + half)
 
 
@@ -129,14 +141,12 @@ def difference(correct_a_SN: Array, correct_b_SN: Array) -> Difference:
     n = sides[0].shape[1]
     difference_N = sides[0].mean(0) - sides[1].mean(0)
     of_seeds = [float(side.mean(1).var(ddof=1)) / len(side) for side in sides]
-    of_images = float(difference_N.var(ddof=1)) / n
-    parts = [*of_seeds, of_images]
-    freedoms = [len(sides[0]) - 1, len(sides[1]) - 1, n - 1]
     left = sum(_left_over(side) / (n * len(side)) for side in sides)
-    variance = max(sum(parts) - left, of_images, sum(of_seeds))
+    of_images = max(0.0, float(difference_N.var(ddof=1)) / n - left)
+    parts, freedoms = [*of_seeds, of_images], [len(sides[0]) - 1, len(sides[1]) - 1, n - 1]
     squares = sum(part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True))
     freedom = sum(parts) ** 2 / squares if squares else float(n - 1)
-    return Difference(float(difference_N.mean()), math.sqrt(variance), freedom)
+    return Difference(float(difference_N.mean()), sum(of_seeds), of_images, freedom, min(map(len, sides)))
 
 
 def _left_over(correct_SN: Array) -> float:

@@ -10,6 +10,7 @@ import queue
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +31,7 @@ from modelflow.settings import RunSettings, StudySettings, validated
 from modelflow.shapes import MAX_PARAMETERS, trace
 from modelflow.spec import Spec, parse_spec, short
 
-STEPS_BETWEEN_REPORTS = 100
+SECONDS_BETWEEN_REPORTS = 0.2
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
 
@@ -207,9 +208,13 @@ def train_run(plan: Plan, on_event: OnEvent | None = None) -> Run:
     flow = make_flow(plan)
     steps, total = len(flow.arch.train_loader), plan.settings.epochs
 
+    reported = 0.0
+
     def told(epoch: int, step: int, loss: float) -> None:
-        if on_event is not None and (step % STEPS_BETWEEN_REPORTS == 0 or step == steps):
+        nonlocal reported
+        if on_event is not None and (time.monotonic() - reported >= SECONDS_BETWEEN_REPORTS or step == steps):
             on_event(Event(plan.title, epoch - 1 + step / steps, total, loss))
+            reported = time.monotonic()
 
     def noted(text: str) -> None:
         if on_event is not None:

@@ -24,7 +24,7 @@ from modelflow.modes import evaluating
 from modelflow.seeding import drawn_from, generator_owners, ordered_by, stream
 from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
 from modelflow.training.compiled import CompiledStep, compiled_logits, uncovered, uncovered_inference
-from modelflow.training.loop import Loss, check_finite, mean_loss, train_epoch
+from modelflow.training.loop import Loss, OnSteps, check_finite, mean_loss, train_epoch
 from modelflow.training.lr_finder import FEWEST_STEPS, METHOD, SMOOTH, Curve, LRSearch, range_test, read
 from modelflow.training.schedules import Schedule
 
@@ -42,8 +42,8 @@ class Architecture:
     `losses` and `val_losses` have one entry an epoch (the mean over the images), `total_epochs` counts them over all
     calls of `train`. `engine` says what trained the last epoch: the compiled step, or autograd and why.
     `schedule` (see `schedules`) says what each step multiplies the optimizer's learning rate by; `say` is told what
-    takes a while. `on_step(epoch, step, loss)` and `on_epoch()` are called while training, for progress and saving; the
-    compiled step makes many steps before it tells of each.
+    takes a while. `on_step(epoch, step, loss)` is called after each step of autograd, and about every second, with the
+    last step made, by the compiled one; `on_epoch()` after each epoch.
     """
 
     def __init__(
@@ -120,12 +120,13 @@ class Architecture:
         verbose = self.verbose if verbose is None else verbose
         last = self.total_epochs + n_epochs
 
-        def told(step: int, loss: float) -> None:
-            bar.update()
-            if verbose_mini_batch and step % mini_batch_report == 0:
-                tqdm.write(f"epoch {epoch}, step {step}{of_steps}: loss {loss:.4f}")
+        def told(first: int, losses: Sequence[float]) -> None:
+            bar.update(len(losses))
+            reported = range(-first % mini_batch_report, len(losses), mini_batch_report) if verbose_mini_batch else ()
+            for i in reported:
+                tqdm.write(f"epoch {epoch}, step {first + i}{of_steps}: loss {losses[i]:.4f}")
             if self.on_step is not None:
-                self.on_step(epoch, step, loss)
+                self.on_step(epoch, first + len(losses) - 1, losses[-1])
 
         steps = length(self.train_loader)
         of_steps = "" if steps is None else f"/{steps}"
@@ -144,14 +145,14 @@ class Architecture:
         if n_epochs < 0:
             raise UsageError(f"train: n_epochs = {n_epochs}, expected 0 or more")
 
-    def _train_one(self, epoch: int, seed: int, on_step: Callable[[int, float], None]) -> None:
+    def _train_one(self, epoch: int, seed: int, on_steps: OnSteps) -> None:
         step, factors_S = self._compiled_step(), self._factors(epoch)
         with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
             if step is None:
                 parts = (self.model, self.loss_fn, self.optimizer, self.train_loader, self.device)
-                loss = train_epoch(*parts, on_step, epoch, factors_S)
+                loss = train_epoch(*parts, on_steps, epoch, factors_S)
             else:
-                loss = step.train_epoch(self.train_loader, stream(seed, "dropout", epoch), on_step, epoch, factors_S)
+                loss = step.train_epoch(self.train_loader, stream(seed, "dropout", epoch), on_steps, epoch, factors_S)
         val_loss = None if self.val_loader is None else self._validate(epoch, seed)
         self.losses.append(loss)
         self.val_losses.append(val_loss)

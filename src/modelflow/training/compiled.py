@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from modelflow.data.batches import Batches
 from modelflow.evaluation.metrics import cross_entropy
 from modelflow.models.build import GenericCNN
-from modelflow.training.loop import Loss, OnStep, check_finite
+from modelflow.training.loop import Loss, OnSteps, check_finite
 
 Array = np.ndarray[Any, Any]
 
@@ -143,11 +143,11 @@ class CompiledStep:
         self._flats = [torch.from_numpy(aligned(model.trace.parameters)) for _ in range(3)]
 
     def train_epoch(
-        self, loader: Batches, dropout_seed: int, on_step: OnStep, epoch: int, factors_S: Array | None = None
+        self, loader: Batches, dropout_seed: int, on_steps: OnSteps, epoch: int, factors_S: Array | None = None
     ) -> float:
         """The mean loss over the images of one epoch; as `loop.train_epoch`, but for the source of dropout.
 
-        `on_step` is told of many steps at once, about every second, when they have been made.
+        `on_steps` is told of many steps at once, about every second, when they have been made.
         Raises `RunError` when the loss is no longer finite; the update that such a loss would make is not made.
         """
         order_N, size = loader.order().numpy(), loader.batch_size
@@ -167,8 +167,7 @@ class CompiledStep:
             sizes = np.full(len(done.losses), size)
             sizes[-1] = len(part) - size * (len(done.losses) - 1)
             total += float(done.losses @ sizes)
-            for step, loss in enumerate(done.losses.tolist(), start=start + 1):
-                on_step(step, loss)
+            on_steps(start + 1, done.losses.tolist())
         return total / len(order_N)
 
     def mean_loss(self, loader: Batches) -> float:

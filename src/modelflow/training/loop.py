@@ -1,7 +1,7 @@
 """One epoch of training and one pass of validation, for any module, loss and optimizer."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from modelflow.modes import evaluating
 
 Array = np.ndarray[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
-OnStep = Callable[[int, float], None]
+OnSteps = Callable[[int, Sequence[float]], None]  # the first step made since the last call, the loss of each
 
 
 def train_epoch(
@@ -23,14 +23,14 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     batches: Iterable[Any],
     device: torch.device | str,
-    on_step: OnStep,
+    on_steps: OnSteps,
     epoch: int,
     factors_S: Array | None = None,
 ) -> float:
     """The mean loss over the images of one epoch, each batch's taken before its update.
 
     `factors_S` multiply the learning rates of the optimizer, which stay as they are, for one step each.
-    `on_step(step, loss)` is called after each update. Raises `RunError` naming epoch and step when the loss is no
+    `on_steps(step, [loss])` is called after each update. Raises `RunError` naming epoch and step when the loss is no
     longer a finite number (the update that such a loss would make is not made), and `DataError` without any batch.
     """
     model.train()
@@ -49,7 +49,7 @@ def train_epoch(
                 optimizer.step()
         total += value * len(x)
         images += len(x)
-        on_step(step, value)
+        on_steps(step, [value])
     return _mean(total, images, "training")
 
 

@@ -1,0 +1,99 @@
+"""What a study shows, in words: a verdict for each pair of models, none stronger than its interval. No torch.
+
+verdicts = compare({"generic_1": correct_SN, "generic_2": correct_SN})
+print(verdicts[0].words)          # generic_2 is better than generic_1 by 2.1 to 3.4 points
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+
+from modelflow.statistics import Difference, Interval, difference, holm
+
+Array = np.ndarray[Any, Any]
+Kind = Literal["better", "equivalent", "cannot tell"]
+MARGIN = 0.005  # of accuracy: what would matter, half a point
+CONFIDENCE = 0.95
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`first` against `second`, the more accurate one first; `p_value` is adjusted for the family of all pairs."""
+
+    first: str
+    second: str
+    kind: Kind
+    difference: Difference
+    p_value: float
+    words: str
+
+    @property
+    def interval(self) -> Interval:
+        """Of the difference, as it stands in the words."""
+        return self.difference.interval(CONFIDENCE)
+
+
+def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> list[Verdict]:
+    """A verdict for each pair of models, from whether each seed (S, two or more) has each image (N) right: S x N.
+
+    All are tested on the same images. A difference is called real when its p-value, by Holm's method over all pairs, is
+    below 5 %; two models are called equivalent when the 95 % interval lies within `margin` either way.
+    """
+    pairs = [_ordered(a, b, correct_by_model) for a, b in combinations(correct_by_model, 2)]
+    found = [difference(correct_by_model[a], correct_by_model[b]) for a, b in pairs]
+    adjusted = holm([one.p_value() for one in found])
+    return [_verdict(a, b, one, p_value, margin) for (a, b), one, p_value in zip(pairs, found, adjusted, strict=True)]
+
+
+def _ordered(a: str, b: str, correct_by_model: Mapping[str, Array]) -> tuple[str, str]:
+    return (a, b) if correct_by_model[a].mean() >= correct_by_model[b].mean() else (b, a)
+
+
+def _verdict(a: str, b: str, found: Difference, p_value: float, margin: float) -> Verdict:
+    interval = found.interval(CONFIDENCE)
+    if p_value < 1 - CONFIDENCE and interval.low > 0:
+        return Verdict(a, b, "better", found, p_value, f"{a} is better than {b} by {_range(interval)} points")
+    if -margin < interval.low and interval.high < margin:
+        words = f"{a} and {b} are equivalent within {_points(margin)} points"
+        return Verdict(a, b, "equivalent", found, p_value, words)
+    words = f"{a} against {b}: cannot tell; {_wanting(found, margin)} (it is {_range(interval)} points)"
+    return Verdict(a, b, "cannot tell", found, p_value, words)
+
+
+def _wanting(found: Difference, margin: float) -> str:
+    more = more_seeds(found, margin)
+    if more is None:
+        return f"no number of seeds would show {_points(margin)} points on as few test images"
+    if not more:
+        return f"the seeds would show {_points(margin)} points, and the difference may be that small"
+    return f"about {more} more seeds of each would be needed to see {_points(margin)} points"
+
+
+def more_seeds(found: Difference, margin: float) -> int | None:
+    """How many more seeds of each model would bring half the interval down to `margin`; None where none would.
+
+    The variance over seeds shrinks in proportion, that over images stays. Student's t is taken at its limit, so that
+    the answer is a lower bound.
+    """
+    z = 1.959964
+    left = (margin / z) ** 2 - found.of_images
+    if left <= 0:
+        return None
+    times = found.of_seeds / left
+    more = max(0, math.ceil(found.seeds * times) - found.seeds)
+    return more if more <= MOST_SEEDS else None
+
+
+def _points(share: float) -> str:
+    """In points, with as many digits as tell it from nothing, two at most."""
+    text = f"{100 * share:.1f}"
+    return f"{100 * share:.2f}" if float(text) == 0 and share else text
+
+
+def _range(interval: Interval) -> str:
+    return f"{_points(interval.low)} to {_points(interval.high)}"
