@@ -22,7 +22,7 @@ bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, and ev
 	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))
 	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/bench_promises.py $(if $(ROUNDS),--rounds $(ROUNDS)))
 
-card: $(VENV)/.ready  ## repeat the card with five seeds and --recipe best with three (35 minutes), then write the README's table
+card: $(VENV)/.ready  ## train the card five times and --recipe best three times (an hour), then write the README's table
 	$(BIN)/modelflow run --seeds 5 --results results-card
 	$(BIN)/modelflow run --recipe best --seeds 3 --results results-best
 	$(BIN)/python benchmarks/card_repeated.py keep results-card results-best

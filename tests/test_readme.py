@@ -1,6 +1,7 @@
 """The README tells the truth: its tree is the disk's, its Python runs, its commands exist, its examples work."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -84,3 +85,9 @@ def test_the_example_study_is_valid():
 def test_help_lists_every_command():
     listed = CliRunner().invoke(cli.cli, ["--help"]).output
     assert all(f"  {name} " in listed for name in cli.cli.commands)
+
+
+def test_the_table_of_the_card_is_made_from_the_records_kept():
+    made = runpy.run_path(str(ROOT / "benchmarks" / "card_repeated.py"))
+    assert made["written_into"](README) == README
+    assert len(made["table"]().splitlines()) == 9
