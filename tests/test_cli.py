@@ -15,10 +15,11 @@ import click
 import pytest
 
 from modelflow import terminal
-from modelflow.cli import cli, run_command
+from modelflow.cli import RECIPE_HELP, cli, run_command
 from modelflow.leaderboard import Row, leaderboard
 from modelflow.presets import CARD
 from modelflow.results import read_run
+from modelflow.settings import RunSettings
 
 MODELFLOW = [sys.executable, "-c", "from modelflow.cli import main; main()"]
 SPEC = {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [4], "fc_sizes": [20]}
@@ -304,3 +305,10 @@ def test_a_reader_who_has_seen_enough_is_no_error():
 def test_errors_are_plain_text_where_the_error_stream_is_no_terminal(capsys):
     assert run_command(["trace", "nope"]) == 2
     assert capsys.readouterr().err.startswith("error: MODEL 'nope': no such preset")
+
+
+def test_the_help_says_what_the_recipes_are():
+    for settings in (RunSettings(), RunSettings(recipe="best")):
+        told = f"{settings.epochs} epochs, batch {settings.batch_size}, "
+        assert told in RECIPE_HELP
+        assert f"{settings.lr:g}" in RECIPE_HELP.split(told)[1].split(";")[0]

@@ -198,7 +198,6 @@ def _summary(rows: list[dict[str, Any]], model: str, name: str) -> dict[str, Any
         interval = stats.ttest_ind(values, ours, equal_var=False).confidence_interval(0.95)
         summary["difference"] = statistics.mean(values) - statistics.mean(ours)
         summary["interval"] = [float(interval.low), float(interval.high)]
-        summary["same_within_interval"] = bool(interval.low <= 0 <= interval.high)
     return summary
 
 
