@@ -54,6 +54,18 @@ def test_a_study_leaves_its_tables_and_pictures(finished):
     assert json.loads((where / "study.json").read_text())["seeds"] == [42, 43]
 
 
+def test_the_bytes_of_a_large_network_do_not_depend_on_the_cores_it_may_use(tmp_path):
+    large = {"name": "large", "spec": spec(8) | {"fc_sizes": [400, 300]}}
+    study = digits_study(models=[large, {"name": "narrow", "spec": spec(3)}], seeds=[42])
+    for jobs in (1, 2):
+        run_study(study, tmp_path / str(jobs), jobs=jobs)
+    asked = []
+    train_run(plans(study, tmp_path / "alone")[0], threads=lambda: asked.append(2) or 2)
+    assert asked
+    for name in SAME_BYTES:
+        assert len({(tmp_path / way / "large" / name).read_bytes() for way in ("1", "2", "alone")}) == 1, name
+
+
 def test_a_run_alone_gives_the_bytes_that_it_gives_within_a_study(finished, tmp_path):
     alone = plans(digits_study(seeds=[43]), tmp_path)[1]
     train_run(alone)

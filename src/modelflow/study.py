@@ -203,9 +203,13 @@ def interrupted(due: list[Plan]) -> str:
     return "\n".join([*lines, "give the same command again to train the rest"])
 
 
-def train_run(plan: Plan, on_event: OnEvent | None = None) -> Run:
-    """Trains one run to its finished folder. Raises `RunError` naming the run when its loss is not finite."""
+def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[], int] = lambda: 1) -> Run:
+    """Trains one run to its finished folder. Raises `RunError` naming the run when its loss is not finite.
+
+    `threads` says how many cores a large network may use at the moment; the bytes do not depend on it.
+    """
     flow = make_flow(plan)
+    flow.arch.threads = threads
     steps, total = len(flow.arch.train_loader), plan.settings.epochs
 
     reported = 0.0
@@ -257,21 +261,25 @@ def train_due(due: list[Plan], jobs: int | None, on_event: OnEvent, on_end: OnEn
 def run_plans(
     due: list[Plan], jobs: int, on_event: OnEvent
 ) -> Generator[tuple[Plan, Run | ModelFlowError], None, None]:
-    """Trains the plans, `jobs` at a time in processes of their own, and yields each as it ends, failed ones too."""
+    """Trains the plans, `jobs` at a time in processes of their own, and yields each as it ends, failed ones too.
+
+    When fewer are left than `jobs`, a large network shares in the cores that have become free.
+    """
     if jobs == 1 or len(due) <= 1:
         for plan in due:
-            yield plan, _outcome(plan, on_event)
+            yield plan, _outcome(plan, on_event, lambda: jobs)
         return
     context = multiprocessing.get_context("spawn")
-    events = context.Queue()
+    events, threads = context.Queue(), context.Value("i", jobs // min(jobs, len(due)))
     costliest_first = sorted(due, key=lambda plan: -trace(plan.spec).macs)
-    with _pool(min(jobs, len(due)), context, events) as pool:
+    with _pool(min(jobs, len(due)), context, (events, threads)) as pool:
         with _children_spared_interrupts():
             waiting = {pool.submit(_outcome_to_queue, plan): plan for plan in costliest_first}
         while waiting:
             _pass_on(events, on_event)
             for future in [future for future in waiting if future.done()]:
                 plan = waiting.pop(future)
+                threads.value = jobs // max(1, min(jobs, len(waiting)))
                 yield plan, _result(plan, future)
 
 
@@ -293,8 +301,8 @@ def _result(plan: Plan, future: "Future[Run | ModelFlowError]") -> Run | ModelFl
 
 
 @contextmanager
-def _pool(workers: int, context: Any, events: Any) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_a_worker, initargs=(events,))
+def _pool(workers: int, context: Any, shared: tuple[Any, Any]) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_a_worker, initargs=shared)
     try:
         yield pool
     except BaseException:
@@ -306,18 +314,19 @@ def _pool(workers: int, context: Any, events: Any) -> Iterator[ProcessPoolExecut
     pool.shutdown()
 
 
-def _be_a_worker(events: Any) -> None:
-    global _events
-    _events = events
+def _be_a_worker(events: Any, threads: Any) -> None:
+    global _events, _threads
+    _events, _threads = events, threads
     tqdm.set_lock(threading.RLock())  # its own, between processes, would be left behind when a worker is ended
 
 
 _events: Any = None  # in a worker: where it tells how far it is
+_threads: Any = None  # and how many cores a run may use
 
 
-def _outcome(plan: Plan, on_event: OnEvent) -> Run | ModelFlowError:
+def _outcome(plan: Plan, on_event: OnEvent, threads: Callable[[], int]) -> Run | ModelFlowError:
     try:
-        return train_run(plan, on_event)
+        return train_run(plan, on_event, threads)
     except ModelFlowError as error:
         return error
     except OSError as error:
@@ -329,7 +338,7 @@ def _outcome(plan: Plan, on_event: OnEvent) -> Run | ModelFlowError:
 
 
 def _outcome_to_queue(plan: Plan) -> Run | ModelFlowError:
-    return _outcome(plan, _events.put)
+    return _outcome(plan, _events.put, lambda: _threads.value)
 
 
 def _pass_on(events: Any, on_event: OnEvent) -> None:

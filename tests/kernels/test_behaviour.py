@@ -182,3 +182,36 @@ def test_a_user_without_a_home_compiles_each_time(monkeypatch) -> None:  # type:
 
 def no_home() -> None:
     raise RuntimeError("Could not determine home directory.")
+
+
+WIDE = Spec(in_channels=1, num_classes=4, input_size=9, cov_features=[3], cov_kernel_sizes=[2], fc_sizes=[400, 300])
+
+
+@pytest.mark.parametrize("batch", [5, 16, 40])
+def test_two_threads_give_the_bytes_of_one(batch: int) -> None:
+    network = compiled(trace(WIDE))
+    assert network.plan.has_large
+    x, y, order = data(100)
+    start = flat(GenericCNN(WIDE).parameters())
+    states = [State(start.copy(), np.zeros_like(start), np.zeros_like(start)) for _ in range(2)]
+    for _ in range(5):
+        losses = [
+            network.train(x, y, order, batch, state, Settings(), 3, threads=threads).losses
+            for threads, state in enumerate(states, start=1)
+        ]
+        np.testing.assert_array_equal(*losses)
+    assert same(*states)
+    one, two = (network.logits(x, states[0].params, threads) for threads in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_two_threads_both_stop_at_a_loss_that_is_not_finite() -> None:
+    network = compiled(trace(WIDE))
+    x, y, order = data(64)
+    x[order[40]] = np.nan
+    start = flat(GenericCNN(WIDE).parameters())
+    done = network.train(
+        x, y, order, 16, State(start, np.zeros_like(start), np.zeros_like(start)), Settings(), 3, threads=2
+    )
+    assert done.failed == 2
+    assert np.isfinite(start).all()

@@ -10,7 +10,7 @@ Values: `Num` holds an integer (i64), a float (f32, f64), a vector of `lanes` of
 of the same type; a Python number beside one takes its type.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,6 +96,9 @@ class Num:
     def equals(self, other: Operand) -> "Num":
         return self._compare("==", other)
 
+    def differs(self, other: Operand) -> "Num":
+        return self._compare("!=", other)
+
     def is_number(self) -> "Num":
         """Where it is not NaN."""
         return Num(self.code, self.code.builder.fcmp_ordered("ord", self.value, self.value))
@@ -149,6 +152,20 @@ class Array:
 
     def put_unaligned(self, index: Operand, value: Num) -> None:
         self.code.builder.store(value.value, self._address(index), align=4)
+
+    def atomic(self) -> Num:
+        """The first element, with all that other threads wrote before they set it."""
+        load = self.code.builder.load_atomic(self.pointer, "acquire", alignment(self.element), typ=self.element)
+        return Num(self.code, load)
+
+    def set_atomic(self, value: Num) -> None:
+        """By an exchange: llvmlite's atomic store does not take opaque pointers."""
+        self.code.builder.atomic_rmw("xchg", self.pointer, value.value, "acq_rel")
+
+    def add_atomic(self, value: int) -> Num:
+        """Adds to the first element, and gives what it was."""
+        number = self.code.integer(value)
+        return Num(self.code, self.code.builder.atomic_rmw("add", self.pointer, number.value, "acq_rel"))
 
     def of(self, element: ir.Type) -> "Array":
         """The same memory seen as other elements."""
@@ -291,12 +308,11 @@ class Code:
 
     # control
 
-    def loop(self, count: Operand, start: int = 0, step: int = 1) -> Iterator[Num]:
+    def loop(self, count: Operand, start: Operand = 0, step: int = 1) -> Iterator[Num]:
         """`for i in k.loop(n)`: what the body writes runs at run time for i = start, start + step, … < n."""
-        if isinstance(count, int) and count <= start:
-            return
-        if isinstance(count, int) and count <= start + step:
-            yield self.integer(start)
+        if isinstance(count, int) and isinstance(start, int) and count <= start + step:
+            if count > start:
+                yield self.integer(start)
             return
         builder, last, before = self.builder, self.integer(count), self.builder.block
         head, body = self.function.append_basic_block("head"), self.function.append_basic_block("loop")
@@ -304,7 +320,7 @@ class Code:
         builder.branch(head)
         builder.position_at_end(head)
         i = builder.phi(I64)
-        i.add_incoming(ir.Constant(I64, start), before)
+        i.add_incoming(self.integer(start).value, before)
         builder.cbranch(builder.icmp_signed("<", i, last.value), body, end)
         builder.position_at_end(body)
         yield Num(self, i)
@@ -316,6 +332,27 @@ class Code:
     def when(self, condition: Num) -> Iterator[None]:
         with self.builder.if_then(condition.value):
             yield
+
+    @contextmanager
+    def repeat(self) -> Iterator[Callable[[Num], None]]:
+        """What is written within runs again and again, until `leave(condition)`, which it gives, finds it true."""
+        body, end = self.function.append_basic_block("repeat"), self.function.append_basic_block("end")
+
+        def leave(condition: Num) -> None:
+            on = self.function.append_basic_block("on")
+            self.builder.cbranch(condition.value, end, on)
+            self.builder.position_at_end(on)
+
+        self.builder.branch(body)
+        self.builder.position_at_end(body)
+        yield leave
+        self.builder.branch(body)
+        self.builder.position_at_end(end)
+
+    def external(self, name: str, result: ir.Type) -> ir.Function:
+        """A function without arguments of the C library."""
+        found = self.module.globals.get(name)
+        return found or ir.Function(self.module, ir.FunctionType(result, []), name)
 
     def call(self, function: ir.Function, *values: Num) -> Num:
         return Num(self, self.builder.call(function, [value.value for value in values]))

@@ -11,13 +11,14 @@ the tile's own gradient in registers and applies Adam to it there, so that no we
 from modelflow.kernels.adam import Adam
 from modelflow.kernels.emit import Array, Code, Num
 from modelflow.kernels.plan import Linear
+from modelflow.kernels.threads import share
 
 
 def forward(k: Code, linear: Linear, stride: int) -> None:
-    """Arguments: params, blocks, count (of blocks, `stride` vectors apart)."""
+    """Arguments: params, blocks, count (of blocks, `stride` vectors apart); thread, threads."""
     params = k.array(k.params)
     rows, lanes = range(linear.rows), k.lanes
-    for tile in k.loop(linear.tiles):
+    for tile in share(k, linear.tiles) if linear.large else k.loop(linear.tiles):
         weights = params.at(tile * (linear.rows * linear.columns * lanes) + linear.weight)
         biases = params.at(tile * linear.rows + linear.bias)
         for b in k.loop(k.count):
@@ -38,13 +39,12 @@ def forward(k: Code, linear: Linear, stride: int) -> None:
 
 
 def backward(k: Code, linear: Linear, stride: int) -> None:
-    """Arguments: params, first, second, rates, hyper, grads, blocks, count. Updates the weight, not the bias."""
+    """Arguments: params, first, second, rates, hyper, blocks, count; thread, threads. Updates the weight only."""
     adam = Adam(k)
     rows, lanes = linear.rows, k.lanes
     out_gradient = _output_gradient(linear, lanes)
-    _bias_gradients(k, linear, stride)
     for tile in k.loop(linear.tiles):
-        for column in k.loop(linear.columns):
+        for column in share(k, linear.columns) if linear.large else k.loop(linear.columns):
             place = (tile * linear.columns + column) * rows
             weights = k.array(k.params).at(place * lanes + linear.weight)
             sums = k.zeros(list(range(rows)))
@@ -87,7 +87,8 @@ def _add_input_gradient(
             target[i] = acc[i]
 
 
-def _bias_gradients(k: Code, linear: Linear, stride: int) -> None:
+def bias_gradients(k: Code, linear: Linear, stride: int) -> None:
+    """Arguments: grads, blocks, count."""
     grads = k.array(k.grads)
     for o in k.loop(linear.outputs):
         total = k.var(k.vector(0.0))

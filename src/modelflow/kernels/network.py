@@ -8,6 +8,7 @@ logits = network.logits(images, flat_params)
 
 import ctypes
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +20,13 @@ from modelflow.kernels.adam import HYPER, RATES
 from modelflow.kernels.machine import Library, Machine, host
 from modelflow.kernels.plan import Plan, plan
 from modelflow.kernels.step import INTEGERS, LOGITS, PACK, TRAIN, workspace
+from modelflow.kernels.threads import BARRIER
 from modelflow.shapes import Trace
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 EVALUATED_AT_ONCE = 64
+MOST_THREADS = 2  # more have not been tried
 
 
 @dataclass
@@ -77,10 +80,12 @@ class Network:
         settings: Settings,
         seed: int,
         start: int = 0,
+        threads: int = 1,
     ) -> Trained:
         """One step for each `batch_size` images of `order`, the last batch perhaps smaller; changes `state`.
 
         `start` counts the epoch's steps before this call: two calls with half the order each give what one call gives.
+        `threads` share in large layers (at most `MOST_THREADS`, and one where there are none); the bytes are the same.
         """
         _check(self.plan, images, labels, order, batch_size)
         steps = -(-len(order) // batch_size)
@@ -89,31 +94,51 @@ class Network:
         packed = [self._packed(i, flat) for i, flat in enumerate(flats)]
         rates, hyper = _rates(settings, state.step, steps), _hyper(settings)
         memory = self._workspace(-(-min(batch_size, max(len(order), 1)) // self.plan.lanes))
-        done = self._function("train", TRAIN, ctypes.c_int64)(
-            *_pointers(images, labels, order),
-            len(order),
-            batch_size,
-            *_pointers(*packed, memory, rates, hyper),
-            ctypes.c_int64(seed),
-            start,
-            *_pointers(losses),
-        )
+        train, barrier = self._function("train", TRAIN, ctypes.c_int64), np.zeros(BARRIER, np.int64)
+        threads = self._share(threads)
+
+        def run(thread: int) -> int:
+            made: int = train(
+                *_pointers(images, labels, order),
+                len(order),
+                batch_size,
+                *_pointers(*packed, memory, rates, hyper),
+                ctypes.c_int64(seed),
+                start,
+                *_pointers(losses),
+                thread,
+                threads,
+                *_pointers(barrier),
+            )
+            return made
+
+        done = _together(run, threads)
         for flat, values in zip(flats, packed, strict=True):
             self._function("unpack", PACK, None)(*_pointers(flat, values))
         state.step += done
         failed = done if done < steps else None
         return Trained(losses[: done + (failed is not None)], failed)
 
-    def logits(self, images: Floats, params: Floats) -> Floats:
-        """Logits of all images, without dropout."""
+    def logits(self, images: Floats, params: Floats, threads: int = 1) -> Floats:
+        """Logits of all images, without dropout; `threads` as for `train`."""
         _check(self.plan, images, None, None, 1)
         out = np.empty((len(images), self.plan.classes), np.float32)
-        blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.plan.lanes)
-        packed, memory = self._packed(0, params), self._workspace(blocks)
-        self._function("logits", LOGITS, None)(
-            *_pointers(images), len(images), *_pointers(packed, memory), blocks, *_pointers(out)
-        )
+        blocks, threads = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.plan.lanes), self._share(threads)
+        packed, memories = self._packed(0, params), self._workspace(blocks, threads)
+        logits = self._function("logits", LOGITS, None)
+
+        def run(thread: int) -> int:
+            part = slice(len(images) * thread // threads, len(images) * (thread + 1) // threads)
+            memory = memories[thread]
+            logits(*_pointers(images[part]), len(out[part]), *_pointers(packed, memory), blocks, *_pointers(out[part]))
+            return len(out[part])
+
+        _together(run, threads)
         return out
+
+    def _share(self, threads: int) -> int:
+        """How many of the threads this network makes use of."""
+        return min(threads, MOST_THREADS) if self.plan.has_large else 1
 
     def _packed(self, which: int, flat: Floats) -> Floats:
         """Of parameters and both averages, the one at `which` in the order of the step; its padding stays zero."""
@@ -124,11 +149,12 @@ class Network:
         self._function("pack", PACK, None)(*_pointers(flat, packed))
         return packed
 
-    def _workspace(self, blocks: int) -> Floats:
+    def _workspace(self, blocks: int, threads: int = 1) -> Floats:
+        """Memory for batches of `blocks`, a row a thread."""
         size = workspace(self.plan, blocks)
-        if self._memory.size < size:
-            self._memory = aligned(size)
-        return self._memory
+        if self._memory.size < size * threads:
+            self._memory = aligned(size * threads)
+        return self._memory[: size * threads].reshape(threads, size)
 
     def _function(self, name: str, arguments: tuple[str, ...], result: Any) -> Callable[..., Any]:
         if name not in self._functions:
@@ -142,6 +168,14 @@ def compiled(trace: Trace, say: Callable[[str], None] | None = None, machine: Ma
     machine = machine or host()
     places = plan(trace, machine.lanes)
     return Network(places, Library(cache.object_file(trace, places, machine, say), machine))
+
+
+def _together(run: Callable[[int], int], threads: int) -> int:
+    """`run(thread)` by each of the threads at once; what the first gives."""
+    with ThreadPoolExecutor(max(1, threads - 1)) as others:
+        for thread in range(1, threads):
+            others.submit(run, thread)
+        return run(0)
 
 
 def aligned(count: int) -> Floats:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from modelflow.shapes import Layer, Trace
 
+LARGE = 32_768
+
 
 @dataclass(frozen=True)
 class Conv:
@@ -73,6 +75,11 @@ class Linear:
     dropout: float
     relu: bool
 
+    @property
+    def large(self) -> bool:
+        """Whether several threads share in it: a barrier takes less than a microsecond, such a layer a hundred."""
+        return self.inputs * self.outputs >= LARGE
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -91,6 +98,10 @@ class Plan:
     block: int
     shared: int
     parameters: int
+
+    @property
+    def has_large(self) -> bool:
+        return any(layer.large for layer in self.linears)
 
 
 class _Space:

@@ -8,6 +8,7 @@ which may have lanes without an image (they see zeros, and their gradient is zer
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from llvmlite import ir
@@ -15,6 +16,7 @@ from llvmlite import ir
 from modelflow.kernels import adam, conv, dropout, linear, loss
 from modelflow.kernels.emit import F32, F64, I32, I64, PTR, Array, Code, Num
 from modelflow.kernels.plan import Plan
+from modelflow.kernels.threads import alone, wait
 
 VOID = ir.VoidType()
 TRAIN = (
@@ -32,10 +34,16 @@ TRAIN = (
     "seed",
     "start",
     "losses",
+    "thread",
+    "threads",
+    "barrier",
 )
 LOGITS = ("images", "count", "params", "memory", "blocks_at_once", "out")
 PACK = ("flat", "packed")
-INTEGERS = ("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin")
+INTEGERS = (
+    *("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin"),
+    *("thread", "threads"),
+)
 
 
 class Program:
@@ -80,6 +88,7 @@ def _write_layers(program: Program) -> None:
         _write_linear(program, j)
     add("loss", "block valid number", partial(loss.cross_entropy, plan=plan), F64)
     small = plan.small // plan.lanes
+    add("wait", "threads barrier", wait)
     add("adam", "params first second rates hyper grads", partial(adam.small, count=small))
 
 
@@ -103,9 +112,11 @@ def _write_linear(program: Program, j: int) -> None:
     if layer.dropout:
         add(f"drop{j}", "block keys begin number", partial(dropout.dropout, linear=layer, p=layer.dropout))
     add(f"panel{j}", "block", partial(linear.panel, linear=layer))
-    add(f"fc{j}", "params blocks count", partial(linear.forward, linear=layer, stride=plan.block))
-    arguments = "params first second rates hyper grads blocks count"
+    shared = " thread threads" if layer.large else ""
+    add(f"fc{j}", "params blocks count" + shared, partial(linear.forward, linear=layer, stride=plan.block))
+    arguments = "params first second rates hyper blocks count" + shared
     add(f"fc{j}_back", arguments, partial(linear.backward, linear=layer, stride=plan.block))
+    add(f"fc{j}_bias", "grads blocks count", partial(linear.bias_gradients, linear=layer, stride=plan.block))
     if j:
         add(f"fc{j}_mask", "block", partial(linear.mask, linear=layer, scale=1 / (1 - layer.dropout)))
 
@@ -177,17 +188,20 @@ def _write_train(program: Program) -> None:
             count = (number + (lanes - 1)) // lanes
             rates = Num(k, k.array(k.rates).at(step * adam.RATES).pointer)
             call = _Caller(program, k, views | {"number": number, "rates": rates, "count": count})
-            _zero(k, memory.at(plan.grads), plan.small // lanes)
-            for b in k.loop(count):
-                _forward_block(call, b, begin, k.start + step)
+            with call.alone():
+                _zero(k, memory.at(plan.grads), plan.small // lanes)
+                for b in k.loop(count):
+                    _forward_block(call, b, begin, k.start + step)
             _forward_linears(call, count, k.start + step)
-            mean = _loss(call, count)
-            losses[step] = mean
+            with call.alone():
+                losses[step] = _loss(call, count)
+            call.wait()
             finished.set(step)
-            with k.when(k.not_finite(mean)):
+            with k.when(k.not_finite(losses[step])):
                 k.builder.branch(done)
             _backward(call, count)
-            call("adam")
+            with call.alone():
+                call("adam")
             finished.set(step + 1)
         k.builder.branch(done)
         k.builder.position_at_end(done)
@@ -204,6 +218,24 @@ class _Caller:
 
     def __call__(self, name: str, **values: Num) -> Num:
         return self.program.call(self.k, name, **(self.values | values))
+
+    def alone(self) -> AbstractContextManager[None]:
+        """What is written within is done by one thread, where there may be several."""
+        return alone(self.k) if self.plan.has_large else nullcontext()
+
+    def wait(self) -> None:
+        if self.plan.has_large:
+            self("wait")
+
+    def layer(self, j: int, name: str) -> None:
+        """A linear layer's function: by all threads together when the layer is large."""
+        if self.plan.linears[j].large:
+            self.wait()
+            self(name)
+            self.wait()
+        else:
+            with self.alone():
+                self(name)
 
     def block(self, b: Num) -> dict[str, Num]:
         """The arguments of functions that work on block `b`."""
@@ -235,9 +267,10 @@ def _prepare(call: _Caller, j: int, here: dict[str, Num], step: Num) -> None:
 def _forward_linears(call: _Caller, count: Num, step: Num) -> None:
     for j in range(len(call.plan.linears)):
         if j:
-            for b in call.k.loop(count):
-                _prepare(call, j, call.block(b), step)
-        call(f"fc{j}")
+            with call.alone():
+                for b in call.k.loop(count):
+                    _prepare(call, j, call.block(b), step)
+        call.layer(j, f"fc{j}")
 
 
 def _loss(call: _Caller, count: Num) -> Num:
@@ -251,17 +284,19 @@ def _loss(call: _Caller, count: Num) -> Num:
 def _backward(call: _Caller, count: Num) -> None:
     k, plan = call.k, call.plan
     for j in reversed(range(len(plan.linears))):
-        call(f"fc{j}_back")
-        if j:
-            for b in k.loop(count):
+        call.layer(j, f"fc{j}_back")
+        with call.alone():
+            call(f"fc{j}_bias")
+            for b in k.loop(count if j else 0):
                 call(f"fc{j}_mask", **call.block(b))
-    for b in k.loop(count):
-        here = call.block(b)
-        for i in reversed(range(len(plan.convs))):
-            call(f"conv{i}_unpool", **here)
-            call(f"conv{i}_weight", **here)
-            if i:
-                call(f"conv{i}_input", **here)
+    with call.alone():
+        for b in k.loop(count):
+            here = call.block(b)
+            for i in reversed(range(len(plan.convs))):
+                call(f"conv{i}_unpool", **here)
+                call(f"conv{i}_weight", **here)
+                if i:
+                    call(f"conv{i}_input", **here)
 
 
 def _write_logits(program: Program) -> None:
@@ -278,7 +313,9 @@ def _write_logits(program: Program) -> None:
             begin = part * batch
             number = _least(k, k.count - begin, batch)
             count = (number + (lanes - 1)) // lanes
-            call = _Caller(program, k, views | {"number": number, "count": count, "order": Num(k, order.pointer)})
+            one = {"thread": k.integer(0), "threads": k.integer(1)}
+            batch_of = {"number": number, "count": count, "order": Num(k, order.pointer)}
+            call = _Caller(program, k, views | batch_of | one)
             for b in k.loop(count):
                 here = call.block(b)
                 for lane in range(lanes):

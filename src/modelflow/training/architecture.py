@@ -42,8 +42,9 @@ class Architecture:
     `losses` and `val_losses` have one entry an epoch (the mean over the images), `total_epochs` counts them over all
     calls of `train`. `engine` says what trained the last epoch: the compiled step, or autograd and why.
     `schedule` (see `schedules`) says what each step multiplies the optimizer's learning rate by; `say` is told what
-    takes a while. `on_step(epoch, step, loss)` is called after each step of autograd, and about every second, with the
-    last step made, by the compiled one; `on_epoch()` after each epoch.
+    takes a while; `threads` says how many may share in large layers of the compiled step, which changes no byte.
+    `on_step(epoch, step, loss)` is called after each step of autograd, and about every second, with the last step made,
+    by the compiled one; `on_epoch()` after each epoch.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Architecture:
         self.engine = ""
         self.schedule: Schedule | None = None
         self.say: Callable[[str], None] | None = tqdm.write if verbose else None
+        self.threads: Callable[[], int] = torch.get_num_threads
         self._step: CompiledStep | None = None
         self.on_step: OnStep | None = None
         self.on_epoch: Callable[[], None] | None = None
@@ -181,7 +183,7 @@ class Architecture:
             return None
         if self._step is None or self._step.model is not self.model or self._step.optimizer is not self.optimizer:
             assert isinstance(self.model, GenericCNN)
-            self._step = CompiledStep(self.model, self.optimizer, self.say)
+            self._step = CompiledStep(self.model, self.optimizer, self.say, lambda: self.threads())
         return self._step
 
     def _validate(self, epoch: int, seed: int) -> float:
@@ -239,7 +241,7 @@ class Architecture:
         if uncovered_inference(self.model, loader) or loader.shuffle:
             return predict(self.model, loader, self.device)
         assert isinstance(self.model, GenericCNN)
-        return checked(compiled_logits(self.model, loader, self.say), loader.dataset.tensors[1].numpy())
+        return checked(compiled_logits(self.model, loader, self.say, self.threads()), loader.dataset.tensors[1].numpy())
 
     def _in_eval_mode(self, x: Tensor) -> Tensor:
         with evaluating(self.model):

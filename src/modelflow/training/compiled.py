@@ -40,12 +40,14 @@ def uncovered_inference(model: nn.Module, loader: Any) -> str:
     return _about_machine() or _about_model(model) or _about_loader(loader, model)
 
 
-def compiled_logits(model: GenericCNN, loader: Batches, say: Callable[[str], None] | None = None) -> Array:
+def compiled_logits(
+    model: GenericCNN, loader: Batches, say: Callable[[str], None] | None = None, threads: int = 1
+) -> Array:
     """Logits N x K of the loader's images, as they lie there, without dropout."""
     from modelflow.kernels.network import compiled
 
     params = torch.cat([p.detach().ravel() for p in model.parameters()]).numpy()
-    return compiled(model.trace, say).logits(loader.dataset.tensors[0].contiguous().numpy(), params)
+    return compiled(model.trace, say).logits(loader.dataset.tensors[0].contiguous().numpy(), params, threads)
 
 
 def _about_machine() -> str:
@@ -132,13 +134,23 @@ def _about_loader(loader: Any, model: nn.Module) -> str:
 
 
 class CompiledStep:
-    """The compiled step of one model and optimizer, with the flat vectors that their tensors are views of."""
+    """The compiled step of one model and optimizer, with the flat vectors that their tensors are views of.
 
-    def __init__(self, model: GenericCNN, optimizer: torch.optim.Optimizer, say: Callable[[str], None] | None) -> None:
+    `threads` says, asked anew about every second, how many may share in layers that are large enough.
+    """
+
+    def __init__(
+        self,
+        model: GenericCNN,
+        optimizer: torch.optim.Optimizer,
+        say: Callable[[str], None] | None,
+        threads: Callable[[], int] = lambda: 1,
+    ) -> None:
         from modelflow.kernels.network import aligned, compiled
 
         self.model = model
         self.optimizer = optimizer
+        self._threads = threads
         self._network = compiled(model.trace, say)
         self._flats = [torch.from_numpy(aligned(model.trace.parameters)) for _ in range(3)]
 
@@ -158,7 +170,8 @@ class CompiledStep:
         for start in range(0, len(loader), steps):
             part = order_N[start * size : (start + steps) * size]
             settings = self._settings(factors_S[start : start + steps])
-            done = self._network.train(images, labels, part, size, state, settings, dropout_seed, start)
+            seed, threads = dropout_seed, self._threads()
+            done = self._network.train(images, labels, part, size, state, settings, seed, start, threads)
             self._count(state.step)
             if done.failed is not None:
                 check_finite(
@@ -173,7 +186,7 @@ class CompiledStep:
     def mean_loss(self, loader: Batches) -> float:
         """The mean cross-entropy over the images, without dropout."""
         images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
-        logits_NK = self._network.logits(images, self._bound().params)
+        logits_NK = self._network.logits(images, self._bound().params, self._threads())
         return cross_entropy(logits_NK, labels) if np.isfinite(logits_NK).all() else math.nan
 
     def _settings(self, factors_S: Array) -> Any:
