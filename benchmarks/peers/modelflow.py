@@ -1,4 +1,4 @@
-"""ModelFlow through its public path: load_dataset, Architecture.train on Batches, one thread."""
+"""ModelFlow through its public path: load_dataset, Architecture.train on Batches; two threads where layers are large."""
 
 import time
 from pathlib import Path
@@ -13,21 +13,23 @@ from modelflow.data.datasets import Dataset
 from modelflow.kernels.network import compiled
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
+from modelflow.shapes import trace
 from modelflow.spec import Spec, parse_spec
 from peers.contender import BETAS, EPS, LR, Contender
 from peers.data import Data
 
-WAY = "1 thread"
+THREADS = {"1 thread": 1, "2 threads": 2}
 
 
 class ModelFlowLoop:
     """Evaluates as the validation pass of each epoch does, by the compiled step."""
 
-    def __init__(self, data: Dataset, spec: Spec, batch: int, seed: int) -> None:
-        self.data, self.batch, self.seed = data, batch, seed
+    def __init__(self, data: Dataset, spec: Spec, batch: int, seed: int, threads: int) -> None:
+        self.data, self.batch, self.seed, self.threads = data, batch, seed, threads
         self.model = GenericCNN(spec, seed)
         adam = torch.optim.Adam(self.model.parameters(), LR, BETAS, EPS, fused=True)
         self.architecture = Architecture(self.model, torch.nn.CrossEntropyLoss(), adam, verbose=False)
+        self.architecture.threads = lambda: threads
         self.network = compiled(self.model.trace)
         self.test_x = data.test_x_NCHW.numpy()
 
@@ -49,13 +51,13 @@ class ModelFlowLoop:
     def evaluate(self) -> tuple[float, np.ndarray]:
         start = time.perf_counter()
         flat = torch.nn.utils.parameters_to_vector(self.model.parameters()).detach().numpy()
-        logits = self.network.logits(self.test_x, flat)
+        logits = self.network.logits(self.test_x, flat, self.threads)
         return time.perf_counter() - start, logits
 
 
 class Contestant(Contender):
     packages = ("modelflow", "llvmlite", "torch")
-    ways = (WAY,)
+    ways = tuple(THREADS)
 
     def __init__(self, folder: Path) -> None:
         torch.set_num_threads(1)
@@ -69,5 +71,6 @@ class Contestant(Contender):
         spec = preset(model)
         if p is not None:
             spec = parse_spec(spec.model_dump() | {"p": p})
-        self.loops = {way: ModelFlowLoop(self.dataset, spec, batch, seed) for way in ways or self.ways}
+        self.ways = tuple(THREADS)[: 2 if compiled(trace(spec)).plan.has_large else 1]
+        self.loops = {way: ModelFlowLoop(self.dataset, spec, batch, seed, THREADS[way]) for way in ways or self.ways}
         return {}
