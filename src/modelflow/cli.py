@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -181,32 +182,33 @@ def _train(
     whole: bool,
 ) -> None:
     from modelflow import study
+    from modelflow.locks import alone_in
 
     planned = study.plans(settings, results, data_dir)
     if restart:
         study.check_data(planned)
         for folder in [results] if whole else [plan.folder for plan in planned]:
             _set_aside(folder)
-    due = [plan for plan in planned if not study.is_finished(plan)]
-    if len(due) < len(planned):
-        terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
-    failures = _train_due(due, results, jobs, settings.epochs)
-    if whole and len(failures) < len(planned):
-        study.write_study(settings, results, data_dir)
+    if due := study.unfinished(planned):
+        terminal.tell(f"getting the data, then training {len(due)} runs …")
+        study.check_data(due)
+        _make_folder(results)
+    with alone_in(results) if whole else nullcontext():
+        due = study.unfinished(planned)
+        if len(due) < len(planned):
+            terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
+        failures = _train_due(due, jobs, settings.epochs) if due else []
+        if whole and len(failures) < len(planned):
+            study.write_study(settings, results, data_dir)
     _show_results(planned, results if whole else planned[0].folder, as_json)
     if failures:
         raise RunError("; ".join(failures))
 
 
-def _train_due(due: list[Any], results: Path, jobs: int | None, epochs: int) -> list[str]:
+def _train_due(due: list[Any], jobs: int | None, epochs: int) -> list[str]:
     from modelflow import study
     from modelflow.shapes import trace
 
-    if not due:
-        return []
-    terminal.tell(f"getting the data, then training {len(due)} runs …")
-    study.check_data(due)
-    _make_folder(results)
     work = {plan.title: float(trace(plan.spec).macs) for plan in due}
     with terminal.runs_progress(work, min(jobs or study.cores(), len(due)), epochs) as progress:
         try:
