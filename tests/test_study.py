@@ -206,10 +206,10 @@ def command(where, *options):
     ]
 
 
-def small_study(where):
+def small_study(where, epochs=200):
     where.mkdir()
     models = [{"name": "narrow", "spec": spec(3)}, {"name": "wide", "spec": spec(8)}]
-    fields = {"dataset": "digits", "models": models, "epochs": 200, "lr": 3e-3, "schedule": "one-cycle"}
+    fields = {"dataset": "digits", "models": models, "epochs": epochs, "lr": 3e-3, "schedule": "one-cycle"}
     (where / "study.json").write_text(json.dumps(fields))
     return where
 
@@ -257,7 +257,7 @@ def test_a_run_half_way_is_not_mixed_with_other_settings(tmp_path):
 
 
 def test_two_studies_in_one_folder_do_not_mix(tmp_path):
-    where = small_study(tmp_path / "study")
+    where = small_study(tmp_path / "study", epochs=50_000)
     first = subprocess.Popen(command(where), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (where / "r" / ".lock").exists():
         time.sleep(0.05)
