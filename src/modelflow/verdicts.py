@@ -42,12 +42,15 @@ def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> li
     """A verdict for each pair of models, from whether each seed (S, two or more) has each image (N) right: S x N.
 
     All are tested on the same images. A difference is called real when its p-value, by Holm's method over all pairs, is
-    below 5 %; two models are called equivalent when the 95 % interval lies within `margin` either way.
+    below 5 %; two models are called equivalent when the 95 % interval lies within `margin` either way and, by Holm's
+    method too, the p-value of equivalence is below 5 %.
     """
     pairs = [_ordered(a, b, correct_by_model) for a, b in combinations(correct_by_model, 2)]
     found = [difference(correct_by_model[a], correct_by_model[b]) for a, b in pairs]
-    adjusted = holm([one.p_value() for one in found])
-    return [_verdict(a, b, one, p_value, margin) for (a, b), one, p_value in zip(pairs, found, adjusted, strict=True)]
+    of_difference = holm([one.p_value() for one in found])
+    of_equivalence = holm([one.p_value_of_equivalence(margin) for one in found])
+    both = zip(of_difference, of_equivalence, strict=True)
+    return [_verdict(*pair, one, *ps, margin) for pair, one, ps in zip(pairs, found, both, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,15 @@ def _ordered(a: str, b: str, correct_by_model: Mapping[str, Array]) -> tuple[str
     return (a, b) if correct_by_model[a].mean() >= correct_by_model[b].mean() else (b, a)
 
 
-def _verdict(a: str, b: str, found: Difference, p_value: float, margin: float) -> Verdict:
+def _verdict(a: str, b: str, found: Difference, p_value: float, of_equivalence: float, margin: float) -> Verdict:
     interval = found.interval(CONFIDENCE)
     if p_value < 1 - CONFIDENCE and interval.low > 0:
         return Verdict(a, b, "better", found, p_value, f"{a} is better than {b} by {_range(interval)} points")
-    if -margin < interval.low and interval.high < margin:
+    within = -margin < interval.low and interval.high < margin
+    if within and of_equivalence < 1 - CONFIDENCE:
         words = f"{a} and {b} are equivalent within {_points(margin)} points"
         return Verdict(a, b, "equivalent", found, p_value, words)
-    alone = ", which among so many pairs may be chance" if interval.low > 0 else ""
+    alone = ", which among so many pairs may be chance" if interval.low > 0 or within else ""
     words = f"{a} against {b}: cannot tell; {_wanting(found, margin)} (it is {_range(interval)} points{alone})"
     return Verdict(a, b, "cannot tell", found, p_value, words)
 
