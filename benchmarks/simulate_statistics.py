@@ -58,9 +58,9 @@ class Setting:
 
 
 def share(hits: float, trials: int) -> Row:
-    """A share with its Monte-Carlo standard error; trials are independent studies."""
-    at = hits / trials
-    return {"share": at, "error": math.sqrt(at * (1 - at) / trials), "studies": trials}
+    """A share with its Monte-Carlo standard error; trials are independent studies. Of no study, 0."""
+    at = hits / max(trials, 1)
+    return {"share": at, "error": math.sqrt(at * (1 - at) / max(trials, 1)), "studies": trials}
 
 
 def mean_share(shares: Sequence[float]) -> Row:

@@ -4,6 +4,8 @@ verdicts = compare({"generic_1": correct_SN, "generic_2": correct_SN})
 print(verdicts[0].words)          # generic_2 is better than generic_1 by 2.1 to 3.4 points
 """
 
+import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import special
 
-from modelflow.statistics import Difference, Interval, bootstrap_difference, difference, holm, mcnemar
+from modelflow.statistics import Difference, Interval, answers, bootstrap_difference, difference_of, holm, mcnemar
 
 Array = np.ndarray[Any, Any]
 Kind = Literal["better", "equivalent", "cannot tell"]
@@ -46,7 +48,8 @@ def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> li
     method too, the p-value of equivalence is below 5 %.
     """
     pairs = [_ordered(a, b, correct_by_model) for a, b in combinations(correct_by_model, 2)]
-    found = [difference(correct_by_model[a], correct_by_model[b]) for a, b in pairs]
+    answered = {name: answers(correct_SN) for name, correct_SN in correct_by_model.items()}
+    found = [difference_of(answered[a], answered[b]) for a, b in pairs]
     of_difference = holm([one.p_value() for one in found])
     of_equivalence = holm([one.p_value_of_equivalence(margin) for one in found])
     both = zip(of_difference, of_equivalence, strict=True)
@@ -120,11 +123,15 @@ def more_seeds(found: Difference, margin: float) -> int | None:
     As many seeds as that do it in about half of the studies: the variance over seeds is taken as found. It shrinks in
     proportion to the seeds, as the degrees of freedom grow; that over images stays.
     """
-    seeds_M = found.seeds + np.arange(MOST_SEEDS + 1)
-    errors_M = np.sqrt(found.of_seeds * found.seeds / seeds_M + found.of_images)
-    freedoms_M = found.freedom * (seeds_M - 1) / (found.seeds - 1)
-    enough_M = special.stdtrit(freedoms_M, (1 + CONFIDENCE) / 2) * errors_M <= margin
-    return int(enough_M.argmax()) if enough_M.any() else None
+
+    def enough(more: int) -> bool:
+        seeds = found.seeds + more
+        error = math.sqrt(found.of_seeds * found.seeds / seeds + found.of_images)
+        freedom = found.freedom * (seeds - 1) / (found.seeds - 1)
+        return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error <= margin
+
+    more = bisect_left(range(MOST_SEEDS + 1), True, key=enough)
+    return more if more <= MOST_SEEDS else None
 
 
 def _points(share: float) -> str:
