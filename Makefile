@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS ?= results
 
-study: $(VENV)/.ready  ## train the seven models; EPOCHS=1 SEEDS=3 RECIPE=best LR=… BATCH_SIZE=… STUDY=file RESULTS=folder RESTART=1
+study: $(VENV)/.ready  ## train the seven models; EPOCHS=1 SEEDS=5 PROTOCOL=card RECIPE=best LR=… BATCH_SIZE=… STUDY=file RESULTS=folder RESTART=1
 	$(BIN)/modelflow run $(STUDY) --results $(RESULTS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
 	  $(if $(RECIPE),--recipe $(RECIPE)) $(if $(LR),--lr $(LR)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(if $(RESTART),--restart)
 
 test: $(VENV)/.ready-dev  ## run the tests on the real Fashion-MNIST
@@ -23,8 +24,8 @@ bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, and ev
 	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/bench_promises.py $(if $(ROUNDS),--rounds $(ROUNDS)))
 
 card: $(VENV)/.ready  ## train the card five times and --recipe best three times (an hour), then write the README's table
-	$(BIN)/modelflow run --seeds 5 --results results-card
-	$(BIN)/modelflow run --recipe best --seeds 3 --results results-best
+	$(BIN)/modelflow run --protocol card --seeds 5 --results results-card
+	$(BIN)/modelflow run --protocol card --recipe best --seeds 3 --results results-best
 	$(BIN)/python benchmarks/card_repeated.py keep results-card results-best
 
 help:  ## show this list

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -97,7 +98,7 @@ def test_every_command_has_help_with_an_example(capsys, path, flag):
 def test_the_examples_name_options_and_arguments_that_exist(capsys, path):
     text = printed(capsys, *path, "--help")
     for line in re.findall(r"^ +modelflow (.*)$", text.partition("Examples:")[2], re.M):
-        words = line.split()
+        words = shlex.split(line)
         command, context = cli, click.Context(cli, info_name="modelflow")
         while isinstance(command, click.Group):
             command = command.commands[words.pop(0)]
@@ -240,11 +241,15 @@ def test_the_table_of_the_card_fits_80_columns_and_keeps_its_figures(capsys, mon
         "accuracy": 0.8,
         "accuracy_least": 0.8,
         "accuracy_greatest": 0.8,
+        "accuracy_low": 0.792,
+        "accuracy_high": 0.808,
         "macro_f1": 0.7654,
         "loss": 0.5,
         "parameters": 2_955_014,
         "macs": 1,
     }
+    figures |= dict.fromkeys(("validation_accuracy", "top2_accuracy", "brier", "calibration_error"))
+    figures |= dict.fromkeys(("latency_ms_1", "latency_ms_64", "bytes_on_disk"))
     rows = [
         Row(
             name,

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from sklearn.metrics import classification_report, confusion_matrix
+from sklearn.metrics import classification_report, confusion_matrix, log_loss, top_k_accuracy_score
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from modelflow import CNN2, GerenicCNN, ModelFlow
+from modelflow.data.batches import Batches
 from modelflow.errors import DataError, RunError, SpecError, UsageError
+from modelflow.results import read_predictions, read_run
 
 FILES = {
     *("spec.json", "run.json", "history.csv", "predictions.npz", "architecture.svg", "losses.png"),
@@ -326,3 +328,73 @@ def test_what_was_asked_trains_on_whatever_is_stored(flow_of):
     assert json.loads((flow.results_dir / "run.json").read_text())["settings"]["schedule"] == "constant"
     flow.run(epochs=1)
     assert json.loads((flow.results_dir / "run.json").read_text())["settings"]["schedule"] == "one-cycle"
+
+
+@pytest.fixture
+def held_out_flow(fashion, tmp_path):
+    """Makes flows with validation and test images of their own."""
+
+    def make(name, test_images=500):
+        parts = (slice(0, 2000), slice(2000, 2500))
+        loaders = [Batches(fashion.train_x_NCHW[part], fashion.train_y_N[part], 16) for part in parts]
+        test = Batches(fashion.test_x_NCHW[:test_images], fashion.test_y_N[:test_images], 100)
+        options = {"test_loader": test, "results_dir": tmp_path / "results", "verbose": False}
+        return ModelFlow(generic_2(), *loaders, name, **options)
+
+    return make
+
+
+def test_test_images_of_their_own_are_read_once_and_only_reported_on(held_out_flow, fashion):
+    flow = held_out_flow("held_out")
+    metrics = flow.run(epochs=1)
+    run = read_run(flow.results_dir)
+    assert (run.test_reads, run.metrics, run.metrics.images, run.data.test_images) == (1, metrics, 500, 500)
+    logits_NK = flow.arch.predict(fashion.train_x_NCHW[2000:2500])
+    assert run.validation.accuracy == (logits_NK.argmax(1) == fashion.train_y_N[2000:2500].numpy()).mean()
+    assert run.protocol.startswith("held-out but dataset TensorDataset, training_images 2000")
+    flow.evaluate()
+    assert read_run(flow.results_dir).test_reads == 2
+
+
+def test_what_is_trained_does_not_depend_on_the_test_images(held_out_flow):
+    flows = [held_out_flow("many", 500), held_out_flow("few", 100)]
+    for flow in flows:
+        flow.run(epochs=1)
+    assert content(flows[0], "model.safetensors", "history.csv") == content(
+        flows[1], "model.safetensors", "history.csv"
+    )
+    assert content(flows[0], "predictions.npz") != content(flows[1], "predictions.npz")
+
+
+def test_without_test_images_of_their_own_nothing_is_called_held_out(flow_of):
+    flow = flow_of()
+    flow.run(epochs=1)
+    run = read_run(flow.results_dir)
+    assert (run.validation, run.test_reads, run.data.test_images) == (None, None, None)
+
+
+def test_every_figure_of_an_evaluation_against_scikit_learn(flow_of):
+    flow = flow_of()
+    metrics = flow.run(epochs=1)
+    logits_NK, y_N = read_predictions(flow.results_dir)
+    p_NK = torch.softmax(torch.from_numpy(logits_NK).double(), 1).numpy()
+    assert metrics.loss == pytest.approx(log_loss(y_N, p_NK, labels=range(10)))
+    assert metrics.brier == pytest.approx(((p_NK - np.eye(10)[y_N]) ** 2).sum(1).mean())
+    assert metrics.top2_accuracy == pytest.approx(top_k_accuracy_score(y_N, logits_NK, k=2, labels=range(10)))
+    assert 0 < metrics.calibration_error < 1
+
+
+def test_the_cost_of_using_a_model_is_recorded(flow_of):
+    flow = flow_of()
+    flow.run(epochs=1)
+    run = read_run(flow.results_dir)
+    assert 0 < run.latency_ms["1"] < run.latency_ms["64"] < 1000
+    assert run.bytes_on_disk == (flow.results_dir / "model.safetensors").stat().st_size
+
+
+def test_no_latency_is_taken_while_hooks_would_take_note(flow_of):
+    flow = flow_of()
+    flow.train(1)
+    flow.arch.attach_hooks(["conv_layers.0"])
+    flow.evaluate()
+    assert read_run(flow.results_dir).latency_ms == {}

@@ -11,12 +11,13 @@ SOURCE = Path(__file__).parents[1] / "src" / "modelflow"
 
 # from the ground up; a module imports only from lines above its own (or its own package)
 LAYERS = [
-    ["errors", "files", "seeding", "modes", "provenance", "statistics"],
+    ["errors", "files", "seeding", "modes", "provenance", "statistics", "forecast"],
     ["spec"],
     ["shapes"],
     ["presets", "diagram", "figures", "records", "verdicts"],
     ["settings", "results"],
     ["models", "data", "evaluation", "inspection", "kernels", "leaderboard"],
+    ["comparison"],
     ["training"],
     ["flow"],
     ["study"],
@@ -34,6 +35,8 @@ NO_TORCH = [
     "records",
     "results",
     "leaderboard",
+    "comparison",
+    "data.sources",
     "diagram",
     "terminal",
     "cli",

@@ -2,13 +2,15 @@
 
 import csv
 import io
+import re
 
 import pytest
 
-from modelflow.errors import DataError
-from modelflow.leaderboard import HEADER, as_csv, as_markdown, leaderboard
+from modelflow.errors import DataError, UsageError
+from modelflow.leaderboard import HEADER, arranged, as_csv, as_markdown, leaderboard
 from modelflow.records import DataRecord, Metrics
 from modelflow.results import run_folder, write_run
+from modelflow.statistics import mean_interval, wilson_interval
 from test_results import a_run
 
 
@@ -58,12 +60,10 @@ def test_csv_has_every_field_unrounded(study):
 
 def test_markdown_has_the_columns_of_the_card_and_marks_dead_runs(study):
     heading, _, *lines = as_markdown(leaderboard(study)).splitlines()
-    assert heading.startswith("Test accuracy, best first, mean and range over the seeds; the test images are also")
+    assert heading.startswith("Test accuracy, mean ± half its 95 % interval over seeds; the test images are also")
     assert lines[0] == "| " + " | ".join(HEADER) + " |"
     assert lines[1] == "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    assert (
-        lines[3] == "| generic_2 | Custom (Simpler) | 2 | 87.00% (86.0% to 88.0%) | 0.4350 | 11,854 | 87.61% | 0.8746 |"
-    )
+    assert lines[3] == "| generic_2 | Custom (Simpler) | 2 | 87.00% ±12.71 | 0.4350 | 11,854 | 87.61% | 0.8746 |"
     assert lines[4].startswith("| cnn2_3 † | n_feature Variation (Narrower) | 1 | 10.00% |")
     assert lines[5:] == ["", "† a run of it looks dead: see the warnings in its run.json"]
     assert "†" not in as_markdown(leaderboard(study)[:2])
@@ -85,3 +85,36 @@ def test_one_damaged_run_is_named_rather_than_left_out(study):
     (study / "wide" / "run.json").write_text("{")
     with pytest.raises(DataError, match=r"wide/run\.json: Invalid JSON"):
         leaderboard(study)
+
+
+def test_rows_are_sorted_best_first_by_any_column_and_filtered(study):
+    rows = leaderboard(study)
+    names = [row.model for row in arranged(rows, "parameters")]
+    assert names[0] == "cnn2_3"
+    assert [row.model for row in arranged(rows, "macs")][-1] == "wide"  # which has no such figure
+    assert [row.model for row in arranged(rows, "macro_f1")] == ["wide", "generic_2", "cnn2_3"]
+    assert [row.model for row in arranged(rows, only="cnn2_*")] == ["cnn2_3"]
+    assert [row.model for row in arranged(rows, where=["accuracy >= 0.5", "seconds<36"])] == ["wide", "generic_2"]
+    assert arranged(rows, where=["macs < 0"]) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"by": "speed"}, "--sort speed: expected one of model, group, seeds"),
+        ({"where": ["speed < 3"]}, "--where speed: expected one of model"),
+        ({"where": ["accuracy 3"]}, "--where 'accuracy 3': expected such as 'parameters < 10000'"),
+        ({"where": ["accuracy < 1e"]}, "--where 'accuracy < 1e': expected such as"),
+    ],
+)
+def test_what_cannot_be_sorted_or_filtered_by_is_refused(study, asked, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        arranged(leaderboard(study), **asked)
+
+
+def test_the_intervals_are_those_of_statistics(study):
+    wide, generic_2, _ = leaderboard(study)
+    expected = mean_interval([0.86, 0.88])
+    assert (generic_2.accuracy_low, generic_2.accuracy_high) == (expected.low, expected.high)
+    expected = wilson_interval(9000, 10_000)
+    assert (wide.accuracy_low, wide.accuracy_high) == (expected.low, expected.high)

@@ -34,9 +34,10 @@ def refusal(path, kind=UsageError, **options):
     return str(caught.value)
 
 
-def test_the_default_is_the_protocol_of_the_card():
+def test_the_default_is_the_study_of_the_card_with_images_held_out():
     study = read_study(None)
-    assert (study.dataset, study.protocol, study.epochs, study.batch_size) == ("fashion-mnist", "card", 10, 16)
+    assert (study.dataset, study.epochs, study.batch_size) == ("fashion-mnist", 10, 16)
+    assert (study.protocol, study.validation_images) == ("held-out", None)
     assert (study.lr, study.optimizer, study.seeds, study.find_best_lr) == (3e-4, "adam", [42], False)
     assert study.max_parameters == 200_000_000
     assert study.specs() == {name: preset(name) for name in CARD}
@@ -85,7 +86,7 @@ def test_options_override_the_file_and_none_does_not(study_file):
     [
         ("epoch: 3", "unknown key 'epoch'; did you mean 'epochs'?"),
         ("seed: 3", "unknown key 'seed'; did you mean 'seeds'?"),
-        ("data_dir: x", "unknown key 'data_dir'; known keys: dataset, protocol, recipe, epochs"),
+        ("data_dir: x", "unknown key 'data_dir'; known keys: dataset, protocol, validation_images, recipe"),
         ("- generic_2", "['generic_2']: expected settings such as `epochs: 10`; write them so"),
         ("generic_2", "'generic_2': expected settings"),
         ("epochs: 0", "epochs = 0: expected at least 1"),
@@ -101,7 +102,7 @@ def test_options_override_the_file_and_none_does_not(study_file):
         ("lr: .inf", "lr = inf: expected at most 1000"),
         ("lr: fast", "lr = 'fast': expected a number"),
         ("optimizer: adan", "expected 'adam', 'adamw', 'sgd' or 'rmsprop'; did you mean 'adam'?"),
-        ("protocol: other", "protocol = 'other': expected 'card'"),
+        ("protocol: other", "protocol = 'other': expected 'held-out' or 'card'"),
         ("find_best_lr: 1", "find_best_lr = 1: expected true or false"),
         ("dataset: 3", "dataset = 3: expected a text"),
         ("max_parameters: 0", "max_parameters = 0: expected at least 1"),
@@ -158,3 +159,8 @@ def test_a_recipe_fills_in_what_is_left_out(study_file):
 @pytest.mark.parametrize("recipe", ["fastest", ["best"], None, 3])
 def test_an_unknown_recipe_is_refused(study_file, recipe):
     assert "recipe" in refusal(study_file(f"recipe: {json.dumps(recipe)}"))
+
+
+def test_the_card_holds_nothing_out():
+    with pytest.raises(UsageError, match="validation_images: nothing is held out by the protocol card; leave it out"):
+        validated(RunSettings, {"protocol": "card", "validation_images": 100}, "options")

@@ -237,7 +237,7 @@ def _our_study(options: Namespace, scratch: Path) -> dict[str, Any]:
     for epoch_count in (options.epochs, options.epochs + 1):
         kernels, results = _emptied(scratch / "kernels"), _emptied(scratch / "ours")
         command = [str(Path(sys.executable).with_name("modelflow")), "run", "--results", str(results)]
-        command += ["--epochs", str(epoch_count)]
+        command += ["--epochs", str(epoch_count), "--protocol", "card"]
         totals[epoch_count] = _timed(options, "modelflow", command, MODELFLOW_KERNELS=str(kernels))
     short, long = totals.values()
     return {

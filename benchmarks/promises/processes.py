@@ -23,7 +23,7 @@ def startup(scope: Scope) -> Iterator[Row]:
     study, results = scope.folder / "study.json", scope.folder / "startup"
     study.write_text(json.dumps({"models": list(scope.models), "epochs": 1}))
     tell("  a study of one epoch, whose leaderboard is shown")
-    _quietly(MODELFLOW, "run", study, "--results", results)()
+    _quietly(MODELFLOW, "run", study, "--protocol", "card", "--results", results)()
     commands: dict[str, tuple[Any, ...]] = {
         "modelflow --help": (MODELFLOW, "--help"),
         "modelflow models": (MODELFLOW, "models"),

@@ -86,8 +86,14 @@ RECIPE_HELP = (
     "What the other options are where they are left out. card (default): 10 epochs, batch 16, lr 0.0003, constant; "
     "best: 60 epochs, batch 64, one cycle to lr 0.002."
 )
+PROTOCOL_HELP = (
+    "held-out (default): validate on training images held out, read the test images once; card: train on all, and "
+    "validate on the test images."
+)
 TRAINING = options(
     click.option("--recipe", type=click.Choice(["card", "best"]), help=RECIPE_HELP),
+    click.option("--protocol", type=click.Choice(["held-out", "card"]), help=PROTOCOL_HELP),
+    click.option("--validation-images", type=int, help="How many training images are held out (default 5000)."),
     click.option("--epochs", type=int, help="Times through the training images."),
     click.option("--lr", type=float, help="Learning rate; of a schedule, its top."),
     click.option("--batch-size", type=int, help="Images an update."),
@@ -194,13 +200,15 @@ def _train(
 
 def _train_due(due: list[Any], results: Path, jobs: int | None, epochs: int) -> list[str]:
     from modelflow import study
+    from modelflow.shapes import trace
 
     if not due:
         return []
     terminal.tell(f"getting the data, then training {len(due)} runs …")
     study.check_data(due)
     _make_folder(results)
-    with terminal.runs_progress(len(due), epochs) as progress:
+    work = {plan.title: float(trace(plan.spec).macs) for plan in due}
+    with terminal.runs_progress(work, min(jobs or study.cores(), len(due)), epochs) as progress:
         try:
             return study.train_due(
                 due, jobs, progress.show, lambda plan, outcome: progress.ended(plan.title, _ending(plan, outcome))
@@ -336,7 +344,7 @@ def data() -> None:
 def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
     """Get what is missing of DATASET and check it."""
     terminal.tell(f"looking for {dataset} and checking its files …")
-    from modelflow.data.datasets import fetch_dataset
+    from modelflow.data.sources import fetch_dataset
 
     _show_files(fetch_dataset(dataset, data_dir), as_json)
 
@@ -348,7 +356,7 @@ def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
 def verify(dataset: str, data_dir: Path | None, as_json: bool) -> None:
     """Check each file of DATASET: header, length, labels, SHA-256."""
     terminal.tell(f"checking the files of {dataset} …")
-    from modelflow.data.datasets import verify as verify_dataset
+    from modelflow.data.sources import verify as verify_dataset
 
     _show_files(verify_dataset(dataset, data_dir), as_json)
 
@@ -484,18 +492,51 @@ def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) ->
     terminal.say(str(run_folder / "intermediate_outputs.png"))
 
 
-@cli.command(epilog=example("leaderboard results", "leaderboard results --json"))
+@cli.command(
+    epilog=example("leaderboard results", "leaderboard results --sort parameters --where 'accuracy > 0.85' --csv")
+)
 @click.argument("results", type=FOLDER)
+@click.option("--sort", default="accuracy", show_default=True, help="Best first by any column of leaderboard.csv.")
+@click.option("--only", default="*", help="Models whose name fits the pattern, such as 'cnn2_*'.")
+@click.option(
+    "--where", multiple=True, help="Models for which it holds, such as 'parameters < 10000'; may be repeated."
+)
+@click.option("--csv", "as_text", is_flag=True, help="Print CSV with every column instead of a table.")
 @JSON
-def leaderboard(results: Path, as_json: bool) -> None:
+def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_text: bool, as_json: bool) -> None:
     """List the models of RESULTS, best first.
 
     RESULTS is a folder that `modelflow run` or `modelflow train` wrote; several seeds of a model are averaged.
     """
+    from modelflow.leaderboard import arranged, as_csv
     from modelflow.leaderboard import leaderboard as rows_in
 
-    rows = rows_in(results)
+    rows = arranged(rows_in(results), sort, only, where)
     if as_json:
         click.echo(json.dumps([vars(row) for row in rows], indent=2))
-        return
-    terminal.leaderboard_table(rows)
+    elif as_text:
+        click.echo(as_csv(rows), nl=False)
+    elif rows:
+        terminal.leaderboard_table(rows)
+    else:
+        terminal.say(f"{results}: no model fits --only and --where")
+
+
+@cli.command(epilog=example("compare results/generic_1 results/generic_2", "compare results"))
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@JSON
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Say which of RUNS are really better, and by how much.
+
+    RUNS are folders of models, each with all its seeds; single runs, such as results/generic_2/seeds/43; or one folder
+    of a study. The method: docs/statistics.md.
+    """
+    from dataclasses import asdict
+
+    from modelflow.comparison import compare_folders
+
+    comparison = compare_folders(runs)
+    if as_json:
+        click.echo(json.dumps(asdict(comparison), indent=2))
+    else:
+        terminal.comparison_tables(comparison)

@@ -17,10 +17,13 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from modelflow import provenance, results
+from modelflow.data.batches import Batches
 from modelflow.diagram import svg
 from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.health import dead_units, prediction_warnings, unit_warnings
-from modelflow.evaluation.metrics import classification_report, confusion_matrix, cross_entropy
+from modelflow.evaluation.latency import latency_ms
+from modelflow.evaluation.measure import measure
+from modelflow.evaluation.metrics import classification_report, confusion_matrix
 from modelflow.files import write_whole
 from modelflow.inspection.activations import activations
 from modelflow.inspection.filters import conv_layers, filters
@@ -37,7 +40,18 @@ from modelflow.training.schedules import KINDS, Schedule, check_schedule
 
 SHOWN_IMAGES = 10
 OF_THE_TRAINING = (
-    *("settings", "versions", "processor", "device", "engine", "threads", "git_revision", "data", "protocol"),
+    *(
+        "settings",
+        "versions",
+        "processor",
+        "device",
+        "engine",
+        "threads",
+        "git_revision",
+        "data",
+        "protocol",
+        "latency_ms",
+    ),
 )
 OWN_WEIGHTS = "initial weights: the module's own; to repeat the run, call torch.manual_seed(seed) before it is built"
 NOT_TRAINED = "the model was not trained: train it, or give load_checkpoint_path"
@@ -52,7 +66,9 @@ CARD_PROTOCOL = {
     "loss_fn": "CrossEntropyLoss",
     "find_best_lr": False,
 }
+HELD_OUT_PROTOCOL = CARD_PROTOCOL | {"training_images": 55_000}
 HEALTH_IMAGES = 1000
+LATENCY_BATCHES = (1, 64)
 SECONDS_BETWEEN_CHECKPOINTS = 5
 
 Array = np.ndarray[Any, Any]
@@ -64,8 +80,8 @@ class ModelFlow:
     `optimizer` is a name or a torch optimizer over the model's parameters; a `schedule` other than constant spans the
     epochs of one call of `train`, its top the optimizer's learning rate; `results_dir` the folder in which one called
     `model_name` is made (the attribute `results_dir` is that folder). `seed` covers order and dropout; the weights are
-    the model's own. Raises `SpecError` for a name that cannot name a folder and `DataError` for a checkpoint that does
-    not fit.
+    the model's own. Without a `test_loader`, what is validated on is tested on too. Raises `SpecError` for a name that
+    cannot name a folder and `DataError` for a checkpoint that does not fit.
     """
 
     def __init__(
@@ -78,6 +94,7 @@ class ModelFlow:
         lr: float = 3e-4,
         find_best_lr: bool = False,
         *,
+        test_loader: Any = None,
         optimizer: str | torch.optim.Optimizer = "adam",
         schedule: str = "constant",
         loss_fn: Loss | None = None,
@@ -98,7 +115,9 @@ class ModelFlow:
             model, loss_fn or nn.CrossEntropyLoss(), self.optimizer, verbose, self.class_names or None
         )
         self.arch.set_loaders(train_loader, val_loader)
-        self.data = _data_record(train_loader, val_loader)
+        self.test_loader = test_loader
+        self.test_reads = 0
+        self.data = _data_record(train_loader, val_loader, test_loader)
         self.settings: dict[str, Any] = {
             "batch_size": getattr(train_loader, "batch_size", None),
             "lr": float(self.optimizer.param_groups[0]["lr"]),
@@ -181,31 +200,31 @@ class ModelFlow:
             self.save_checkpoint()
 
     def evaluate(self) -> Metrics:
-        """Metrics on the validation loader; writes their tables and pictures, the weights, and last run.json.
+        """Metrics on the test images, or on the validation loader where there are none of their own.
+
+        Writes their tables and pictures, the weights, and last run.json.
 
         Warnings of a run that has died are printed, stored, and shown on the confusion matrix.
         """
         start = time.perf_counter()
         with self._same_each_time():
-            logits_NK, y_N = self.arch.predictions(self.arch.val_loader)
+            validation = None if self.test_loader is None else measure(*self.arch.predictions(self.arch.val_loader))
+            logits_NK, y_N = self.arch.predictions(self.test_loader or self.arch.val_loader)
+        self.test_reads += self.test_loader is not None
         names = self._names_of(logits_NK.shape[1])
         predicted_N = logits_NK.argmax(1)
         counts_KK = confusion_matrix(y_N, predicted_N, len(names))
         report = classification_report(counts_KK, names)
-        by_name = {row.name: row for row in report[len(names) :]}
-        loss = cross_entropy(logits_NK, y_N)
-        metrics = Metrics(
-            accuracy=by_name["accuracy"].recall, macro_f1=by_name["macro avg"].f1, loss=loss, images=len(y_N)
-        )
+        metrics = measure(logits_NK, y_N)
         dead = self._dead_units()
-        found = prediction_warnings(predicted_N, y_N, loss, names) + unit_warnings(dead)
+        found = prediction_warnings(predicted_N, y_N, metrics.loss, names) + unit_warnings(dead)
         warnings = [NOT_TRAINED] if found and not self.arch.total_epochs else found
         self._write_tables(counts_KK, names, report)
         self._write(results.PREDICTIONS, results.predictions_npz(logits_NK, y_N))
         self._write_pictures(counts_KK, names, metrics, warnings)
         self._write_model()
         self.seconds["evaluation"] = time.perf_counter() - start
-        results.write_run(self.results_dir, self._record(metrics, dead, warnings))
+        results.write_run(self.results_dir, self._record(metrics, validation, dead, warnings))
         self._tell(metrics, warnings)
         return metrics
 
@@ -332,7 +351,9 @@ class ModelFlow:
             self._write(results.SPEC, self.model.spec.to_json())
             self._write(results.ARCHITECTURE, svg(self.model.trace, self.model_name))
 
-    def _record(self, metrics: Metrics, dead: dict[str, tuple[int, int]], warnings: list[str]) -> Run:
+    def _record(
+        self, metrics: Metrics, validation: Metrics | None, dead: dict[str, tuple[int, int]], warnings: list[str]
+    ) -> Run:
         built = self.model if isinstance(self.model, GenericCNN) else None
         run = Run(
             model_name=self.model_name,
@@ -355,6 +376,10 @@ class ModelFlow:
             started=self.started.isoformat(timespec="seconds"),
             seconds={name: round(value, 3) for name, value in self.seconds.items()},
             metrics=metrics,
+            validation=validation,
+            test_reads=None if self.test_loader is None else self.test_reads,
+            latency_ms=self._latencies(),
+            bytes_on_disk=(self.results_dir / results.WEIGHTS).stat().st_size,
             dead_units=dead,
             warnings=tuple(warnings),
             notes=tuple(self.notes),
@@ -363,15 +388,23 @@ class ModelFlow:
             return run
         return run.model_copy(update={name: getattr(self.stored, name) for name in OF_THE_TRAINING})
 
+    def _latencies(self) -> dict[str, float]:
+        """None where hooks are attached, which would take note of each pass."""
+        if any(module._forward_hooks or module._forward_pre_hooks for module in self.model.modules()):
+            return {}
+        images = self._first_images(max(LATENCY_BATCHES))[0].to(self.arch.device)
+        return {str(n): round(latency_ms(self.model, images[:n]), 4) for n in LATENCY_BATCHES if n <= len(images)}
+
     def _protocol(self) -> str:
-        """The card's protocol by name, and what differs from it."""
+        """The protocol by name, and what differs from the card's settings."""
         asked = self.settings | {
             "dataset": self.data.name,
             "epochs": self.arch.total_epochs,
             "training_images": self.data.training_images,
         }
-        other = [f"{name} {asked[name]}" for name, value in CARD_PROTOCOL.items() if asked.get(name, value) != value]
-        return "card" + (f" but {', '.join(other)}" if other else "")
+        name, usual = ("card", CARD_PROTOCOL) if self.test_loader is None else ("held-out", HELD_OUT_PROTOCOL)
+        other = [f"{field} {asked[field]}" for field, value in usual.items() if asked.get(field, value) != value]
+        return name + (f" but {', '.join(other)}" if other else "")
 
     def _tell(self, metrics: Metrics, warnings: list[str]) -> None:
         if self.verbose:
@@ -390,12 +423,18 @@ def _classes_of(*loaders: Any) -> Sequence[str]:
     return ()
 
 
-def _data_record(train_loader: Any, val_loader: Any) -> DataRecord:
-    train, val = (getattr(loader, "dataset", ()) for loader in (train_loader, val_loader))
+def _data_record(train_loader: Any, val_loader: Any, test_loader: Any) -> DataRecord:
     source = getattr(train_loader, "source", None)
     known = {} if source is None else {name: getattr(source, name) for name in ("name", "mean", "std", "checksums")}
-    counts = {"training_images": length(train), "validation_images": length(val)}
-    return DataRecord(**{"name": type(train).__name__} | known | counts)
+    roles = {"training_images": train_loader, "validation_images": val_loader, "test_images": test_loader}
+    counts = {role: _images_of(loader) for role, loader in roles.items()}
+    return DataRecord(**{"name": type(getattr(train_loader, "dataset", ())).__name__} | known | counts)
+
+
+def _images_of(loader: Any) -> int | None:
+    if loader is None:
+        return None
+    return loader.images if isinstance(loader, Batches) else length(getattr(loader, "dataset", ()))
 
 
 def _search_notes(found: LRSearch) -> list[str]:

@@ -1,15 +1,19 @@
 """The table of a study's models, best first, beside what the card reports. No torch."""
 
+import operator
+import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from modelflow.errors import DataError
+from modelflow.errors import DataError, UsageError
 from modelflow.presets import CARD
 from modelflow.records import Run
 from modelflow.results import csv_text, read_run, run_folders
+from modelflow.statistics import Interval, mean_interval, wilson_interval
 
 CARD_DATA = "fashionmnist"
 
@@ -18,7 +22,9 @@ CARD_DATA = "fashionmnist"
 class Row:
     """One model: means and range over its seeds; shares of 1, seconds of training a run, how many runs have warnings.
 
-    The card's figures stand beside its models on its data set.
+    `accuracy_low` to `accuracy_high` is the 95 % interval of the mean over seeds (Student's t), or of the one run over
+    test images (Wilson). Figures that older records lack are None. The card's figures stand beside its models on its
+    data set.
     """
 
     model: str
@@ -27,6 +33,8 @@ class Row:
     accuracy: float
     accuracy_least: float
     accuracy_greatest: float
+    accuracy_low: float
+    accuracy_high: float
     macro_f1: float
     loss: float
     parameters: int
@@ -37,6 +45,13 @@ class Row:
     data: str
     protocol: str
     warnings: int
+    validation_accuracy: float | None
+    top2_accuracy: float | None
+    brier: float | None
+    calibration_error: float | None
+    latency_ms_1: float | None
+    latency_ms_64: float | None
+    bytes_on_disk: int | None
 
 
 def leaderboard(where: str | Path) -> list[Row]:
@@ -57,6 +72,7 @@ def rows_of(folders: Iterable[Path]) -> list[Row]:
 
 
 def _row(name: str, runs: list[Run]) -> Row:
+    interval = accuracy_interval(runs)
     card = CARD.get(name) if runs[0].data.name.lower().replace("-", "") == CARD_DATA else None
     return Row(
         model=name,
@@ -65,6 +81,8 @@ def _row(name: str, runs: list[Run]) -> Row:
         accuracy=statistics.fmean(run.metrics.accuracy for run in runs),
         accuracy_least=min(run.metrics.accuracy for run in runs),
         accuracy_greatest=max(run.metrics.accuracy for run in runs),
+        accuracy_low=interval.low,
+        accuracy_high=interval.high,
         macro_f1=statistics.fmean(run.metrics.macro_f1 for run in runs),
         loss=statistics.fmean(run.metrics.loss for run in runs),
         parameters=runs[0].parameters,
@@ -75,7 +93,77 @@ def _row(name: str, runs: list[Run]) -> Row:
         data=runs[0].data.name,
         protocol=runs[0].protocol,
         warnings=sum(bool(run.warnings) for run in runs),
+        validation_accuracy=_mean([run.validation.accuracy if run.validation else None for run in runs]),
+        top2_accuracy=_mean([run.metrics.top2_accuracy for run in runs]),
+        brier=_mean([run.metrics.brier for run in runs]),
+        calibration_error=_mean([run.metrics.calibration_error for run in runs]),
+        latency_ms_1=_mean([run.latency_ms.get("1") for run in runs]),
+        latency_ms_64=_mean([run.latency_ms.get("64") for run in runs]),
+        bytes_on_disk=runs[0].bytes_on_disk,
     )
+
+
+def accuracy_interval(runs: Sequence[Run]) -> Interval:
+    """95 %: of the mean over several seeds, or of one run over images like those it was tested on."""
+    accuracies = [run.metrics.accuracy for run in runs]
+    if len(runs) > 1:
+        return mean_interval(accuracies)
+    return wilson_interval(round(accuracies[0] * runs[0].metrics.images), runs[0].metrics.images)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+COMPARED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
+ASCENDING = {
+    "model",
+    "group",
+    "data",
+    "protocol",
+    "loss",
+    "brier",
+    "calibration_error",
+    "parameters",
+    "macs",
+    "seconds",
+}
+ASCENDING |= {"latency_ms_1", "latency_ms_64", "bytes_on_disk", "warnings"}
+
+
+def arranged(rows: Sequence[Row], by: str = "accuracy", only: str = "*", where: Sequence[str] = ()) -> list[Row]:
+    """Rows of models named like the pattern `only` that fulfil each of `where` ("parameters < 10000"), sorted.
+
+    The best comes first: costs and losses ascend, accuracies descend; rows without the figure come last. Raises
+    `UsageError` for a field that is none, or a condition that cannot be read.
+    """
+    _check_field(by, "--sort")
+    conditions = [_condition(text) for text in where]
+    kept = [row for row in rows if fnmatchcase(row.model, only) and all(holds(row) for holds in conditions)]
+    known = [row for row in kept if getattr(row, by) is not None]
+    known.sort(key=operator.attrgetter(by), reverse=by not in ASCENDING)
+    return known + [row for row in kept if getattr(row, by) is None]
+
+
+def _check_field(name: str, where: str) -> None:
+    if name not in Row.__dataclass_fields__:
+        raise UsageError(f"{where} {name}: expected one of {', '.join(Row.__dataclass_fields__)}")
+
+
+def _condition(text: str) -> Callable[[Row], bool]:
+    parts = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>|=)\s*([-+.\deE]+)\s*", text)
+    try:
+        name, sign, limit = parts.group(1), parts.group(2), float(parts.group(3))  # type: ignore[union-attr]
+    except (AttributeError, ValueError):
+        raise UsageError(f"--where {text!r}: expected such as 'parameters < 10000'") from None
+    _check_field(name, "--where")
+
+    def holds(row: Row) -> bool:
+        value = getattr(row, name)
+        return isinstance(value, int | float) and COMPARED[sign](value, limit)
+
+    return holds
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -93,7 +181,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.model + (f" {DEAD}" if row.warnings else ""),
         row.group if row.card_accuracy is not None else f"{row.group}, on {row.data}",
         str(row.seeds),
-        f"{row.accuracy:.2%}" + _spread(row),
+        f"{row.accuracy:.2%}" + (f" ±{50 * (row.accuracy_high - row.accuracy_low):.2f}" if row.seeds > 1 else ""),
         f"{row.macro_f1:.4f}",
         f"{row.parameters:,}",
         "" if row.card_accuracy is None else f"{row.card_accuracy:.2%}",
@@ -101,15 +189,21 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _spread(row: Row) -> str:
-    return f" ({row.accuracy_least:.1%} to {row.accuracy_greatest:.1%})" if row.seeds > 1 else ""
-
-
 def heading(rows: Sequence[Row]) -> str:
     """What the table shows and by which protocol."""
-    protocols = "; ".join(sorted({row.protocol for row in rows}))
-    seeds = ", mean and range over the seeds" if any(row.seeds > 1 for row in rows) else ""
-    return f"Test accuracy, best first{seeds}; the test images are also validated on (protocol {protocols})"
+    several = any(row.seeds > 1 for row in rows)
+    seeds = (
+        ", mean ± half its 95 % interval over seeds" if several else " of one run each, which other seeds would move"
+    )
+    protocols = "; ".join(f"{protocol_words(name)} (protocol {name})" for name in sorted({r.protocol for r in rows}))
+    return f"Test accuracy{seeds}; {protocols}"
+
+
+def protocol_words(protocol: str) -> str:
+    """What a run's protocol means for its test accuracy."""
+    if protocol.startswith("held-out"):
+        return "validated on training images held out"
+    return "the test images are also validated on, so nothing may be chosen by them"
 
 
 def dead_note(rows: Sequence[Row]) -> str:

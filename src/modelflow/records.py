@@ -22,12 +22,19 @@ class Epoch(Record):
 
 
 class Metrics(Record):
-    """Figures of one evaluation: shares of 1, the loss in nats."""
+    """Figures of one evaluation: shares of 1, the loss (the mean negative log-likelihood) in nats.
+
+    `brier` is the Brier score summed over classes (0 to 2), `calibration_error` the expected calibration error in 15
+    bins of equal width. The last three are None in records of before they were taken.
+    """
 
     accuracy: float
     macro_f1: float
     loss: float
     images: int
+    brier: float | None = None
+    calibration_error: float | None = None
+    top2_accuracy: float | None = None
 
 
 class DataRecord(Record):
@@ -36,6 +43,7 @@ class DataRecord(Record):
     name: str
     training_images: int | None
     validation_images: int | None
+    test_images: int | None = None
     mean: float | None = None
     std: float | None = None
     checksums: dict[str, str] = Field(default_factory=dict)
@@ -44,8 +52,11 @@ class DataRecord(Record):
 class Run(Record):
     """run.json: all that is needed to repeat a run, and what came out.
 
-    `seconds` are wall-clock; `dead_units` gives per layer (units that never fire, units); `spec` is None for a module
-    that was not built from one.
+    `metrics` are of the test images, `validation` of the images held out, where there are such; `test_reads` counts how
+    often the test images were evaluated, None where they served as validation too, each epoch. `seconds` are elapsed;
+    `latency_ms` the median milliseconds of a forward pass of PyTorch by its batch size, on one thread; `bytes_on_disk`
+    the size of model.safetensors; `dead_units` gives per layer (units that never fire, units); `spec` is None for a
+    module that was not built from one.
     """
 
     version: int = RECORD_VERSION
@@ -69,6 +80,10 @@ class Run(Record):
     started: str
     seconds: dict[str, float]
     metrics: Metrics
+    validation: Metrics | None = None
+    test_reads: int | None = None
+    latency_ms: dict[str, float] = Field(default_factory=dict)
+    bytes_on_disk: int | None = None
     dead_units: dict[str, tuple[int, int]]
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()

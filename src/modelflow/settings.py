@@ -22,7 +22,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
 class RunSettings(BaseModel):
-    """How one run is trained. The protocol named `card`: the test images serve as validation.
+    """How one run is trained.
+
+    Protocol `held-out`: `validation_images` of the training images (5,000, or a twelfth of them if that is fewer) are
+    held out for validation, and the test images are read once, at the end. Protocol `card`: all training images are
+    trained on, and the test images serve as validation.
 
     What is left out is as `recipe` says: the card's settings, or those that were found best (docs/recipes.md).
     """
@@ -30,7 +34,8 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Annotated[str, Field(strict=True)] = "fashion-mnist"
-    protocol: Literal["card"] = "card"
+    protocol: Literal["held-out", "card"] = "held-out"
+    validation_images: Annotated[int, Field(ge=1, strict=True)] | None = None
     recipe: Literal["card", "best"] = "card"
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
     batch_size: Annotated[int, Field(ge=1, le=1 << 20, strict=True)] = 16
@@ -45,6 +50,12 @@ class RunSettings(BaseModel):
     def _as_the_recipe_says(cls, given: Any) -> Any:
         recipe = given.get("recipe", "card") if isinstance(given, dict) else None
         return RECIPES[recipe] | given if isinstance(recipe, str) and recipe in RECIPES else given
+
+    @model_validator(mode="after")
+    def _nothing_held_out_by_the_card(self) -> "RunSettings":
+        if self.protocol == "card" and self.validation_images is not None:
+            raise ValueError("validation_images: nothing is held out by the protocol card; leave it out")
+        return self
 
 
 def _seeds_from_42(seeds: Any) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats takes half a second to import
 
 Array = np.ndarray[Any, Any]
 
@@ -47,14 +47,14 @@ class Difference:
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """Where the true difference lies with this confidence."""
-        half = float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.error if self.error else 0.0
+        half = _t_quantile(confidence, self.freedom) * self.error if self.error else 0.0
         return Interval(self.estimate - half, self.estimate + half)
 
     def p_value(self) -> float:
         """Of no difference at all, two-sided."""
         if not self.error:
             return 1.0 if self.estimate == 0 else 0.0
-        return float(2 * stats.t.sf(abs(self.estimate) / self.error, self.freedom))
+        return float(2 * special.stdtr(self.freedom, -abs(self.estimate) / self.error))
 
     def p_value_of_equivalence(self, margin: float) -> float:
         """Of a difference of `margin` or more, either way: the greater of two one-sided tests.
@@ -63,12 +63,17 @@ class Difference:
         """
         if not self.error:
             return 0.0 if abs(self.estimate) < margin else 1.0
-        return float(stats.t.sf((margin - abs(self.estimate)) / self.error, self.freedom))
+        return float(special.stdtr(self.freedom, (abs(self.estimate) - margin) / self.error))
+
+
+def _t_quantile(confidence: float, freedom: float) -> float:
+    """How many standard errors the interval of this confidence reaches either way."""
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 def wilson_interval(right: int, images: int, confidence: float = 0.95) -> Interval:
     """Of the accuracy of one run over all images like the (at least one) it was tested on. Wilson (1927)."""
-    z = float(stats.norm.ppf((1 + confidence) / 2))
+    z = float(special.ndtri((1 + confidence) / 2))
     share = right / images
     middle = (share + z * z / (2 * images)) / (1 + z * z / images)
     half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
@@ -78,7 +83,7 @@ def wilson_interval(right: int, images: int, confidence: float = 0.95) -> Interv
 def mean_interval(accuracies: Sequence[float], confidence: float = 0.95) -> Interval:
     """Of the mean accuracy over all seeds, on the same images: Student's t. Raises `ValueError` for fewer than two."""
     n, mean, variance = _moments(accuracies)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance / n)
+    half = _t_quantile(confidence, n - 1) * math.sqrt(variance / n)
     return Interval(mean - half, mean + half)
 
 
@@ -91,9 +96,9 @@ def prediction_interval(accuracies: Sequence[float], n_images: int | None = None
     accuracies.
     """
     n, mean, variance = _moments(accuracies)
-    over_seeds = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance * (1 + 1 / n))
+    over_seeds = _t_quantile(confidence, n - 1) * math.sqrt(variance * (1 + 1 / n))
     of_images = 0.0 if n_images is None else 2 * mean * (1 - mean) / n_images
-    half = math.hypot(over_seeds, float(stats.norm.ppf((1 + confidence) / 2)) * math.sqrt(of_images))
+    half = math.hypot(over_seeds, float(special.ndtri((1 + confidence) / 2)) * math.sqrt(of_images))
     return Interval(mean - half, mean + half)
 
 
@@ -109,7 +114,7 @@ def mcnemar(correct_a_N: Array, correct_b_N: Array) -> float:
     McNemar (1947), by the binomial distribution.
     """
     only_a, only_b = int((correct_a_N & ~correct_b_N).sum()), int((correct_b_N & ~correct_a_N).sum())
-    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def bootstrap_difference(

@@ -32,6 +32,7 @@ from modelflow.shapes import MAX_PARAMETERS, trace
 from modelflow.spec import Spec, parse_spec, short
 
 SECONDS_BETWEEN_REPORTS = 0.2
+LATER_SETTINGS = {"schedule": "constant", "validation_images": None}  # which older records do not name
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
 
@@ -87,7 +88,7 @@ def is_finished(plan: Plan) -> bool:
     run = results.read_run(plan.folder)
     settings = plan.settings.model_dump(exclude={"max_parameters", "recipe"})
     asked = {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings}
-    stored = {"spec": run.spec, "seed": run.seed, "schedule": "constant", **run.settings, "epochs": run.epochs}
+    stored = {"spec": run.spec, "seed": run.seed, **LATER_SETTINGS, **run.settings, "epochs": run.epochs}
     differing = [name for name in asked if asked[name] != stored.get(name)]
     if differing:
         name = differing[0]
@@ -129,12 +130,13 @@ def make_flow(plan: Plan) -> Any:
     settings = plan.settings
     data = _dataset(settings.dataset, plan.data_dir)
     check_data_fit(plan.model_name, plan.spec, data)
-    train_loader, val_loader = data.loaders(settings.batch_size, plan.seed)
+    train_loader, val_loader, test_loader = _loaders(data, settings, plan.seed)
     flow = ModelFlow(
         GenericCNN(plan.spec, plan.seed, settings.max_parameters),
         train_loader,
         val_loader,
         plan.model_name,
+        test_loader=test_loader,
         lr=settings.lr,
         optimizer=settings.optimizer,
         schedule=settings.schedule,
@@ -144,6 +146,13 @@ def make_flow(plan: Plan) -> Any:
     flow.results_dir = plan.folder
     flow.settings = settings.model_dump()
     return flow
+
+
+def _loaders(data: Any, settings: RunSettings, seed: int) -> tuple[Any, Any, Any]:
+    if settings.protocol == "card":
+        return *data.loaders(settings.batch_size, seed), None
+    loaders: tuple[Any, Any, Any] = data.held_out_loaders(settings.batch_size, seed, settings.validation_images)
+    return loaders
 
 
 def check_data_fit(name: str, spec: Spec, data: Any) -> None:
@@ -188,7 +197,7 @@ def open_run(folder: Path, data_dir: Path | None = None) -> Any:
     flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
     if flow.data.checksums != run.data.checksums:
         raise DataError(f"{folder}: was trained on other files of {run.data.name} (SHA-256 differ); use those files")
-    flow.stored = run
+    flow.stored, flow.test_reads = run, run.test_reads or 0
     flow.arch.load_checkpoint(folder / results.CHECKPOINT)
     flow.seconds, flow.notes, flow.started = dict(run.seconds), list(run.notes), datetime.fromisoformat(run.started)
     return flow

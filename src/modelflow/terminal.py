@@ -7,16 +7,20 @@ table(("model", "parameters"), [("generic_2", "11,854")])
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from modelflow.forecast import Forecast, in_words
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from modelflow.comparison import Comparison
     from modelflow.leaderboard import Row
     from modelflow.shapes import Trace
 
@@ -94,6 +98,27 @@ def leaderboard_table(rows: "Sequence[Row]") -> None:
         say(note)
 
 
+def comparison_tables(comparison: "Comparison") -> None:
+    """Accuracies with their intervals, then a verdict a line."""
+    from modelflow.leaderboard import protocol_words
+
+    rows = [
+        (
+            entry.name,
+            str(entry.seeds),
+            f"{entry.accuracy:.2%}",
+            f"{entry.interval.low:.1%} to {entry.interval.high:.1%}",
+        )
+        for entry in comparison.entries
+    ]
+    protocols = sorted({entry.protocol for entry in comparison.entries})
+    title = "Test accuracy; " + "; ".join(f"{protocol_words(name)} (protocol {name})" for name in protocols)
+    table(("", "Seeds", "Accuracy", "95 % interval"), rows, title)
+    say("")
+    for verdict in comparison.verdicts:
+        say(verdict.words)
+
+
 def trace_table(traced: "Trace") -> None:
     """A line a layer: output shape, parameters, multiply-accumulates, bytes of activations."""
     from modelflow.shapes import shape_text
@@ -113,47 +138,57 @@ def _count(number: int) -> str:
 class RunsProgress:
     """Bars for runs that are under way and one for all of them; plain lines where the output is no terminal."""
 
-    def __init__(self, progress: "Progress", n_runs: int, epochs: int) -> None:
+    def __init__(self, progress: "Progress", work: Mapping[str, float], jobs: int, epochs: int) -> None:
         self._progress = progress
         self._epochs = epochs
+        self._forecast = Forecast(work, jobs, time.monotonic())
+        self._runs = len(work)
+        self._finished = 0
         self._tasks: dict[str, TaskID] = {}
-        self._overall = progress.add_task("all runs", total=n_runs * epochs, note="", visible=n_runs > 1)
-        self._done: dict[str, float] = {}
+        self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=self._runs > 1)
 
     def show(self, event: Any) -> None:
         """How far one run is (a `study.Event`)."""
         if event.title not in self._tasks:
-            self._tasks[event.title] = self._progress.add_task(event.title, total=self._epochs, note="")
+            self._tasks[event.title] = self._progress.add_task(event.title, total=self._epochs, done="", note="")
         if event.note and not self._progress.console.is_terminal:
             self._progress.console.print(f"{event.title}: {event.note}", markup=False, soft_wrap=True)
         note = event.note or f"loss {event.loss:.3f}"
-        self._progress.update(self._tasks[event.title], completed=event.done, note=note)
-        self._count(event.title, event.done)
+        done = f"{event.done:.1f}/{self._epochs} epochs"
+        self._progress.update(self._tasks[event.title], completed=event.done, done=done, note=note)
+        self._forecast.heard(event.title, event.done / self._epochs, time.monotonic())
+        self._show_all()
 
     def ended(self, title: str, message: str) -> None:
-        """Takes a run's bar away and says how it ended."""
+        """Takes a run's bar away and says how it ended, and how much is left."""
         if title in self._tasks:
             self._progress.remove_task(self._tasks.pop(title))
-        self._count(title, self._epochs)
-        self._progress.console.print(message, markup=False, soft_wrap=True)
+        self._finished += 1
+        self._forecast.ended(title, time.monotonic())
+        self._show_all()
+        first, *others = message.splitlines()
+        line = f"{first} ({self._left()})" if self._finished < self._runs else first
+        self._progress.console.print("\n".join([line, *others]), markup=False, soft_wrap=True)
 
-    def _count(self, title: str, epochs_done: float) -> None:
-        self._done[title] = epochs_done
-        self._progress.update(self._overall, completed=sum(self._done.values()))
+    def _left(self) -> str:
+        left = in_words(self._forecast.seconds_left(time.monotonic()))
+        return f"{self._finished} of {self._runs} runs" + (f", {left}" if left else "")
+
+    def _show_all(self) -> None:
+        self._progress.update(self._overall, completed=self._forecast.share, done=self._left())
 
 
 @contextmanager
-def runs_progress(n_runs: int, epochs: int) -> Iterator[RunsProgress]:
-    """The bars of a study, shown on the error stream while the context lasts."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def runs_progress(work: Mapping[str, float], jobs: int, epochs: int) -> Iterator[RunsProgress]:
+    """The bars of a study, shown on the error stream while the context lasts; `work` is what each run costs."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
-        TextColumn("{task.completed:.1f}/{task.total} epochs", markup=False),
+        TextColumn("{task.fields[done]}", markup=False),
         TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        yield RunsProgress(progress, n_runs, epochs)
+        yield RunsProgress(progress, work, jobs, epochs)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from modelflow.statistics import Difference, Interval, difference, holm
+from modelflow.statistics import Difference, Interval, bootstrap_difference, difference, holm, mcnemar
 
 Array = np.ndarray[Any, Any]
 Kind = Literal["better", "equivalent", "cannot tell"]
@@ -50,6 +50,41 @@ def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> li
     return [_verdict(a, b, one, p_value, margin) for (a, b), one, p_value in zip(pairs, found, adjusted, strict=True)]
 
 
+@dataclass(frozen=True)
+class RunVerdict:
+    """One run against another on the same images, the more accurate one first; nothing of other seeds.
+
+    `interval` is of the difference over images like these (paired bootstrap, 95 %); `p_value` is McNemar's, exact, and
+    adjusted for the family of all pairs.
+    """
+
+    first: str
+    second: str
+    kind: Kind
+    estimate: float
+    interval: Interval
+    p_value: float
+    words: str
+
+
+def compare_runs(correct_by_run: Mapping[str, Array]) -> list[RunVerdict]:
+    """A verdict for each pair of runs, from whether each has each image right. As `compare`, but for one run each."""
+    pairs = [_ordered(a, b, correct_by_run) for a, b in combinations(correct_by_run, 2)]
+    sides = [(correct_by_run[a].astype(bool), correct_by_run[b].astype(bool)) for a, b in pairs]
+    adjusted = holm([mcnemar(*both) for both in sides])
+    return [_run_verdict(*pair, *both, p) for pair, both, p in zip(pairs, sides, adjusted, strict=True)]
+
+
+def _run_verdict(a: str, b: str, correct_a_N: Array, correct_b_N: Array, p_value: float) -> RunVerdict:
+    interval = bootstrap_difference(correct_a_N, correct_b_N, CONFIDENCE)
+    estimate = float(correct_a_N.mean() - correct_b_N.mean())
+    if p_value < 1 - CONFIDENCE and interval.low > 0:
+        words = f"this run of {a} is better than this run of {b} by {_range(interval)} points; other seeds may differ"
+        return RunVerdict(a, b, "better", estimate, interval, p_value, words)
+    words = f"this run of {a} against this run of {b}: cannot tell (it is {_range(interval)} points)"
+    return RunVerdict(a, b, "cannot tell", estimate, interval, p_value, words)
+
+
 def _ordered(a: str, b: str, correct_by_model: Mapping[str, Array]) -> tuple[str, str]:
     return (a, b) if correct_by_model[a].mean() >= correct_by_model[b].mean() else (b, a)
 
@@ -61,7 +96,8 @@ def _verdict(a: str, b: str, found: Difference, p_value: float, margin: float) -
     if -margin < interval.low and interval.high < margin:
         words = f"{a} and {b} are equivalent within {_points(margin)} points"
         return Verdict(a, b, "equivalent", found, p_value, words)
-    words = f"{a} against {b}: cannot tell; {_wanting(found, margin)} (it is {_range(interval)} points)"
+    alone = ", which among so many pairs may be chance" if interval.low > 0 else ""
+    words = f"{a} against {b}: cannot tell; {_wanting(found, margin)} (it is {_range(interval)} points{alone})"
     return Verdict(a, b, "cannot tell", found, p_value, words)
 
 

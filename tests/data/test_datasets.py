@@ -8,9 +8,10 @@ import pytest
 import torch
 from idx_files import four_arrays, idx_bytes, random_images, write_folder
 
-from modelflow.data import datasets, fetch
-from modelflow.data.datasets import Dataset, fetch_dataset, load_dataset, normalise, pixel_statistics, verify
+from modelflow.data import datasets, fetch, sources
+from modelflow.data.datasets import Dataset, load_dataset, normalise, pixel_statistics
 from modelflow.data.fetch import FASHION_MNIST, KnownSet
+from modelflow.data.sources import fetch_dataset, verify
 from modelflow.errors import DataError, UsageError
 
 
@@ -78,7 +79,7 @@ def test_digits_are_all_of_scikit_learns() -> None:
 
 
 def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "DIGITS_SHA256", "0" * 64)
+    monkeypatch.setattr(sources, "DIGITS_SHA256", "0" * 64)
     with pytest.raises(DataError, match=r"scikit-learn: its digits have SHA-256 .*; expected 0{64}\. Reinstall"):
         load_dataset("digits")
 
@@ -136,7 +137,7 @@ def test_a_bare_folder_is_shown_the_way(tmp_path: Path) -> None:
 def test_verify_and_fetch_give_a_row_for_each_file(
     known: KnownSet, cache: Path, arrays: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(datasets.KNOWN_SETS, "small", known)
+    monkeypatch.setitem(sources.KNOWN_SETS, "small", known)
     with pytest.raises(DataError, match="could not get"):
         verify("small")
     cache.mkdir()
@@ -159,3 +160,32 @@ def test_verify_raises_for_the_first_bad_file(tmp_path: Path) -> None:
 def test_verify_digits() -> None:
     assert [row.ok for row in verify("digits")] == [True]
     assert fetch_dataset("digits") == verify("digits")
+
+
+def test_images_held_out_are_neither_trained_on_nor_lost(fashion_mnist: Dataset) -> None:
+    train, val, test = fashion_mnist.held_out_loaders(seed=7)
+    assert (train.images, val.images, test.images) == (55_000, 5_000, 10_000)
+    assert val.dataset.tensors[1].bincount().tolist() == [500] * 10
+    order_N = train.order()
+    kept = set(order_N.tolist())
+    assert len(kept) == 55_000
+    held = sorted(set(range(60_000)) - kept)
+    assert torch.equal(val.dataset.tensors[0], fashion_mnist.train_x_NCHW[held])
+    assert torch.equal(test.dataset.tensors[0], fashion_mnist.test_x_NCHW)
+    again = fashion_mnist.held_out_loaders(seed=8)
+    assert torch.equal(again[1].dataset.tensors[0], val.dataset.tensors[0])
+    assert not torch.equal(again[0].order(), order_N)
+
+
+def test_a_pass_over_a_part_of_the_images(fashion_mnist: Dataset) -> None:
+    train = fashion_mnist.held_out_loaders(batch_size=1000, validation_images=100)[0]
+    assert (train.images, len(train)) == (59_900, 60)
+    assert sum(len(y_B) for _, y_B in train) == 59_900
+
+
+def test_of_few_images_a_twelfth_is_held_out(tmp_path: Path) -> None:
+    assert load_dataset("digits").held_out_loaders()[1].images == 1442 // 12
+    few = load_dataset(f"idx:{write_folder(tmp_path, four_arrays(5, 4))}")
+    assert few.held_out_loaders()[1].images == 1
+    with pytest.raises(UsageError, match="6 images held out of 6"):
+        few.held_out_loaders(validation_images=6)

@@ -14,7 +14,10 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Batches:
-    """An iterable over (x, y), accepted wherever a loader is; shuffled anew, from `generator`, at every pass."""
+    """An iterable over (x, y), accepted wherever a loader is; shuffled anew, from `generator`, at every pass.
+
+    Of all images, or of those that `index_N` names, which costs no copy of them.
+    """
 
     def __init__(
         self,
@@ -23,12 +26,14 @@ class Batches:
         batch_size: int = 16,
         shuffle: bool = False,
         generator: torch.Generator | None = None,
+        index_N: Tensor | None = None,
     ) -> None:
         _check(x_NCHW, y_N, batch_size)
         self.dataset = TensorDataset(x_NCHW, y_N)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.generator = torch.Generator() if generator is None else generator
+        self.index_N = index_N
         self.source: Any = None  # the data set that they are of, where they are of one
 
     @cached_property
@@ -46,18 +51,23 @@ class Batches:
         least, greatest = torch.aminmax(y_N)
         return range(int(least), int(greatest) + 1)
 
+    @property
+    def images(self) -> int:
+        """How many images a pass goes through."""
+        return len(self.dataset) if self.index_N is None else len(self.index_N)
+
     def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
+        return -(-self.images // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        if not self.shuffle:
-            return self._slices()
-        return self._selections(self.order())
+        whole = self.index_N is None and not self.shuffle
+        return self._slices() if whole else self._selections(self.order())
 
     def order(self) -> Tensor:
         """The images' order for one pass: as they are, or the next one that `generator` draws."""
-        n_images = len(self.dataset)
-        return torch.randperm(n_images, generator=self.generator) if self.shuffle else torch.arange(n_images)
+        n_images = self.images
+        order_N = torch.randperm(n_images, generator=self.generator) if self.shuffle else torch.arange(n_images)
+        return order_N if self.index_N is None else self.index_N[order_N]
 
     def _slices(self) -> Iterator[Batch]:
         x_NCHW, y_N = self.dataset.tensors

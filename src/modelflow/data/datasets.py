@@ -1,41 +1,24 @@
 """Data sets by name, normalised once and kept as tensors: "fashion-mnist", "digits", "idx:FOLDER"."""
 
-import difflib
-import hashlib
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelflow.data import fetch
 from modelflow.data.batches import Batches
-from modelflow.data.folder import read_folder
-from modelflow.data.idx import IdxFile
-from modelflow.errors import DataError, UsageError
+from modelflow.data.sources import Images, Source, read_source
+from modelflow.data.split import held_out
+from modelflow.errors import DataError
 
-KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST,)}
-NAMES = (*KNOWN_SETS, "digits", "idx:FOLDER")
-VALIDATION_BATCH = 1000
+EVALUATION_BATCH = 1000
 CHUNK_PIXELS = 2**18
-
-DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
-DIGITS_WHITE = 16
-DIGITS_TEST_EVERY = 5
-
-Images = NDArray[np.uint8]
-
-
-class FileRow(NamedTuple):
-    file: str
-    place: str
-    sha256: str
-    ok: bool
+SPLIT_SEED = 0  # the same images are held out for every model and seed
+HELD_OUT = 5000
+HELD_OUT_SHARE = 12  # at most a twelfth of the training images, which for Fashion-MNIST is 5,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +52,28 @@ class Dataset:
         """Training batches in an order drawn from the seed, and the test images, in order, for validation."""
         order = torch.Generator().manual_seed(seed)
         train = Batches(self.train_x_NCHW, self.train_y_N, batch_size, shuffle=True, generator=order)
-        val = Batches(self.test_x_NCHW, self.test_y_N, VALIDATION_BATCH)
+        val = Batches(self.test_x_NCHW, self.test_y_N, EVALUATION_BATCH)
         train.source = val.source = self
         return train, val
+
+    def held_out_loaders(
+        self, batch_size: int = 16, seed: int = 42, validation_images: int | None = None
+    ) -> tuple[Batches, Batches, Batches]:
+        """Training batches in an order drawn from the seed, images held out of them, and the test images.
+
+        `validation_images` are held out, the same share of each class (left out: 5,000, or a twelfth of the training
+        images where that is fewer); the same ones for every seed. Raises `UsageError` unless some are left of either.
+        """
+        count = validation_images or min(HELD_OUT, max(1, len(self.train_y_N) // HELD_OUT_SHARE))
+        kept_N, held_N = held_out(self.train_y_N.numpy(), count, SPLIT_SEED)
+        order = torch.Generator().manual_seed(seed)
+        x_NCHW, y_N, index_N = self.train_x_NCHW, self.train_y_N, torch.from_numpy(held_N)
+        train = Batches(x_NCHW, y_N, batch_size, shuffle=True, generator=order, index_N=torch.from_numpy(kept_N))
+        val = Batches(x_NCHW.index_select(0, index_N), y_N.index_select(0, index_N), EVALUATION_BATCH)
+        test = Batches(self.test_x_NCHW, self.test_y_N, EVALUATION_BATCH)
+        for batches in (train, val, test):
+            batches.source = self
+        return train, val, test
 
     def samples(self, per_class: int = 12) -> tuple[Images, NDArray[np.int64]]:
         """The first training images of each class as bytes, and their labels."""
@@ -99,95 +101,24 @@ class Dataset:
 
 def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
     """The data set of this name; files that are nowhere on this machine are fetched."""
-    if name == "digits":
-        return _load_digits()
-    if name in KNOWN_SETS:
-        known = KNOWN_SETS[name]
-        return _from_files(name, fetch.fetch(known, data_dir), known.class_names)
-    files = read_folder(_folder(name))
-    num_classes = int(files["train-labels"].values.max()) + 1
-    return _from_files(name, files, tuple(map(str, range(num_classes))))
+    return normalised(read_source(name, data_dir))
 
 
-def fetch_dataset(name: str, data_dir: str | Path | None = None) -> list[FileRow]:
-    """Get what is missing, check all, and say where each file is."""
-    return _rows(fetch.fetch(KNOWN_SETS[name], data_dir)) if name in KNOWN_SETS else verify(name)
-
-
-def verify(name: str, data_dir: str | Path | None = None) -> list[FileRow]:
-    """Check the files that are there, fetching none: a row for each, or DataError for the first bad one."""
-    if name == "digits":
-        _load_digits()
-        return [FileRow("digits", "scikit-learn", DIGITS_SHA256, ok=True)]
-    if name in KNOWN_SETS:
-        return _rows(fetch.find_all(KNOWN_SETS[name], data_dir))
-    return _rows(read_folder(_folder(name)))
-
-
-def _rows(files: Mapping[str, IdxFile]) -> list[FileRow]:
-    return [FileRow(file.path.name, str(file.path.parent), file.sha256, ok=True) for file in files.values()]
-
-
-def _folder(name: str) -> Path:
-    kind, _, folder = str(name).partition(":")
-    if kind == "idx" and folder:
-        return Path(os.path.expanduser(folder))
-    near = difflib.get_close_matches(str(name).lower(), NAMES, n=1)
-    if os.path.isdir(name):
-        near = [f"idx:{name}"]
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise UsageError(f"unknown data set {name!r}; expected one of {', '.join(NAMES)}.{hint}")
-
-
-def _from_files(name: str, files: Mapping[str, IdxFile], class_names: tuple[str, ...]) -> Dataset:
-    checksums = {file.name: file.sha256 for file in files.values()}
-    return _dataset(name, {role: file.values for role, file in files.items()}, class_names, checksums)
-
-
-def _load_digits() -> Dataset:
-    """Scikit-learn's digits; of each class every fifth image is for testing: 1,442 to train, 355 to test."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
-    sha256 = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    if sha256 != DIGITS_SHA256:
-        raise DataError(
-            f"scikit-learn: its digits have SHA-256 {sha256}; expected {DIGITS_SHA256}. Reinstall scikit-learn."
-        )
-    test = every_nth_of_each_class(labels, DIGITS_TEST_EVERY)
-    parts = {
-        "train-images": images[~test],
-        "train-labels": labels[~test],
-        "test-images": images[test],
-        "test-labels": labels[test],
-    }
-    return _dataset("digits", parts, tuple("0123456789"), {"digits": sha256}, white=DIGITS_WHITE)
-
-
-def every_nth_of_each_class(labels_N: Images, n: int) -> NDArray[np.bool_]:
-    chosen_N = np.zeros(len(labels_N), np.bool_)
-    for label in np.unique(labels_N):
-        chosen_N[np.flatnonzero(labels_N == label)[n - 1 :: n]] = True
-    return chosen_N
-
-
-def _dataset(
-    name: str, parts: Mapping[str, Images], class_names: tuple[str, ...], checksums: dict[str, str], white: int = 255
-) -> Dataset:
-    mean, std = pixel_statistics(parts["train-images"], white)
+def normalised(source: Source) -> Dataset:
+    """Raises `DataError` when all training pixels have one value."""
+    mean, std = pixel_statistics(source.train_images, source.white)
     if std == 0:
-        raise DataError(f"{name}: all training pixels have the same value; expected images. Use other images.")
+        raise DataError(f"{source.name}: all training pixels have the same value; expected images. Use other images.")
     return Dataset(
-        name,
-        normalise(parts["train-images"], mean, std, white),
-        torch.from_numpy(parts["train-labels"]).long(),
-        normalise(parts["test-images"], mean, std, white),
-        torch.from_numpy(parts["test-labels"]).long(),
-        class_names,
+        source.name,
+        normalise(source.train_images, mean, std, source.white),
+        torch.from_numpy(source.train_labels).long(),
+        normalise(source.test_images, mean, std, source.white),
+        torch.from_numpy(source.test_labels).long(),
+        source.class_names,
         mean,
         std,
-        checksums,
+        source.checksums,
     )
 
 

@@ -37,7 +37,7 @@ def uncovered(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer,
 
 def uncovered_inference(model: nn.Module, loader: Any) -> str:
     """Why the compiled functions cannot evaluate the model on the loader, in words; empty when they can."""
-    return _about_machine() or _about_model(model) or _about_loader(loader, model)
+    return _about_machine() or _about_model(model) or _about_loader(loader, model) or _about_part(loader)
 
 
 def compiled_logits(
@@ -131,6 +131,10 @@ def _about_loader(loader: Any, model: nn.Module) -> str:
     if loader.classes is None or loader.classes.start < 0 or loader.classes.stop > model.spec.num_classes:
         return "the labels are not one of the model's classes an image"
     return "" if loader.finite else "the images hold values that are not finite numbers"
+
+
+def _about_part(loader: Batches) -> str:
+    return "" if loader.index_N is None else "the loader is of a part of its images"
 
 
 class CompiledStep:

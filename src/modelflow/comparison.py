@@ -1,0 +1,108 @@
+"""Runs, or models with all their seeds, compared from the predictions that they left. No torch.
+
+comparison = compare_folders([Path("results/generic_1"), Path("results/generic_2")])
+for verdict in comparison.verdicts: print(verdict.words)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelflow.errors import UsageError
+from modelflow.leaderboard import accuracy_interval
+from modelflow.records import Run
+from modelflow.results import RUN, read_predictions, read_run, run_folders
+from modelflow.statistics import Interval
+from modelflow.verdicts import RunVerdict, Verdict, compare, compare_runs
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model with its seeds, or one run: the mean accuracy with its 95 % interval, and the protocol."""
+
+    name: str
+    seeds: int
+    accuracy: float
+    interval: Interval
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The entries, most accurate first, and a verdict for each pair."""
+
+    entries: tuple[Entry, ...]
+    verdicts: tuple[Verdict | RunVerdict, ...]
+
+
+@dataclass(frozen=True)
+class _Side:
+    name: str
+    runs: list[Run]
+    correct_SN: Array
+    labels_N: Array
+
+
+def compare_folders(folders: Sequence[Path]) -> Comparison:
+    """The models in these folders, each with all its seeds; single runs where one of the folders is `…/seeds/N`.
+
+    One folder without a run of its own, such as `results`, stands for the models in it. Raises `UsageError` for fewer
+    than two, or when they were not tested on the same images, and `DataError` for a damaged run.
+    """
+    if len(folders) == 1 and not (folders[0] / RUN).is_file():
+        folders = sorted({_model_folder(folder) for folder in run_folders(folders[0])})
+    if len(set(folders)) < 2:
+        raise UsageError("compare: give at least two runs, such as results/generic_1 results/generic_2, or a study")
+    single = any(_model_folder(folder) != folder for folder in folders)
+    sides = [_read(folder, single) for folder in folders]
+    _check_images(sides)
+    return compare_sides({side.name: (side.runs, side.correct_SN) for side in sides})
+
+
+def compare_sides(sides: dict[str, tuple[list[Run], Array]]) -> Comparison:
+    """The comparison of runs at hand: by name the runs and whether each (S) has each image (N) right."""
+    entries = [_entry(name, runs) for name, (runs, _) in sides.items()]
+    best_first = tuple(sorted(entries, key=lambda entry: -entry.accuracy))
+    if all(entry.seeds > 1 for entry in entries):
+        return Comparison(best_first, tuple(compare({name: correct for name, (_, correct) in sides.items()})))
+    return Comparison(best_first, tuple(compare_runs({name: correct[0] for name, (_, correct) in sides.items()})))
+
+
+def _entry(name: str, runs: list[Run]) -> Entry:
+    accuracy = float(np.mean([run.metrics.accuracy for run in runs]))
+    return Entry(name, len(runs), accuracy, accuracy_interval(runs), runs[0].protocol)
+
+
+def _model_folder(folder: Path) -> Path:
+    return folder.parent.parent if folder.parent.name == "seeds" else folder
+
+
+def _read(folder: Path, single: bool) -> _Side:
+    runs = [folder] if single else [folder, *sorted(folder.glob(f"seeds/*/{RUN}"))]
+    folders = [path.parent if path.name == RUN else path for path in runs]
+    records, predictions = [read_run(path) for path in folders], [read_predictions(path) for path in folders]
+    correct_SN = np.stack([logits_NK.argmax(1) == labels_N for logits_NK, labels_N in predictions])
+    name = f"{records[0].model_name}, seed {records[0].seed}" if single else records[0].model_name
+    return _Side(name, records, correct_SN, predictions[0][1])
+
+
+def _check_images(sides: list[_Side]) -> None:
+    first = sides[0]
+    for side in sides[1:]:
+        if (
+            not np.array_equal(side.labels_N, first.labels_N)
+            or side.runs[0].data.checksums != first.runs[0].data.checksums
+        ):
+            raise UsageError(
+                f"{side.name} and {first.name} were tested on other images ({side.runs[0].data.name}, "
+                f"{first.runs[0].data.name}); compare runs of one data set"
+            )
+    names = [side.name for side in sides]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"two of the folders hold {twice}; give each once")

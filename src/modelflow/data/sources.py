@@ -1,0 +1,133 @@
+"""Data sets as they lie in their files, by name: "fashion-mnist", "digits", "idx:FOLDER". No torch."""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelflow.data import fetch
+from modelflow.data.folder import read_folder
+from modelflow.data.idx import IdxFile
+from modelflow.errors import DataError, UsageError
+
+KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST,)}
+NAMES = (*KNOWN_SETS, "digits", "idx:FOLDER")
+
+DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+DIGITS_WHITE = 16
+DIGITS_TEST_EVERY = 5
+
+Images = NDArray[np.uint8]
+
+
+class FileRow(NamedTuple):
+    file: str
+    place: str
+    sha256: str
+    ok: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Images N x H x W (or N x C x H x W) from 0 to `white`, and a label for each."""
+
+    name: str
+    train_images: Images = field(repr=False)
+    train_labels: Images = field(repr=False)
+    test_images: Images = field(repr=False)
+    test_labels: Images = field(repr=False)
+    class_names: tuple[str, ...]
+    checksums: dict[str, str] = field(repr=False)  # file name -> SHA-256 of the uncompressed file
+    white: int = 255
+
+
+def read_source(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Source:
+    """The data set of this name. Raises `DataError` for files that are damaged, or nowhere.
+
+    Files that are nowhere on this machine are fetched, unless `download` is false.
+    """
+    if name == "digits":
+        return _digits()
+    if name in KNOWN_SETS:
+        known = KNOWN_SETS[name]
+        found = fetch.fetch(known, data_dir) if download else fetch.find_all(known, data_dir)
+        return _from_files(name, found, known.class_names)
+    files = read_folder(_folder(name))
+    num_classes = int(files["train-labels"].values.max()) + 1
+    return _from_files(name, files, tuple(map(str, range(num_classes))))
+
+
+def fetch_dataset(name: str, data_dir: str | Path | None = None) -> list[FileRow]:
+    """Get what is missing, check all, and say where each file is."""
+    return _rows(fetch.fetch(KNOWN_SETS[name], data_dir)) if name in KNOWN_SETS else verify(name)
+
+
+def verify(name: str, data_dir: str | Path | None = None) -> list[FileRow]:
+    """Check the files that are there, fetching none: a row for each, or DataError for the first bad one."""
+    if name == "digits":
+        _digits()
+        return [FileRow("digits", "scikit-learn", DIGITS_SHA256, ok=True)]
+    if name in KNOWN_SETS:
+        return _rows(fetch.find_all(KNOWN_SETS[name], data_dir))
+    return _rows(read_folder(_folder(name)))
+
+
+def _rows(files: Mapping[str, IdxFile]) -> list[FileRow]:
+    return [FileRow(file.path.name, str(file.path.parent), file.sha256, ok=True) for file in files.values()]
+
+
+def _folder(name: str) -> Path:
+    kind, _, folder = str(name).partition(":")
+    if kind == "idx" and folder:
+        return Path(os.path.expanduser(folder))
+    near = difflib.get_close_matches(str(name).lower(), NAMES, n=1)
+    if os.path.isdir(name):
+        near = [f"idx:{name}"]
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UsageError(f"unknown data set {name!r}; expected one of {', '.join(NAMES)}.{hint}")
+
+
+def _from_files(name: str, files: Mapping[str, IdxFile], class_names: tuple[str, ...]) -> Source:
+    checksums = {file.name: file.sha256 for file in files.values()}
+    return _source(name, {role: file.values for role, file in files.items()}, class_names, checksums)
+
+
+def _digits() -> Source:
+    """Scikit-learn's digits; of each class every fifth image is for testing: 1,442 to train, 355 to test."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
+    sha256 = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+    if sha256 != DIGITS_SHA256:
+        raise DataError(
+            f"scikit-learn: its digits have SHA-256 {sha256}; expected {DIGITS_SHA256}. Reinstall scikit-learn."
+        )
+    test = every_nth_of_each_class(labels, DIGITS_TEST_EVERY)
+    parts = {
+        "train-images": images[~test],
+        "train-labels": labels[~test],
+        "test-images": images[test],
+        "test-labels": labels[test],
+    }
+    return _source("digits", parts, tuple("0123456789"), {"digits": sha256}, DIGITS_WHITE)
+
+
+def every_nth_of_each_class(labels_N: Images, n: int) -> NDArray[np.bool_]:
+    chosen_N = np.zeros(len(labels_N), np.bool_)
+    for label in np.unique(labels_N):
+        chosen_N[np.flatnonzero(labels_N == label)[n - 1 :: n]] = True
+    return chosen_N
+
+
+def _source(
+    name: str, parts: Mapping[str, Images], class_names: tuple[str, ...], checksums: dict[str, str], white: int = 255
+) -> Source:
+    images, labels = (parts["train-images"], parts["test-images"]), (parts["train-labels"], parts["test-labels"])
+    return Source(name, images[0], labels[0], images[1], labels[1], class_names, checksums, white)

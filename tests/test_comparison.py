@@ -1,0 +1,64 @@
+"""Models and runs compared from the folders that they left: real runs on the digits."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from modelflow.comparison import compare_folders
+from modelflow.errors import UsageError
+from modelflow.results import read_predictions, read_run
+from modelflow.statistics import bootstrap_difference, difference, mcnemar
+from modelflow.study import run_study
+from test_study import digits_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    where = tmp_path_factory.mktemp("compared")
+    run_study(digits_study(epochs=3), where, jobs=2)
+    return where
+
+
+def correct(folder):
+    logits_NK, y_N = read_predictions(folder)
+    return logits_NK.argmax(1) == y_N
+
+
+def test_models_are_compared_with_all_their_seeds(study):
+    comparison = compare_folders([study / "narrow", study / "wide"])
+    sides = {m: np.stack([correct(study / m), correct(study / m / "seeds" / "43")]) for m in ("narrow", "wide")}
+    assert [(entry.name, entry.seeds) for entry in comparison.entries] == [("wide", 2), ("narrow", 2)]
+    assert comparison.entries[0].accuracy == pytest.approx(sides["wide"].mean())
+    (verdict,) = comparison.verdicts
+    assert verdict.difference == difference(sides["wide"], sides["narrow"])
+    assert compare_folders([study]) == comparison
+
+
+def test_single_runs_are_compared_image_by_image(study):
+    first, second = study / "wide" / "seeds" / "43", study / "narrow"
+    comparison = compare_folders([first, second])
+    (verdict,) = comparison.verdicts
+    assert {verdict.first, verdict.second} == {"wide, seed 43", "narrow, seed 42"}
+    a, b = correct(first), correct(second)
+    assert verdict.p_value == mcnemar(a, b)
+    assert abs(verdict.estimate) == pytest.approx(abs(a.mean() - b.mean()))
+    ends = bootstrap_difference(a, b)
+    ours, theirs = ([abs(end.low), abs(end.high)] for end in (verdict.interval, ends))
+    assert sorted(ours) == pytest.approx(sorted(theirs))
+    assert "this run of" in verdict.words
+
+
+def test_runs_on_other_images_and_runs_given_twice_are_refused(study, tmp_path):
+    run_study(digits_study(models=[digits_study().models[0]], seeds=[42], epochs=1), tmp_path / "other", jobs=1)
+    copy = tmp_path / "other" / "narrow"
+    with pytest.raises(UsageError, match="give at least two runs"):
+        compare_folders([study / "wide"])
+    with pytest.raises(UsageError, match="two of the folders hold narrow"):
+        compare_folders([study / "narrow", copy])
+    text = (copy / "run.json").read_text()
+    checksum = next(iter(read_run(copy).data.checksums.values()))
+    (copy / "run.json").write_text(text.replace(checksum, "0" * 64))
+    with pytest.raises(UsageError, match="were tested on other images"):
+        compare_folders([study / "wide", copy])
+    shutil.rmtree(copy / "seeds", ignore_errors=True)
