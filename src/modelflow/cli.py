@@ -248,6 +248,7 @@ def _ending(plan: Any, outcome: Any) -> str:
 
 
 def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
+    from modelflow.results import REPORT
     from modelflow.study import finished_rows
 
     rows = finished_rows(planned)
@@ -255,7 +256,8 @@ def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
         click.echo(json.dumps([vars(row) for row in rows], indent=2))
     elif rows:
         terminal.leaderboard_table(rows)
-        terminal.say(f"Results: {folder.resolve()}")
+        page = folder / REPORT
+        terminal.say(f"Report: {page.resolve()}" if page.is_file() else f"Results: {folder.resolve()}")
 
 
 @cli.command(epilog=example("trace generic_2", "trace my_net.json --json"))
@@ -522,6 +524,23 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
         terminal.leaderboard_table(rows)
     else:
         terminal.say(f"{results}: no model fits --only and --where")
+
+
+@cli.command(epilog=example("report results"))
+@click.argument("results", type=FOLDER)
+@DATA_DIR
+def report(results: Path, data_dir: Path | None) -> None:
+    """Write the report of RESULTS anew.
+
+    report.html, one file that opens from disk without a network: which model is best and how sure that is, costs,
+    learning curves, each model, its mistakes, how it was made. MODEL_CARD.md too, of the study and of each run.
+    """
+    from modelflow.leaderboard import leaderboard as rows_in
+    from modelflow.study import write_pages
+
+    rows_in(results)
+    terminal.tell("writing the report …")
+    terminal.say(f"Report: {write_pages(results, data_dir).resolve()}")
 
 
 @cli.command(epilog=example("compare results/generic_1 results/generic_2", "compare results"))

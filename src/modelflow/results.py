@@ -35,6 +35,7 @@ CHECKPOINT, WEIGHTS = "model_checkpoint.pth", "model.safetensors"
 OUTPUTS, LR_FINDER_PNG, LR_FINDER_CSV = "intermediate_outputs.png", "lr_finder.png", "lr_finder.csv"
 TRAINING, PLAN = "training", "plan.json"  # a folder while a run is under way: its states, and what was asked for
 STUDY, SAMPLES, PARETO = "study.json", "dataset_samples.png", "pareto.png"
+REPORT, MODEL_CARD = "report.html", "MODEL_CARD.md"
 LEADERBOARD_CSV, LEADERBOARD_MD = "leaderboard.csv", "leaderboard.md"
 
 MAX_RECORD_BYTES = 4 << 20

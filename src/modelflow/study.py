@@ -399,7 +399,7 @@ def cores() -> int:
 
 
 def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> None:
-    """study.json, and the tables and pictures of the study's finished runs as a whole."""
+    """study.json, and the tables, pictures, report and model cards of the study's finished runs as a whole."""
     from modelflow.figures.pareto import plot_pareto
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png
@@ -418,6 +418,18 @@ def write_study(study: StudySettings, where: Path, data_dir: Path | None = None)
     images, labels = data.samples()
     figure = plot_samples(images, labels, data.class_names, f"{data.name}: training images")
     write_whole(where / results.SAMPLES, png(figure))
+    write_pages(where, data_dir)
+
+
+def write_pages(where: Path, data_dir: Path | None = None) -> Path:
+    """report.html, MODEL_CARD.md of the study and of each run; where the report is. Reads what the runs left."""
+    from modelflow.report.model_card import run_card, study_card
+    from modelflow.report.page import write_report
+
+    for folder in results.run_folders(where):
+        write_whole(folder / results.MODEL_CARD, run_card(folder))
+    write_whole(where / results.MODEL_CARD, study_card(where))
+    return write_report(where, data_dir)
 
 
 def finished_rows(planned: list[Plan]) -> list[Any]:

@@ -49,7 +49,9 @@ def headline(group: Group) -> str:
         return f"It cannot be told which of {listed(names)} is the most accurate."
     if found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
-        return f"{found.best} has the highest mean accuracy, and {_equivalent(names)} to it within {MARGIN_POINTS} points."
+        return (
+            f"{found.best} has the highest mean accuracy, and {_equivalent(names)} to it within {MARGIN_POINTS} points."
+        )
     if found.others == 1:
         return f"{found.beaten[0].words}."
     return (
@@ -90,7 +92,9 @@ def _lead(found: Standing) -> str:
     low, high = (percent(end, 1) for end in (verdict.interval.low, verdict.interval.high))
     mean = percent(verdict.difference.estimate, 1)
     other = _other(found, verdict)
-    return f"The mean of {found.best} lies {mean} points above that of the next, {other} (95 % interval {low} to {high})."
+    return (
+        f"The mean of {found.best} lies {mean} points above that of the next, {other} (95 % interval {low} to {high})."
+    )
 
 
 def _without_verdicts(group: Group) -> str:

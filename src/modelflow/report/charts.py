@@ -198,7 +198,10 @@ def _ordered(value: float) -> int:
 def cost_chart(group: Group, cost: Cost) -> Chart:
     """Accuracy over what a model costs, with the models that no other beats joined by a line."""
     rows = cost_rows(group, cost)
-    x_ends, y_ends = _log_ends([row["cost"] for row in rows]), _ends([row[end] for row in rows for end in ("low", "high")])
+    x_ends, y_ends = (
+        _log_ends([row["cost"] for row in rows]),
+        _ends([row[end] for row in rows for end in ("low", "high")]),
+    )
     x = {"field": "cost", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
     x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
     y = _share("mean", "accuracy (%)", y_ends)
@@ -316,7 +319,9 @@ def curves_chart(group: Group, which: str) -> Chart:
     spec = _spec({"data": {"name": f"g{group.number}-curves"}, "layer": [runs, means, points], "height": CURVES_HEIGHT})
     spec["params"] = [{"name": "hidden", "value": []}]
     spec["transform"] = [{"filter": f"isValid(datum.{which}) && indexof(hidden, datum.model) < 0"}]
-    return Chart(spec, f"The {which} loss of every run over its epochs. The table below has the losses of the last epoch.")
+    return Chart(
+        spec, f"The {which} loss of every run over its epochs. The table below has the losses of the last epoch."
+    )
 
 
 def _loss_scale(losses: Sequence[float]) -> Spec:
@@ -368,7 +373,9 @@ def bins_chart(model: Model) -> Chart:
     )
     rows = bin_rows(model)
     spec = _spec({"data": {"values": rows}, "layer": [bars, diagonal, points], "height": BINS_HEIGHT})
-    return Chart(spec, f"Reliability diagram of {model.name}, {len(rows)} bins with images. The table below has every figure.")
+    return Chart(
+        spec, f"Reliability diagram of {model.name}, {len(rows)} bins with images. The table below has every figure."
+    )
 
 
 # --- what all share --------------------------------------------------------------------------------------------------

@@ -256,9 +256,7 @@ def read_seed(folder: Path) -> Seed:
 
 def _later_figures(run: Run) -> tuple[float | None, float | None, float | None]:
     """Which older records lack."""
-    brier, ece, top2 = (
-        getattr(run.metrics, name, None) for name in ("brier", "calibration_error", "top2_accuracy")
-    )
+    brier, ece, top2 = (getattr(run.metrics, name, None) for name in ("brier", "calibration_error", "top2_accuracy"))
     return brier, ece, top2
 
 

@@ -38,7 +38,10 @@ class How:
 def how_made(content: Content) -> How:
     """All that is known of how these results were made."""
     notes = tuple(
-        (model.name, seed.run.seed, shown(note)) for model in content.models for seed in model.seeds for note in seed.run.notes
+        (model.name, seed.run.seed, shown(note))
+        for model in content.models
+        for seed in model.seeds
+        for note in seed.run.notes
     )
     sums = {(run.data.name, file, sha256) for run in content.runs for file, sha256 in run.data.checksums.items()}
     command, caution = repeat_command(content)
@@ -90,7 +93,10 @@ def repeat_command(content: Content) -> tuple[str, str]:
     """The command that trains all of it again, from study.json; and what it does not cover."""
     path = content.folder / STUDY
     if not path.is_file():
-        return "", f"There is no {STUDY} in this folder: the runs were trained one by one. The run.json of each tells how."
+        return (
+            "",
+            f"There is no {STUDY} in this folder: the runs were trained one by one. The run.json of each tells how.",
+        )
     try:
         study = read_study(path)
         planned = set(study.specs())

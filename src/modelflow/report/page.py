@@ -102,23 +102,27 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
     """The page as text: the same for the same folder and data."""
     shown = [_shown(group, content.folder, data_dir) for group in content.groups]
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")
-    return _environment().get_template("report.html.j2").render(
-        content=content,
-        shown=shown,
-        how=how.how_made(content),
-        name=how.results_name(content.folder),
-        data=_json(_data(shown)),
-        script=script,
-        style=style,
-        policy=_policy(script),
-        most_classes=MOST_CLASSES,
-        confusions=confusions,
-        top_confusions=TOP_CONFUSIONS,
-        sure=sure,
-        recorded=lambda run, field: getattr(run, field, None),
-        answer=answer,
-        charts=charts,
-        words=words,
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            content=content,
+            shown=shown,
+            how=how.how_made(content),
+            name=how.results_name(content.folder),
+            data=_json(_data(shown)),
+            script=script,
+            style=style,
+            policy=_policy(script),
+            most_classes=MOST_CLASSES,
+            confusions=confusions,
+            top_confusions=TOP_CONFUSIONS,
+            sure=sure,
+            recorded=lambda run, field: getattr(run, field, None),
+            answer=answer,
+            charts=charts,
+            words=words,
+        )
     )
 
 
