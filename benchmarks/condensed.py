@@ -1,7 +1,7 @@
 """A results folder in a small file: which test images each run has right, and what else is asked of the runs later.
 
-    condense("results-card", "benchmarks/results/revisited/card")       writes card.npz (bits) and card.json (the rest)
-    read("benchmarks/results/revisited/card").correct_by_model()        seeds x images of each model
+condense("results-card", "benchmarks/results/revisited/card")       writes card.npz (bits) and card.json (the rest)
+read("benchmarks/results/revisited/card").correct_by_model()        seeds x images of each model
 """
 
 import csv
@@ -49,9 +49,7 @@ class Condensed:
 
     def correct_by_model(self) -> dict[str, Array]:
         """Seeds x images of each model."""
-        return {
-            name: self.correct_RN[[run.model == name for run in self.runs]] for name in self.models()
-        }
+        return {name: self.correct_RN[[run.model == name for run in self.runs]] for name in self.models()}
 
     def of(self, model: str) -> list[Kept]:
         """The runs of a model."""
