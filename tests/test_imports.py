@@ -17,7 +17,7 @@ LAYERS = [
     ["presets", "diagram", "figures", "records", "verdicts"],
     ["settings", "results"],
     ["models", "data", "evaluation", "inspection", "kernels", "leaderboard"],
-    ["comparison"],
+    ["comparison", "report"],
     ["training"],
     ["flow"],
     ["study"],
@@ -38,6 +38,7 @@ NO_TORCH = [
     "comparison",
     "data.sources",
     "diagram",
+    "report.page",
     "terminal",
     "cli",
 ]

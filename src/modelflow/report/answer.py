@@ -1,4 +1,4 @@
-"""The answer to "which is best, and how sure are we", in sentences that are nothing stronger than their intervals. No torch.
+"""Which is best and how sure are we: in sentences that are nothing stronger than their intervals. No torch.
 
 headline(group)  ->  "generic_2 is the most accurate of the seven models: better than each of the six others."
 """
@@ -49,7 +49,9 @@ def headline(group: Group) -> str:
         return f"It cannot be told which of {listed(names)} is the most accurate."
     if found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
-        return f"{found.best} has the highest mean accuracy, and {_equivalent(names)} to it within {MARGIN_POINTS} points."
+        return (
+            f"{found.best} has the highest mean accuracy, and {_equivalent(names)} to it within {MARGIN_POINTS} points."
+        )
     if found.others == 1:
         return f"{found.beaten[0].words}."
     return (
@@ -90,7 +92,9 @@ def _lead(found: Standing) -> str:
     low, high = (percent(end, 1) for end in (verdict.interval.low, verdict.interval.high))
     mean = percent(verdict.difference.estimate, 1)
     other = _other(found, verdict)
-    return f"The mean of {found.best} lies {mean} points above that of the next, {other} (95 % interval {low} to {high})."
+    return (
+        f"The mean of {found.best} lies {mean} points above that of the next, {other} (95 % interval {low} to {high})."
+    )
 
 
 def _without_verdicts(group: Group) -> str:
@@ -110,9 +114,9 @@ def _single_details(group: Group) -> list[str]:
         return ["One run of one model: another seed may give about a point more or less."]
     if group.most_seeds == 1:
         return [
-            f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but the seed alone, which sets the initial "
-            "weights, the order of the images and dropout, moves the accuracy of a small network by about a point. Train "
-            "each model with several seeds: `modelflow run --seeds 5`.",
+            f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but the seed alone, which sets the "
+            "initial weights, the order of the images and dropout, moves the accuracy of a small network by about a "
+            "point. Train each model with several seeds: `modelflow run --seeds 5`.",
         ]
     return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
