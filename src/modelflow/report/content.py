@@ -200,7 +200,7 @@ def read_content(results_folder: str | Path) -> Content:
     for seed in seeds:
         by_key[_key(seed.run)].append(seed)
     largest_first = sorted(by_key.values(), key=lambda members: (-len(members), _key(members[0].run)))
-    groups = tuple(_group(i, members, numbers) for i, members in enumerate(largest_first))
+    groups = tuple(group_of(i, members, numbers) for i, members in enumerate(largest_first))
     return Content(folder, groups, tuple(left_out))
 
 
@@ -268,7 +268,8 @@ def _table(path: Path) -> list[list[str]]:
         return []
 
 
-def _group(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> Group:
+def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> Group:
+    """Runs of the same data and protocol as their models; `numbers` gives each its index."""
     by_name: dict[str, list[Seed]] = defaultdict(list)
     for seed in members:
         by_name[seed.run.model_name].append(seed)
