@@ -23,9 +23,9 @@ from modelflow.files import write_whole
 from modelflow.report import answer, charts, how, images, words
 from modelflow.report.content import Content, Group, Model, read_content
 from modelflow.report.mistakes import Mistakes, mistakes_of
+from modelflow.results import REPORT
 from modelflow.verdicts import MARGIN, Verdict
 
-REPORT = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_CLASSES, MOST_CONFUSIONS = 30, 30
 MOST_TICKS = 6
@@ -102,26 +102,23 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
     """The page as text: the same for the same folder and data."""
     shown = [_shown(group, content.folder, data_dir) for group in content.groups]
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            content=content,
-            shown=shown,
-            how=how.how_made(content),
-            name=how.results_name(content.folder),
-            data=_json(_data(shown)),
-            script=script,
-            style=style,
-            policy=_policy(script),
-            most_classes=MOST_CLASSES,
-            confusions=confusions,
-            top_confusions=TOP_CONFUSIONS,
-            sure=sure,
-            answer=answer,
-            charts=charts,
-            words=words,
-        )
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        content=content,
+        shown=shown,
+        how=how.how_made(content),
+        name=how.results_name(content.folder),
+        data=_json(_data(shown)),
+        script=script,
+        style=style,
+        policy=_policy(script),
+        most_classes=MOST_CLASSES,
+        confusions=confusions,
+        top_confusions=TOP_CONFUSIONS,
+        sure=sure,
+        answer=answer,
+        charts=charts,
+        words=words,
     )
 
 
