@@ -40,6 +40,7 @@ NO_TORCH = [
     "report.model_card",
     "data.sources",
     "diagram",
+    "report.page",
     "terminal",
     "cli",
 ]

@@ -1,4 +1,4 @@
-"""The answer to "which is best, and how sure are we", in sentences that are nothing stronger than their intervals. No torch.
+"""Which is best and how sure are we: in sentences that are nothing stronger than their intervals. No torch.
 
 headline(group)  ->  "generic_2 is the most accurate of the seven models: better than each of the six others."
 """
@@ -114,9 +114,9 @@ def _single_details(group: Group) -> list[str]:
         return ["One run of one model: another seed may give about a point more or less."]
     if group.most_seeds == 1:
         return [
-            f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but the seed alone, which sets the initial "
-            "weights, the order of the images and dropout, moves the accuracy of a small network by about a point. Train "
-            "each model with several seeds: `modelflow run --seeds 5`.",
+            f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but the seed alone, which sets the "
+            "initial weights, the order of the images and dropout, moves the accuracy of a small network by about a "
+            "point. Train each model with several seeds: `modelflow run --seeds 5`.",
         ]
     return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 

@@ -16,6 +16,7 @@ from modelflow.report.words import counted, listed
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
+Tip = tuple[str, str, str | None]  # field, title, number format
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 COLOURS = 8
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
@@ -231,11 +232,10 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     layers = [line, bars, points, *names]
     spec = _spec({"data": {"values": rows}, "layer": layers, "height": COST_HEIGHT})
     unbeaten = listed([row["model"] for row in front])
-    label = f"Accuracy against {cost.title.lower()}. On the Pareto front, beaten by no model that costs no more: {unbeaten}."
-    return Chart(spec, label)
+    return Chart(spec, f"Accuracy against {cost.title.lower()}. Beaten by no model that costs no more: {unbeaten}.")
 
 
-def _cost_tips(cost: Cost) -> list[tuple[str, str, str | None]]:
+def _cost_tips(cost: Cost) -> list[Tip]:
     return [("model", "model", None), ("cost", cost.title, ",.4~g" if cost.key == "seconds" else ","), *MEAN_TIPS[1:]]
 
 
@@ -307,7 +307,7 @@ def curves_chart(group: Group, which: str) -> Chart:
     runs = _layer({"type": "line", "strokeWidth": 1, "opacity": 0.55}, {"x": x, "y": y, **one_run})
     mean = {"x": x, "y": y | {"aggregate": "mean"}, "color": _colours(group)}
     means = _layer({"type": "line", "strokeWidth": 2.4}, mean)
-    tips = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
+    tips: list[Tip] = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
     tips += [("training", "training loss", ".4f"), ("validation", "validation loss", ".4f")]
     points = _layer(
         {"type": "point", "filled": True, "size": 46},
@@ -409,7 +409,7 @@ def _own(group: Group, values: list[str]) -> Spec:
     return {"field": "model", "type": "nominal", "legend": None, "scale": scale}
 
 
-def _tips(fields: Sequence[tuple[str, str, str | None]]) -> Spec:
+def _tips(fields: Sequence[Tip]) -> Spec:
     tips = []
     for name, title, number_format in fields:
         tip = {"field": name, "title": title, "type": "quantitative" if number_format else "nominal"}

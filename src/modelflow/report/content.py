@@ -1,4 +1,4 @@
-"""A results folder as the figures of its report: groups of runs that may be compared, models, seeds, verdicts. No torch.
+"""A results folder as the figures of its report: runs that may be compared, models, seeds, verdicts. No torch.
 
 content = read_content("results")
 content.groups[0].models[0].accuracy              # best first; what could not be read is in content.left_out
@@ -21,15 +21,10 @@ from typing import Any
 import numpy as np
 
 from modelflow.errors import DataError
-from modelflow.evaluation.calibration import (
-    Bin,
-    brier_score,
-    expected_calibration_error,
-    reliability,
-    top_accuracy,
-)
-from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix, cross_entropy
-from modelflow.records import DataRecord, Epoch, Run
+from modelflow.evaluation.calibration import Bin, reliability
+from modelflow.evaluation.measure import measure
+from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
+from modelflow.records import DataRecord, Epoch, Metrics, Run
 from modelflow.report.words import shown
 from modelflow.results import CONFUSION_CSV, HISTORY, read_predictions, read_run, run_folders
 from modelflow.statistics import Interval, mean_interval, wilson_interval
@@ -40,24 +35,13 @@ Key = tuple[str, tuple[tuple[str, str], ...], str]
 MAX_TABLE_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What one run reached: shares of 1, `nll` in nats; None where neither predictions nor record tell."""
-
-    accuracy: float
-    nll: float
-    brier: float | None
-    ece: float | None
-    top2: float | None
-
-
 @dataclass(frozen=True, eq=False)
 class Seed:
     """One run: its record, its losses, and its predictions where they can be read (`missing` says why not)."""
 
     folder: Path
     run: Run
-    figures: Figures
+    figures: Metrics
     history: tuple[Epoch, ...]
     logits_NK: Array | None = field(repr=False)
     labels_N: Array | None = field(repr=False)
@@ -89,7 +73,7 @@ class Model:
         return float(np.mean([seed.figures.accuracy for seed in self.seeds]))
 
     def mean(self, figure: str) -> float | None:
-        """Of one of the `Figures` over its runs; None where a run lacks it."""
+        """Of one of the `Metrics` over its runs; None where a run lacks it."""
         values = [getattr(seed.figures, figure) for seed in self.seeds]
         return None if None in values else float(np.mean(values))
 
@@ -121,28 +105,29 @@ class Model:
         return [seed for seed in self.seeds if seed.logits_NK is not None]
 
     @cached_property
-    def counts_KK(self) -> Array | None:
+    def counts(self) -> Array | None:
         """True class x predicted class, all its runs together; None without predictions."""
         n = len(self.class_names)
-        tables = [confusion_matrix(y_N, logits_NK.argmax(1), n) for logits_NK, y_N in self._predictions()]
+        tables = [confusion_matrix(y_N, logits_NK.argmax(1), n) for logits_NK, y_N in self.predictions()]
         return np.sum(tables, axis=0) if tables else None
 
     @cached_property
     def classes(self) -> list[ReportRow]:
         """Precision, recall and F1 of each class, all its runs together."""
-        if self.counts_KK is None:
+        if self.counts is None:
             return []
-        return classification_report(self.counts_KK, self.class_names)[: len(self.class_names)]
+        return classification_report(self.counts, self.class_names)[: len(self.class_names)]
 
     @cached_property
     def bins(self) -> list[Bin]:
         """Confidence against accuracy, all its runs together."""
-        pairs = self._predictions()
+        pairs = self.predictions()
         if not pairs:
             return []
         return reliability(np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs]))
 
-    def _predictions(self) -> list[tuple[Array, Array]]:
+    def predictions(self) -> list[tuple[Array, Array]]:
+        """Logits and labels of each run that has them."""
         return [
             (seed.logits_NK, seed.labels_N)
             for seed in self.predicting
@@ -215,7 +200,7 @@ def read_content(results_folder: str | Path) -> Content:
     for seed in seeds:
         by_key[_key(seed.run)].append(seed)
     largest_first = sorted(by_key.values(), key=lambda members: (-len(members), _key(members[0].run)))
-    groups = tuple(_group(i, members, numbers) for i, members in enumerate(largest_first))
+    groups = tuple(group_of(i, members, numbers) for i, members in enumerate(largest_first))
     return Content(folder, groups, tuple(left_out))
 
 
@@ -246,29 +231,11 @@ def read_seed(folder: Path) -> Seed:
     """One run. Raises `DataError` when its record is damaged; without predictions, its figures are the record's."""
     run = read_run(folder)
     history = read_history(folder)
-    recorded = Figures(run.metrics.accuracy, run.metrics.loss, *_later_figures(run))
     try:
         logits_NK, y_N = read_predictions(folder)
     except DataError as error:
-        return Seed(folder, run, recorded, history, None, None, str(error))
-    return Seed(folder, run, figures_of(logits_NK, y_N), history, logits_NK, y_N)
-
-
-def _later_figures(run: Run) -> tuple[float | None, float | None, float | None]:
-    """Which older records lack."""
-    brier, ece, top2 = (getattr(run.metrics, name, None) for name in ("brier", "calibration_error", "top2_accuracy"))
-    return brier, ece, top2
-
-
-def figures_of(logits_NK: Array, y_N: Array) -> Figures:
-    """The figures of logits and labels; the calibration error in 15 bins of equal width."""
-    return Figures(
-        accuracy=float((logits_NK.argmax(1) == y_N).mean()),
-        nll=cross_entropy(logits_NK, y_N),
-        brier=brier_score(logits_NK, y_N),
-        ece=expected_calibration_error(reliability(logits_NK, y_N)),
-        top2=top_accuracy(logits_NK, y_N, 2),
-    )
+        return Seed(folder, run, run.metrics, history, None, None, str(error))
+    return Seed(folder, run, measure(logits_NK, y_N), history, logits_NK, y_N)
 
 
 def read_history(folder: Path) -> tuple[Epoch, ...]:
@@ -301,7 +268,8 @@ def _table(path: Path) -> list[list[str]]:
         return []
 
 
-def _group(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> Group:
+def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> Group:
+    """Runs of the same data and protocol as their models; `numbers` gives each its index."""
     by_name: dict[str, list[Seed]] = defaultdict(list)
     for seed in members:
         by_name[seed.run.model_name].append(seed)
@@ -352,10 +320,10 @@ def _why_unpaired(model: Model, labels_N: Array | None) -> str:
 
 def tested_on(model: Model, labels_N: Array | None) -> bool:
     """Whether the model has predictions, all of them of the images with these labels."""
-    found = [seed.labels_N for seed in model.predicting]
+    found = [y_N for _, y_N in model.predictions()]
     return bool(found) and labels_N is not None and all(np.array_equal(y_N, labels_N) for y_N in found)
 
 
 def correct(model: Model) -> Array:
     """Whether each run (S) with predictions has each image (N) right: S x N."""
-    return np.stack([logits_NK.argmax(1) == y_N for logits_NK, y_N in model._predictions()])
+    return np.stack([logits_NK.argmax(1) == y_N for logits_NK, y_N in model.predictions()])

@@ -37,12 +37,8 @@ class How:
 
 def how_made(content: Content) -> How:
     """All that is known of how these results were made."""
-    notes = tuple(
-        (model.name, seed.run.seed, shown(note))
-        for model in content.models
-        for seed in model.seeds
-        for note in seed.run.notes
-    )
+    seeds = [(model.name, seed.run) for model in content.models for seed in model.seeds]
+    notes = tuple((name, run.seed, shown(note)) for name, run in seeds for note in run.notes)
     sums = {(run.data.name, file, sha256) for run in content.runs for file, sha256 in run.data.checksums.items()}
     command, caution = repeat_command(content)
     return How(tuple(_facts(content.runs)), tuple(sorted(sums)), notes, command, caution)
@@ -61,13 +57,19 @@ FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
     ("Learning rate", lambda run: f"{run.lr:g}"),
     ("Schedule", lambda run: run.settings.get("schedule")),
     ("Seeds", lambda run: run.seed),
-    ("Test images read, times a run", lambda run: getattr(run, "test_reads", None)),
+    ("Test images evaluated", lambda run: _reads(run)),
     ("Trained by", lambda run: run.engine),
     ("Device", lambda run: run.device),
     ("Processor", lambda run: run.processor),
     ("Threads", lambda run: run.threads),
     ("Revision of ModelFlow", lambda run: run.git_revision),
 )
+
+
+def _reads(run: Run) -> str | None:
+    if run.test_reads is None:
+        return "after every epoch" if run.protocol.startswith("card") else None
+    return "once a run" if run.test_reads == 1 else f"{run.test_reads} times a run"
 
 
 def _facts(runs: list[Run]) -> Iterable[tuple[str, str]]:
@@ -95,7 +97,7 @@ def repeat_command(content: Content) -> tuple[str, str]:
     if not path.is_file():
         return (
             "",
-            f"There is no {STUDY} in this folder: the runs were trained one by one. The run.json of each tells how.",
+            f"There is no {STUDY} here: the runs were trained one by one, and the run.json of each tells how.",
         )
     try:
         study = read_study(path)

@@ -1,6 +1,6 @@
-"""Pictures for the report: test images as one sprite, and the pictures of a run, drawn anew so that only pixels remain. No torch.
+"""Pictures for the report: test images as one sprite, a run's own pictures with their pixels alone. No torch.
 
-pixels = test_pixels(run.data, labels_N)           # or a DataError that says why there are none
+pixels = evaluated_pixels(run.data, labels_N)           # or a DataError that says why there are none
 sheet = sprite(pixels[:10])                         # one PNG with a tile an image
 """
 
@@ -52,7 +52,7 @@ class Sheet:
     height: int
 
 
-def test_pixels(data: DataRecord, labels_N: Array, data_dir: str | Path | None = None) -> Array:
+def evaluated_pixels(data: DataRecord, labels_N: Array, data_dir: str | Path | None = None) -> Array:
     """The test images N x H x W (or N x H x W x 3) as bytes that these runs were evaluated on; nothing is downloaded.
 
     Raises `DataError` when the data set is not on this machine, or is not the one of the runs.

@@ -48,14 +48,14 @@ class Mistakes:
     shown: Array
 
     @property
-    def right_MN(self) -> Array:
+    def right(self) -> Array:
         """Whether each model (M), by its vote, has each image (N) right."""
         return np.stack([votes.predicted_N == self.labels_N for votes in self.votes])
 
     @property
     def wrong_by_all(self) -> int:
         """How many images no model has right."""
-        return int((~self.right_MN).all(0).sum())
+        return int((~self.right).all(0).sum())
 
 
 def vote(model: Model) -> Votes:

@@ -20,12 +20,12 @@ import vl_convert
 
 from modelflow.errors import DataError
 from modelflow.files import write_whole
-from modelflow.report import answer, charts, images, how, words
+from modelflow.report import answer, charts, how, images, words
 from modelflow.report.content import Content, Group, Model, read_content
 from modelflow.report.mistakes import Mistakes, mistakes_of
-from modelflow.verdicts import Verdict
+from modelflow.results import REPORT
+from modelflow.verdicts import MARGIN, Verdict
 
-REPORT = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_CLASSES, MOST_CONFUSIONS = 30, 30
 MOST_TICKS = 6
@@ -102,27 +102,23 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
     """The page as text: the same for the same folder and data."""
     shown = [_shown(group, content.folder, data_dir) for group in content.groups]
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            content=content,
-            shown=shown,
-            how=how.how_made(content),
-            name=how.results_name(content.folder),
-            data=_json(_data(shown)),
-            script=script,
-            style=style,
-            policy=_policy(script),
-            most_classes=MOST_CLASSES,
-            confusions=confusions,
-            top_confusions=TOP_CONFUSIONS,
-            sure=sure,
-            recorded=lambda run, field: getattr(run, field, None),
-            answer=answer,
-            charts=charts,
-            words=words,
-        )
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        content=content,
+        shown=shown,
+        how=how.how_made(content),
+        name=how.results_name(content.folder),
+        data=_json(_data(shown)),
+        script=script,
+        style=style,
+        policy=_policy(script),
+        most_classes=MOST_CLASSES,
+        confusions=confusions,
+        top_confusions=TOP_CONFUSIONS,
+        sure=sure,
+        answer=answer,
+        charts=charts,
+        words=words,
     )
 
 
@@ -140,7 +136,7 @@ def _shown(group: Group, root: Path, data_dir: str | Path | None) -> Shown:
 
 def _sheet(group: Group, found: Mistakes, data_dir: str | Path | None) -> tuple[images.Sheet | None, str]:
     try:
-        pixels = images.test_pixels(group.data, found.labels_N, data_dir)
+        pixels = images.evaluated_pixels(group.data, found.labels_N, data_dir)
     except DataError as error:
         return None, f"The images themselves cannot be shown: {error}"
     return images.sprite(pixels[found.shown]), ""
@@ -157,7 +153,7 @@ def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:
     """The verdicts, those about the best model first, on one axis of differences; and where its marks lie on it."""
     if not group.verdicts:
         return (), None
-    margin = answer.MARGIN
+    margin = MARGIN
     ends = [end for v in group.verdicts for end in (v.interval.low, v.interval.high)] + [-margin, margin]
     room = ROOM * (max(ends) - min(ends))
     low, width = min(ends) - room, max(ends) - min(ends) + 2 * room
@@ -184,8 +180,8 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def confusions(model: Model, most: int = MOST_CONFUSIONS) -> list[tuple[str, str, int, float]]:
     """The most frequent confusions: true class, class taken for it, how often, and the share of the true class."""
-    assert model.counts_KK is not None
-    off = model.counts_KK.copy()
+    assert model.counts is not None
+    off = model.counts.copy()
     totals = off.sum(1)
     off[range(len(off)), range(len(off))] = 0
     flat = off.ravel().argsort(kind="stable")[::-1][:most]
@@ -223,7 +219,7 @@ def _mistake_data(one: Shown) -> dict[str, Any]:
         "classes": list(one.group.class_names),
         "images": len(found.labels_N),
         "only": found.only_MM.tolist(),
-        "right": found.right_MN.sum(1).tolist(),
+        "right": found.right.sum(1).tolist(),
         "shown": at.tolist(),
         "labels": found.labels_N[at].tolist(),
         "predicted": [votes.predicted_N[at].tolist() for votes in found.votes],

@@ -162,7 +162,7 @@
   const tileProbe = (id) => document.querySelector(`.tile[data-sheet="${id}"]`) || root;
   const says = (found, model, place, right) => {
     const line = element("span", right ? "\u2713 " : "\u2717 ", right ? "says right" : "says wrong");
-    line.append(element("bdi", found.classes[found.predicted[model][place]]), ` ${found.confidence[model][place]} %`);
+    line.append(element("bdi", found.classes[found.predicted[model][place]]), ` ${found.confidence[model][place]}\u00a0%`);
     return line;
   };
   const side = (id, found, right, wrong) => {
@@ -176,7 +176,7 @@
     title.append(element("b", `${commas(total)} image${total === 1 ? "" : "s"}`), " that ");
     title.append(element("bdi", found.models[right]), " has right (\u2713) and ");
     title.append(element("bdi", found.models[wrong]), " wrong (\u2717), each with its confidence");
-    if (places.length < total) title.append(element("span", `; ${places.length} of which both are sure:`, "quiet"));
+    if (places.length < total) title.append(element("span", `; here ${places.length} on which both are sure`, "quiet"));
     const list = element("ul", "", "tiles");
     for (const place of places) {
       const item = element("li");
@@ -220,13 +220,24 @@
     disagree(part);
   }
 
-  // --- print: everything open, as it was afterwards
+  // --- print: everything open and as wide as paper, as it was afterwards
+  const PAPER = 660;
   let closed = [];
+  const resizeAll = (most) => {
+    for (const place of all("[data-chart]")) {
+      const width = Math.min(widthOf(place), place.closest(".pair") ? (most - 20) / 2 : most);
+      views[place.dataset.chart]?.width(width).run();
+    }
+  };
   addEventListener("beforeprint", () => {
     closed = all("details.card:not([open]), details.reading:not([open]), details.more:not([open])");
     closed.forEach((part) => (part.open = true));
+    resizeAll(PAPER);
   });
-  addEventListener("afterprint", () => closed.forEach((part) => (part.open = false)));
+  addEventListener("afterprint", () => {
+    closed.forEach((part) => (part.open = false));
+    resizeAll(Infinity);
+  });
 
   drawAll();
 })();
