@@ -20,7 +20,7 @@ lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (95 minutes, idle); PARTS='epochs' ROUNDS=7
+bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (100 minutes, idle); PARTS='epochs' ROUNDS=7
 	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) \
 	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))

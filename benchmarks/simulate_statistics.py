@@ -5,7 +5,7 @@
 Parts: coverage, family, equivalence, power, more_seeds, single (all of them when none is named). Each asks the functions
 that a study uses, `statistics.difference` and `verdicts.compare`. With a results folder of several models and seeds
 (`--results`), populations are made of its real predictions too; without, what was found with one before is kept. Writes
-benchmarks/results/statistics.json and the tables in docs/statistics.md. One core, some 15 minutes.
+benchmarks/results/statistics.json and the tables in docs/statistics.md. One core, some 20 minutes.
 """
 
 import argparse

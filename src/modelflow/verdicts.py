@@ -121,8 +121,9 @@ def _wanting(found: Difference, margin: float) -> str:
 def more_seeds(found: Difference, margin: float) -> int | None:
     """How many more seeds of each model would bring half the interval down to `margin`; None where none would.
 
-    As many seeds as that do it in about half of the studies: the variance over seeds is taken as found. It shrinks in
-    proportion to the seeds, as the degrees of freedom grow; that over images stays.
+    The variance over seeds is taken as found, so that it is a guess: given as many, 40 to 83 % of the studies have
+    enough (docs/statistics.md). It shrinks in proportion to the seeds, as the degrees of freedom grow; that over images
+    stays.
     """
 
     def enough(more: int) -> bool:

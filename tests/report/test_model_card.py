@@ -382,7 +382,7 @@ def test_a_run_made_in_python_says_so(copy):
 def test_the_files_listed_are_those_of_the_folder(study):
     for card, folder in ((study_card(study), study), (run_card(study / "wide"), study / "wide")):
         listed = [row[0].rstrip("/") for row in tables(section(card, "Files"))[0][1:]]
-        assert listed == sorted(path.name for path in folder.iterdir())
+        assert listed == sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
