@@ -28,7 +28,7 @@ NARROW, LABEL_SIZE, LONGEST_LABEL = 270, 11.0, 18
 INK, MUTED, LINE, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 CONFIG: Spec = {
-    "background": None,
+    "background": "transparent",
     "font": FONT,
     "mark": {"aria": False},
     "view": {"stroke": None},
