@@ -16,7 +16,7 @@ def results(tmp_path_factory) -> Path:
     """Two models with two seeds each on the digits, by the protocol card."""
     fields = {"dataset": "digits", "protocol": "card", "models": MODELS, "epochs": 2, "seeds": SEEDS, "lr": 3e-3}
     where = tmp_path_factory.mktemp("report") / "results"
-    run_study(validated(StudySettings, fields, "test"), where, jobs=2)
+    run_study(validated(StudySettings, fields, "test"), where, jobs=1)
     return where
 
 
