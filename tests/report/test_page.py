@@ -137,7 +137,7 @@ def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monk
     pictures = 2 * 2
     assert html.count("Activation maps: what its layers make of images") == 2
     assert html.count('src="data:image/png') == pictures
-    own = sum(map(len, re.findall('src="(data:image/png[^"]+)', html[: html.index("narrow</bdi></h3>")])))
+    own = sum(map(len, re.findall('src="(data:image/png[^"]+)', html[: html.index("g0-model-1")])))
     monkeypatch.setattr(report_page, "MOST_PICTURE_BYTES", own + 1000)
     html = render(content)
     assert html.count('src="data:image/png') == pictures / 2
