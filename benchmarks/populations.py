@@ -20,9 +20,13 @@ Runs = Callable[[int], list[Array]]
 
 
 class Population(Protocol):
-    """`accuracies` of the models over all seeds and images: the truth. Shares of 1."""
+    """`accuracies` of the models over all seeds and images, the truth, and their `spreads` over seeds; shares of 1."""
 
-    accuracies: tuple[float, ...]
+    @property
+    def accuracies(self) -> tuple[float, ...]: ...
+
+    @property
+    def spreads(self) -> tuple[float, ...]: ...
 
     def sample(self, rng: np.random.Generator, images: int) -> Runs:
         """New images; what comes back draws that many new seeds of each model, tested on them."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,8 @@ def _wrongly_equivalent(population: Population, seeds: int, setting: Setting) ->
         verdicts = compare(study)
         apart = [_truth(verdict, population) != 0 for verdict in verdicts]
         called = [verdict.kind == "equivalent" for verdict in verdicts]
-        pairs.append(np.mean([one for one, far in zip(called, apart, strict=True) if far]))
-        right.append(np.mean([one for one, far in zip(called, apart, strict=True) if not far]))
+        pairs.append(fmean(one for one, far in zip(called, apart, strict=True) if far))
+        right.append(fmean(one for one, far in zip(called, apart, strict=True) if not far))
     family_share = share(sum(one > 0 for one in pairs), setting.studies)
     return mean_share(pairs) | {"family": family_share, "right": mean_share(right)}
 
@@ -298,7 +299,7 @@ def by_seeds(rows: list[Row], name: Callable[[Row], str], cell: Callable[[Row], 
 
 
 def _population(row: Row) -> str:
-    spread = row.get("spread")
+    spread: str | float = row["spread"]
     return f"{row['population']}, spread {spread if isinstance(spread, str) else f'{100 * spread:g}'}"
 
 

@@ -45,7 +45,8 @@ def finished(tmp_path_factory):
 def test_a_study_leaves_its_tables_and_pictures(finished):
     where, rows, events = finished
     assert {path.name for path in where.iterdir() if not path.name.startswith(".")} == {
-        *("narrow", "wide", "study.json", "leaderboard.csv", "leaderboard.md", "pareto.png", "dataset_samples.png")
+        *("narrow", "wide", "study.json", "leaderboard.csv", "leaderboard.md", "pareto.png", "dataset_samples.png"),
+        *("report.html", "MODEL_CARD.md"),
     }
     assert (where / "narrow" / "seeds" / "43" / "run.json").is_file()
     assert [row.model for row in rows] == ["wide", "narrow"]

@@ -125,7 +125,11 @@ def run(study: Path | None, seeds: str | None, seed: int | None, jobs: int | Non
     """Train all models of STUDY and compare them.
 
     STUDY is a YAML or JSON file with models, seeds, epochs, dataset, lr, batch_size, optimizer; without one, the card's
-    seven models are trained. Every picture and table is written; what is finished already is not trained again.
+    seven models are trained. Every picture and table and report.html are written; what is finished already is not
+    trained again, and what was broken off goes on.
+
+    Several seeds (initial weights, order of the images, dropout; the images held out stay the same) are what tells
+    models apart: --seeds 5.
     """
     from modelflow.presets import CARD
     from modelflow.settings import read_study
@@ -248,6 +252,8 @@ def _ending(plan: Any, outcome: Any) -> str:
 
 
 def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
+    from modelflow.report.answer import headline
+    from modelflow.report.content import read_content
     from modelflow.results import REPORT
     from modelflow.study import finished_rows
 
@@ -256,8 +262,12 @@ def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
         click.echo(json.dumps([vars(row) for row in rows], indent=2))
     elif rows:
         terminal.leaderboard_table(rows)
-        page = folder / REPORT
-        terminal.say(f"Report: {page.resolve()}" if page.is_file() else f"Results: {folder.resolve()}")
+        if not (folder / REPORT).is_file():
+            terminal.say(f"Results: {folder.resolve()}")
+            return
+        for group in read_content(folder).groups:
+            terminal.say(headline(group))
+        terminal.say(f"Report: {(folder / REPORT).resolve()}")
 
 
 @cli.command(epilog=example("trace generic_2", "trace my_net.json --json"))
