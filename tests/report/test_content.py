@@ -235,7 +235,8 @@ def test_dead_runs_are_listed(copied):
 
 def test_the_protocol_says_what_may_be_chosen():
     assert "nothing may be chosen" in protocol_words("card but epochs 3")
-    assert "held out" in protocol_words("held-out")
+    assert protocol_words("held-out").endswith("the test images were kept for the end.")
+    assert protocol_words("held-out", 3).endswith("kept for the end, but evaluated up to 3 times since.")
     assert "not known" in protocol_words("")
 
 
