@@ -116,20 +116,21 @@ def _single_details(group: Group) -> list[str]:
         return [
             f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but the seed alone, which sets the "
             "initial weights, the order of the images and dropout, moves the accuracy of a small network by about a "
-            "point. Train each model with several seeds: `modelflow run --seeds 5`.",
+            "point. Train each model with several seeds: “modelflow run --seeds 5”.",
         ]
     return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
 
-def protocol_words(protocol: str) -> str:
-    """What the protocol means for the accuracies that stand there."""
+def protocol_words(protocol: str, reads: int = 1) -> str:
+    """What the protocol means for the accuracies that stand there; `reads`: how often a run's test images were used."""
     if protocol.startswith("card"):
         return (
             "The test images also served as validation images, seen after every epoch: nothing may be chosen on these "
             "accuracies, neither a model nor a setting."
         )
     if protocol.startswith("held-out"):
-        return "Validation was on training images held out; the test images were kept for the end."
+        again = f", but evaluated up to {reads} times since" if reads > 1 else ""
+        return f"Validation was on training images held out; the test images were kept for the end{again}."
     return "How validation and test images were kept apart is not known for this protocol."
 
 

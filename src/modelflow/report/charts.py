@@ -28,7 +28,7 @@ NARROW, LABEL_SIZE, LONGEST_LABEL = 270, 11.0, 18
 INK, MUTED, LINE, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 CONFIG: Spec = {
-    "background": None,
+    "background": "transparent",
     "font": FONT,
     "mark": {"aria": False},
     "view": {"stroke": None},
@@ -171,12 +171,18 @@ SEED_TIPS = [("model", "model", None), ("seed", "seed", None), ("accuracy", "acc
 
 def costs_of(group: Group) -> list[Cost]:
     """The costs that are known for at least one model."""
-    return [cost for cost in COSTS if any(cost.of(model) for model in group.models)]
+    return [cost for cost in COSTS if any(_known(cost, model) for model in group.models)]
+
+
+def _known(cost: Cost, model: Model) -> float | None:
+    """What the model costs; None for what no logarithm can show."""
+    value = cost.of(model)
+    return float(value) if value is not None and value > 0 else None
 
 
 def cost_rows(group: Group, cost: Cost) -> Rows:
     """A row a model whose cost is known: the cost, accuracy and interval in per cent, whether no other beats it."""
-    known = [(model, float(value)) for model in group.models if (value := cost.of(model))]
+    known = [(model, value) for model in group.models if (value := _known(cost, model))]
     front = {name for name, *_ in pareto_front((model.name, _ordered(value), model.accuracy) for model, value in known)}
     return [
         {
@@ -300,7 +306,7 @@ def curves_chart(group: Group, which: str) -> Chart:
     rows = curve_rows(group)
     losses = [row[name] for row in rows for name in ("training", "validation") if row[name] is not None]
     x: Spec = {"field": "epoch", "type": "quantitative", "axis": {"title": "epoch", "tickMinStep": 1, "grid": False}}
-    x["scale"] = {"nice": False, "zero": False}
+    x["scale"] = {"domain": _epoch_ends([row["epoch"] for row in rows]), "nice": False}
     y: Spec = {"field": which, "type": "quantitative", "axis": {"title": f"{which} loss", "tickCount": 5}}
     y["scale"] = _loss_scale(losses)
     one_run = {"detail": {"field": "seed", "type": "nominal"}, "color": _colours(group)}
@@ -322,6 +328,11 @@ def curves_chart(group: Group, which: str) -> Chart:
     return Chart(
         spec, f"The {which} loss of every run over its epochs. The table below has the losses of the last epoch."
     )
+
+
+def _epoch_ends(epochs: Sequence[int]) -> list[float]:
+    first, last = min(epochs), max(epochs)
+    return [first, last] if first < last else [first - 0.5, last + 0.5]
 
 
 def _loss_scale(losses: Sequence[float]) -> Spec:

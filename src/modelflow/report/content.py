@@ -162,6 +162,11 @@ class Group:
         return max(len(model.seeds) for model in self.models)
 
     @property
+    def test_reads(self) -> int:
+        """How often the test images of a run were evaluated, at most; 1 where it is not known."""
+        return max(seed.run.test_reads or 1 for model in self.models for seed in model.seeds)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The longest list of any model."""
         return max((model.class_names for model in self.models), key=len)

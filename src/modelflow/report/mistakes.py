@@ -13,7 +13,7 @@ from modelflow.evaluation.calibration import probabilities
 from modelflow.report.content import Array, Group, Model, correct, tested_on
 
 MOST_TILES = 600
-A_PAIR = 12
+A_PAIR = 24
 A_MODEL = 12
 TIE = 0.5  # of a vote: more than any difference of probabilities is worth
 

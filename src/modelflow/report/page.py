@@ -24,12 +24,14 @@ from modelflow.report import answer, charts, how, images, words
 from modelflow.report.content import Content, Group, Model, read_content
 from modelflow.report.mistakes import Mistakes, mistakes_of
 from modelflow.results import REPORT
+from modelflow.shapes import Trace
 from modelflow.verdicts import MARGIN, Verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_CLASSES, MOST_CONFUSIONS = 30, 30
 MOST_TICKS = 6
 TOP_CONFUSIONS = 6
+MOST_PICTURE_BYTES = 1_500_000
 ROOM = 0.04  # on either side of the intervals
 
 
@@ -80,11 +82,17 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """The pictures of one model: its architecture, and those that its first run left."""
+    """The pictures of one model: its architecture, and those that its first run left (`left_out` to save room)."""
 
-    drawing: tuple[images.Picture, Any] | None
-    filters: list[images.Picture]
-    outputs: images.Picture | None
+    drawing: tuple[images.Picture, Trace] | None
+    filters: tuple[images.Picture, ...] = ()
+    outputs: images.Picture | None = None
+    left_out: bool = False
+
+    @property
+    def size(self) -> int:
+        """Of the pictures from files, as they stand in the page."""
+        return sum(len(picture.address) for picture in (*self.filters, self.outputs) if picture)
 
 
 def write_report(results_folder: str | Path, data_dir: str | Path | None = None) -> Path:
@@ -100,10 +108,11 @@ def write_report(results_folder: str | Path, data_dir: str | Path | None = None)
 
 def render(content: Content, data_dir: str | Path | None = None) -> str:
     """The page as text: the same for the same folder and data."""
-    shown = [_shown(group, content.folder, data_dir) for group in content.groups]
+    insides = _insides(content)
+    shown = [_shown(group, insides[i], data_dir) for i, group in enumerate(content.groups)]
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")
     template = _environment().get_template("report.html.j2")
-    return template.render(
+    text = template.render(
         content=content,
         shown=shown,
         how=how.how_made(content),
@@ -120,9 +129,10 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
         charts=charts,
         words=words,
     )
+    return text.strip() + "\n"
 
 
-def _shown(group: Group, root: Path, data_dir: str | Path | None) -> Shown:
+def _shown(group: Group, insides: tuple[Inside, ...], data_dir: str | Path | None) -> Shown:
     found = mistakes_of(group)
     sheet, why = None, ""
     if found is None:
@@ -130,7 +140,6 @@ def _shown(group: Group, root: Path, data_dir: str | Path | None) -> Shown:
     elif len(found.shown):
         sheet, why = _sheet(group, found, data_dir)
     rows, axis = verdict_rows(group)
-    insides = tuple(_inside(model, root) for model in group.models)
     return Shown(group, charts.charts_of(group), insides, rows, axis, found, sheet, why)
 
 
@@ -142,11 +151,25 @@ def _sheet(group: Group, found: Mistakes, data_dir: str | Path | None) -> tuple[
     return images.sprite(pixels[found.shown]), ""
 
 
+def _insides(content: Content) -> list[tuple[Inside, ...]]:
+    """By group, for each model; once the page has no more room, pictures from files are left out."""
+    room, found = MOST_PICTURE_BYTES, []
+    for group in content.groups:
+        of_group = []
+        for model in group.models:
+            inside = _inside(model, content.folder) if room > 0 else None
+            if inside is None or inside.size > room:
+                room, inside = 0, Inside(images.drawing(model.first), left_out=True)
+            room -= inside.size
+            of_group.append(inside)
+        found.append(tuple(of_group))
+    return found
+
+
 def _inside(model: Model, root: Path) -> Inside:
     folder = model.seeds[0].folder
-    return Inside(
-        images.drawing(model.first), images.filter_pictures(folder, root), images.outputs_picture(folder, root)
-    )
+    filters = tuple(images.filter_pictures(folder, root))
+    return Inside(images.drawing(model.first), filters, images.outputs_picture(folder, root))
 
 
 def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:

@@ -29,7 +29,8 @@
 
   // --- tooltips
   const tip = document.getElementById("tip");
-  const showTip = (_, event, __, value) => {
+  // where the nearest point is sought, Vega-Lite 6.4 looks for texts in the cell around it: they are in its datum.datum
+  const showTip = (_, event, item, value) => {
     if (!value || typeof value !== "object") {
       tip.hidden = true;
       return;
@@ -37,7 +38,7 @@
     tip.replaceChildren(
       ...Object.entries(value).map(([name, text]) => {
         const line = element("div");
-        const isolated = element("bdi", String(text));
+        const isolated = element("bdi", String(item?.datum?.datum?.[name] ?? text));
         const right = element("span");
         right.append(isolated);
         line.append(element("span", name), right);
