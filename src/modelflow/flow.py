@@ -383,6 +383,7 @@ class ModelFlow:
             dead_units=dead,
             warnings=tuple(warnings),
             notes=tuple(self.notes),
+            files=results.checksums(self.results_dir),
         )
         if self.stored is None:
             return run

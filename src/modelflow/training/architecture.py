@@ -22,7 +22,7 @@ from modelflow.inspection.hooks import copied, layer
 from modelflow.models.build import GenericCNN
 from modelflow.modes import evaluating
 from modelflow.seeding import drawn_from, generator_owners, ordered_by, stream
-from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
+from modelflow.training.checkpoint import load_into, most_bytes, read_checkpoint, write_checkpoint
 from modelflow.training.compiled import CompiledStep, compiled_logits, uncovered, uncovered_inference
 from modelflow.training.loop import Loss, OnSteps, check_finite, mean_loss, train_epoch
 from modelflow.training.lr_finder import FEWEST_STEPS, METHOD, SMOOTH, Curve, LRSearch, range_test, read
@@ -219,7 +219,7 @@ class Architecture:
 
         Raises `DataError` when the file is damaged or does not fit model or optimizer, and then changes nothing.
         """
-        checkpoint = read_checkpoint(filename)
+        checkpoint = read_checkpoint(filename, most_bytes(self.model))
         load_into(self.model, self.optimizer, checkpoint, filename)
         self.total_epochs = checkpoint["epoch"]
         self.losses = checkpoint["loss"]
