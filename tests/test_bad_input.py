@@ -107,7 +107,7 @@ SPECS = {
     "trace binary.json": ["binary.json: not readable as JSON"],
     "trace python.yaml": ["python.yaml: not readable as YAML"],
     "trace twice.yaml": ["twice.yaml", "stands there twice"],
-    "trace laughs.yaml": ["laughs.yaml", "line 2: the alias *a is not read; write the value out"],
+    "trace laughs.yaml": ["laughs.yaml", "line 2: the alias '*a' is not read; write the value out"],
     "trace generic_2 --max-parameters 11853": ["11,854 parameters, expected at most 11,853"],
     "trace generic_2 --max-parameters 0": ["--max-parameters", "0 is not in the range"],
     "trace generic_2 --svg empty_folder": ["--svg", "empty_folder"],

@@ -209,7 +209,7 @@ def test_dropout_may_be_anything_from_0_to_below_1(p):
         ("net.yaml", "a: !!python/object/apply:os.system ['true']", "is not read; leave it out"),
         ("net.yaml", "b: {<<: {p: 0.1}}", "the merge key << is not read"),
         ("net.yaml", "{[1]: 2}", "not readable as YAML"),
-        ("net.yaml", "a: &a [*a]", "the alias *a is not read"),
+        ("net.yaml", "a: &a [*a]", "the alias '*a' is not read"),
         ("net.yaml", "just words", "expected an object of fields such as in_channels, got 'just words'"),
         ("net.json", b"\x89PNG\r\n\x1a\n\x00\xff", "not a text file in UTF-8"),
         ("net.yaml", bytes(range(256)), "not a text file in UTF-8"),

@@ -7,6 +7,7 @@ results/                 study.json, leaderboard.csv, …
 
 import csv
 import io
+import math
 import os
 import re
 import struct
@@ -137,7 +138,7 @@ def _arrays(content: bytes) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
     import numpy as np
 
     try:
-        logits_NK, y_N = (np.load(io.BytesIO(part), allow_pickle=False) for part in _parts(content))
+        logits_NK, y_N = (_array(part) for part in _parts(content))
     except Exception as error:  # whatever zipfile and numpy make of a file that is none of ours
         raise ValueError(str(error) or "it ends early") from None
     if logits_NK.ndim != 2 or logits_NK.dtype != np.float32 or not np.isfinite(logits_NK).all():
@@ -146,6 +147,20 @@ def _arrays(content: bytes) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
     if not fits or y_N.min() < 0 or y_N.max() >= logits_NK.shape[1]:
         raise ValueError("the labels are not one class an image")
     return logits_NK, y_N
+
+
+def _array(part: bytes) -> "np.ndarray[Any, Any]":
+    """The array in a member. Raises `ValueError`, and whatever numpy does, before room is made for more."""
+    import numpy as np
+
+    file = io.BytesIO(part)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("its arrays are not written as by ModelFlow")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize != len(part) - file.tell():
+        raise ValueError(f"an array's header says {short(shape)}, which is not what follows")
+    array: np.ndarray[Any, Any] = np.load(io.BytesIO(part), allow_pickle=False)
+    return array
 
 
 def _parts(content: bytes) -> tuple[bytes, bytes]:

@@ -23,6 +23,7 @@ from modelflow.files import read_bounded
 
 MAX_FILE_BYTES = 1 << 20
 MAX_YAML_BYTES = 1 << 16  # its parser is slow
+MAX_YAML_DEPTH = 50
 MAX_EXPRESSION_STEPS = 10_000
 MAX_COMPUTED = 1 << 64  # in size, of any number that an expression makes
 MAX_LAYERS = 1000
@@ -308,11 +309,17 @@ class _Dialect:
             case ast.Call(func=ast.Name(id="int"), args=[argument], keywords=[]):
                 return int(_number(self.value(argument, names)))
             case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]):
-                return range(*(self.value(argument, names) for argument in arguments))
+                return self._counted(range(*(self.value(argument, names) for argument in arguments)))
             case ast.ListComp(elt=each, generators=[ast.comprehension(target=ast.Name(id=name), iter=source, ifs=[])]):
                 return [self.value(each, {**names, name: item}) for item in self.value(source, names)]
         known = "numbers, lists, arithmetic, int(…), range(…), [… for i in …]"
         raise ValueError(f"line {node.lineno}: {short(ast.unparse(node))}: expected {known}")
+
+    def _counted(self, numbers: range) -> list[int]:
+        self._steps += len(numbers)
+        if self._steps > MAX_EXPRESSION_STEPS:
+            raise ValueError(f"{numbers}: more than {MAX_EXPRESSION_STEPS:,} steps, which no spec needs")
+        return list(numbers)
 
 
 ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -352,23 +359,34 @@ def _yaml_loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
+        def fetch_flow_collection_start(self, kind: Any) -> None:
+            if self.flow_level == MAX_YAML_DEPTH:  # each level makes every later character slower
+                raise ValueError("nested too deeply")
+            super().fetch_flow_collection_start(kind)
+
         def compose_node(self, parent: Any, index: Any) -> Any:
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            line = f"line {event.start_mark.line + 1}"
-            if isinstance(event, yaml.AliasEvent):
-                raise ValueError(f"{line}: the alias *{short(event.anchor)[1:-1]} is not read; write the value out")
-            if event.tag is not None:
-                raise ValueError(f"{line}: the tag {short(event.tag)} is not read; leave it out")
+            _check_event(self.peek_event())  # type: ignore[no-untyped-call]
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            line = f"line {node.start_mark.line + 1}"
-            if twice := repeated(keys):
-                raise ValueError(f"{line}: the key {short(twice[1])} stands there twice; drop one of the two")
-            if any(tag == "tag:yaml.org,2002:merge" for tag, _ in keys):  # merges of merges would grow without bounds
-                raise ValueError(f"{line}: the merge key << is not read; write the keys out")
+            _check_keys(keys, f"line {node.start_mark.line + 1}")
             return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
     return Loader
+
+
+def _check_event(event: Any) -> None:
+    line = f"line {event.start_mark.line + 1}"
+    if not hasattr(event, "tag"):
+        raise ValueError(f"{line}: the alias {short('*' + event.anchor)} is not read; write the value out")
+    if event.tag is not None:
+        raise ValueError(f"{line}: the tag {short(event.tag)} is not read; leave it out")
+
+
+def _check_keys(keys: list[tuple[str, str]], line: str) -> None:
+    if twice := repeated(keys):
+        raise ValueError(f"{line}: the key {short(twice[1])} stands there twice; drop one of the two")
+    if any(tag == "tag:yaml.org,2002:merge" for tag, _ in keys):  # merges of merges would grow without bounds
+        raise ValueError(f"{line}: the merge key << is not read; write the keys out")
