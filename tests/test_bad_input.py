@@ -107,7 +107,7 @@ SPECS = {
     "trace binary.json": ["binary.json: not readable as JSON"],
     "trace python.yaml": ["python.yaml: not readable as YAML"],
     "trace twice.yaml": ["twice.yaml", "stands there twice"],
-    "trace laughs.yaml": ["laughs.yaml", "in_channels = ["],
+    "trace laughs.yaml": ["laughs.yaml", "line 2: the alias '*a' is not read; write the value out"],
     "trace generic_2 --max-parameters 11853": ["11,854 parameters, expected at most 11,853"],
     "trace generic_2 --max-parameters 0": ["--max-parameters", "0 is not in the range"],
     "trace generic_2 --svg empty_folder": ["--svg", "empty_folder"],
@@ -317,8 +317,9 @@ DAMAGED = {
     "a share above 1": (with_fields(metrics__accuracy=7), ["metrics.accuracy = 7"]),
     "no date": (with_fields(started="never"), ["'never'"]),
 }
+ALTERED = ["model_checkpoint.pth: its SHA-256 is not the one in run.json"]
 UNREADABLE_MODEL = {
-    "a spec of another shape": (with_fields(spec__fc_sizes=[21]), ["model_checkpoint.pth", "fc_layers.0.weight"]),
+    "a spec of another shape": (with_fields(spec__fc_sizes=[21]), ["model.safetensors", "fc_layers.0.weight"]),
     "a spec that is none": (with_fields(spec__in_channels=0), ["results/net/run.json: spec: in_channels = 0"]),
     "a spec that cannot be built": (with_fields(spec__cov_kernel_sizes=[9]), ["cov_kernel_sizes[0] = 9"]),
     "settings that are none": (with_fields(settings__lr=-1), ["results/net/run.json: settings: lr = -1"]),
@@ -326,10 +327,16 @@ UNREADABLE_MODEL = {
     "unknown data": (with_fields(settings__dataset="imagenet"), ["'imagenet'"]),
     "data that are gone": (with_fields(settings__dataset="idx:gone"), ["gone: no such folder"]),
     "no checkpoint": (replaced("model_checkpoint.pth", None), ["model_checkpoint.pth: no such file"]),
-    "an empty checkpoint": (replaced("model_checkpoint.pth", b""), ["model_checkpoint.pth: not a readable checkpoint"]),
-    "a cut checkpoint": (cut("model_checkpoint.pth"), ["model_checkpoint.pth: not a readable checkpoint"]),
-    "a checkpoint that is a folder": (a_folder_for("model_checkpoint.pth"), ["model_checkpoint.pth: is a folder"]),
-    "text for a checkpoint": (replaced("model_checkpoint.pth", b"hello"), ["model_checkpoint.pth: not a readable"]),
+    "an empty checkpoint": (
+        replaced("model_checkpoint.pth", b""),
+        ALTERED,
+    ),
+    "a cut checkpoint": (cut("model_checkpoint.pth"), ALTERED),
+    "a checkpoint that is a folder": (a_folder_for("model_checkpoint.pth"), ["model_checkpoint.pth: is no file"]),
+    "text for a checkpoint": (
+        replaced("model_checkpoint.pth", b"hello"),
+        ALTERED,
+    ),
 }
 
 

@@ -148,7 +148,7 @@ def test_what_is_no_record_is_refused(tmp_path, content):
 
 def test_a_record_that_is_too_large_is_not_read(tmp_path):
     (tmp_path / "run.json").write_bytes(b" " * (results.MAX_RECORD_BYTES + 1))
-    assert "larger than 4,194,304 bytes" in refusal(tmp_path)
+    assert "larger than 1,048,576 bytes" in refusal(tmp_path)
 
 
 def write_predictions(folder, **arrays):

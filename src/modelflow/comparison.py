@@ -14,7 +14,7 @@ import numpy as np
 from modelflow.errors import UsageError
 from modelflow.leaderboard import accuracy_interval
 from modelflow.records import Run
-from modelflow.results import RUN, read_predictions, read_run, run_folders
+from modelflow.results import RUN, read_predictions, read_run, run_folders, seed_folders
 from modelflow.statistics import Interval
 from modelflow.verdicts import RunVerdict, Verdict, compare, compare_runs
 
@@ -83,12 +83,20 @@ def _model_folder(folder: Path) -> Path:
 
 
 def _read(folder: Path, single: bool) -> _Side:
-    runs = [folder] if single else [folder, *sorted(folder.glob(f"seeds/*/{RUN}"))]
-    folders = [path.parent if path.name == RUN else path for path in runs]
-    records, predictions = [read_run(path) for path in folders], [read_predictions(path) for path in folders]
-    correct_SN = np.stack([logits_NK.argmax(1) == labels_N for logits_NK, labels_N in predictions])
+    folders = [folder] if single else seed_folders(folder)
+    records = [read_run(path) for path in folders]
     name = f"{records[0].model_name}, seed {records[0].seed}" if single else records[0].model_name
-    return _Side(name, records, correct_SN, predictions[0][1])
+    correct, labels = zip(*(_correct(path) for path in folders), strict=True)
+    for path, labels_N in zip(folders, labels, strict=True):
+        if not np.array_equal(labels_N, labels[0]):
+            raise UsageError(f"{path} and {folder} were tested on other images; compare runs of one data set")
+    return _Side(name, records, np.stack(correct), labels[0])
+
+
+def _correct(folder: Path) -> tuple[Array, Array]:
+    """Whether each image is predicted right, and the labels."""
+    logits_NK, labels_N = read_predictions(folder)
+    return logits_NK.argmax(1) == labels_N, labels_N
 
 
 def _check_images(sides: list[_Side]) -> None:

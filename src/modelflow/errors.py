@@ -3,9 +3,14 @@
 Each message says what is wrong, where, what was expected and how to mend it; the command line prints it as it stands.
 """
 
+import re
+
 
 class ModelFlowError(Exception):
-    """Anything that ModelFlow tells its user to mend."""
+    """Anything that ModelFlow tells its user to mend; whatever it quotes, a terminal shows it and obeys none of it."""
+
+    def __str__(self) -> str:
+        return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", super().__str__())
 
 
 class UsageError(ModelFlowError, ValueError):

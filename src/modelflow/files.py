@@ -1,7 +1,12 @@
-"""Files written whole or not at all: a temporary file in the same folder, flushed to disk, then moved into place."""
+"""Files written whole or not at all, and read only up to a size that was agreed on before.
 
+Written: a temporary file in the same folder, flushed to disk, then moved into place.
+"""
+
+import hashlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
@@ -23,6 +28,37 @@ def write_whole(path: Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def read_bounded(path: Path, limit: int, links: bool = True) -> bytes:
+    """The content of an ordinary file of at most `limit` bytes; never a device's or a pipe's, which might not end.
+
+    Without `links`, a path that is a symbolic link is refused. Raises `FileNotFoundError` for one that is not there and
+    `ValueError` with the reason alone for anything else: the caller knows how to mend it.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = "is a symbolic link" if not links and path.is_symlink() else f"cannot be read: {error.strerror}"
+        raise ValueError(reason) from None
+    try:
+        kept = os.fstat(handle)
+        if not stat.S_ISREG(kept.st_mode):
+            raise ValueError("is no file")
+        with open(handle, "rb", closefd=False) as file:
+            content = b"" if kept.st_size > limit else file.read(limit + 1)
+    finally:
+        os.close(handle)
+    if kept.st_size > limit or len(content) > limit:
+        raise ValueError(f"larger than {limit:,} bytes, the most that is read")
+    return content
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

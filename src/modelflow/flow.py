@@ -33,6 +33,7 @@ from modelflow.presets import check_name
 from modelflow.records import DataRecord, Epoch, Metrics, Run
 from modelflow.seeding import drawn_from, ordered_by
 from modelflow.training.architecture import Architecture, length
+from modelflow.training.checkpoint import most_bytes
 from modelflow.training.loop import Loss
 from modelflow.training.lr_finder import METHOD, LRSearch
 from modelflow.training.optimizers import make_optimizer
@@ -226,7 +227,7 @@ class ModelFlow:
         Raises `DataError` when the state does not fit the model or the optimizer.
         """
         damaged: list[str] = []
-        found = newest_state(self.results_dir / results.TRAINING, damaged.append)
+        found = newest_state(self.results_dir / results.TRAINING, most_bytes(self.model), damaged.append)
         if found is None:
             self.notes += damaged
             return ""
@@ -423,6 +424,7 @@ class ModelFlow:
             dead_units=dead,
             warnings=tuple(warnings),
             notes=tuple(self.notes),
+            files=results.checksums(self.results_dir),
         )
         if self.stored is None:
             return run

@@ -13,6 +13,7 @@ from modelflow.errors import DataError, UsageError
 from modelflow.presets import CARD
 from modelflow.records import Run
 from modelflow.results import csv_text, read_run, run_folders
+from modelflow.spec import short
 from modelflow.statistics import Interval, mean_interval, wilson_interval
 
 CARD_DATA = "fashionmnist"
@@ -148,7 +149,7 @@ def arranged(rows: Sequence[Row], by: str = "accuracy", only: str = "*", where: 
 
 def _check_field(name: str, where: str) -> None:
     if name not in Row.__dataclass_fields__:
-        raise UsageError(f"{where} {name}: expected one of {', '.join(Row.__dataclass_fields__)}")
+        raise UsageError(f"{where} {short(name)[1:-1]}: expected one of {', '.join(Row.__dataclass_fields__)}")
 
 
 def _condition(text: str) -> Callable[[Row], bool]:
@@ -156,7 +157,7 @@ def _condition(text: str) -> Callable[[Row], bool]:
     try:
         name, sign, limit = parts.group(1), parts.group(2), float(parts.group(3))  # type: ignore[union-attr]
     except (AttributeError, ValueError):
-        raise UsageError(f"--where {text!r}: expected such as 'parameters < 10000'") from None
+        raise UsageError(f"--where {short(text)}: expected such as 'parameters < 10000'") from None
     _check_field(name, "--where")
 
     def holds(row: Row) -> bool:

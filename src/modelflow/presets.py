@@ -11,6 +11,7 @@ from modelflow.spec import Spec, did_you_mean, parse_spec, read_spec, short
 
 SPEC_ENDINGS = (".json", ".yaml", ".yml")
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+TAKEN = re.compile(r"(?i).*\.old-\d+|study\.json|leaderboard\.(csv|md)|(pareto|dataset_samples)\.png|report\.html")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def resolve(model: str, folder: Path | None = None) -> tuple[str, Spec]:
 def check_name(name: object) -> str:
     """`name`, when it can name a results folder. Raises `SpecError` otherwise."""
     if isinstance(name, str) and MODEL_NAME.fullmatch(name):
+        if TAKEN.fullmatch(name):
+            raise SpecError(f"model name {name!r}: a study's files and folders set aside are called so; rename it")
         return name
     raise SpecError(
         f"model name {short(name)}: expected up to 100 letters, digits, '_', '-', '+' or '.', beginning with a letter, "

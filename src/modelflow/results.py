@@ -8,9 +8,11 @@ results/                 study.json, leaderboard.csv, …
 import csv
 import io
 import json
+import math
 import os
 import re
 import shutil
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -20,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from modelflow.errors import DataError
-from modelflow.files import write_whole
+from modelflow.files import read_bounded, sha256, write_whole
 from modelflow.presets import check_name
-from modelflow.records import Epoch, Run
+from modelflow.records import Epoch, Metrics, Run
 from modelflow.spec import explain, short
 
 if TYPE_CHECKING:
@@ -38,20 +40,42 @@ STUDY, SAMPLES, PARETO = "study.json", "dataset_samples.png", "pareto.png"
 REPORT, MODEL_CARD = "report.html", "MODEL_CARD.md"
 LEADERBOARD_CSV, LEADERBOARD_MD = "leaderboard.csv", "leaderboard.md"
 
-MAX_RECORD_BYTES = 4 << 20
-MAX_PREDICTION_BYTES = 1 << 30
+MAX_RECORD_BYTES = 1 << 20
+MAX_PREDICTION_BYTES = 1 << 27
+MAX_STORED_BYTES = 4 << 30  # of a checkpoint whose checksum is taken
 MAX_FIGURE = 1e100
+STORED = (PREDICTIONS, WEIGHTS, CHECKPOINT)
+CENTRAL, END = struct.Struct("<4s4B4H3L5H2L"), struct.Struct("<4s4H2LH")  # of a zip: a member, the archive
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SET_ASIDE = re.compile(r"\.old-\d+$")
 
 
 def filters_png(layer_name: str) -> str:
-    """The name of the picture of a layer's filters."""
-    return f"filters_{layer_name}.png"
+    """The name of the picture of a layer's filters, whatever the layer is called."""
+    return f"filters_{re.sub(r'[^A-Za-z0-9_.+-]', '_', layer_name)}.png"
 
 
 def run_folder(results: Path, model_name: str, seed: int, first_seed: int) -> Path:
-    """Where a run's files go: the model's folder for the study's first seed, `seeds/SEED` below it for the others."""
-    return results / model_name if seed == first_seed else results / model_name / "seeds" / str(seed)
+    """Where a run's files go: the model's folder for the study's first seed, `seeds/SEED` below it for the others.
+
+    Raises `DataError` where a symbolic link below `results` leads elsewhere.
+    """
+    folder = results / model_name
+    if seed != first_seed:
+        folder = folder / "seeds" / str(seed)
+    _check_place(folder)
+    return folder
+
+
+def _check_place(folder: Path) -> None:
+    """Raises `DataError` where a run's folder, or one above `seeds`, is a link: what is written would go astray."""
+    for place in (folder, *(folder.parents[:2] if folder.parent.name == "seeds" else ())):
+        _check_no_link(place)
+
+
+def _check_no_link(folder: Path) -> None:
+    if os.path.islink(folder):
+        raise DataError(f"{folder}: is a symbolic link, expected a folder of its own; put a copy in its place")
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -80,33 +104,97 @@ def predictions_npz(logits_NK: "np.ndarray[Any, Any]", y_N: "np.ndarray[Any, Any
 def read_predictions(folder: str | Path) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
     """Logits N x K (float32) and labels N of a finished run. Raises `DataError` when they are missing or damaged.
 
-    What the archive says of its sizes is checked before anything is unpacked, and nothing is unpickled.
+    Where run.json knows the file's SHA-256, that is checked first. What the archive says of its sizes is checked before
+    anything is unpacked, and nothing is unpickled.
     """
-    path = Path(folder) / PREDICTIONS
+    path, mend = Path(folder) / PREDICTIONS, f"evaluate the run again: modelflow evaluate {folder}"
     try:
-        logits_NK, y_N = _unpacked(path)
+        return _arrays(read_stored(path, MAX_PREDICTION_BYTES))
     except FileNotFoundError:
-        raise DataError(f"{path}: not there; evaluate the run again: modelflow evaluate {folder}") from None
-    except Exception as error:  # whatever zipfile and numpy make of a file that is none of ours
-        raise DataError(f"{path}: {error}; evaluate the run again: modelflow evaluate {folder}") from None
-    return logits_NK, y_N
+        raise DataError(f"{path}: not there; {mend}") from None
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; {mend}") from None
 
 
-def _unpacked(path: Path) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+def read_stored(path: Path, limit: int) -> bytes:
+    """A file of a run's folder, which is as run.json says when that is there and knows it.
+
+    Raises `FileNotFoundError`, and `ValueError` with the reason alone for what is too large, no file, or altered.
+    """
+    content = read_bounded(path, limit, links=False)
+    if os.path.lexists(path.parent / RUN):
+        expected = read_run(path.parent).files.get(path.name)
+        if expected is not None and sha256(content) != expected:
+            raise ValueError(f"its SHA-256 is not the one in {RUN}: it is damaged, or of another run")
+    return content
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of those files of a run that are read back, by file name."""
+    there = [folder / name for name in STORED if (folder / name).is_file()]
+    return {path.name: sha256(read_bounded(path, MAX_STORED_BYTES, links=False)) for path in there}
+
+
+def _arrays(content: bytes) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """What `predictions_npz` made into `content`. Raises `ValueError` for anything else."""
     import numpy as np
 
-    with zipfile.ZipFile(path) as archive:
-        sizes = {part.filename: part.file_size for part in archive.infolist()}
-    if set(sizes) != {"logits.npy", "labels.npy"} or sum(sizes.values()) > MAX_PREDICTION_BYTES:
-        raise ValueError(f"expected logits and labels of at most {MAX_PREDICTION_BYTES:,} bytes")
-    with np.load(path, allow_pickle=False) as stored:
-        logits_NK, y_N = stored["logits"], stored["labels"]
+    try:
+        logits_NK, y_N = (_array(part) for part in _parts(content))
+    except Exception as error:  # whatever zipfile and numpy make of a file that is none of ours
+        raise ValueError(str(error) or "it ends early") from None
     if logits_NK.ndim != 2 or logits_NK.dtype != np.float32 or not np.isfinite(logits_NK).all():
         raise ValueError("the logits are not finite float32, images x classes")
     fits = y_N.dtype == np.int32 and y_N.shape == logits_NK.shape[:1] and y_N.size > 0
     if not fits or y_N.min() < 0 or y_N.max() >= logits_NK.shape[1]:
         raise ValueError("the labels are not one class an image")
     return logits_NK, y_N
+
+
+def _array(part: bytes) -> "np.ndarray[Any, Any]":
+    """The array in a member. Raises `ValueError`, and whatever numpy does, before room is made for more."""
+    import numpy as np
+
+    file = io.BytesIO(part)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("its arrays are not written as by ModelFlow")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize != len(part) - file.tell():
+        raise ValueError(f"an array's header says {short(shape)}, which is not what follows")
+    array: np.ndarray[Any, Any] = np.load(io.BytesIO(part), allow_pickle=False)
+    return array
+
+
+def _parts(content: bytes) -> tuple[bytes, bytes]:
+    """Both members of the archive. Raises as zipfile does, or `ValueError` for one that is written otherwise."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = archive.infolist()
+        size = sum(info.file_size for info in infos)
+        if [info.filename for info in infos] != ["logits.npy", "labels.npy"] or size > MAX_PREDICTION_BYTES:
+            raise ValueError(f"expected logits and labels of at most {MAX_PREDICTION_BYTES:,} bytes")
+        _check_frame(content, infos)
+        return archive.read(infos[0]), archive.read(infos[1])
+
+
+def _check_frame(content: bytes, infos: Sequence[zipfile.ZipInfo]) -> None:
+    """Raises `ValueError` unless each byte around the members' contents is as numpy writes it.
+
+    The archive's headers have no checksum: they are written again from what they say, and compared.
+    """
+    local, central, place = [], b"", 0
+    for info in infos:
+        header = info.FileHeader(zip64=True)
+        local.append((place, header))
+        sizes = (info.CRC, info.compress_size, info.file_size, len(info.filename), 0, 0, 0, 0, 0o600 << 16, place)
+        central += CENTRAL.pack(b"PK\1\2", 45, info.create_system, 45, 0, 0, info.compress_type, 0, 33, *sizes)
+        central += info.filename.encode()
+        place += len(header) + info.compress_size
+    end = END.pack(b"PK\5\6", 0, 0, len(infos), len(infos), len(central), place, 0)
+    sound = content[place:] == central + end and all(info.create_system in (0, 3) for info in infos)
+    if not sound or any(content[at : at + len(header)] != header for at, header in local):
+        raise ValueError("its headers have been altered")
 
 
 def write_run(folder: Path, run: Run) -> None:
@@ -119,10 +207,13 @@ def read_run(folder: str | Path) -> Run:
     path = Path(folder) / RUN
     if not os.path.isfile(path):
         raise DataError(f"{folder}: no {RUN} there; give the folder of a finished run, such as results/generic_2")
-    if path.stat().st_size > MAX_RECORD_BYTES:
-        raise DataError(f"{path}: larger than {MAX_RECORD_BYTES:,} bytes; is it a run of ModelFlow?")
+    _check_place(path.parent)
     try:
-        run = Run.model_validate_json(path.read_bytes())
+        content = read_bounded(path, MAX_RECORD_BYTES, links=False)
+    except (ValueError, FileNotFoundError) as error:
+        raise DataError(f"{path}: {error}; is it a run of ModelFlow?") from None
+    try:
+        run = Run.model_validate_json(content)
         _check_plausible(run)
     except ValidationError as error:
         raise _damaged(path, explain(error, list(Run.model_fields))) from None
@@ -139,15 +230,45 @@ def _check_plausible(run: Run) -> None:
     """Raises `ValueError` for what the types let through and no run can have written."""
     check_name(run.model_name)
     datetime.fromisoformat(run.started)
-    figures = {"parameters": run.parameters, "epochs": run.epochs, "metrics.loss": run.metrics.loss, **run.seconds}
-    for name, value in figures.items():
-        if not abs(value) < MAX_FIGURE:
-            raise ValueError(f"{name} = {short(value)}: expected a number below {MAX_FIGURE:g}")
-    for name, share in (("accuracy", run.metrics.accuracy), ("macro_f1", run.metrics.macro_f1)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"metrics.{name} = {share}: expected a share between 0 and 1")
     if not 0 <= run.seed < 2**63:
         raise ValueError(f"seed = {short(run.seed)}: expected at least 0 and less than 2**63")
+    for kind, metrics in (("metrics", run.metrics), ("validation", run.validation)):
+        if metrics is not None:
+            _check_metrics(kind, metrics)
+    for name in ("epochs", "parameters", "macs", "threads", "test_reads", "bytes_on_disk"):
+        if (getattr(run, name) or 0) < 0:
+            raise ValueError(f"{name} = {short(getattr(run, name))}: expected at least 0")
+    _check_leaves(run.model_dump())
+
+
+def _check_leaves(fields: dict[str, Any]) -> None:
+    for name, value in _leaves(fields):
+        if isinstance(value, str) and CONTROL.search(value):
+            raise ValueError(f"{name} = {short(value)}: expected a text without control characters")
+        if isinstance(value, int | float) and not abs(value) < MAX_FIGURE:
+            raise ValueError(f"{name} = {short(value)}: expected a number below {MAX_FIGURE:g}")
+
+
+def _check_metrics(kind: str, metrics: Metrics) -> None:
+    for name in ("accuracy", "macro_f1", "top2_accuracy"):
+        share = getattr(metrics, name)
+        if share is not None and not 0 <= share <= 1:
+            raise ValueError(f"{kind}.{name} = {share}: expected a share between 0 and 1")
+    if not 1 <= metrics.images < 2**53:
+        raise ValueError(f"{kind}.images = {short(metrics.images)}: expected at least 1 and less than 2**53")
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every number and text in nested data, keys too, with where it stands."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield f"a key of {name or RUN}", key
+            yield from _leaves(part, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for i, part in enumerate(value):
+            yield from _leaves(part, f"{name}[{i}]")
+    else:
+        yield name, value
 
 
 def write_plan(folder: Path, asked: dict[str, Any]) -> None:
@@ -182,10 +303,21 @@ def remove_states(folder: Path) -> None:
 def run_folders(results: str | Path) -> Iterator[Path]:
     """The folders of all finished runs below a results folder, first seeds before further ones.
 
-    Those that `--restart` has set aside as FOLDER.old-N are left out.
+    Those that `--restart` has set aside as FOLDER.old-N are left out. Raises `DataError` where one is a symbolic link.
     """
     for pattern in (f"*/{RUN}", f"*/seeds/*/{RUN}"):
-        for path in sorted(Path(results).glob(pattern)):
-            set_aside = any(SET_ASIDE.search(part) for part in path.relative_to(results).parts)
-            if path.is_file() and not set_aside:
-                yield path.parent
+        yield from _finished(Path(results), pattern)
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """The folders of a model's finished runs, `folder` itself first. Raises as `run_folders` does."""
+    return [folder, *_finished(folder, f"seeds/*/{RUN}")]
+
+
+def _finished(top: Path, pattern: str) -> Iterator[Path]:
+    for path in sorted(top.glob(pattern)):
+        parts = path.relative_to(top).parts
+        if path.is_file() and not any(SET_ASIDE.search(part) for part in parts):
+            for place in path.parents[: len(parts) - 1]:
+                _check_no_link(place)
+            yield path.parent

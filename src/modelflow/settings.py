@@ -1,5 +1,6 @@
 """What a run and a study are asked to do: validated once, from a study file or the command line. No torch."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -8,9 +9,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from modelflow.errors import ShapeError, UsageError
 from modelflow.presets import CARD, named_spec
 from modelflow.shapes import MAX_PARAMETERS, trace
-from modelflow.spec import Spec, explain, read_fields, short
+from modelflow.spec import MAX_LAYERS, Spec, explain, read_fields, repeated, short
 
 MOST_SEEDS = 10_000
+MOST_LAYERS = 20 * MAX_LAYERS  # of all models of a study together
 T = TypeVar("T", bound=BaseModel)
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Schedule = Literal["constant", "one-cycle"]
@@ -75,20 +77,31 @@ class StudySettings(RunSettings):
     def specs(self) -> dict[str, Spec]:
         """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""
         named: dict[str, Spec] = {}
-        for entry in self.models:
-            name, spec = named_spec(entry)
+        for name, spec in _named(self.models):
             try:
                 trace(spec, self.max_parameters)
             except ShapeError as error:
                 raise ShapeError(f"{name}: {error}") from None
-            if name in named:
-                raise UsageError(f"models: the name {name!r} stands there twice; give one of them another name")
             named[name] = spec
         return named
 
     def run_settings(self) -> RunSettings:
         """The settings that every run of the study shares."""
         return RunSettings(**{name: getattr(self, name) for name in RunSettings.model_fields})
+
+
+def _named(models: list[Any], folder: Path | None = None) -> Iterator[tuple[str, Spec]]:
+    """Name and spec of each entry. Raises `UsageError` when two have one name, or all together too many layers."""
+    names, layers = set(), 0
+    for entry in models:
+        name, spec = named_spec(entry, folder)
+        if name in names:
+            raise UsageError(f"models: the name {name!r} stands there twice; give one of them another name")
+        names.add(name)
+        layers += spec.amnt_cov_layers + spec.amnt_fc_layers
+        if layers > MOST_LAYERS:
+            raise UsageError(f"models: more than {MOST_LAYERS:,} layers in all; make several studies of them")
+        yield name, spec
 
 
 def read_study(path: str | Path | None, **overrides: Any) -> StudySettings:
@@ -105,15 +118,14 @@ def read_study(path: str | Path | None, **overrides: Any) -> StudySettings:
     study = validated(StudySettings, fields | options, where)
     _check_seeds(study.seeds, where)
     folder = None if path is None else Path(path).parent
-    named = [named_spec(entry, folder) for entry in study.models]
-    study = study.model_copy(update={"models": [{"name": name, "spec": spec} for name, spec in named]})
+    named = [{"name": name, "spec": spec} for name, spec in _named(study.models, folder)]
+    study = study.model_copy(update={"models": named})
     study.specs()
     return study
 
 
 def _check_seeds(seeds: list[int], where: str) -> None:
-    if len(set(seeds)) < len(seeds):
-        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+    if (twice := repeated(seeds)) is not None:
         raise UsageError(f"{where}: seeds: {twice} stands there twice; drop one of the two")
 
 

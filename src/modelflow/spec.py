@@ -19,10 +19,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from modelflow.errors import SpecError
+from modelflow.files import read_bounded
 
 MAX_FILE_BYTES = 1 << 20
 MAX_YAML_BYTES = 1 << 16  # its parser is slow
+MAX_YAML_DEPTH = 50
 MAX_EXPRESSION_STEPS = 10_000
+MAX_COMPUTED = 1 << 64  # in size, of any number that an expression makes
 MAX_LAYERS = 1000
 MAX_SIZE = 1 << 20
 
@@ -225,16 +228,11 @@ def _read_text(path: Path, limit: int) -> str:
         what = "is no file" if os.path.exists(path) else "no such file"
         raise SpecError(f"{path}: {what}; give the path of a JSON or YAML file")
     try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
-    if len(content) > limit:
-        raise SpecError(f"{path}: larger than {limit:,} bytes, the most that is read; is it the right file?")
-    try:
-        return content.decode("utf-8-sig")
+        return read_bounded(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SpecError(f"{path}: not a text file in UTF-8; is it the right file?") from None
+    except ValueError as reason:
+        raise SpecError(f"{path}: {reason}; is it the right file?") from None
 
 
 def _parse_json(text: str) -> Any:
@@ -252,9 +250,18 @@ def _parse_json(text: str) -> Any:
 def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        twice = next(key for key in fields if [name for name, _ in pairs].count(key) > 1)
-        raise ValueError(f"the key {short(twice)} stands there twice; drop one of the two")
+        raise ValueError(f"the key {short(repeated(key for key, _ in pairs))} stands there twice; drop one of the two")
     return fields
+
+
+def repeated(values: Iterable[Any]) -> Any:
+    """The first of `values` that stood there before; None where each is there once."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
 
 
 def _evaluate(text: str) -> Any:
@@ -294,17 +301,25 @@ class _Dialect:
     def _computed(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
         match node:
             case ast.BinOp(left=left, op=sign, right=right) if type(sign) in ARITHMETIC:
-                return ARITHMETIC[type(sign)](_number(self.value(left, names)), _number(self.value(right, names)))
+                return _number(
+                    ARITHMETIC[type(sign)](_number(self.value(left, names)), _number(self.value(right, names)))
+                )
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -_number(self.value(operand, names))
             case ast.Call(func=ast.Name(id="int"), args=[argument], keywords=[]):
                 return int(_number(self.value(argument, names)))
             case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]):
-                return range(*(self.value(argument, names) for argument in arguments))
+                return self._counted(range(*(self.value(argument, names) for argument in arguments)))
             case ast.ListComp(elt=each, generators=[ast.comprehension(target=ast.Name(id=name), iter=source, ifs=[])]):
                 return [self.value(each, {**names, name: item}) for item in self.value(source, names)]
         known = "numbers, lists, arithmetic, int(…), range(…), [… for i in …]"
         raise ValueError(f"line {node.lineno}: {short(ast.unparse(node))}: expected {known}")
+
+    def _counted(self, numbers: range) -> list[int]:
+        self._steps += len(numbers)
+        if self._steps > MAX_EXPRESSION_STEPS:
+            raise ValueError(f"{numbers}: more than {MAX_EXPRESSION_STEPS:,} steps, which no spec needs")
+        return list(numbers)
 
 
 ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -320,6 +335,8 @@ ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
 def _number(value: Any) -> int | float:
     if not isinstance(value, int | float):
         raise ValueError(f"{short(value)}: expected a number to compute with")
+    if isinstance(value, int) and abs(value) > MAX_COMPUTED:  # products of products would grow without bounds
+        raise ValueError(f"{short(value)}: expected a number up to 2**64 to compute with")
     return value
 
 
@@ -334,19 +351,42 @@ def _parse_yaml(text: str) -> Any:
 
 @cache
 def _yaml_loader() -> Any:
-    """PyYAML's safe loader, which here refuses a key that stands there twice, and `<<`, and reads 3e-4 as a number."""
+    """PyYAML's safe loader, which here reads plain data alone, and 3e-4 as a number.
+
+    Refused are a key that stands there twice, `<<`, aliases (which would grow without bounds) and tags (whose makers
+    raise whatever they like).
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):
+        def fetch_flow_collection_start(self, kind: Any) -> None:
+            if self.flow_level == MAX_YAML_DEPTH:  # each level makes every later character slower
+                raise ValueError("nested too deeply")
+            super().fetch_flow_collection_start(kind)
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            _check_event(self.peek_event())  # type: ignore[no-untyped-call]
+            return super().compose_node(parent, index)
+
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            line = f"line {node.start_mark.line + 1}"
-            if len(set(keys)) < len(keys):
-                twice = next(key for key in keys if keys.count(key) > 1)
-                raise ValueError(f"{line}: the key {short(twice[1])} stands there twice; drop one of the two")
-            if any(tag == "tag:yaml.org,2002:merge" for tag, _ in keys):  # merges of merges would grow without bounds
-                raise ValueError(f"{line}: the merge key << is not read; write the keys out")
+            _check_keys(keys, f"line {node.start_mark.line + 1}")
             return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
     return Loader
+
+
+def _check_event(event: Any) -> None:
+    line = f"line {event.start_mark.line + 1}"
+    if not hasattr(event, "tag"):
+        raise ValueError(f"{line}: the alias {short('*' + event.anchor)} is not read; write the value out")
+    if event.tag is not None:
+        raise ValueError(f"{line}: the tag {short(event.tag)} is not read; leave it out")
+
+
+def _check_keys(keys: list[tuple[str, str]], line: str) -> None:
+    if twice := repeated(keys):
+        raise ValueError(f"{line}: the key {short(twice[1])} stands there twice; drop one of the two")
+    if any(tag == "tag:yaml.org,2002:merge" for tag, _ in keys):  # merges of merges would grow without bounds
+        raise ValueError(f"{line}: the merge key << is not read; write the keys out")

@@ -35,6 +35,7 @@ from modelflow.spec import Spec, parse_spec, short
 SECONDS_BETWEEN_REPORTS = 0.2
 SECONDS_BETWEEN_LOOKS = 0.5
 LATER_SETTINGS = {"schedule": "constant", "validation_images": None}  # which older records do not name
+SMALL = 64 << 20  # bytes of a network that is made without another look
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
 
@@ -211,14 +212,46 @@ def open_run(folder: Path, data_dir: Path | None = None) -> Any:
         raise DataError(f"{folder}: the run was made in Python; evaluate it there: {again}")
     settings = validated(RunSettings, run.settings, f"{folder / results.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / results.RUN}: spec")
-    trace(spec, MAX_PARAMETERS)
+    _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
     flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
     if flow.data.checksums != run.data.checksums:
         raise DataError(f"{folder}: was trained on other files of {run.data.name} (SHA-256 differ); use those files")
     flow.stored, flow.test_reads = run, run.test_reads or 0
-    flow.arch.load_checkpoint(folder / results.CHECKPOINT)
+    _load(flow.arch, folder, run)
     flow.seconds, flow.notes, flow.started = dict(run.seconds), list(run.notes), datetime.fromisoformat(run.started)
     return flow
+
+
+def _check_size(folder: Path, least: int) -> None:
+    """Raises `DataError` before a large network is made for a checkpoint that cannot be of it."""
+    checkpoint = folder / results.CHECKPOINT
+    if checkpoint.is_file() and checkpoint.stat().st_size + SMALL < least:
+        raise DataError(f"{checkpoint}: too small for the spec in {results.RUN}, expected {least:,} bytes or more")
+
+
+def _load(arch: Any, folder: Path, run: Run) -> None:
+    """The weights of model.safetensors, which is read first, and the checkpoint's optimizer and history.
+
+    Raises `DataError` unless both files are as run.json knows them, where it does, and fit the model.
+    """
+    from modelflow.training.checkpoint import most_bytes, parse_weights
+
+    path, weights = folder / results.WEIGHTS, None
+    try:
+        if path.is_file() or path.name in run.files:
+            weights = parse_weights(results.read_stored(path, most_bytes(arch.model)), arch.model, path)
+        path = folder / results.CHECKPOINT
+        if path.name in run.files:
+            results.read_stored(path, most_bytes(arch.model))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; take it from a copy, or train the run again") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: {error}; take it from a copy, or train the run again") from None
+    arch.load_checkpoint(path)
+    if weights is not None:
+        arch.model.load_state_dict(weights)
 
 
 def interrupted(due: list[Plan]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modelflow.data.idx import IdxFile, by_x, read_idx
+from modelflow.data.idx import MAX_BYTES, IdxFile, by_x, read_idx
 from modelflow.errors import DataError
 
 ROLES = ("train-images", "train-labels", "test-images", "test-labels")
@@ -21,7 +21,9 @@ MEND = "Put the four files of one data set (train- and t10k- images and labels, 
 
 def read_folder(folder: Path) -> dict[str, IdxFile]:
     """The four files by role, each whole and fitting the others."""
-    files = {role: _read(path, role) for role, path in _find(folder).items()}
+    files: dict[str, IdxFile] = {}
+    for role, path in _find(folder).items():
+        files[role] = _read(path, role, MAX_BYTES - sum(file.raw.size for file in files.values()))
     for part in ("train", "test"):
         _check_counts(files[f"{part}-images"], files[f"{part}-labels"])
     _check_same_images(files["train-images"], files["test-images"])
@@ -65,9 +67,9 @@ def _add(found: dict[str, Path], role: str, path: Path) -> None:
     found[role] = path
 
 
-def _read(path: Path, role: str) -> IdxFile:
+def _read(path: Path, role: str, limit: int) -> IdxFile:
     try:
-        return read_idx(path, ndims=(1,) if role.endswith("labels") else (3, 4))
+        return read_idx(path, ndims=(1,) if role.endswith("labels") else (3, 4), limit=limit)
     except ValueError as reason:
         raise DataError(f"{path}: {reason}. Put a good copy in its place.") from None
 

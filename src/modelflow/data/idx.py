@@ -4,19 +4,22 @@ A file opens with two zero bytes, the type of its values (0x08: unsigned bytes),
 size as a big-endian 32-bit integer; the values follow, the last dimension fastest.
 """
 
-import gzip
 import hashlib
 import math
+import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_BYTES = 2**31
+MAX_BYTES = 3 * 2**28  # of one file's values, and of a data set's four files together
+MAX_RATIO = 1100  # how many bytes one of gzip can become: somewhat more than 1032
 CHUNK_BYTES = 2**20
 UNSIGNED_BYTES = 0x08
 GZIP_MAGIC = b"\x1f\x8b"
@@ -40,16 +43,57 @@ class IdxFile:
         return self.raw[-math.prod(self.sizes) :].reshape(self.sizes)
 
 
-def read_idx(path: Path, ndims: tuple[int, ...] = (1, 3, 4), sizes: tuple[int, ...] | None = None) -> IdxFile:
+class _Unpacked:
+    """What a gzip file holds, a piece at a time; read like the file itself."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
+        self._stream = zlib.decompressobj(wbits=31)
+
+    def read(self, size: int) -> bytes:
+        """As many bytes, fewer at the end. Raises `EOFError` for a stream that ends early, `ValueError` for more."""
+        pieces = bytearray()
+        while len(pieces) < size and (piece := self._piece(size - len(pieces))):
+            pieces += piece
+        return bytes(pieces)
+
+    def readinto(self, room: memoryview) -> int:
+        """The next bytes put into `room`: how many, 0 at the end. Raises as `read` does."""
+        piece = self._piece(len(room))
+        room[: len(piece)] = piece
+        return len(piece)
+
+    def _piece(self, size: int) -> bytes:
+        while size and not self._stream.eof:
+            packed = self._stream.unconsumed_tail or self._packed.read(CHUNK_BYTES)
+            if piece := self._stream.decompress(packed, size):
+                return piece
+            if not packed:
+                raise EOFError
+        if size and (self._stream.unused_data or self._packed.read(1)):
+            raise ValueError("is too long: bytes follow its gzip stream; unpack it with gunzip")
+        return b""
+
+
+def read_idx(
+    path: Path,
+    ndims: tuple[int, ...] = (1, 3, 4),
+    sizes: tuple[int, ...] | None = None,
+    limit: int = MAX_BYTES,
+) -> IdxFile:
     """Read the file, which must have one of these numbers of dimensions and, where given, these sizes.
 
+    It holds at most `limit` values; nothing of that size is set aside before the file is seen to be long enough.
     Raises ValueError with the reason alone: the caller knows what the file is called and how to mend it.
     """
     try:
-        with _open(path) as stream:
+        with _open(path) as (stream, most):
             head, stated = _read_header(stream)
-            _check_sizes(stated, ndims, sizes)
+            _check_sizes(stated, ndims, sizes, limit)
+            _check_length(len(head) + math.prod(stated), most, stated)
             raw = _read_values(stream, head, stated)
+    except MemoryError:
+        raise ValueError("does not fit into this machine's memory; expected a smaller file") from None
     except EOFError:
         raise ValueError("is cut: its gzip stream ends early; expected a whole file") from None
     except (OSError, zlib.error) as error:
@@ -63,15 +107,19 @@ def by_x(sizes: tuple[int, ...]) -> str:
     return " x ".join(map(str, sizes))
 
 
-def _open(path: Path) -> BinaryIO:
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[BinaryIO | _Unpacked, int]]:
+    """The file as it is unpacked, and how many bytes that can be at most."""
     if not path.is_file():
         raise ValueError("is not a file" if path.exists() else "does not exist")
-    with path.open("rb") as stream:
-        zipped = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    return cast(BinaryIO, gzip.open(path)) if zipped else path.open("rb")
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        yield (_Unpacked(file), MAX_RATIO * size) if zipped else (file, size)
 
 
-def _read_header(stream: BinaryIO) -> tuple[bytes, tuple[int, ...]]:
+def _read_header(stream: BinaryIO | _Unpacked) -> tuple[bytes, tuple[int, ...]]:
     magic = stream.read(4)
     if not magic:
         raise ValueError("is empty; expected an IDX header")
@@ -85,7 +133,7 @@ def _read_header(stream: BinaryIO) -> tuple[bytes, tuple[int, ...]]:
     return magic + sizes, struct.unpack(f">{magic[3]}I", sizes)
 
 
-def _check_sizes(stated: tuple[int, ...], ndims: tuple[int, ...], expected: tuple[int, ...] | None) -> None:
+def _check_sizes(stated: tuple[int, ...], ndims: tuple[int, ...], expected: tuple[int, ...] | None, most: int) -> None:
     if len(stated) not in ndims:
         raise ValueError(
             f"has a wrong header: {len(stated)} dimensions; expected {' or '.join(map(str, ndims))}"
@@ -95,19 +143,23 @@ def _check_sizes(stated: tuple[int, ...], ndims: tuple[int, ...], expected: tupl
         raise ValueError(f"holds nothing: its header says {by_x(stated)}; expected sizes of at least 1")
     if expected is not None and stated != expected:
         raise ValueError(f"has a wrong header: it says {by_x(stated)}; expected {by_x(expected)}")
-    if math.prod(stated) > MAX_BYTES:
-        raise ValueError(f"is too large: its header says {by_x(stated)} bytes; expected at most {MAX_BYTES}")
+    if math.prod(stated) > most:
+        raise ValueError(f"is too large: its header says {by_x(stated)} bytes; expected at most {most}")
 
 
-def _read_values(stream: BinaryIO, head: bytes, sizes: tuple[int, ...]) -> NDArray[np.uint8]:
+def _check_length(needed: int, most: int, sizes: tuple[int, ...]) -> None:
+    if needed > most:
+        raise ValueError(f"is cut: it has {most} bytes; its header ({by_x(sizes)}) says {needed}")
+
+
+def _read_values(stream: BinaryIO | _Unpacked, head: bytes, sizes: tuple[int, ...]) -> NDArray[np.uint8]:
     """The whole file, and never more than one byte beyond what the header promises: a small gzip can unpack to TBs."""
     raw = np.empty(len(head) + math.prod(sizes), np.uint8)
     raw[: len(head)] = np.frombuffer(head, np.uint8)
     room, done = raw.data, len(head)
-    while got := stream.readinto(room[done : done + CHUNK_BYTES]):  # type: ignore[attr-defined]
+    while got := stream.readinto(room[done : done + CHUNK_BYTES]):  # type: ignore[union-attr]
         done += got
-    if done < len(raw):
-        raise ValueError(f"is cut: it has {done} bytes; its header ({by_x(sizes)}) says {len(raw)}")
+    _check_length(len(raw), done, sizes)
     if stream.read(1):
         raise ValueError(f"is too long: bytes follow the {len(raw)} that its header ({by_x(sizes)}) says")
     return raw

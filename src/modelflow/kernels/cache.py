@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from modelflow.files import read_bounded
 from modelflow.kernels.machine import Machine, compile_text, version
 from modelflow.kernels.plan import Plan
 from modelflow.shapes import Trace
 
 FORMAT = b"modelflow kernels 1\n"
+MAX_BYTES = 1 << 26
 
 
 def folder() -> Path | None:
@@ -56,8 +58,8 @@ def _source() -> str:
 
 def _read(path: Path) -> bytes | None:
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = read_bounded(path, MAX_BYTES)
+    except (OSError, ValueError):
         return None
     head, digest, compiled = (
         content[: len(FORMAT)],

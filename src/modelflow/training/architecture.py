@@ -31,7 +31,7 @@ from modelflow.seeding import (
     set_random_state,
     stream,
 )
-from modelflow.training.checkpoint import load_into, read_checkpoint, write_checkpoint
+from modelflow.training.checkpoint import load_into, most_bytes, read_checkpoint, write_checkpoint
 from modelflow.training.compiled import CompiledStep, compiled_logits, uncovered, uncovered_inference
 from modelflow.training.loop import START, Loss, Midway, OnSteps, check_finite, mean_loss, train_epoch
 from modelflow.training.lr_finder import FEWEST_STEPS, METHOD, SMOOTH, Curve, LRSearch, range_test, read
@@ -264,7 +264,7 @@ class Architecture:
 
         Raises `DataError` when the file is damaged or does not fit model or optimizer, and then changes nothing.
         """
-        self._go_on_from(read_checkpoint(filename), filename)
+        self._go_on_from(read_checkpoint(filename, most_bytes(self.model)), filename)
 
     @torch.no_grad()
     def predict(self, x: Any) -> Array:

@@ -1,34 +1,73 @@
-"""Checkpoints: `epoch`, `model_state_dict`, `optimizer_state_dict`, `loss` and `val_loss` in one file.
+"""Checkpoints: `epoch`, `model_state_dict`, `optimizer_state_dict`, `loss` and `val_loss` in one file; and weights.
 
-Read with `weights_only=True`: nothing is executed. Files of the original framework hold lists of `numpy.float64`, and
-the few types that such a number is pickled with are allowed by name; tensors saved on a GPU come back on the CPU.
+Read with `weights_only=True`: nothing is executed, and of what torch would allow only what a checkpoint is made of.
+Files of the original framework hold lists of `numpy.float64`, which are read as plain numbers; tensors saved on a GPU
+come back on the CPU. `model.safetensors` holds the weights alone.
 """
 
 import copy
 import io
+import math
+import pickletools
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from safetensors.torch import load as tensors_of
 from torch import Tensor, nn
 
 from modelflow.errors import DataError
-from modelflow.files import write_whole
+from modelflow.files import read_bounded, write_whole
+from modelflow.spec import short
 
 KEYS = ("epoch", "model_state_dict", "optimizer_state_dict", "loss", "val_loss")
-_SCALAR: Any = np.float64(0).__reduce__()[0]
-NUMPY_FLOAT: list[Any] = [
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    np.dtype,
-    np.float64,
-    type(np.dtype(np.float64)),
-]
+MAX_BYTES = 4 << 30
+MAX_OPCODES = 500_000
+MAX_EPOCHS = 10_000_000
+ROOM = 16 << 20  # what a checkpoint takes beside its tensors: losses, names, options
+PICKLES_OF_OLD = 5  # before the tensors of a file that is no archive
+COPIES = 5  # of the weights: Adam keeps two more, AMSGrad three
 SAME_MODEL = "build the model with the spec it was trained with"
 SAME_OPTIMIZER = "use the optimizer it was trained with"
+
+
+class _Float64:
+    """In place of numpy's type of a float64, which a pickle could otherwise make into any other type."""
+
+    def __init__(self, kind: str, *_: Any) -> None:
+        if kind != "f8":
+            raise ValueError(f"numbers of numpy's type {kind!r:.20}")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] != "<":
+            raise ValueError("numbers whose bytes are not in the usual order")
+
+
+def _float(_: _Float64, content: bytes) -> float:
+    """In place of numpy's maker of numbers."""
+    return float(struct.unpack("<d", content)[0])
+
+
+NUMPY_FLOAT: list[Any] = [
+    (_float, "numpy._core.multiarray.scalar"),
+    (_float, "numpy.core.multiarray.scalar"),
+    (_Float64, "numpy.dtype"),
+]
+KINDS = ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"]
+NAMES = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+    "torch Size",
+    "_codecs encode",
+    "numpy dtype",
+    "numpy._core.multiarray scalar",
+    "numpy.core.multiarray scalar",
+    *(f"torch {kind}Storage" for kind in KINDS),
+}
 
 
 def write_checkpoint(path: str | Path, checkpoint: Mapping[str, Any]) -> None:
@@ -38,31 +77,70 @@ def write_checkpoint(path: str | Path, checkpoint: Mapping[str, Any]) -> None:
     write_whole(Path(path), buffer.getvalue())
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The checkpoint in a file, tensors on the CPU, losses as plain floats.
+def most_bytes(model: nn.Module) -> int:
+    """How large a checkpoint of `model` can be."""
+    return ROOM + COPIES * sum(int(value.nbytes) for value in model.state_dict().values())
 
-    Raises `DataError` when the file is missing, cut, altered, holds other types, or lacks a key.
+
+def read_checkpoint(path: str | Path, limit: int = MAX_BYTES) -> dict[str, Any]:
+    """The checkpoint in a file of at most `limit` bytes, tensors on the CPU, losses as plain floats.
+
+    Raises `DataError` when the file is missing, too large, cut, altered, holds other types, or lacks a key.
     """
     path = Path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise DataError(f"{path}: {what}; give the path of a checkpoint (model_checkpoint.pth)")
     try:
-        _check_bytes(path)
+        content = read_bounded(path, limit)
+    except ValueError as reason:
+        raise DataError(f"{path}: {reason}; is it a checkpoint of this model?") from None
+    return parse_checkpoint(content, path)
+
+
+def parse_checkpoint(content: bytes, where: str | Path) -> dict[str, Any]:
+    """The checkpoint in the content of a file that is called `where`. Raises `DataError` as `read_checkpoint` does."""
+    try:
+        _check_names(*_pickles(content))
         with torch.serialization.safe_globals(NUMPY_FLOAT):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged or hostile files
-        raise DataError(f"{path}: not a readable checkpoint ({_reason(error)}); use an undamaged copy") from None
-    return _checked(checkpoint, path)
+        raise DataError(f"{where}: not a readable checkpoint ({_reason(error)}); use an undamaged copy") from None
+    return _checked(checkpoint, where)
 
 
-def _check_bytes(path: Path) -> None:
-    """The checksums within the file, which torch writes but does not read."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            altered = archive.testzip()
+def _pickles(content: bytes) -> tuple[bytes, int]:
+    """Pickles and how many: the one of a checkpoint, or those that an old one begins with.
+
+    The checksums of the archive, which torch does not read, are checked. Raises `ValueError` for an archive that is
+    altered, has a name twice, or would unpack to more than it holds.
+    """
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return content, PICKLES_OF_OLD
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = {info.filename.lower(): info for info in archive.infolist()}
+        packed = any(info.compress_type or info.file_size != info.compress_size for info in infos.values())
+        if packed or sum(info.file_size for info in infos.values()) > len(content):
+            raise ValueError("its archive is compressed, and torch writes no such")
+        if len(infos) < len(archive.infolist()):
+            raise ValueError("its archive has a name twice")
+        altered = archive.testzip()
         if altered is not None:
-            raise DataError(f"{altered} has been altered")
+            raise ValueError(f"{altered!r:.80} has been altered")
+        pickles = [archive.read(info) for name, info in infos.items() if name.endswith("data.pkl")]
+        return b"".join(pickles), len(pickles)
+
+
+def _check_names(pickles: bytes, count: int) -> None:
+    """Raises `ValueError` for pickles that name anything a checkpoint is not made of, or are too long to be one's."""
+    stream, opcodes = io.BytesIO(pickles), 0
+    for _ in range(count):
+        for opcode, argument, _place in pickletools.genops(stream):
+            opcodes += 1
+            if opcodes > MAX_OPCODES:
+                raise ValueError("too long for a checkpoint")
+            if opcode.name == "GLOBAL" and argument not in NAMES:
+                raise ValueError(f"Unsupported global: {argument!r:.80}")
 
 
 def _reason(error: Exception) -> str:
@@ -72,7 +150,7 @@ def _reason(error: Exception) -> str:
     return " ".join(" ".join(sentences).split()).partition(" Please use")[0][:200] or "it ends early"
 
 
-def _checked(checkpoint: Any, path: Path) -> dict[str, Any]:
+def _checked(checkpoint: Any, path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict):
         held = type(checkpoint).__name__
         raise DataError(f"{path}: holds a {held}, expected a checkpoint with the keys {', '.join(KEYS)}")
@@ -86,6 +164,8 @@ def _checked(checkpoint: Any, path: Path) -> dict[str, Any]:
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{path}: epoch, loss or val_loss are not numbers; use an undamaged copy") from None
     counts = [len(values) for values in losses.values()]
+    if not 0 <= epoch <= MAX_EPOCHS:
+        raise DataError(f"{path}: epoch = {short(epoch)}, expected 0 to {MAX_EPOCHS:,}; use an undamaged copy")
     if counts[0] != counts[1]:
         raise DataError(f"{path}: loss has {counts[0]} entries, val_loss {counts[1]}, expected one an epoch in each")
     return checkpoint | losses | {"epoch": epoch}
@@ -93,6 +173,16 @@ def _checked(checkpoint: Any, path: Path) -> dict[str, Any]:
 
 def _floats(values: Iterable[Any]) -> list[float | None]:
     return [None if value is None else float(value) for value in values]
+
+
+def parse_weights(content: bytes, model: nn.Module, where: str | Path) -> dict[str, Tensor]:
+    """The weights in the content of a model.safetensors. Raises `DataError` unless they are sound and fit `model`."""
+    try:
+        state = tensors_of(content)
+    except Exception as error:  # of its own kind, or of torch for a shape that cannot be
+        raise DataError(f"{where}: not readable as safetensors ({_reason(error)}); use an undamaged copy") from None
+    check_fits(model, state, where)
+    return state
 
 
 def load_into(
@@ -123,11 +213,17 @@ def check_fits(model: nn.Module, state: Any, where: str | Path) -> None:
         if not isinstance(state[name], Tensor) or given != tuple(expected[name].shape):
             shapes = f"{_text(given)}, the model's has {_text(tuple(expected[name].shape))}"
             raise DataError(f"{where}: {name} has shape {shapes}; {SAME_MODEL}")
+        if state[name].is_floating_point() != expected[name].is_floating_point():
+            kinds = f"{state[name].dtype}, the model's {expected[name].dtype}"
+            raise DataError(f"{where}: {name} is of {kinds}; {SAME_MODEL}")
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, state: Any, where: str | Path) -> None:
     """Raises `DataError` unless `state` is one that `optimizer` can go on from: of its kind and its tensors' shapes."""
     groups, kept = _parts(state, where)
+    for name, value in ((name, value) for group in groups for name, value in group.items()):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DataError(f"{where}: its optimizer has {short(name)} = {value}; use an undamaged copy")
     given, expected = ([len(group["params"]) for group in each] for each in (groups, optimizer.param_groups))
     if given != expected:
         raise DataError(f"{where}: its optimizer has parameter groups of {given} tensors, expected {expected}")
@@ -174,6 +270,8 @@ def _check_state(given: Any, expected: dict[str, Any], what: str, kind: str) -> 
         {name: tuple(getattr(value, "shape", ())) for name, value in state.items() if value is not None}
         for state in (given, expected)
     ]
+    if shapes[0] == shapes[1] and any(type(given[name]) is not type(expected[name]) for name in shapes[1]):
+        raise DataError(f"{what} is not of the kinds that {kind} keeps; {SAME_OPTIMIZER}")
     if shapes[0] != shapes[1]:
         texts = (", ".join(f"{name} {_text(shape)}" for name, shape in each.items()) or "nothing" for each in shapes)
         raise DataError(f"{what} holds {next(texts)}, {kind} keeps {next(texts)}; {SAME_OPTIMIZER}")

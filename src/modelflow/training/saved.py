@@ -34,16 +34,23 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
         path.unlink(missing_ok=True)
 
 
-def newest_state(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Any], Path] | None:
-    """The newest sound state, with its path; damaged ones are set aside as `NAME.damaged`, and `say` is told."""
+def newest_state(folder: Path, most_bytes: int, say: Callable[[str], None]) -> tuple[dict[str, Any], Path] | None:
+    """The newest sound state, with its path; damaged ones are set aside as `NAME.damaged`, and `say` is told.
+
+    Raises `DataError` for a state of more than `most_bytes`, or one that is whole and yet none of ours.
+    """
     for path in _states(folder):
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest()[:DIGITS] == path.stem.rpartition("-")[2]:
-            return read_checkpoint(path), path
+        if path.stat().st_size > most_bytes or _digest(path) == path.stem.rpartition("-")[2]:
+            return read_checkpoint(path, most_bytes), path
         aside = path.with_name(path.name + ".damaged")
         path.replace(aside)
         say(f"{path} is damaged and was set aside as {aside.name}; the state saved before it is used")
     return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
 
 
 def _states(folder: Path) -> list[Path]:

@@ -1,0 +1,131 @@
+"""Inputs made from others: bytes flipped, cut, doubled and spliced, words put in, and changes below a layer of packing.
+
+What is packed (zip, gzip, JSON, a safetensors header) is unpacked, changed inside and packed again with right checksums
+and lengths, since a parser would else refuse nearly everything at its first look.
+"""
+
+import gzip
+import io
+import json
+import random
+import zipfile
+import zlib
+from typing import Any
+
+from targets import Target
+
+MOST_BYTES = 1 << 16
+HOSTILE: tuple[Any, ...] = (None, True, -1, 0, 0.5, 1e308, 2**32, 2**63, 10**400, float("nan"), float("inf"), "",
+           "x" * 300, "\x1b[31m", "../../x", "3", "best", "generic_2", [], {}, [1] * 1001, {"a": 1},
+           [[[[[[]]]]]])  # fmt: skip
+
+
+def mutated(content: bytes, target: Target, seeds: list[bytes], draw: random.Random) -> bytes:
+    """One more input made from `content`."""
+    try:
+        changed = PACKED[target.kind](content, target, draw) if draw.random() < 0.6 else None
+    except Exception:  # what other changes made is not to be unpacked any more
+        changed = None
+    if changed is None:
+        changed = content
+        for _ in range(draw.choice((1, 1, 2, 4))):
+            changed = _bytes_changed(changed, target.words, seeds, draw)
+    return changed[:MOST_BYTES]
+
+
+def _bytes_changed(content: bytes, words: tuple[bytes, ...], seeds: list[bytes], draw: random.Random) -> bytes:
+    start = draw.randint(0, len(content))
+    stop = min(len(content), start + draw.choice((1, 1, 2, 4, 16, 64)))
+    match draw.randrange(8):
+        case 0 if start < len(content):
+            return content[:start] + bytes([content[start] ^ 1 << draw.randrange(8)]) + content[start + 1 :]
+        case 1 if start < len(content):
+            return content[:start] + bytes([draw.randrange(256)]) + content[start + 1 :]
+        case 2:
+            return content[:start] + content[stop:]
+        case 3:
+            return content[:start] + content[start:stop] * draw.choice((2, 3, 100)) + content[stop:]
+        case 4:
+            return content[:start]
+        case 5:
+            other = draw.choice(seeds)
+            return content[:start] + other[draw.randint(0, len(other)) :]
+        case 6:
+            return content[:start] + draw.choice(words) + content[stop:]
+    return content[:start] + draw.choice(words) + content[start:]
+
+
+def _json_changed(content: bytes, _target: Target, draw: random.Random) -> bytes:
+    tree = json.loads(content)
+    for _ in range(draw.choice((1, 1, 2))):
+        tree = _node_changed(tree, draw)
+    return json.dumps(tree).encode()
+
+
+def _node_changed(tree: Any, draw: random.Random) -> Any:
+    if isinstance(tree, dict) and tree and draw.random() < 0.8:
+        key = draw.choice(list(tree))
+        match draw.randrange(6):
+            case 0:
+                return {name: value for name, value in tree.items() if name != key}
+            case 1:
+                return {(name if name != key else draw.choice(("x", "", *tree))): value for name, value in tree.items()}
+        return tree | {key: _node_changed(tree[key], draw)}
+    if isinstance(tree, list) and tree and draw.random() < 0.8:
+        i = draw.randrange(len(tree))
+        match draw.randrange(6):
+            case 0:
+                return tree[:i] + tree[i + 1 :]
+            case 1:
+                return tree[: i + 1] * draw.choice((2, 30)) + tree[i:]
+        return [*tree[:i], _node_changed(tree[i], draw), *tree[i + 1 :]]
+    return draw.choice(HOSTILE)
+
+
+def _zip_changed(content: bytes, target: Target, draw: random.Random) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = archive.infolist()
+        parts = [(info, archive.read(info)) for info in infos]
+    chosen = draw.choice([info for info in infos if info.filename.endswith((".pkl", ".npy"))])
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for info, part in parts:
+            if info is chosen:
+                part = _bytes_changed(part, target.words, [part], draw)
+            with archive.open(_like(info), "w", force_zip64=info.filename.endswith(".npy")) as member:
+                member.write(part)
+    return buffer.getvalue()
+
+
+def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    made = zipfile.ZipInfo(info.filename)
+    made.compress_type = info.compress_type
+    return made
+
+
+def _gzip_changed(content: bytes, target: Target, draw: random.Random) -> bytes:
+    inside = zlib.decompress(content, wbits=31)
+    return gzip.compress(_bytes_changed(inside, target.words, [inside], draw), 1, mtime=0)
+
+
+def _safetensors_changed(content: bytes, target: Target, draw: random.Random) -> bytes:
+    size = int.from_bytes(content[:8], "little")
+    head, rest = content[8 : 8 + size], content[8 + size :]
+    if draw.random() < 0.5:
+        head = _json_changed(head, target, draw)
+    else:
+        head = _bytes_changed(head, target.words, [head], draw)
+    return len(head).to_bytes(8, "little") + head + rest
+
+
+def _nothing(_content: bytes, _target: Target, _draw: random.Random) -> None:
+    return None
+
+
+PACKED = {
+    "json": _json_changed,
+    "zip": _zip_changed,
+    "gzip": _gzip_changed,
+    "safetensors": _safetensors_changed,
+    "bytes": _nothing,
+}

@@ -1,0 +1,283 @@
+"""What reads files, options and names from elsewhere: each parser with valid inputs to begin from and words it knows.
+
+A target reads some bytes as its file would be read. It returns whether it took them, or raises `ModelFlowError`;
+anything else is a find.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelflow import leaderboard, presets, results, settings, shapes, spec
+from modelflow.cli import _seeds
+from modelflow.data import folder as idx_folder
+from modelflow.data.idx import MAX_BYTES
+from modelflow.kernels import cache as kernel_cache
+from modelflow.records import DataRecord, Metrics, Run
+
+TINY = {
+    "in_channels": 1,
+    "num_classes": 2,
+    "input_size": 4,
+    "cov_kernel_sizes": [1],
+    "cov_features": [1],
+    "max_pool_sizes": [2],
+    "amnt_fc_layers": 1,
+}
+STUDY = {
+    "dataset": "digits",
+    "models": ["generic_2", {"name": "tiny", "spec": TINY}],
+    "epochs": 3,
+    "seeds": [1, 2],
+    "lr": 0.001,
+}
+SPEC_YAML = b"in_channels: 1\nnum_classes: 10\ncov_features: [4, 8]\nfc_sizes:\n- 20\np: 0.3\nfamily: cnn2\n"
+STUDY_YAML = (
+    b"dataset: digits\nmodels: [generic_2, {name: a, spec: {in_channels: 1, num_classes: 2}}]\nseeds: 3\nlr: 3e-4\n"
+)
+COMPUTED = b'// sizes\n{"in_channels": 1, "num_classes": 10, "cov_features": [int(4 * i / 2) for i in range(1, 4)],}'
+NUMBERS = (b"-1", b"0", b"1e999", b"NaN", b"4294967296", b"9" * 30, b"9" * 5000, b"1048576", b"true", b"null")
+JSON_WORDS = (b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\u0000", b"\\ud800", b"//", *NUMBERS)
+CODE_WORDS = (b"int(", b"range(", b" for i in ", b"*i", b"**", b"//2", b"%", b"lambda: 0", b"__import__", b"{}", b"-")
+YAML_WORDS = (b"&a ", b"*a", b"<<: ", b"!!bool x", b"!!timestamp x", b"!!int ''", b"!!python/name:os.system", b"? ",
+              b"- ", b"|\n", b">-\n", b"---\n", b"%YAML 9.9\n", b"2001-99-99", b"1:59:59", b"0x", b"0b", b"~", b"\t",
+              b".inf", b"'", b"{", b"[", b"\xc2\x85", *NUMBERS)  # fmt: skip
+NPY_WORDS = (b"\x93NUMPY", b"'descr': '|O'", b"'<f4'", b"(99999999999,)", b"'fortran_order': True", b"(0, 2)", b"'|V9'",
+             b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"\xff\xff\xff\xff")  # fmt: skip
+PICKLE_WORDS = (b"cos\nsystem\n", b"cbuiltins\nbytearray\n", b"ctorch\nFloatStorage\n", b"R", b"b", b"(", b"t", b"\x81",
+                b"Q", b"2", b"0", b"h\x00", b"q\x00", b"J\xff\xff\xff\x7f", b"\x8a\x08" + b"\xff" * 7 + b"\x7f", b"}",
+                b"cnumpy\ndtype\n", b"X\x02\x00\x00\x00f8", b"N", b"u", b"e", b"G\x7f\xf0" + bytes(6))  # fmt: skip
+TENSOR_WORDS = (b'"dtype":"F32"', b'"shape":[', b'"data_offsets":[0,', b"__metadata__", *NUMBERS)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser: how it reads bytes (given a folder of its own), the kind of bytes, seeds, and words to put in."""
+
+    read: Callable[[bytes, Path], bool]
+    kind: str
+    seeds: Callable[[], list[bytes]]
+    words: tuple[bytes, ...]
+
+
+def _write(place: Path, name: str, content: bytes) -> Path:
+    path = place / name
+    path.write_bytes(content)
+    return path
+
+
+def _spec(name: str) -> Callable[[bytes, Path], bool]:
+    def read(content: bytes, place: Path) -> bool:
+        shapes.as_data(shapes.trace(spec.read_spec(_write(place, name, content))))
+        return True
+
+    return read
+
+
+def _study(name: str) -> Callable[[bytes, Path], bool]:
+    def read(content: bytes, place: Path) -> bool:
+        settings.read_study(_write(place, name, content)).run_settings()
+        return True
+
+    return read
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _seeds_option(content: bytes, _place: Path) -> bool:
+    settings.read_study(None, seeds=_seeds(_text(content), None))
+    return True
+
+
+def _where(content: bytes, _place: Path) -> bool:
+    leaderboard.arranged(_rows(), where=[_text(content)])
+    return True
+
+
+def _sort(content: bytes, _place: Path) -> bool:
+    leaderboard.arranged(_rows(), by=_text(content), only=_text(content))
+    return True
+
+
+def _model(content: bytes, place: Path) -> bool:
+    presets.resolve(_text(content), place)
+    return True
+
+
+@cache
+def _rows() -> list[Any]:
+    return leaderboard._row("tiny", [a_run()]), leaderboard._row("generic_2", [a_run()])
+
+
+def _record(content: bytes, place: Path) -> bool:
+    _write(place, "run.json", content)
+    rows = leaderboard.rows_of([place])
+    leaderboard.as_csv(rows)
+    leaderboard.as_markdown(rows)
+    return True
+
+
+def _predictions(content: bytes, place: Path) -> bool:
+    (place / "run.json").unlink(missing_ok=True)
+    _write(place, "predictions.npz", content)
+    results.read_predictions(place)
+    return True
+
+
+def _idx(name: str, role: str) -> Callable[[bytes, Path], bool]:
+    def read(content: bytes, place: Path) -> bool:
+        idx_folder._read(_write(place, name, content), role, MAX_BYTES)
+        return True
+
+    return read
+
+
+def _cached(content: bytes, place: Path) -> bool:
+    return kernel_cache._read(_write(place, "cached.o", content)) is not None
+
+
+@cache
+def _parts() -> tuple[Any, Any]:
+    """A tiny model and its optimizer, after one step."""
+    import torch
+
+    from modelflow.models.build import GenericCNN
+
+    torch.set_num_threads(1)
+    model = GenericCNN(spec.parse_spec(TINY))
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 1, 4, 4)).sum().backward()
+    optimizer.step()
+    return model, optimizer
+
+
+def _checkpoint(content: bytes, _place: Path) -> bool:
+    from modelflow.training.checkpoint import load_into, parse_checkpoint
+
+    load_into(*_parts(), parse_checkpoint(content, "model_checkpoint.pth"), "model_checkpoint.pth")
+    return True
+
+
+def _weights(content: bytes, _place: Path) -> bool:
+    from modelflow.training.checkpoint import parse_weights
+
+    model, _ = _parts()
+    model.load_state_dict(parse_weights(content, model, "model.safetensors"))
+    return True
+
+
+def a_run(**changes: Any) -> Run:
+    """A finished run's record."""
+    metrics = Metrics(accuracy=0.8, macro_f1=0.8, loss=0.5, images=10, brier=0.3, calibration_error=0.1)
+    fields: dict[str, Any] = {
+        "model_name": "tiny",
+        "model_class": "GenericCNN",
+        "spec": TINY,
+        "settings": {"dataset": "digits"},
+        "protocol": "card",
+        "seed": 42,
+        "epochs": 1,
+        "lr": 3e-4,
+        "parameters": 12,
+        "macs": 24,
+        "data": DataRecord(name="digits", training_images=60, validation_images=10, checksums={"digits": "0"}),
+        "versions": {"python": "3"},
+        "processor": "any",
+        "device": "cpu",
+        "threads": 1,
+        "git_revision": None,
+        "started": "2025-01-01T00:00:00+00:00",
+        "seconds": {"training": 30.0},
+        "metrics": metrics,
+        "validation": metrics,
+        "dead_units": {"conv_layers.0": (0, 1)},
+        "warnings": (),
+        "files": {"predictions.npz": "0"},
+    }
+    return Run(**fields | changes)
+
+
+def _checkpoints() -> list[bytes]:
+    import torch
+
+    model, optimizer = _parts()
+    made = []
+    for losses, as_zip in (([0.5], True), ([np.float64(0.5)], True), ([0.5], False)):
+        state = {"epoch": 1, "model_state_dict": model.state_dict(), "optimizer_state_dict": optimizer.state_dict()}
+        buffer = io.BytesIO()
+        torch.save(state | {"loss": losses, "val_loss": losses}, buffer, _use_new_zipfile_serialization=as_zip)
+        made.append(buffer.getvalue())
+    return made
+
+
+def _safetensors() -> list[bytes]:
+    from safetensors.torch import save
+
+    return [save(dict(_parts()[0].state_dict()))]
+
+
+def _npz() -> list[bytes]:
+    logits_NK, y_N = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), np.array([0, 1], np.int32)
+    return [results.predictions_npz(logits_NK, y_N), results.predictions_npz(np.asfortranarray(logits_NK), y_N)]
+
+
+def _idx_files() -> list[bytes]:
+    return [
+        bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, *range(8)]),
+        bytes([0, 0, 8, 4, *(0, 0, 0, 1) * 4, 7]),
+    ]
+
+
+def _object_files() -> list[bytes]:
+    code = b"\x7fELF some code"
+    return [kernel_cache.FORMAT + hashlib.sha256(code).digest() + code]
+
+
+TARGETS = {
+    "spec_json": Target(
+        _spec("net.json"), "json", lambda: [json.dumps(TINY).encode(), COMPUTED], JSON_WORDS + CODE_WORDS
+    ),
+    "spec_yaml": Target(_spec("net.yaml"), "json", lambda: [SPEC_YAML, json.dumps(TINY).encode()], YAML_WORDS),
+    "study_yaml": Target(_study("study.yaml"), "json", lambda: [STUDY_YAML, json.dumps(STUDY).encode()], YAML_WORDS),
+    "study_json": Target(_study("study.json"), "json", lambda: [json.dumps(STUDY).encode()], JSON_WORDS + CODE_WORDS),
+    "seeds": Target(_seeds_option, "bytes", lambda: [b"3", b"1,2,3"], (b",", b" ", b"_", b"\xd9\xa3", *NUMBERS)),
+    "run_json": Target(
+        _record, "json", lambda: [a_run().model_dump_json().encode()], (b'"\\u001b[31m"', b'"../x"', *JSON_WORDS)
+    ),
+    "predictions": Target(_predictions, "zip", _npz, NPY_WORDS),
+    "checkpoint": Target(_checkpoint, "zip", _checkpoints, PICKLE_WORDS),
+    "safetensors": Target(_weights, "safetensors", _safetensors, TENSOR_WORDS),
+    "idx": Target(_idx("train-images-idx3-ubyte", "train-images"), "bytes", _idx_files, (b"\x1f\x8b", b"\xff" * 4)),
+    "idx_gz": Target(
+        _idx("train-images-idx3-ubyte.gz", "train-images"),
+        "gzip",
+        lambda: [gzip.compress(content) for content in _idx_files()],
+        (b"\x1f\x8b\x08", b"\xff" * 4, b"\0" * 40),
+    ),
+    "kernel_cache": Target(_cached, "bytes", _object_files, (kernel_cache.FORMAT, bytes(32))),
+    "where": Target(
+        _where,
+        "bytes",
+        lambda: [b"parameters < 10000", b"accuracy >= 0.5", b"model = 1"],
+        (b"<=", b"__class__", b"e", b"\x1b[31m", b"\xd9\xa3", *NUMBERS),
+    ),
+    "sort": Target(
+        _sort, "bytes", lambda: [b"accuracy", b"brier"], (b"*", b"[", b"]", b"[!a-", b"?", b"__class__", b"\x1b[31m")
+    ),
+    "model_name": Target(
+        _model,
+        "bytes",
+        lambda: [b"generic_2", b"my_net.json", b"../x/net.yaml"],
+        (b"/", b"..", b"\0", b".json", b".old-1", b"\xff", b"\x1b[31m", b"~", b"study.json", b"a" * 200),
+    ),
+}
