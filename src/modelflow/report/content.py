@@ -10,7 +10,6 @@ those of its record are taken. Everything read here may come from a stranger: it
 import csv
 import io
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from modelflow.errors import DataError
 from modelflow.evaluation.calibration import Bin, reliability
 from modelflow.evaluation.measure import measure
 from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
+from modelflow.files import read_bounded
 from modelflow.records import DataRecord, Epoch, Metrics, Run
 from modelflow.report.words import shown
 from modelflow.results import CONFUSION_CSV, HISTORY, read_predictions, read_run, run_folders
@@ -266,9 +266,7 @@ def read_class_names(folder: Path, n_classes: int) -> tuple[str, ...]:
 
 def _table(path: Path) -> list[list[str]]:
     try:
-        if not os.path.isfile(path) or path.stat().st_size > MAX_TABLE_BYTES:
-            return []
-        return list(csv.reader(io.StringIO(path.read_text("utf-8"))))
+        return list(csv.reader(io.StringIO(read_bounded(path, MAX_TABLE_BYTES, links=False).decode())))
     except (OSError, ValueError, csv.Error):
         return []
 

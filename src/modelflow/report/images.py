@@ -7,7 +7,6 @@ sheet = sprite(pixels[:10])                         # one PNG with a tile an ima
 import base64
 import io
 import math
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 
 from modelflow.diagram import svg
 from modelflow.errors import DataError, ModelFlowError
+from modelflow.files import read_bounded
 from modelflow.records import DataRecord, Run
 from modelflow.report.content import Array
 from modelflow.results import OUTPUTS
@@ -147,29 +147,26 @@ def stored_picture(path: Path, root: Path, name: str = "") -> Picture | None:
 
     Links that lead out of the folder are not followed; nothing large is unpacked; only pixels come out.
     """
-    if not _is_sound(path, root):
-        return None
     try:
+        content = _bytes_inside(path, root)
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as stored:
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as stored:
                 if stored.width * stored.height > MAX_PIXELS:
                     return None
                 image = stored.convert("RGB")
-    except Exception:  # whatever Pillow makes of a file that is none of ours
+    except Exception:  # whatever the system and Pillow make of a file that is none of ours
         return None
     if image.width > WIDEST:
         image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.LANCZOS)
     return _picture(image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE), name)
 
 
-def _is_sound(path: Path, root: Path) -> bool:
-    try:
-        real = path.resolve(strict=True)
-        inside = real.is_relative_to(root.resolve())
-        if not inside or not os.path.isfile(real) or real.stat().st_size > MAX_PNG_BYTES:
-            return False
-        with real.open("rb") as file:
-            return file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE
-    except OSError:
-        return False
+def _bytes_inside(path: Path, root: Path) -> bytes:
+    """What a PNG file inside the folder `root` holds. Raises `ValueError` or `OSError` for any other file."""
+    if not path.parent.resolve(strict=True).is_relative_to(root.resolve()):
+        raise ValueError("outside of the results folder")
+    content = read_bounded(path, MAX_PNG_BYTES, links=False)
+    if not content.startswith(PNG_SIGNATURE):
+        raise ValueError("no PNG")
+    return content

@@ -31,6 +31,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 MOST_CLASSES, MOST_CONFUSIONS = 30, 30
 MOST_TICKS = 6
 TOP_CONFUSIONS = 6
+NOTICE = (
+    "/* Vega, Vega-Lite, Vega-Embed and Vega-Interpreter: (c) University of Washington Interactive Data Lab and "
+    "contributors, BSD 3-Clause License; D3: (c) Mike Bostock, ISC License. Unchanged but for being bundled. */"
+)
 MOST_PICTURE_BYTES = 1_500_000
 ROOM = 0.04  # on either side of the intervals
 
@@ -262,7 +266,7 @@ def _script() -> str:
     """Vega, Vega-Lite and Vega-Embed, then the page's own script; each keeps its names to itself."""
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     own = (TEMPLATES / "report.js").read_text("utf-8")
-    script = f"(() => {{\n{bundle}\n}})();\n{own}"
+    script = f"{NOTICE}\n(() => {{\n{bundle}\n}})();\n{own}"
     return script.replace("</script", r"<\/script").replace("<!--", r"\x3c!--")
 
 
