@@ -265,7 +265,8 @@ def test_hostile_names_neither_break_the_front_matter_nor_add_markup(copy, name)
     report = list(csv.reader((folder / "classification_report.csv").open()))
     with (folder / "classification_report.csv").open("w", newline="") as file:
         csv.writer(file).writerows([report[0], [name, *report[1][1:]], *report[2:]])
-    given = json.loads((folder / "run.json").read_text())
+    given, in_class = json.loads((folder / "run.json").read_text()), name
+    name = "".join(character for character in name if character.isprintable() or ord(character) > 0x9F)  # else refused
     changes = {"processor": name, "warnings": [name], "notes": [name], "protocol": name, "git_revision": name}
     changes |= {"settings": given["settings"] | {"optimizer": name, name: name}, "versions": {name: name}}
     changed(folder, **changes, data=given["data"] | {"name": name, "checksums": {name: name}})
@@ -282,6 +283,7 @@ def test_hostile_names_neither_break_the_front_matter_nor_add_markup(copy, name)
         assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x09\x0b-\x1f\ud800-\udfff]", card)
         cells = [token.content for token in tokens(card) if token.type == "inline"]
         assert any(plain(name) in unescaped(cell) for cell in cells)
+        assert any(plain(in_class) == unescaped(cell) for cell in cells)
     kinds = [token.type for token in tokens(run_card(folder))]
     assert sum(kind in ("table_open", "heading_open", "bullet_list_open") for kind in kinds) == harmless
 
