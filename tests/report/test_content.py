@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of, write_predictions
 
 from modelflow.errors import DataError
-from modelflow.report.answer import dead_runs, details, headline, protocol_words, standing
+from modelflow.report.answer import dead_runs, details, headline, protocol_words, standing, too_few_seeds
 from modelflow.report.content import read_content
 from modelflow.report.how import how_made, repeat_command
 from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
@@ -238,6 +238,19 @@ def test_a_headline_is_of_the_models_that_can_be_compared(content):
         "a has the highest mean accuracy of the two that can be compared, and b is equivalent to it within 0.5 points; "
         "not compared: d."
     )
+
+
+def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):
+    rng = np.random.default_rng(2)
+    two = {name: runs(rng, share, n_seeds=2) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
+    notice = too_few_seeds(made_up(content, two))
+    assert notice.startswith("Two seeds of each model are too few for a family of 3 pairs: in 10 to 12 studies of 100 ")
+    assert notice.endswith("Train three or more.")
+    mixed = two | {"c": runs(rng, 0.2, n_seeds=3)}
+    assert too_few_seeds(made_up(content, mixed)).startswith("Two seeds of a and b are too few for a family of 3 pairs")
+    three = {name: runs(rng, 0.5, n_seeds=3) for name in "abc"}
+    assert too_few_seeds(made_up(content, three)) == ""
+    assert too_few_seeds(made_up(content, {name: two[name] for name in "ab"})) == ""
 
 
 def test_what_is_equivalent_to_the_first_is_a_rival_where_it_cannot_be_told(content):

@@ -256,6 +256,15 @@ def test_models_by_other_protocols_are_apart_in_every_table(copy):
     assert "(test images also validated on)" in run_card(copy / "wide").split("## What it is")[0]
 
 
+def test_two_seeds_of_several_models_are_noticed_in_the_summary(copy):
+    for seed in ("43", "44"):
+        changed(copy / "wide" / "seeds" / seed, model_name="widest")
+    shutil.copytree(copy / "wide", copy / "w", ignore=lambda folder, _: ["44"] if folder.endswith("seeds") else [])
+    changed(copy / "w" / "seeds" / "43", model_name="wide", seed=45)
+    summary = study_card(copy).split("## What it is")[0]
+    assert "Two seeds of wide and widest are too few for a family of 3 pairs" in summary
+
+
 def test_what_cannot_be_read_is_named_among_the_limits(copy):
     (copy / "wide" / "seeds" / "44" / "run.json").write_text("{")
     assert "Left out, wide/seeds/44: " in section(study_card(copy), "Limits")

@@ -92,6 +92,20 @@ def details(group: Group) -> list[str]:
     return sentences
 
 
+def too_few_seeds(group: Group) -> str:
+    """A notice where models of two seeds stand in a family of several pairs, which Holm's method then does not keep."""
+    compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
+    two = [model.name for model in group.models if model.name in compared and len(model.seeds) == 2]
+    if len(group.verdicts) < 2 or not two:
+        return ""
+    whose = "each model" if len(two) == len(compared) else listed(two)
+    return (
+        f"Two seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: in 10 to 12 studies of 100 "
+        "in which nothing differs one pair would be called better (so simulated for seven models of two seeds, "
+        "docs/statistics.md). Train three or more."
+    )
+
+
 def _other(found: Standing, verdict: Verdict) -> str:
     return verdict.second if verdict.first == found.best else verdict.first
 
