@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from modelflow.report.content import Group
-from modelflow.report.words import count, counted, in_words, listed, percent
+from modelflow.report.content import Group, Model
+from modelflow.report.words import count, counted, in_words, listed, percent, significant
 from modelflow.verdicts import MARGIN, Verdict
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
@@ -156,6 +156,30 @@ def kept_apart(protocol: str) -> Kept:
     if protocol.startswith("held-out"):
         return "held-out"
     return "card" if protocol.startswith("card") else "not known"
+
+
+def of_validation(protocol: str) -> str:
+    """What figures of the validation images need to say with them."""
+    return " (these are the test images)" if kept_apart(protocol) == "card" else ""
+
+
+def of_test(protocol: str) -> str:
+    """What figures of the test images need to say with them."""
+    return " (these are the test images, also validated on)" if kept_apart(protocol) == "card" else ""
+
+
+def latency_words(model: Model) -> str:
+    """How long a forward pass takes: the least over the runs; empty where it was not measured."""
+    found = {name: model.latency(batch) for batch, name in (("1", "one image"), ("64", "64 images"))}
+    known = {name: one for name, one in found.items() if one is not None}
+    if not known:
+        return ""
+    times = listed([f"{significant(least, 2)} ms for {name}" for name, (least, _) in known.items()])
+    runs = max(runs for _, runs in known.values())
+    how = f"least of {runs:,} runs" if runs > 1 else "one run"
+    return (
+        f"A forward pass on one thread: {times} ({how}, measured beside other trainings; differences are not tested)."
+    )
 
 
 def protocol_words(protocol: str, reads: int = 1) -> str:
