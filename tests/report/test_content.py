@@ -12,12 +12,12 @@ from statsmodels.stats.proportion import proportion_confint
 from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of, write_predictions
 
 from modelflow.errors import DataError
-from modelflow.report.answer import dead_runs, details, headline, protocol_words, standing, too_few_seeds
+from modelflow.report.answer import dead_runs, details, headline, latency_words, protocol_words, standing, too_few_seeds
 from modelflow.report.content import read_content
 from modelflow.report.how import how_made, repeat_command
 from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
 from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
-from modelflow.results import read_predictions
+from modelflow.results import read_predictions, read_run
 from modelflow.statistics import Difference
 from modelflow.verdicts import Verdict, compare
 
@@ -58,6 +58,21 @@ def test_the_mean_and_its_interval_over_seeds(content):
     low, high = stats.t.interval(0.95, len(SEEDS) - 1, np.mean(accuracies), stats.sem(accuracies))
     assert wide.accuracy == pytest.approx(np.mean(accuracies))
     assert (wide.interval.low, wide.interval.high) == pytest.approx((max(0, low), min(1, high)))
+
+
+def test_the_spread_over_seeds_and_the_least_latency(results, content):
+    wide = model(content, "wide")
+    accuracies = [seed.figures.accuracy for seed in wide.seeds]
+    assert wide.spread("accuracy") == pytest.approx(stats.tstd(accuracies))
+    least = min(read_run(folder).latency_ms["64"] for folder in run_folders_of(results, "wide"))
+    assert wide.latency("64") == (least, 2)
+    assert wide.latency("7") is None
+    words = latency_words(wide)
+    assert f"{significant(least, 2)} ms for 64 images (least of 2 runs, measured beside other trainings; " in words
+    alone = replace(wide, seeds=wide.seeds[:1])
+    assert (alone.spread("accuracy"), "(one run, measured" in latency_words(alone)) == (None, True)
+    bare = replace(alone.seeds[0], run=alone.first.model_copy(update={"latency_ms": {}}))
+    assert latency_words(replace(alone, seeds=(bare,))) == ""
 
 
 def test_the_confusion_matrix_is_the_sum_of_those_stored(results, content):
@@ -347,6 +362,13 @@ def test_own_models_are_repeated_from_the_study_file(content):
     command, caution = repeat_command(content)
     assert command == f"modelflow run {content.folder / 'study.json'} --results repeated"
     assert caution == ""
+
+
+def test_other_seeds_than_those_of_the_study_file_are_said(copied):
+    shutil.rmtree(copied / "wide" / "seeds")
+    command, caution = repeat_command(read_content(copied))
+    assert command
+    assert caution == "study.json asks for seeds 42 and 43; these runs have seed 42 (wide)."
 
 
 def test_runs_without_a_study_file_have_no_command(copied):
