@@ -176,10 +176,8 @@ def latency_words(model: Model) -> str:
         return ""
     times = listed([f"{significant(least, 2)} ms for {name}" for name, (least, _) in known.items()])
     runs = max(runs for _, runs in known.values())
-    how = f"least of {runs:,} runs" if runs > 1 else "one run"
-    return (
-        f"A forward pass on one thread: {times} ({how}, measured beside other trainings; differences are not tested)."
-    )
+    how = f"least of {runs:,} runs, measured" if runs > 1 else "one run, perhaps measured"
+    return f"A forward pass on one thread: {times} ({how} beside other trainings; differences are not tested)."
 
 
 def protocol_words(protocol: str, reads: int = 1) -> str:
