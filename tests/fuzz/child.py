@@ -114,7 +114,7 @@ def fuzz(name: str, count: int, seed: int, folder: Path) -> None:
         from targets import TARGETS
 
         TARGETS[name].seeds()  # imports what is only imported when it is needed
-    from mutations import MOST_BYTES, mutated
+    from mutations import most_bytes, mutated
 
     target = TARGETS[name]
     seeds, state = target.seeds(), State()
@@ -142,7 +142,7 @@ def fuzz(name: str, count: int, seed: int, folder: Path) -> None:
         return mutated(draw.choice((content, *seeds)), target, seeds, draw)[:most]
 
     engine = [f"-runs={count}", f"-seed={seed}", f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={2 * MOST_MIB}"]
-    engine += [f"-max_len={MOST_BYTES}", f"-artifact_prefix={folder}/engine-", "-verbosity=0", "-len_control=0"]
+    engine += [f"-max_len={most_bytes(target)}", f"-artifact_prefix={folder}/engine-", "-verbosity=0", "-len_control=0"]
     atheris.Setup([sys.argv[0], *engine, str(begun)], tried, custom_mutator=made)
     atheris.Fuzz()
 
