@@ -40,12 +40,18 @@ class State:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has used."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory that this process has used; what it was forked from does not count."""
+    try:
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    except FileNotFoundError:  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    return int(status["VmHWM"].split()[0]) / 1024
 
 
 def limit_memory() -> None:
-    """From here on this process is given no more than 1 GiB on top of what it has."""
+    """From here on this process is given no more than 1 GiB on top of what it has; on Linux."""
+    if not Path("/proc/self/statm").exists():
+        return
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + (MOST_MIB << 20)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
