@@ -86,6 +86,17 @@ def test_groups_are_shown_apart_and_said(copied):
     assert "A verdict for each pair" not in html
 
 
+def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
+    rng = np.random.default_rng(0)
+    group = made_up(content, {name: rng.random((2, 355)) < 0.8 for name in "abc"})
+    html = render(Content(content.folder, (group,), ()))
+    after = html[html.index('<p class="headline">') :]
+    assert after.index("Two seeds of each model are too few for a family of 3 pairs") < after.index("<figure>")
+    assert "from three seeds on, for seven models" in html
+    assert "of its pair by itself, so that of 21 about one misses" in html
+    assert "too few for a family" not in render(content)
+
+
 def test_dead_runs_stand_out(copied):
     change(copied / "wide", warnings=["96 % of the images are called '<u>'"])
     html = render(read_content(copied))
