@@ -33,6 +33,12 @@ card: $(VENV)/.ready  ## train the card five times and --recipe best three times
 	$(BIN)/python benchmarks/card_repeated.py keep results-card results-best
 	$(BIN)/python benchmarks/card_revisited.py keep card results-card
 
+fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes (some 20 minutes); COUNT=2000 TARGETS='idx where'
+	$(BIN)/python tests/fuzz/run.py $(TARGETS) $(if $(COUNT),--count $(COUNT))
+
+audit: $(VENV)/.ready-fuzz  ## ask for known holes in the pinned packages, where a network allows
+	$(BIN)/python benchmarks/audit.py
+
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 14
 
@@ -46,6 +52,10 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.ready-fuzz: $(VENV)/.ready-dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
+	touch $@
+
 # fastai asks for torchvision and spacy, which its Learner does not use: it comes alone, what it needs is in peers.txt.
 $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(PYTHON) -m venv $(VENV)-bench
@@ -53,5 +63,5 @@ $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
 	touch $@
 
-.PHONY: study test lint bench card help
+.PHONY: study test lint bench card fuzz audit help
 .DEFAULT_GOAL := help

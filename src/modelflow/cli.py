@@ -562,12 +562,10 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     RUNS are folders of models, each with all its seeds; single runs, such as results/generic_2/seeds/43; or one folder
     of a study. The method: docs/statistics.md.
     """
-    from dataclasses import asdict
-
-    from modelflow.comparison import compare_folders
+    from modelflow.comparison import as_data, compare_folders
 
     comparison = compare_folders(runs)
     if as_json:
-        click.echo(json.dumps(asdict(comparison), indent=2))
+        click.echo(json.dumps(as_data(comparison), indent=2))
     else:
         terminal.comparison_tables(comparison)

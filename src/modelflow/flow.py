@@ -37,7 +37,7 @@ from modelflow.training.checkpoint import most_bytes
 from modelflow.training.loop import Loss
 from modelflow.training.lr_finder import METHOD, LRSearch
 from modelflow.training.optimizers import make_optimizer
-from modelflow.training.saved import newest_state, save_state
+from modelflow.training.saved import newest_state, remove_states, save_state
 from modelflow.training.schedules import KINDS, Schedule, check_schedule
 
 SHOWN_IMAGES = 10
@@ -118,9 +118,9 @@ class ModelFlow:
             model, loss_fn or nn.CrossEntropyLoss(), self.optimizer, verbose, self.class_names or None
         )
         self.arch.set_loaders(train_loader, val_loader)
-        self.test_loader = test_loader
+        self.test_loader = None if test_loader is val_loader else test_loader
         self.test_reads = 0
-        self.data = _data_record(train_loader, val_loader, test_loader)
+        self.data = _data_record(train_loader, val_loader, self.test_loader)
         self.settings: dict[str, Any] = {
             "batch_size": getattr(train_loader, "batch_size", None),
             "lr": float(self.optimizer.param_groups[0]["lr"]),
@@ -179,6 +179,7 @@ class ModelFlow:
         self.arch.check_trainable(epochs)
         if self._first_epoch is None:
             self._first_epoch = self.arch.total_epochs
+            remove_states(self.results_dir / results.TRAINING)
         self.arch.schedule = self._schedule(epochs) or schedule_before
         self.arch.on_epoch = self.arch.on_midway = self._save_now_and_then
         (self.results_dir / results.RUN).unlink(missing_ok=True)  # it marks a finished run
@@ -212,6 +213,8 @@ class ModelFlow:
             return
         call = {
             "first_epoch": self._first_epoch,
+            "asked": {"seed": self.seed, **self.settings},
+            "engine": self.arch.engine,
             "notes": self.notes,
             "started": self.started.isoformat(),
             "seconds": self.seconds | {"training": self._seconds_trained()},
@@ -232,12 +235,21 @@ class ModelFlow:
             self.notes += damaged
             return ""
         state, path = found
-        self.arch.go_on_from(state, path)
         call = state["call"]
+        self._check_asked(call["asked"], path)
+        self.arch.go_on_from(state, path)
+        self.arch.engine = call["engine"]
         self._first_epoch, self.notes = call["first_epoch"], [*call["notes"], *damaged]
         self.seconds, self.started = dict(call["seconds"]), datetime.fromisoformat(call["started"])
         steps = 0 if state["midway"] is None else state["midway"]["steps"]
         return f"going on after epoch {state['epoch']}" + (f", step {steps:,} of the next" if steps else "")
+
+    def _check_asked(self, stored: dict[str, Any], path: Path) -> None:
+        asked = {"seed": self.seed, **self.settings}
+        name = next((name for name in asked if asked[name] != stored.get(name)), None)
+        if name is not None:
+            differs = f"{name} {stored.get(name)}, this one has {asked[name]}"
+            raise DataError(f"{path}: was saved by a training with {differs}; train without going on, or as then")
 
     def evaluate(self) -> Metrics:
         """Metrics on the test images, or on the validation loader where there are none of their own.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from modelflow.errors import DataError
-from modelflow.files import read_bounded, sha256, write_whole
+from modelflow.files import read_bounded, sha256, sha256_of_file, write_whole
 from modelflow.presets import check_name
 from modelflow.records import Epoch, Metrics, Run
 from modelflow.spec import explain, short
@@ -42,7 +42,6 @@ LEADERBOARD_CSV, LEADERBOARD_MD = "leaderboard.csv", "leaderboard.md"
 
 MAX_RECORD_BYTES = 1 << 20
 MAX_PREDICTION_BYTES = 1 << 27
-MAX_STORED_BYTES = 4 << 30  # of a checkpoint whose checksum is taken
 MAX_FIGURE = 1e100
 STORED = (PREDICTIONS, WEIGHTS, CHECKPOINT)
 CENTRAL, END = struct.Struct("<4s4B4H3L5H2L"), struct.Struct("<4s4H2LH")  # of a zip: a member, the archive
@@ -134,7 +133,7 @@ def read_stored(path: Path, limit: int) -> bytes:
 def checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of those files of a run that are read back, by file name."""
     there = [folder / name for name in STORED if (folder / name).is_file()]
-    return {path.name: sha256(read_bounded(path, MAX_STORED_BYTES, links=False)) for path in there}
+    return {path.name: sha256_of_file(path) for path in there}
 
 
 def _arrays(content: bytes) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":

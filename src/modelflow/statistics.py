@@ -175,7 +175,8 @@ def difference_of(a: Answers, b: Answers) -> Difference:
     """
     difference_N = a.mean_N - b.mean_N
     n = len(difference_N)
-    of_images = max(0.0, float(difference_N.var(ddof=1)) / n - a.left - b.left)
+    counted_twice = min(a.left + b.left, a.of_seeds + b.of_seeds)  # so that the sum is at least that over images alone
+    of_images = max(0.0, float(difference_N.var(ddof=1)) / n - counted_twice)
     freedom = _freedom([a.of_seeds, b.of_seeds], [a.seeds - 1, b.seeds - 1], of_images, n - 1)
     return Difference(float(difference_N.mean()), a.of_seeds + b.of_seeds, of_images, freedom, min(a.seeds, b.seeds))
 

@@ -241,8 +241,7 @@ def _load(arch: Any, folder: Path, run: Run) -> None:
         if path.is_file() or path.name in run.files:
             weights = parse_weights(results.read_stored(path, most_bytes(arch.model)), arch.model, path)
         path = folder / results.CHECKPOINT
-        if path.name in run.files:
-            results.read_stored(path, most_bytes(arch.model))
+        results.read_stored(path, most_bytes(arch.model))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; take it from a copy, or train the run again") from None
     except ValueError as error:

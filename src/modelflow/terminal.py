@@ -118,6 +118,8 @@ def comparison_tables(comparison: "Comparison") -> None:
     say("")
     for verdict in comparison.verdicts:
         say(verdict.words)
+    if comparison.left_out:
+        say(f"not compared, having one seed only: {', '.join(comparison.left_out)}")
 
 
 def trace_table(traced: "Trace") -> None:

@@ -6,7 +6,7 @@ print(verdicts[0].words)          # generic_2 is better than generic_1 by 2.1 to
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -21,6 +21,8 @@ Kind = Literal["better", "equivalent", "cannot tell"]
 MARGIN = 0.005  # of accuracy: what would matter, half a point
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
+FEWEST_SEEDS = 3  # where several pairs are compared: with two, false claims are too many (docs/statistics.md)
+NORMAL = 1.959964  # what Student's t comes to, at 95 %
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> li
     of_difference = holm([one.p_value() for one in found])
     of_equivalence = holm([one.p_value_of_equivalence(margin) for one in found])
     both = zip(of_difference, of_equivalence, strict=True)
-    return [_verdict(*pair, one, *ps, margin) for pair, one, ps in zip(pairs, found, both, strict=True)]
+    return [_verdict(*pair, one, *ps, margin, len(pairs)) for pair, one, ps in zip(pairs, found, both, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,15 @@ def _ordered(a: str, b: str, correct_by_model: Mapping[str, Array]) -> tuple[str
     return (a, b) if correct_by_model[a].mean() >= correct_by_model[b].mean() else (b, a)
 
 
-def _verdict(a: str, b: str, found: Difference, p_value: float, of_equivalence: float, margin: float) -> Verdict:
+def _verdict(
+    a: str, b: str, found: Difference, p_value: float, of_equivalence: float, margin: float, pairs: int
+) -> Verdict:
     interval = found.interval(CONFIDENCE)
+    if pairs > 1 and found.seeds < FEWEST_SEEDS:
+        words = (
+            f"{a} against {b}: cannot tell; two seeds are too few for {pairs} pairs (it is {_range(interval)} points)"
+        )
+        return Verdict(a, b, "cannot tell", found, p_value, words)
     if p_value < 1 - CONFIDENCE and interval.low > 0:
         return Verdict(a, b, "better", found, p_value, f"{a} is better than {b} by {_range(interval)} points")
     within = -margin < interval.low and interval.high < margin
@@ -115,16 +124,23 @@ def _wanting(found: Difference, margin: float) -> str:
         return f"no number of seeds would show {_points(margin)} points on as few test images"
     if not more:
         return f"the seeds would show {_points(margin)} points, and the difference may be that small"
+    if more > MOST_SEEDS:
+        return f"its seeds differ so much that {MOST_SEEDS:,} more would not show {_points(margin)} points"
     return f"about {more} more seeds of each would be needed to see {_points(margin)} points"
 
 
 def more_seeds(found: Difference, margin: float) -> int | None:
-    """How many more seeds of each model would bring half the interval down to `margin`; None where none would.
+    """How many more seeds of each model would bring half the interval down to `margin`, at most one beyond MOST_SEEDS.
+
+    None where no number would, since the images alone leave more open.
 
     The variance over seeds is taken as found, so that it is a guess: given as many, 40 to 83 % of the studies have
     enough (docs/statistics.md). It shrinks in proportion to the seeds, as the degrees of freedom grow; that over images
     stays.
     """
+
+    if NORMAL * math.sqrt(found.of_images) > margin:
+        return None
 
     def enough(more: int) -> bool:
         seeds = found.seeds + more
@@ -132,8 +148,7 @@ def more_seeds(found: Difference, margin: float) -> int | None:
         freedom = found.freedom * (seeds - 1) / (found.seeds - 1)
         return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error <= margin
 
-    more = bisect_left(range(MOST_SEEDS + 1), True, key=enough)
-    return more if more <= MOST_SEEDS else None
+    return bisect_left(range(MOST_SEEDS + 1), True, key=enough)
 
 
 def _points(share: float) -> str:
@@ -143,4 +158,11 @@ def _points(share: float) -> str:
 
 
 def _range(interval: Interval) -> str:
-    return f"{_points(interval.low)} to {_points(interval.high)}"
+    """In points, rounded outwards: never narrower than the interval."""
+    return f"{_outwards(interval.low, math.floor)} to {_outwards(interval.high, math.ceil)}"
+
+
+def _outwards(share: float, rounded: Callable[[float], int]) -> str:
+    """To a tenth of a point; to a hundredth where that would be nothing."""
+    tenths = rounded(round(1000 * share, 6))
+    return f"{tenths / 10:.1f}" if tenths or not share else f"{rounded(round(10_000 * share, 6)) / 100:.2f}"

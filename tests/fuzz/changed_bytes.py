@@ -27,9 +27,9 @@ def trained(where: Path) -> Any:
     return flow
 
 
-def check(count: int) -> dict[str, Any]:
+def check(count: int, folder_in: str | None = None) -> dict[str, Any]:
     """How many of `count` changes were made in each file, and which went unnoticed."""
-    with tempfile.TemporaryDirectory() as where:
+    with tempfile.TemporaryDirectory(dir=folder_in) as where:
         flow = trained(Path(where))
         folder = flow.results_dir
         readers = {

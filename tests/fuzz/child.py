@@ -40,12 +40,18 @@ class State:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has used."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory that this process has used; what it was forked from does not count."""
+    try:
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    except FileNotFoundError:  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    return int(status["VmHWM"].split()[0]) / 1024
 
 
 def limit_memory() -> None:
-    """From here on this process is given no more than 1 GiB on top of what it has."""
+    """From here on this process is given no more than 1 GiB on top of what it has; on Linux."""
+    if not Path("/proc/self/statm").exists():
+        return
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + (MOST_MIB << 20)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -114,7 +120,7 @@ def fuzz(name: str, count: int, seed: int, folder: Path) -> None:
         from targets import TARGETS
 
         TARGETS[name].seeds()  # imports what is only imported when it is needed
-    from mutations import MOST_BYTES, mutated
+    from mutations import most_bytes, mutated
 
     target = TARGETS[name]
     seeds, state = target.seeds(), State()
@@ -142,7 +148,7 @@ def fuzz(name: str, count: int, seed: int, folder: Path) -> None:
         return mutated(draw.choice((content, *seeds)), target, seeds, draw)[:most]
 
     engine = [f"-runs={count}", f"-seed={seed}", f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={2 * MOST_MIB}"]
-    engine += [f"-max_len={MOST_BYTES}", f"-artifact_prefix={folder}/engine-", "-verbosity=0", "-len_control=0"]
+    engine += [f"-max_len={most_bytes(target)}", f"-artifact_prefix={folder}/engine-", "-verbosity=0", "-len_control=0"]
     atheris.Setup([sys.argv[0], *engine, str(begun)], tried, custom_mutator=made)
     atheris.Fuzz()
 

@@ -48,6 +48,12 @@ def newest_state(folder: Path, most_bytes: int, say: Callable[[str], None]) -> t
     return None
 
 
+def remove_states(folder: Path) -> None:
+    """Takes away the states of a training that nobody goes on with."""
+    for path in _states(folder):
+        path.unlink(missing_ok=True)
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
