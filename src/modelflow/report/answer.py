@@ -102,7 +102,7 @@ def too_few_seeds(group: Group) -> str:
     return (
         f"Two seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: in 10 to 12 studies of 100 "
         "in which nothing differs one pair would be called better (so simulated for seven models of two seeds, "
-        "docs/statistics.md). Train three or more."
+        "docs/statistics.md), so that nothing is claimed from them. Train three or more."
     )
 
 
