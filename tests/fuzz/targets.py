@@ -136,8 +136,7 @@ def _predictions(content: bytes, place: Path) -> bool:
 
 def _idx(name: str, role: str) -> Callable[[bytes, Path], bool]:
     def read(content: bytes, place: Path) -> bool:
-        idx_folder._read(_write(place, name, content), role, MAX_BYTES)
-        return True
+        return idx_folder._read(_write(place, name, content), role, MAX_BYTES).values.size > 0
 
     return read
 
