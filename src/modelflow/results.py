@@ -239,9 +239,9 @@ def _check_plausible(run: Run) -> None:
 def _check_leaves(fields: dict[str, Any]) -> None:
     for name, value in _leaves(fields):
         if isinstance(value, str) and CONTROL.search(value):
-            raise ValueError(f"{name} = {short(value)}: expected a text without control characters")
+            raise ValueError(f"{name:.100} = {short(value)}: expected a text without control characters")
         if isinstance(value, int | float) and not abs(value) < MAX_FIGURE:
-            raise ValueError(f"{name} = {short(value)}: expected a number below {MAX_FIGURE:g}")
+            raise ValueError(f"{name:.100} = {short(value)}: expected a number below {MAX_FIGURE:g}")
 
 
 def _check_metrics(kind: str, metrics: Metrics) -> None:
