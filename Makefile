@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RESULTS ?= results
+ifndef STUDY  # a study file says itself which seeds
+SEEDS ?= 3
+endif
 
-study: $(VENV)/.ready  ## train the seven models; EPOCHS=1 SEEDS=5 PROTOCOL=card RECIPE=best LR=… BATCH_SIZE=… STUDY=file RESULTS=folder RESTART=1
+study: $(VENV)/.ready  ## train the seven models with three seeds each, end with a report; EPOCHS=1 SEEDS=5 PROTOCOL=card RECIPE=best LR=… BATCH_SIZE=… STUDY=file RESULTS=folder RESTART=1
 	$(BIN)/modelflow run $(STUDY) --results $(RESULTS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
 	  $(if $(RECIPE),--recipe $(RECIPE)) $(if $(LR),--lr $(LR)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(if $(RESTART),--restart)
@@ -17,16 +20,18 @@ lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, and every promise (80 minutes, idle); PARTS='epochs' ROUNDS=7
+bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (100 minutes, idle); PARTS='epochs' ROUNDS=7
 	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) \
 	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))
 	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/bench_promises.py $(if $(ROUNDS),--rounds $(ROUNDS)))
+	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/simulate_statistics.py)
 
 card: $(VENV)/.ready  ## train the card five times and --recipe best three times (an hour), then write the README's table
 	$(BIN)/modelflow run --protocol card --seeds 5 --results results-card
 	$(BIN)/modelflow run --protocol card --recipe best --seeds 3 --results results-best
 	$(BIN)/python benchmarks/card_repeated.py keep results-card results-best
+	$(BIN)/python benchmarks/card_revisited.py keep card results-card
 
 fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes (some 20 minutes); COUNT=2000 TARGETS='idx where'
 	$(BIN)/python tests/fuzz/run.py $(TARGETS) $(if $(COUNT),--count $(COUNT))

@@ -9,13 +9,15 @@ import statistics
 import sys
 from pathlib import Path
 
+from marked import between_marks
+
 from modelflow.presets import CARD
 from modelflow.results import RUN, read_run, run_folders
 from modelflow.statistics import prediction_interval
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results"
-BEGIN, END = "<!-- the card repeated: benchmarks/card_repeated.py writes this -->", "<!-- end -->"
+BEGIN = "<!-- the card repeated: benchmarks/card_repeated.py writes this -->"
 HEADER = (
     "Model | Card | Its protocol, {card} seeds: mean ± sd | Another run, 95 % | … on other images | Card's run within? | "
     "`--recipe best`, {best} seeds: mean ± sd | over the card"
@@ -69,8 +71,7 @@ def spread(accuracies):  # type: ignore[no-untyped-def]
 
 def written_into(text):  # type: ignore[no-untyped-def]
     """The README's text with the table between its marks."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table()}\n{END}{rest.split(END, 1)[1]}"
+    return between_marks(text, BEGIN, table())
 
 
 if __name__ == "__main__":

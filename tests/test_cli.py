@@ -165,7 +165,11 @@ def test_a_study_is_trained_compared_and_kept(capsys, results):
     study = results.parent / "study.yaml"
     shown = both_printed(capsys, "run", study, "--seeds", "2", "--results", results)
     assert "4 of 4 runs are finished already and are kept" in shown.err
-    assert f"Results: {results}" in shown.out
+    assert "wide" in shown.out.splitlines()[-2]
+    assert f"Report: {results / 'report.html'}" in shown.out
+    assert (results / "MODEL_CARD.md").is_file()
+    assert (results / "narrow" / "seeds" / "43" / "MODEL_CARD.md").is_file()
+    assert f"Report: {results / 'report.html'}" in printed(capsys, "report", results)
     assert json.loads(printed(capsys, "run", study, "--seeds", "2", "--results", results, "--json")) == rows
 
 

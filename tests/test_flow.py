@@ -298,16 +298,97 @@ def test_a_search_that_suggests_nothing_leaves_its_curve(flow_of):
     assert len((flow.results_dir / "lr_finder.csv").read_text().splitlines()) == 101
 
 
-@pytest.mark.parametrize(("seconds", "saved"), [(3600, [3]), (0, [1, 2, 3, 3])])
-def test_checkpoints_are_saved_at_the_end_and_now_and_then(flow_of, monkeypatch, seconds, saved):
-    monkeypatch.setattr("modelflow.flow.SECONDS_BETWEEN_CHECKPOINTS", seconds)
-    flow, epochs = flow_of(), []
-    save = flow.arch.save_checkpoint
-    flow.arch.save_checkpoint = lambda path: (save(path), epochs.append(flow.arch.total_epochs))
-    flow.train(3)
-    assert epochs == saved
-    assert torch.load(flow.results_dir / "model_checkpoint.pth")["epoch"] == 3
-    assert flow.saved_epochs == 3
+class PulledPlugError(Exception):
+    """What ends a training in these tests."""
+
+
+def pull_the_plug(flow, epoch, step):
+    """Ends the flow's training right after this step."""
+
+    def on_step(at_epoch, at_step, _loss):
+        if (at_epoch, at_step) >= (epoch, step):
+            raise PulledPlugError
+
+    flow.arch.on_step = on_step
+
+
+def save_often(monkeypatch):
+    """A state at every pause of the training."""
+    monkeypatch.setattr("modelflow.flow.SECONDS_BETWEEN_STATES", 0)
+    monkeypatch.setattr("modelflow.flow.SHARE_OF_SAVING", 1e9)
+    monkeypatch.setattr("modelflow.training.compiled.MACS_A_CALL", 1e7)
+
+
+def with_batch_norm():
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 5), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * 24**2, 10)
+    )
+
+
+@pytest.mark.parametrize("model", [generic_2, with_batch_norm], ids=["compiled step", "autograd"])
+@pytest.mark.parametrize(("epoch", "step"), [(1, 1), (1, 60), (2, 30), (3, 125)])
+@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+def test_a_training_broken_off_goes_on_to_the_same_bytes(flow_of, monkeypatch, model, epoch, step, schedule):
+    save_often(monkeypatch)
+    whole = flow_of("whole", model(), schedule=schedule)
+    whole.run(epochs=3)
+    broken = flow_of("broken", model(), schedule=schedule)
+    pull_the_plug(broken, epoch, step)
+    with pytest.raises(PulledPlugError):
+        broken.train(3)
+    torch.rand(7)
+    mended = flow_of("broken", model(), schedule=schedule)
+    told = mended.go_on()
+    assert told.startswith("going on after epoch") or (epoch, step) == (1, 1)
+    mended.run(epochs=3)
+    names = ("model.safetensors", "history.csv", "predictions.npz")
+    assert content(mended, *names) == content(whole, *names)
+    assert not (mended.results_dir / "training").exists()
+
+
+def test_a_damaged_state_is_set_aside_and_the_one_before_is_used(flow_of, monkeypatch):
+    save_often(monkeypatch)
+    whole = flow_of("whole")
+    whole.run(epochs=2)
+    flow = flow_of("broken")
+    pull_the_plug(flow, 2, 100)
+    with pytest.raises(PulledPlugError):
+        flow.train(2)
+    before, newest = sorted((flow.results_dir / "training").glob("state-*.pth"))
+    content_before = newest.read_bytes()
+    newest.write_bytes(content_before[:1000] + bytes([content_before[1000] ^ 1]) + content_before[1001:])
+    mended = flow_of("broken")
+    mended.go_on()
+    assert any("is damaged and was set aside" in note for note in mended.notes)
+    assert before.exists()
+    mended.run(epochs=2)
+    assert content(mended, "model.safetensors") == content(whole, "model.safetensors")
+
+
+def test_states_are_saved_so_seldom_that_they_take_a_hundredth_of_the_time(flow_of, monkeypatch):
+    monkeypatch.setattr("modelflow.flow.SECONDS_BETWEEN_STATES", 0)
+    flow = flow_of()
+    flow._saving_took = 3600.0
+    pull_the_plug(flow, 2, 125)
+    with pytest.raises(PulledPlugError):
+        flow.train(2)
+    assert not (flow.results_dir / "training").exists()
+
+
+def test_a_state_of_other_data_or_another_model_is_refused(flow_of, monkeypatch, fashion):
+    save_often(monkeypatch)
+    flow = flow_of()
+    pull_the_plug(flow, 1, 100)
+    with pytest.raises(PulledPlugError):
+        flow.train(1)
+    few = flow_of()
+    few.arch.train_loader = Batches(fashion.train_x_NCHW[:160], fashion.train_y_N[:160], 16)
+    with pytest.raises(DataError, match="is not within an epoch of 10 steps"):
+        few.go_on()
+    other = GerenicCNN(1, 10, amnt_cov_layers=1, verbose=False)
+    with pytest.raises(DataError, match="build the model with the spec"):
+        flow_of(model=other).go_on()
 
 
 def test_a_call_that_cannot_train_leaves_the_finished_run(flow_of):

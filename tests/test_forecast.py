@@ -66,3 +66,10 @@ def test_words_are_no_more_exact_than_the_forecast():
         "about 59 min left",
         "about 1.5 h left",
     ]
+
+
+def test_what_an_earlier_session_did_does_not_count_for_the_pace():
+    forecast = Forecast({"a": 1.0, "b": 1.0}, 1, 0.0)
+    forecast.heard("a", 0.8, 0.0)
+    forecast.heard("a", 0.82, 10.0)  # 500 s for the whole of it
+    assert forecast.seconds_left(10.0) == pytest.approx(90 + 500)

@@ -12,12 +12,13 @@ SOURCE = Path(__file__).parents[1] / "src" / "modelflow"
 # from the ground up; a module imports only from lines above its own (or its own package)
 LAYERS = [
     ["errors", "files", "seeding", "modes", "provenance", "statistics", "forecast"],
-    ["spec"],
+    ["spec", "locks"],
     ["shapes"],
     ["presets", "diagram", "figures", "records", "verdicts"],
     ["settings", "results"],
     ["models", "data", "evaluation", "inspection", "kernels", "leaderboard"],
     ["comparison"],
+    ["report"],
     ["training"],
     ["flow"],
     ["study"],
@@ -36,8 +37,10 @@ NO_TORCH = [
     "results",
     "leaderboard",
     "comparison",
+    "report.model_card",
     "data.sources",
     "diagram",
+    "report.page",
     "terminal",
     "cli",
 ]

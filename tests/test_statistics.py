@@ -140,3 +140,14 @@ def test_models_that_never_differ_are_equal_without_doubt():
     found = difference(np.ones((2, 9)), np.ones((2, 9)))
     assert (found.p_value(), ends(found.interval())) == (1.0, (0.0, 0.0))
     assert (found.p_value_of_equivalence(0.005), found.p_value_of_equivalence(0.0)) == (0.0, 1.0)
+
+
+def test_the_degrees_of_freedom_lie_between_welchs_and_those_of_the_images():
+    """Welch's, by scipy, times the total variance over the part of the seeds; the images' where seeds are all alike."""
+    rng = np.random.default_rng(6)
+    a, b = (rng.random(4000) < rng.normal(share, 0.01, (seeds, 1)) for share, seeds in ((0.8, 3), (0.85, 5)))
+    found = difference(a, b)
+    welch = stats.ttest_ind(a.mean(1), b.mean(1), equal_var=False)
+    assert found.of_images > 0
+    assert found.freedom == pytest.approx(welch.df * found.error**2 / found.of_seeds)
+    assert difference(np.tile(a[:1], (3, 1)), np.tile(b[:1], (3, 1))).freedom == 3999

@@ -44,8 +44,9 @@ def finished(tmp_path_factory):
 
 def test_a_study_leaves_its_tables_and_pictures(finished):
     where, rows, events = finished
-    assert {path.name for path in where.iterdir()} == {
-        *("narrow", "wide", "study.json", "leaderboard.csv", "leaderboard.md", "pareto.png", "dataset_samples.png")
+    assert {path.name for path in where.iterdir() if not path.name.startswith(".")} == {
+        *("narrow", "wide", "study.json", "leaderboard.csv", "leaderboard.md", "pareto.png", "dataset_samples.png"),
+        *("report.html", "MODEL_CARD.md"),
     }
     assert (where / "narrow" / "seeds" / "43" / "run.json").is_file()
     assert [row.model for row in rows] == ["wide", "narrow"]
@@ -175,9 +176,8 @@ def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path, times):
         start_new_session=True,
         preexec_fn=heed_ctrl_c,
     )
-    checkpoint = tmp_path / "r" / "cnn2_3" / "model_checkpoint.pth"
     deadline = time.monotonic() + 240
-    while not list((tmp_path / "r").glob("*/model_checkpoint.pth")) and time.monotonic() < deadline:
+    while not list((tmp_path / "r").glob("*/training/state-*.pth")) and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.2)
     for _ in range(times):
@@ -185,10 +185,88 @@ def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path, times):
     _, told = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.search(r"interrupted: \d of 7 runs are finished", told)
-    assert "its last checkpoint is" in told
+    assert re.search(r"kept half-way, to go on from: \w+, seed 42", told)
     assert "Traceback" not in told
     assert "leaked" not in told
-    assert checkpoint.parent.parent.exists()
+    assert not (tmp_path / "r" / "generic_3" / "run.json").exists()
+
+
+def command(where, *options):
+    code = "import modelflow.flow as f; f.SECONDS_BETWEEN_STATES = 0.2; from modelflow.cli import main; main()"
+    return [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        str(where / "study.json"),
+        "--jobs",
+        "1",
+        "--results",
+        str(where / "r"),
+        *options,
+    ]
+
+
+def small_study(where, epochs=200):
+    where.mkdir()
+    models = [{"name": "narrow", "spec": spec(3)}, {"name": "wide", "spec": spec(8)}]
+    fields = {"dataset": "digits", "models": models, "epochs": epochs, "lr": 3e-3, "schedule": "one-cycle"}
+    (where / "study.json").write_text(json.dumps(fields))
+    return where
+
+
+def wait_for_new_states(where, process):
+    def states():
+        return {path.name for path in where.glob("*/training/state-*.pth")}
+
+    before, deadline = states(), time.monotonic() + 60
+    while states() <= before and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def test_a_study_killed_again_and_again_ends_in_the_bytes_of_one_left_alone(tmp_path):
+    alone, killed = small_study(tmp_path / "alone"), small_study(tmp_path / "killed")
+    subprocess.run(command(alone), check=True, capture_output=True)
+    for kill in range(3):
+        process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_new_states(killed / "r", process)
+        time.sleep(0.1 * kill)
+        process.kill()
+        process.wait()
+    done = subprocess.run(command(killed), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch" in done.stderr
+    for model in ("narrow", "wide"):
+        for name in SAME_BYTES:
+            assert (killed / "r" / model / name).read_bytes() == (alone / "r" / model / name).read_bytes(), name
+        assert not (killed / "r" / model / "training").exists()
+
+
+def test_a_run_half_way_is_not_mixed_with_other_settings(tmp_path):
+    where = small_study(tmp_path / "study")
+    process = subprocess.Popen(command(where), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(where.glob("r/*/training/state-*.pth")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    done = subprocess.run(command(where, "--lr", "0.1"), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search(
+        r"another lr \(stored 0.003, asked 0.1\); give another folder with --results, or --restart", done.stderr
+    )
+
+
+def test_two_studies_in_one_folder_do_not_mix(tmp_path):
+    where = small_study(tmp_path / "study", epochs=50_000)
+    first = subprocess.Popen(command(where), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (where / "r" / ".lock").exists():
+        time.sleep(0.05)
+    done = subprocess.run(command(where), capture_output=True, text=True, check=False)
+    first.kill()
+    first.wait()
+    assert done.returncode == 2
+    assert f"another process is at work there (process {first.pid} on" in done.stderr
 
 
 def test_a_finished_run_reads_back(finished):

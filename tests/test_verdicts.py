@@ -1,13 +1,21 @@
 """Verdicts: made-up studies whose answer is known, the wording, and how often one without a difference claims one."""
 
 import re
+from functools import cache
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from modelflow.statistics import Difference
 from modelflow.verdicts import compare, more_seeds
 
 LATENT = (lambda rng: rng.normal(0, 2, 10**6) + rng.logistic(0, 1, 10**6))(np.random.default_rng(99))
+
+
+@cache
+def level_of(share):
+    return np.quantile(LATENT, 1 - share)
 
 
 def study(rng, shares, seeds=5, images=2000, seed_spread=0.003):
@@ -15,7 +23,7 @@ def study(rng, shares, seeds=5, images=2000, seed_spread=0.003):
     difficulty_N = rng.normal(0, 2, images)
     found = {}
     for name, share in shares.items():
-        level = np.quantile(LATENT, 1 - share)
+        level = level_of(share)
         spread_S = rng.normal(0, seed_spread * 8, seeds)
         noise_SN = rng.logistic(0, 1, (seeds, images))
         found[name] = difficulty_N + noise_SN + spread_S[:, None] > level
@@ -76,3 +84,27 @@ def test_a_study_without_any_difference_seldom_claims_one():
         verdicts = compare(study(rng, dict.fromkeys("abcd", 0.85), images=500))
         claims += any(verdict.kind == "better" for verdict in verdicts)
     assert claims / 500 <= 0.05 + 2 * (0.05 * 0.95 / 500) ** 0.5
+
+
+def test_many_pairs_are_called_equivalent_on_stronger_grounds_than_one():
+    """Each of these pairs alone is equivalent; among 45 some are not, and say why."""
+    models = study(np.random.default_rng(7), dict.fromkeys("abcdefghij", 0.85), 10, 10_000, seed_spread=0.0001)
+    for verdict in compare(models):
+        (alone,) = compare({name: models[name] for name in (verdict.first, verdict.second)})
+        if verdict.kind != alone.kind:
+            assert (alone.kind, verdict.kind) == ("equivalent", "cannot tell")
+            assert verdict.words.endswith(" points, which among so many pairs may be chance)")
+            break
+    else:
+        raise AssertionError("no pair was")
+
+
+@pytest.mark.parametrize(("of_seeds", "of_images", "freedom", "seeds"), [(2e-5, 1e-6, 9.0, 5), (4e-5, 4e-7, 2.0, 2)])
+def test_as_many_more_seeds_as_are_asked_for_are_enough_and_no_fewer(of_seeds, of_images, freedom, seeds):
+    def half(more):
+        error = np.sqrt(of_seeds * seeds / (seeds + more) + of_images)
+        return stats.t.ppf(0.975, freedom * (seeds + more - 1) / (seeds - 1)) * error
+
+    more = more_seeds(Difference(0.0, of_seeds, of_images, freedom, seeds), 0.005)
+    assert more > 1
+    assert half(more) <= 0.005 < half(more - 1)

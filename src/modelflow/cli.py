@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,7 +125,11 @@ def run(study: Path | None, seeds: str | None, seed: int | None, jobs: int | Non
     """Train all models of STUDY and compare them.
 
     STUDY is a YAML or JSON file with models, seeds, epochs, dataset, lr, batch_size, optimizer; without one, the card's
-    seven models are trained. Every picture and table is written; what is finished already is not trained again.
+    seven models are trained. Every picture and table and report.html are written; what is finished already is not
+    trained again, and what was broken off goes on.
+
+    Several seeds (initial weights, order of the images, dropout; the images held out stay the same) are what tells
+    models apart: --seeds 5.
     """
     from modelflow.presets import CARD
     from modelflow.settings import read_study
@@ -181,32 +186,33 @@ def _train(
     whole: bool,
 ) -> None:
     from modelflow import study
+    from modelflow.locks import alone_in
 
     planned = study.plans(settings, results, data_dir)
     if restart:
         study.check_data(planned)
         for folder in [results] if whole else [plan.folder for plan in planned]:
             _set_aside(folder)
-    due = [plan for plan in planned if not study.is_finished(plan)]
-    if len(due) < len(planned):
-        terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
-    failures = _train_due(due, results, jobs, settings.epochs)
-    if whole and len(failures) < len(planned):
-        study.write_study(settings, results, data_dir)
+    if due := study.unfinished(planned):
+        terminal.tell(f"getting the data, then training {len(due)} runs …")
+        study.check_data(due)
+        _make_folder(results)
+    with alone_in(results) if whole else nullcontext():
+        due = study.unfinished(planned)
+        if len(due) < len(planned):
+            terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
+        failures = _train_due(due, jobs, settings.epochs) if due else []
+        if whole and len(failures) < len(planned):
+            study.write_study(settings, results, data_dir)
     _show_results(planned, results if whole else planned[0].folder, as_json)
     if failures:
         raise RunError("; ".join(failures))
 
 
-def _train_due(due: list[Any], results: Path, jobs: int | None, epochs: int) -> list[str]:
+def _train_due(due: list[Any], jobs: int | None, epochs: int) -> list[str]:
     from modelflow import study
     from modelflow.shapes import trace
 
-    if not due:
-        return []
-    terminal.tell(f"getting the data, then training {len(due)} runs …")
-    study.check_data(due)
-    _make_folder(results)
     work = {plan.title: float(trace(plan.spec).macs) for plan in due}
     with terminal.runs_progress(work, min(jobs or study.cores(), len(due)), epochs) as progress:
         try:
@@ -246,6 +252,9 @@ def _ending(plan: Any, outcome: Any) -> str:
 
 
 def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
+    from modelflow.report.answer import headline
+    from modelflow.report.content import read_content
+    from modelflow.results import REPORT
     from modelflow.study import finished_rows
 
     rows = finished_rows(planned)
@@ -253,7 +262,12 @@ def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
         click.echo(json.dumps([vars(row) for row in rows], indent=2))
     elif rows:
         terminal.leaderboard_table(rows)
-        terminal.say(f"Results: {folder.resolve()}")
+        if not (folder / REPORT).is_file():
+            terminal.say(f"Results: {folder.resolve()}")
+            return
+        for group in read_content(folder).groups:
+            terminal.say(headline(group))
+        terminal.say(f"Report: {(folder / REPORT).resolve()}")
 
 
 @cli.command(epilog=example("trace generic_2", "trace my_net.json --json"))
@@ -522,6 +536,23 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
         terminal.say(f"{results}: no model fits --only and --where")
 
 
+@cli.command(epilog=example("report results"))
+@click.argument("results", type=FOLDER)
+@DATA_DIR
+def report(results: Path, data_dir: Path | None) -> None:
+    """Write the report of RESULTS anew.
+
+    report.html, one file that opens from disk without a network: which model is best and how sure that is, costs,
+    learning curves, each model, its mistakes, how it was made. MODEL_CARD.md too, of the study and of each run.
+    """
+    from modelflow.leaderboard import leaderboard as rows_in
+    from modelflow.study import write_pages
+
+    rows_in(results)
+    terminal.tell("writing the report …")
+    terminal.say(f"Report: {write_pages(results, data_dir).resolve()}")
+
+
 @cli.command(epilog=example("compare results/generic_1 results/generic_2", "compare results"))
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @JSON
@@ -531,12 +562,10 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     RUNS are folders of models, each with all its seeds; single runs, such as results/generic_2/seeds/43; or one folder
     of a study. The method: docs/statistics.md.
     """
-    from dataclasses import asdict
-
-    from modelflow.comparison import compare_folders
+    from modelflow.comparison import as_data, compare_folders
 
     comparison = compare_folders(runs)
     if as_json:
-        click.echo(json.dumps(asdict(comparison), indent=2))
+        click.echo(json.dumps(as_data(comparison), indent=2))
     else:
         terminal.comparison_tables(comparison)

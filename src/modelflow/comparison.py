@@ -5,7 +5,7 @@ for verdict in comparison.verdicts: print(verdict.words)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from modelflow.leaderboard import accuracy_interval
 from modelflow.records import Run
 from modelflow.results import RUN, read_predictions, read_run, run_folders, seed_folders
 from modelflow.statistics import Interval
-from modelflow.verdicts import RunVerdict, Verdict, compare, compare_runs
+from modelflow.verdicts import MARGIN, RunVerdict, Verdict, compare, compare_runs
 
 Array = np.ndarray[Any, Any]
 
@@ -34,10 +34,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The entries, most accurate first, and a verdict for each pair."""
+    """The entries, most accurate first, and a verdict for each pair; models of one run beside several are left out."""
 
     entries: tuple[Entry, ...]
     verdicts: tuple[Verdict | RunVerdict, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,18 @@ def compare_sides(sides: dict[str, tuple[list[Run], Array]]) -> Comparison:
     """The comparison of runs at hand: by name the runs and whether each (S) has each image (N) right."""
     entries = [_entry(name, runs) for name, (runs, _) in sides.items()]
     best_first = tuple(sorted(entries, key=lambda entry: -entry.accuracy))
-    if all(entry.seeds > 1 for entry in entries):
-        return Comparison(best_first, tuple(compare({name: correct for name, (_, correct) in sides.items()})))
-    return Comparison(best_first, tuple(compare_runs({name: correct[0] for name, (_, correct) in sides.items()})))
+    several = {name: correct_SN for name, (_, correct_SN) in sides.items() if len(correct_SN) > 1}
+    if len(several) > 1:
+        left_out = tuple(name for name in sides if name not in several)
+        return Comparison(best_first, tuple(compare(several)), left_out)
+    first_runs = {f"{name}, seed {runs[0].seed}" if len(runs) > 1 else name: c[0] for name, (runs, c) in sides.items()}
+    return Comparison(best_first, tuple(compare_runs(first_runs)))
+
+
+def as_data(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain data, with the interval of each verdict and how many pairs its p-value counts."""
+    verdicts = [asdict(one) | {"interval": asdict(one.interval)} for one in comparison.verdicts]
+    return asdict(comparison) | {"verdicts": verdicts, "margin": MARGIN, "pairs": len(verdicts)}
 
 
 def _entry(name: str, runs: list[Run]) -> Entry:
@@ -102,6 +112,11 @@ def _correct(folder: Path) -> tuple[Array, Array]:
 def _check_images(sides: list[_Side]) -> None:
     first = sides[0]
     for side in sides[1:]:
+        kinds = [one.runs[0].protocol.partition(" ")[0] for one in (side, first)]
+        if kinds[0] != kinds[1]:
+            raise UsageError(
+                f"{side.name} was made by protocol {kinds[0]}, {first.name} by {kinds[1]}; compare runs of one protocol"
+            )
         if (
             not np.array_equal(side.labels_N, first.labels_N)
             or side.runs[0].data.checksums != first.runs[0].data.checksums

@@ -33,9 +33,11 @@ from modelflow.presets import check_name
 from modelflow.records import DataRecord, Epoch, Metrics, Run
 from modelflow.seeding import drawn_from, ordered_by
 from modelflow.training.architecture import Architecture, length
+from modelflow.training.checkpoint import most_bytes
 from modelflow.training.loop import Loss
 from modelflow.training.lr_finder import METHOD, LRSearch
 from modelflow.training.optimizers import make_optimizer
+from modelflow.training.saved import newest_state, remove_states, save_state
 from modelflow.training.schedules import KINDS, Schedule, check_schedule
 
 SHOWN_IMAGES = 10
@@ -69,7 +71,8 @@ CARD_PROTOCOL = {
 HELD_OUT_PROTOCOL = CARD_PROTOCOL | {"training_images": 55_000}
 HEALTH_IMAGES = 1000
 LATENCY_BATCHES = (1, 64)
-SECONDS_BETWEEN_CHECKPOINTS = 5
+SECONDS_BETWEEN_STATES = 5
+SHARE_OF_SAVING = 0.01  # of the time, at most
 
 Array = np.ndarray[Any, Any]
 
@@ -115,9 +118,9 @@ class ModelFlow:
             model, loss_fn or nn.CrossEntropyLoss(), self.optimizer, verbose, self.class_names or None
         )
         self.arch.set_loaders(train_loader, val_loader)
-        self.test_loader = test_loader
+        self.test_loader = None if test_loader is val_loader else test_loader
         self.test_reads = 0
-        self.data = _data_record(train_loader, val_loader, test_loader)
+        self.data = _data_record(train_loader, val_loader, self.test_loader)
         self.settings: dict[str, Any] = {
             "batch_size": getattr(train_loader, "batch_size", None),
             "lr": float(self.optimizer.param_groups[0]["lr"]),
@@ -129,8 +132,9 @@ class ModelFlow:
         self.notes: list[str] = [] if isinstance(model, GenericCNN) else [OWN_WEIGHTS]
         self.started = datetime.now(UTC)
         self.stored: Run | None = None
-        self.saved_epochs: int | None = None
-        self._saved_at = time.monotonic()
+        self._first_epoch: int | None = None  # of the call of `train` that is under way
+        self._trained_from = 0.0
+        self._saved_at, self._saving_took = time.monotonic(), 0.0
         if load_checkpoint_path is not None:
             self.arch.load_checkpoint(load_checkpoint_path)
         if find_best_lr:
@@ -168,36 +172,84 @@ class ModelFlow:
     def train(self, epochs: int = 10) -> None:
         """Trains `epochs` more epochs; `RunError` when the loss is not finite.
 
-        The checkpoint is saved at the end, and after an epoch when the last was saved some seconds ago.
+        The checkpoint is saved at the end; every few seconds, also within an epoch, a state in the folder `training`,
+        from which `go_on` takes up.
         """
-        start, schedule_before = time.perf_counter(), self.arch.schedule
+        schedule_before, self._trained_from = self.arch.schedule, time.perf_counter()
         self.arch.check_trainable(epochs)
+        if self._first_epoch is None:
+            self._first_epoch = self.arch.total_epochs
+            remove_states(self.results_dir / results.TRAINING)
         self.arch.schedule = self._schedule(epochs) or schedule_before
-        self.arch.on_epoch = self._save_now_and_then
+        self.arch.on_epoch = self.arch.on_midway = self._save_now_and_then
         (self.results_dir / results.RUN).unlink(missing_ok=True)  # it marks a finished run
         self.stored = None
         try:
-            self.arch.train(epochs, seed=self.seed)
+            self.arch.train(self._first_epoch + epochs - self.arch.total_epochs, seed=self.seed)
             self.save_checkpoint()
         finally:
-            self.arch.on_epoch, self.arch.schedule = None, schedule_before
-            self.seconds["training"] = self.seconds.get("training", 0.0) + time.perf_counter() - start
+            self.arch.on_epoch = self.arch.on_midway = self._first_epoch = None
+            self.arch.schedule = schedule_before
+            self.seconds["training"] = self._seconds_trained()
+
+    def _seconds_trained(self) -> float:
+        return self.seconds.get("training", 0.0) + time.perf_counter() - self._trained_from
 
     def _schedule(self, epochs: int) -> Schedule | None:
         kind = KINDS[self.settings["schedule"]]
-        if kind is None:
+        if kind is None or self._first_epoch is None:
             return None
         steps = self.arch.steps_an_epoch()
-        return kind(epochs * steps, self.arch.total_epochs * steps)
+        return kind(epochs * steps, self._first_epoch * steps)
 
     def save_checkpoint(self) -> None:
         """model_checkpoint.pth, from which training goes on."""
         self.arch.save_checkpoint(self.results_dir / results.CHECKPOINT)
-        self.saved_epochs, self._saved_at = self.arch.total_epochs, time.monotonic()
 
     def _save_now_and_then(self) -> None:
-        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
-            self.save_checkpoint()
+        """At most every few seconds, and so seldom that it takes a hundredth of the time."""
+        start = time.monotonic()
+        if start - self._saved_at < max(SECONDS_BETWEEN_STATES, self._saving_took / SHARE_OF_SAVING):
+            return
+        call = {
+            "first_epoch": self._first_epoch,
+            "asked": {"seed": self.seed, **self.settings},
+            "engine": self.arch.engine,
+            "notes": self.notes,
+            "started": self.started.isoformat(),
+            "seconds": self.seconds | {"training": self._seconds_trained()},
+        }
+        save_state(self.results_dir / results.TRAINING, self.arch.state() | {"call": call})
+        self._saved_at = time.monotonic()
+        self._saving_took = self._saved_at - start
+
+    def go_on(self) -> str:
+        """Takes up the newest state of a training that was broken off, and says from where; empty where there is none.
+
+        `train` or `run` with the same `epochs` then trains the rest, to the bytes that it would have given at once.
+        Raises `DataError` when the state does not fit the model or the optimizer.
+        """
+        damaged: list[str] = []
+        found = newest_state(self.results_dir / results.TRAINING, most_bytes(self.model), damaged.append)
+        if found is None:
+            self.notes += damaged
+            return ""
+        state, path = found
+        call = state["call"]
+        self._check_asked(call["asked"], path)
+        self.arch.go_on_from(state, path)
+        self.arch.engine = call["engine"]
+        self._first_epoch, self.notes = call["first_epoch"], [*call["notes"], *damaged]
+        self.seconds, self.started = dict(call["seconds"]), datetime.fromisoformat(call["started"])
+        steps = 0 if state["midway"] is None else state["midway"]["steps"]
+        return f"going on after epoch {state['epoch']}" + (f", step {steps:,} of the next" if steps else "")
+
+    def _check_asked(self, stored: dict[str, Any], path: Path) -> None:
+        asked = {"seed": self.seed, **self.settings}
+        name = next((name for name in asked if asked[name] != stored.get(name)), None)
+        if name is not None:
+            differs = f"{name} {stored.get(name)}, this one has {asked[name]}"
+            raise DataError(f"{path}: was saved by a training with {differs}; train without going on, or as then")
 
     def evaluate(self) -> Metrics:
         """Metrics on the test images, or on the validation loader where there are none of their own.
@@ -225,6 +277,7 @@ class ModelFlow:
         self._write_model()
         self.seconds["evaluation"] = time.perf_counter() - start
         results.write_run(self.results_dir, self._record(metrics, validation, dead, warnings))
+        results.remove_states(self.results_dir)
         self._tell(metrics, warnings)
         return metrics
 

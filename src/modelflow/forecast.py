@@ -14,13 +14,21 @@ ENOUGH_SHARE = 0.01  # of a run, before its own pace counts
 
 @dataclass
 class _Pace:
+    """A run that goes on from an earlier session begins at a share above zero."""
+
     began: float
+    began_at: float
     share: float
     last: float
 
     @property
     def seconds(self) -> float:
         return self.last - self.began
+
+    @property
+    def done(self) -> float:
+        """The share done since."""
+        return self.share - self.began_at
 
 
 class Forecast:
@@ -39,7 +47,7 @@ class Forecast:
 
     def heard(self, title: str, share: float, now: float) -> None:
         """That a share of a run's training is done."""
-        pace = self._paces.setdefault(title, _Pace(now, share, now))
+        pace = self._paces.setdefault(title, _Pace(now, share, share, now))
         pace.share, pace.last = share, now
 
     def ended(self, title: str, now: float) -> None:
@@ -66,13 +74,13 @@ class Forecast:
 
     def _left_of(self, title: str, seconds_a_work: float) -> float:
         pace = self._paces[title]
-        if pace.share >= ENOUGH_SHARE and pace.seconds > 0:
-            return pace.seconds * (1 - pace.share) / pace.share
+        if pace.done >= ENOUGH_SHARE and pace.seconds > 0:
+            return pace.seconds * (1 - pace.share) / pace.done
         return self._work[title] * (1 - pace.share) * seconds_a_work
 
     def _seconds_a_work(self) -> float | None:
         seconds = sum(pace.seconds for pace in self._paces.values())
-        done = sum(self._work[title] * pace.share for title, pace in self._paces.items())
+        done = sum(self._work[title] * pace.done for title, pace in self._paces.items())
         return seconds / done if seconds and done else None
 
     def _beside_training(self, now: float) -> float:

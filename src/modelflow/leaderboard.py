@@ -64,12 +64,12 @@ def leaderboard(where: str | Path) -> list[Row]:
 
 
 def rows_of(folders: Iterable[Path]) -> list[Row]:
-    """The rows of the runs in these folders, most accurate first."""
-    runs: dict[str, list[Run]] = defaultdict(list)
+    """The rows of the runs in these folders, most accurate first: one a model, data set and protocol."""
+    runs: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for folder in folders:
         run = read_run(folder)
-        runs[run.model_name].append(run)
-    return sorted((_row(name, of_model) for name, of_model in runs.items()), key=lambda row: -row.accuracy)
+        runs[run.model_name, run.data.name, run.protocol].append(run)
+    return sorted((_row(key[0], of_model) for key, of_model in runs.items()), key=lambda row: -row.accuracy)
 
 
 def _row(name: str, runs: list[Run]) -> Row:

@@ -54,7 +54,7 @@ class Run(Record):
 
     `metrics` are of the test images, `validation` of the images held out, where there are such; `test_reads` counts how
     often the test images were evaluated, None where they served as validation too, each epoch. `seconds` are elapsed;
-    `latency_ms` the median milliseconds of a forward pass of PyTorch by its batch size, on one thread; `bytes_on_disk`
+    `latency_ms` the least milliseconds of a forward pass of PyTorch by its batch size, on one thread; `bytes_on_disk`
     the size of model.safetensors; `files` the SHA-256 of those files that are read back; `dead_units` gives per layer
     (units that never fire, units); `spec` is None for a module that was not built from one.
     """

@@ -7,9 +7,11 @@ results/                 study.json, leaderboard.csv, …
 
 import csv
 import io
+import json
 import math
 import os
 import re
+import shutil
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +35,9 @@ ARCHITECTURE, LOSSES = "architecture.svg", "losses.png"
 CONFUSION_PNG, CONFUSION_CSV, REPORT_CSV = "confusion_matrix.png", "confusion_matrix.csv", "classification_report.csv"
 CHECKPOINT, WEIGHTS = "model_checkpoint.pth", "model.safetensors"
 OUTPUTS, LR_FINDER_PNG, LR_FINDER_CSV = "intermediate_outputs.png", "lr_finder.png", "lr_finder.csv"
+TRAINING, PLAN = "training", "plan.json"  # a folder while a run is under way: its states, and what was asked for
 STUDY, SAMPLES, PARETO = "study.json", "dataset_samples.png", "pareto.png"
+REPORT, MODEL_CARD = "report.html", "MODEL_CARD.md"
 LEADERBOARD_CSV, LEADERBOARD_MD = "leaderboard.csv", "leaderboard.md"
 
 MAX_RECORD_BYTES = 1 << 20
@@ -264,6 +268,35 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(part, f"{name}[{i}]")
     else:
         yield name, value
+
+
+def write_plan(folder: Path, asked: dict[str, Any]) -> None:
+    """What a run under way was asked for: spec, seed and settings."""
+    write_whole(folder / TRAINING / PLAN, json.dumps(asked, indent=2) + "\n")
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """What the run under way in a folder was asked for. Raises `DataError` when that is missing or damaged."""
+    path = folder / TRAINING / PLAN
+    try:
+        if path.stat().st_size > MAX_RECORD_BYTES:
+            raise ValueError("too large")
+        stored = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); give another folder, or --restart") from None
+    if not isinstance(stored, dict):
+        raise DataError(f"{path}: expected what a run was asked for; give another folder, or --restart")
+    return stored
+
+
+def has_states(folder: Path) -> bool:
+    """Whether a training in this folder was broken off and can go on."""
+    return any((folder / TRAINING).glob("state-*.pth"))
+
+
+def remove_states(folder: Path) -> None:
+    """Takes away what was kept of a training under way."""
+    shutil.rmtree(folder / TRAINING, ignore_errors=True)
 
 
 def run_folders(results: str | Path) -> Iterator[Path]:

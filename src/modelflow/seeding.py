@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+RandomState = dict[str, Any]
+
 
 def stream(seed: int, *names: str | int) -> int:
     """The 63-bit seed of the stream that `names` call: SHA-256 of seed and names."""
@@ -34,6 +36,32 @@ def drawn_from(seed: int, *names: str | int) -> Iterator[None]:
         finally:
             np.random.set_state(numpy_state)
             random.setstate(python_state)
+
+
+def random_state() -> RandomState:
+    """The states of the global generators of torch, numpy and Python, as tensors and numbers."""
+    _, keys, *numpy_rest = np.random.get_state()
+    version, words, gauss = random.getstate()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+        "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), *numpy_rest],
+        "python": [version, list(words), gauss],
+    }
+
+
+def set_random_state(state: RandomState | None) -> None:
+    """Puts the global generators where `random_state` found them; None leaves them alone."""
+    if state is None:
+        return
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    keys, *numpy_rest = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *numpy_rest))
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
 
 
 @contextmanager

@@ -26,12 +26,14 @@ from tqdm import tqdm
 from modelflow import results
 from modelflow.errors import DataError, ModelFlowError, RunError, UsageError
 from modelflow.files import write_whole
+from modelflow.locks import alone_in
 from modelflow.records import Run
 from modelflow.settings import RunSettings, StudySettings, validated
 from modelflow.shapes import MAX_PARAMETERS, trace
 from modelflow.spec import Spec, parse_spec, short
 
 SECONDS_BETWEEN_REPORTS = 0.2
+SECONDS_BETWEEN_LOOKS = 0.5
 LATER_SETTINGS = {"schedule": "constant", "validation_images": None}  # which older records do not name
 SMALL = 64 << 20  # bytes of a network that is made without another look
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
@@ -82,24 +84,40 @@ def plans(study: StudySettings, where: Path, data_dir: Path | None = None) -> li
 def is_finished(plan: Plan) -> bool:
     """Whether the plan's folder holds this very run, finished.
 
-    Raises `UsageError` when it holds a run of another spec, seed or settings, naming what differs and the two ways out.
+    Raises `UsageError` when it holds a run, finished or half-way, of another spec, seed or settings, naming what
+    differs and the two ways out.
     """
     if not (plan.folder / results.RUN).is_file():
+        if results.has_states(plan.folder):
+            _check_same(plan, results.read_plan(plan.folder))
         return False
     run = results.read_run(plan.folder)
-    settings = plan.settings.model_dump(exclude={"max_parameters", "recipe"})
-    asked = {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings}
-    stored = {"spec": run.spec, "seed": run.seed, **LATER_SETTINGS, **run.settings, "epochs": run.epochs}
-    differing = [name for name in asked if asked[name] != stored.get(name)]
-    if differing:
-        name = differing[0]
-        add = f"; to add a seed: modelflow run --seeds {run.seed},{plan.seed}" if name == "seed" else ""
-        raise UsageError(
-            f"{plan.folder} holds a run with another {name} (stored {short(stored.get(name))}, asked "
-            f"{short(asked[name])}); give another folder with --results, or --restart (make: RESTART=1), which keeps "
-            f"the old one aside{add}"
-        )
+    _check_same(plan, {"spec": run.spec, "seed": run.seed, **LATER_SETTINGS, **run.settings, "epochs": run.epochs})
     return True
+
+
+def unfinished(planned: list[Plan]) -> list[Plan]:
+    """The plans that are still to be trained. Raises as `is_finished` does."""
+    return [plan for plan in planned if not is_finished(plan)]
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    """What makes a plan this very run."""
+    settings = plan.settings.model_dump(exclude={"max_parameters", "recipe"})
+    return {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings}
+
+
+def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
+    asked = _asked(plan)
+    name = next((name for name in asked if asked[name] != stored.get(name)), None)
+    if name is None:
+        return
+    add = f"; to add a seed: modelflow run --seeds {stored['seed']},{plan.seed}" if name == "seed" else ""
+    raise UsageError(
+        f"{plan.folder} holds a run with another {name} (stored {short(stored.get(name))}, asked "
+        f"{short(asked[name])}); give another folder with --results, or --restart (make: RESTART=1), which keeps "
+        f"the old one aside{add}"
+    )
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -238,9 +256,9 @@ def _load(arch: Any, folder: Path, run: Run) -> None:
 def interrupted(due: list[Plan]) -> str:
     """What is there after an interruption, in words."""
     finished = [plan for plan in due if (plan.folder / results.RUN).is_file()]
-    begun = [plan for plan in due if plan not in finished and (plan.folder / results.CHECKPOINT).is_file()]
+    begun = [plan.title for plan in due if plan not in finished and results.has_states(plan.folder)]
     lines = [f"interrupted: {len(finished)} of {len(due)} runs are finished and kept"]
-    lines += [f"{plan.title}: its last checkpoint is {plan.folder / results.CHECKPOINT}" for plan in begun]
+    lines += [f"kept half-way, to go on from: {'; '.join(begun)}"] if begun else []
     return "\n".join([*lines, "give the same command again to train the rest"])
 
 
@@ -249,7 +267,11 @@ def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[],
 
     `threads` says how many cores a large network may use at the moment; the bytes do not depend on it.
     """
-    flow = make_flow(plan)
+    with alone_in(plan.folder):
+        return _train(make_flow(plan), plan, on_event, threads)
+
+
+def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[], int]) -> Run:
     flow.arch.threads = threads
     steps, total = len(flow.arch.train_loader), plan.settings.epochs
 
@@ -266,7 +288,11 @@ def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[],
             on_event(Event(plan.title, flow.arch.total_epochs, total, note=text))
 
     flow.arch.on_step, flow.arch.say = told, noted
-    _search_lr(flow, plan.settings)
+    if from_where := flow.go_on():
+        noted(from_where)
+    else:
+        results.write_plan(plan.folder, _asked(plan))
+        _search_lr(flow, plan.settings)
     try:
         flow.run(epochs=total)
     except RunError as error:
@@ -283,9 +309,9 @@ def _search_lr(flow: Any, settings: RunSettings) -> None:
 
 
 def _kept(flow: Any) -> str:
-    if flow.saved_epochs is None:
-        return "No checkpoint was saved yet"
-    return f"Kept: the checkpoint after epoch {flow.saved_epochs} in {flow.results_dir / results.CHECKPOINT}"
+    if not results.has_states(flow.results_dir):
+        return "No state was saved yet"
+    return f"Kept: its last states in {flow.results_dir / results.TRAINING}, which load_checkpoint_path takes too"
 
 
 def train_due(due: list[Plan], jobs: int | None, on_event: OnEvent, on_end: OnEnd) -> list[str]:
@@ -358,7 +384,15 @@ def _pool(workers: int, context: Any, shared: tuple[Any, Any]) -> Iterator[Proce
 def _be_a_worker(events: Any, threads: Any) -> None:
     global _events, _threads
     _events, _threads = events, threads
+    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
     tqdm.set_lock(threading.RLock())  # its own, between processes, would be left behind when a worker is ended
+
+
+def _end_with_the_parent(parent: int) -> None:
+    """A worker whose study was killed would go on beside the next one."""
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
 
 
 _events: Any = None  # in a worker: where it tells how far it is
@@ -397,7 +431,7 @@ def cores() -> int:
 
 
 def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> None:
-    """study.json, and the tables and pictures of the study's finished runs as a whole."""
+    """study.json, and the tables, pictures, report and model cards of the study's finished runs as a whole."""
     from modelflow.figures.pareto import plot_pareto
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png
@@ -416,6 +450,18 @@ def write_study(study: StudySettings, where: Path, data_dir: Path | None = None)
     images, labels = data.samples()
     figure = plot_samples(images, labels, data.class_names, f"{data.name}: training images")
     write_whole(where / results.SAMPLES, png(figure))
+    write_pages(where, data_dir)
+
+
+def write_pages(where: Path, data_dir: Path | None = None) -> Path:
+    """report.html, MODEL_CARD.md of the study and of each run; where the report is. Reads what the runs left."""
+    from modelflow.report.model_card import run_card, study_card
+    from modelflow.report.page import write_report
+
+    for folder in results.run_folders(where):
+        write_whole(folder / results.MODEL_CARD, run_card(folder))
+    write_whole(where / results.MODEL_CARD, study_card(where))
+    return write_report(where, data_dir)
 
 
 def finished_rows(planned: list[Plan]) -> list[Any]:
@@ -443,11 +489,11 @@ def run_study(
     settings = study if isinstance(study, StudySettings) else read_study(study)
     where, data_dir = Path(where), None if data_dir is None else Path(data_dir)
     planned = plans(settings, where, data_dir)
-    due = [plan for plan in planned if not is_finished(plan)]
-    check_data(due)
-    failures = train_due(due, jobs, on_event or (lambda _event: None), lambda _plan, _outcome: None)
-    if len(failures) < len(planned):
-        write_study(settings, where, data_dir)
+    check_data(unfinished(planned))
+    with alone_in(where):
+        failures = train_due(unfinished(planned), jobs, on_event or (lambda _event: None), lambda _plan, _outcome: None)
+        if len(failures) < len(planned):
+            write_study(settings, where, data_dir)
     if failures:
         raise RunError("; ".join(failures))
     return finished_rows(planned)

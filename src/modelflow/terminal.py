@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WIDTH_OF_A_FILE = 120
 LONGEST_KEPT = 24
+SECONDS_BETWEEN_LINES = 30  # of progress, where the output is no terminal
 
 
 def say(message: str) -> None:
@@ -117,6 +118,8 @@ def comparison_tables(comparison: "Comparison") -> None:
     say("")
     for verdict in comparison.verdicts:
         say(verdict.words)
+    if comparison.left_out:
+        say(f"not compared, having one seed only: {', '.join(comparison.left_out)}")
 
 
 def trace_table(traced: "Trace") -> None:
@@ -144,6 +147,7 @@ class RunsProgress:
         self._forecast = Forecast(work, jobs, time.monotonic())
         self._runs = len(work)
         self._finished = 0
+        self._told = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
         self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=self._runs > 1)
 
@@ -152,12 +156,14 @@ class RunsProgress:
         if event.title not in self._tasks:
             self._tasks[event.title] = self._progress.add_task(event.title, total=self._epochs, done="", note="")
         if event.note and not self._progress.console.is_terminal:
-            self._progress.console.print(f"{event.title}: {event.note}", markup=False, soft_wrap=True)
+            self._tell(f"{event.title}: {event.note}")
         note = event.note or f"loss {event.loss:.3f}"
         done = f"{event.done:.1f}/{self._epochs} epochs"
         self._progress.update(self._tasks[event.title], completed=event.done, done=done, note=note)
         self._forecast.heard(event.title, event.done / self._epochs, time.monotonic())
         self._show_all()
+        if not self._progress.console.is_terminal and time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+            self._tell(self._left())
 
     def ended(self, title: str, message: str) -> None:
         """Takes a run's bar away and says how it ended, and how much is left."""
@@ -168,7 +174,11 @@ class RunsProgress:
         self._show_all()
         first, *others = message.splitlines()
         line = f"{first} ({self._left()})" if self._finished < self._runs else first
-        self._progress.console.print("\n".join([line, *others]), markup=False, soft_wrap=True)
+        self._tell("\n".join([line, *others]))
+
+    def _tell(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, soft_wrap=True)
+        self._told = time.monotonic()
 
     def _left(self) -> str:
         left = in_words(self._forecast.seconds_left(time.monotonic()))

@@ -109,7 +109,7 @@ def losses_of_one_epoch(trainer, dropout_seed):
     arch, losses = trainer(spec=preset("generic_2")), []
     in_order = Batches(*arch.train_loader.dataset.tensors, 16)
     step = CompiledStep(arch.model, arch.optimizer, None)
-    step.train_epoch(in_order, dropout_seed, lambda _first, made: losses.extend(made), 1)
+    step.train_epoch(in_order, dropout_seed, lambda made, _midway: losses.extend(made), 1)
     return losses
 
 

@@ -28,7 +28,7 @@ def test_equals_a_plain_loop_in_float64(in_float64):
     plain = copy.deepcopy(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     told = []
-    mean = train_epoch(model, cross_entropy, optimizer, batches, "cpu", lambda _, made: told.extend(made), 1)
+    mean = train_epoch(model, cross_entropy, optimizer, batches, "cpu", lambda made, _: told.extend(made), 1)
 
     adam, losses = torch.optim.Adam(plain.parameters(), lr=1e-3), []
     x_NCHW, y_N = batches.dataset.tensors
@@ -77,8 +77,8 @@ def test_a_loss_that_is_no_number_stops_before_its_update(make_arch, snapshot, v
         factor = value if len(steps) == 4 else 1.0
         return cross_entropy(logits_NK, y_N) * factor
 
-    def on_step(step, _loss):
-        steps.append(step)
+    def on_step(_losses, midway):
+        steps.append(midway.steps)
         states.append(snapshot(arch))
 
     states = []

@@ -7,6 +7,7 @@ this package: what it adds are streams of its own for order and dropout, and hoo
 import random
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,16 +16,24 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from modelflow.errors import RunError, UsageError
+from modelflow.errors import DataError, RunError, UsageError
 from modelflow.evaluation.predict import checked, predict
 from modelflow.inspection.filters import filters
 from modelflow.inspection.hooks import copied, layer
 from modelflow.models.build import GenericCNN
 from modelflow.modes import evaluating
-from modelflow.seeding import drawn_from, generator_owners, ordered_by, stream
+from modelflow.seeding import (
+    RandomState,
+    drawn_from,
+    generator_owners,
+    ordered_by,
+    random_state,
+    set_random_state,
+    stream,
+)
 from modelflow.training.checkpoint import load_into, most_bytes, read_checkpoint, write_checkpoint
 from modelflow.training.compiled import CompiledStep, compiled_logits, uncovered, uncovered_inference
-from modelflow.training.loop import Loss, OnSteps, check_finite, mean_loss, train_epoch
+from modelflow.training.loop import START, Loss, Midway, OnSteps, check_finite, mean_loss, train_epoch
 from modelflow.training.lr_finder import FEWEST_STEPS, METHOD, SMOOTH, Curve, LRSearch, range_test, read
 from modelflow.training.schedules import Schedule
 
@@ -44,7 +53,7 @@ class Architecture:
     `schedule` (see `schedules`) says what each step multiplies the optimizer's learning rate by; `say` is told what
     takes a while; `threads` says how many may share in large layers of the compiled step, which changes no byte.
     `on_step(epoch, step, loss)` is called after each step of autograd, and about every second, with the last step made,
-    by the compiled one; `on_epoch()` after each epoch.
+    by the compiled one; then `on_midway()`, where a `state()` can be saved; `on_epoch()` after each epoch.
     """
 
     def __init__(
@@ -76,6 +85,9 @@ class Architecture:
         self._step: CompiledStep | None = None
         self.on_step: OnStep | None = None
         self.on_epoch: Callable[[], None] | None = None
+        self.on_midway: Callable[[], None] | None = None
+        self._midway: Midway | None = None
+        self._begun: tuple[Midway, RandomState | None] = (START, None)
 
     def to(self, device: torch.device | str) -> None:
         """Moves the model, and every batch from now on, to `device`."""
@@ -122,13 +134,15 @@ class Architecture:
         verbose = self.verbose if verbose is None else verbose
         last = self.total_epochs + n_epochs
 
-        def told(first: int, losses: Sequence[float]) -> None:
+        def told(losses: Sequence[float], midway: Midway) -> None:
             bar.update(len(losses))
+            first = midway.steps - len(losses) + 1
             reported = range(-first % mini_batch_report, len(losses), mini_batch_report) if verbose_mini_batch else ()
             for i in reported:
                 tqdm.write(f"epoch {epoch}, step {first + i}{of_steps}: loss {losses[i]:.4f}")
             if self.on_step is not None:
-                self.on_step(epoch, first + len(losses) - 1, losses[-1])
+                self.on_step(epoch, midway.steps, losses[-1])
+            self._pause(midway)
 
         steps = length(self.train_loader)
         of_steps = "" if steps is None else f"/{steps}"
@@ -140,6 +154,13 @@ class Architecture:
                 if self.on_epoch is not None:
                     self.on_epoch()
 
+    def _pause(self, midway: Midway) -> None:
+        """Between two updates: how far the epoch is, for whoever saves a state now."""
+        if self.on_midway is not None:
+            self._midway = midway
+            self.on_midway()
+            self._midway = None
+
     def check_trainable(self, n_epochs: int) -> None:
         """Raises `UsageError` without a training loader or for a negative number of epochs."""
         if self.train_loader is None:
@@ -149,12 +170,14 @@ class Architecture:
 
     def _train_one(self, epoch: int, seed: int, on_steps: OnSteps) -> None:
         step, factors_S = self._compiled_step(), self._factors(epoch)
+        (begun, randomness), self._begun = self._begun, (START, None)
         with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
             if step is None:
                 parts = (self.model, self.loss_fn, self.optimizer, self.train_loader, self.device)
-                loss = train_epoch(*parts, on_steps, epoch, factors_S)
+                loss = train_epoch(*parts, on_steps, epoch, factors_S, begun, lambda: set_random_state(randomness))
             else:
-                loss = step.train_epoch(self.train_loader, stream(seed, "dropout", epoch), on_steps, epoch, factors_S)
+                dropout = stream(seed, "dropout", epoch)
+                loss = step.train_epoch(self.train_loader, dropout, on_steps, epoch, factors_S, begun)
         val_loss = None if self.val_loader is None else self._validate(epoch, seed)
         self.losses.append(loss)
         self.val_losses.append(val_loss)
@@ -203,28 +226,45 @@ class Architecture:
 
     def save_checkpoint(self, filename: str | Path) -> None:
         """A file from which training goes on; written whole or not at all."""
-        write_checkpoint(
-            filename,
-            {
-                "epoch": self.total_epochs,
-                "model_state_dict": self.model.state_dict(),
-                "optimizer_state_dict": self.optimizer.state_dict(),
-                "loss": self.losses,
-                "val_loss": self.val_losses,
-            },
-        )
+        write_checkpoint(filename, self._checkpoint())
+
+    def _checkpoint(self) -> dict[str, Any]:
+        return {
+            "epoch": self.total_epochs,
+            "model_state_dict": self.model.state_dict(),
+            "optimizer_state_dict": self.optimizer.state_dict(),
+            "loss": self.losses,
+            "val_loss": self.val_losses,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """All that training goes on from, also in the middle of an epoch, when called from `on_midway`."""
+        midway = None if self._midway is None else asdict(self._midway) | {"random": random_state()}
+        return self._checkpoint() | {"midway": midway}
+
+    def go_on_from(self, state: dict[str, Any], where: str | Path) -> None:
+        """Takes up a `state`. Raises `DataError` naming `where` when it does not fit, and then changes nothing."""
+        midway, steps = state.get("midway"), self.steps_an_epoch()
+        if midway is not None and not (isinstance(midway, dict) and 0 < midway.get("steps", 0) <= steps):
+            raise DataError(f"{where}: is not within an epoch of {steps} steps; use the data it was trained on")
+        self._go_on_from(state, where)
+        if midway is not None:
+            self._begun = Midway(*(midway[name] for name in ("steps", "total", "images"))), midway["random"]
+
+    def _go_on_from(self, checkpoint: dict[str, Any], where: str | Path) -> None:
+        load_into(self.model, self.optimizer, checkpoint, where)
+        self.total_epochs = checkpoint["epoch"]
+        self.losses = checkpoint["loss"]
+        self.val_losses = checkpoint["val_loss"]
+        self._begun = START, None
+        self.model.train()
 
     def load_checkpoint(self, filename: str | Path) -> None:
         """Goes on from a file of `save_checkpoint`, or of the original class.
 
         Raises `DataError` when the file is damaged or does not fit model or optimizer, and then changes nothing.
         """
-        checkpoint = read_checkpoint(filename, most_bytes(self.model))
-        load_into(self.model, self.optimizer, checkpoint, filename)
-        self.total_epochs = checkpoint["epoch"]
-        self.losses = checkpoint["loss"]
-        self.val_losses = checkpoint["val_loss"]
-        self.model.train()
+        self._go_on_from(read_checkpoint(filename, most_bytes(self.model)), filename)
 
     @torch.no_grad()
     def predict(self, x: Any) -> Array:

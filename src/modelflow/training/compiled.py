@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from modelflow.data.batches import Batches
 from modelflow.evaluation.metrics import cross_entropy
 from modelflow.models.build import GenericCNN
-from modelflow.training.loop import Loss, OnSteps, check_finite
+from modelflow.training.loop import START, Loss, Midway, OnSteps, check_finite
 
 Array = np.ndarray[Any, Any]
 
@@ -159,7 +159,13 @@ class CompiledStep:
         self._flats = [torch.from_numpy(aligned(model.trace.parameters)) for _ in range(3)]
 
     def train_epoch(
-        self, loader: Batches, dropout_seed: int, on_steps: OnSteps, epoch: int, factors_S: Array | None = None
+        self,
+        loader: Batches,
+        dropout_seed: int,
+        on_steps: OnSteps,
+        epoch: int,
+        factors_S: Array | None = None,
+        begun: Midway = START,
     ) -> float:
         """The mean loss over the images of one epoch; as `loop.train_epoch`, but for the source of dropout.
 
@@ -170,8 +176,8 @@ class CompiledStep:
         images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
         factors_S = np.ones(len(loader)) if factors_S is None else factors_S
         state = self._bound()
-        total, steps = 0.0, max(1, round(MACS_A_CALL / (self.model.trace.macs * size)))
-        for start in range(0, len(loader), steps):
+        total, steps = begun.total, max(1, round(MACS_A_CALL / (self.model.trace.macs * size)))
+        for start in range(begun.steps, len(loader), steps):
             part = order_N[start * size : (start + steps) * size]
             settings = self._settings(factors_S[start : start + steps])
             seed, threads = dropout_seed, self._threads()
@@ -184,7 +190,8 @@ class CompiledStep:
             sizes = np.full(len(done.losses), size)
             sizes[-1] = len(part) - size * (len(done.losses) - 1)
             total += float(done.losses @ sizes)
-            on_steps(start + 1, done.losses.tolist())
+            made = start + len(done.losses)
+            on_steps(done.losses.tolist(), Midway(made, total, min(made * size, len(order_N))))
         return total / len(order_N)
 
     def mean_loss(self, loader: Batches) -> float:

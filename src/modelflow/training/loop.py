@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,19 @@ from modelflow.modes import evaluating
 
 Array = np.ndarray[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
-OnSteps = Callable[[int, Sequence[float]], None]  # the first step made since the last call, the loss of each
+
+
+@dataclass(frozen=True)
+class Midway:
+    """How far an epoch is: updates made, and the sum of their losses over the images they were of."""
+
+    steps: int = 0
+    total: float = 0.0
+    images: int = 0
+
+
+START = Midway()
+OnSteps = Callable[[Sequence[float], Midway], None]  # the losses of the steps since the last call, and how far it is
 
 
 def train_epoch(
@@ -26,16 +39,19 @@ def train_epoch(
     on_steps: OnSteps,
     epoch: int,
     factors_S: Array | None = None,
+    begun: Midway = START,
+    on_begun: Callable[[], None] = lambda: None,
 ) -> float:
     """The mean loss over the images of one epoch, each batch's taken before its update.
 
-    `factors_S` multiply the learning rates of the optimizer, which stay as they are, for one step each.
-    `on_steps(step, [loss])` is called after each update. Raises `RunError` naming epoch and step when the loss is no
+    `factors_S` multiply the learning rates of the optimizer, which stay as they are, for one step each. `on_steps` is
+    called after each update. An epoch already `begun` goes on: its first batches are passed over, then `on_begun` is
+    called. Raises `RunError` naming epoch and step when the loss is no
     longer a finite number (the update that such a loss would make is not made), and `DataError` without any batch.
     """
     model.train()
-    total, images = 0.0, 0
-    for step, (x, y) in enumerate(batches, start=1):
+    total, images = begun.total, begun.images
+    for step, (x, y) in enumerate(_after(batches, begun.steps, on_begun), start=begun.steps + 1):
         x, y = x.to(device), y.to(device)
         loss = loss_fn(model(x), y)
         value = loss.item()
@@ -49,8 +65,17 @@ def train_epoch(
                 optimizer.step()
         total += value * len(x)
         images += len(x)
-        on_steps(step, [value])
+        on_steps([value], Midway(step, total, images))
     return _mean(total, images, "training")
+
+
+def _after(batches: Iterable[Any], count: int, on_begun: Callable[[], None]) -> Iterator[Any]:
+    """What is left of the batches after as many."""
+    left = iter(batches)
+    for _ in range(count):
+        next(left, None)
+    on_begun()
+    return left
 
 
 @contextmanager

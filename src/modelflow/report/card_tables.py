@@ -1,0 +1,321 @@
+"""The tables of a model card and the runs that they are made of, as rows of text. No torch."""
+
+import csv
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelflow import results
+from modelflow.errors import DataError
+from modelflow.evaluation.calibration import Bin, reliability
+from modelflow.evaluation.measure import measure
+from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
+from modelflow.leaderboard import accuracy_interval
+from modelflow.records import DataRecord, Metrics, Run
+from modelflow.results import read_predictions, read_run
+from modelflow.shapes import shape_text, trace
+from modelflow.spec import parse_spec
+from modelflow.statistics import prediction_interval
+
+Rows = list[list[str]]
+MOST_COLUMNS = 8
+MOST_PARAMETERS = 10**12
+MAX_TABLE_BYTES = 4 << 20
+CAPTIONS = {
+    results.STUDY: "what was asked for",
+    results.LEADERBOARD_CSV: "the models, best first, unrounded",
+    results.LEADERBOARD_MD: "the same to read",
+    results.PARETO: "accuracy against parameters",
+    results.SAMPLES: "images of each class",
+    results.RUN: "the run: settings, versions, data, metrics",
+    results.SPEC: "the architecture",
+    results.WEIGHTS: "the weights",
+    results.CHECKPOINT: "weights and optimizer, to train on",
+    results.PREDICTIONS: "logits and labels of the test images",
+    results.HISTORY: "losses, a line an epoch",
+    results.LOSSES: "the same drawn",
+    results.CONFUSION_CSV: "true class by predicted class",
+    results.CONFUSION_PNG: "the same drawn",
+    results.REPORT_CSV: "precision, recall and F1 of each class",
+    results.ARCHITECTURE: "the layers drawn",
+    results.OUTPUTS: "what the layers make of some images",
+    results.LR_FINDER_CSV: "the learning rate range test",
+    results.LR_FINDER_PNG: "the same drawn",
+}
+
+
+@dataclass(frozen=True)
+class Read:
+    """One run as its folder has it; `report` and `bins` are empty when its predictions are missing."""
+
+    folder: Path
+    run: Run
+    metrics: Metrics
+    class_names: tuple[str, ...]
+    report: list[ReportRow]
+    bins: list[Bin]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model with its runs."""
+
+    name: str
+    reads: list[Read]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [read.run for read in self.reads]
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [run.metrics.accuracy for run in self.runs]
+
+    def mean(self, figure: Callable[[Metrics], float | None]) -> float | None:
+        """The mean of a figure over the runs; None when one lacks it."""
+        values = [figure(read.metrics) for read in self.reads]
+        known = [value for value in values if value is not None]
+        return statistics.fmean(known) if len(known) == len(values) else None
+
+
+def read(folder: Path) -> Read:
+    """A run with what its predictions say; figures that an older record lacks are taken from them."""
+    run = read_run(folder)
+    try:
+        logits_NK, y_N = read_predictions(folder)
+    except DataError:
+        return Read(folder, run, run.metrics, (), [], [])
+    n_classes = logits_NK.shape[1]
+    names = _class_names(folder, n_classes)
+    report = classification_report(confusion_matrix(y_N, logits_NK.argmax(1), n_classes), names)[:n_classes]
+    stored = {name: value for name, value in run.metrics.model_dump().items() if value is not None}
+    metrics = measure(logits_NK, y_N).model_copy(update=stored)
+    return Read(folder, run, metrics, names, report, reliability(logits_NK, y_N))
+
+
+def _class_names(folder: Path, n_classes: int) -> tuple[str, ...]:
+    """As classification_report.csv has them; numbers where it is missing or of another length."""
+    path = folder / results.REPORT_CSV
+    numbers = tuple(map(str, range(n_classes)))
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            return numbers
+        with path.open(encoding="utf-8", newline="") as file:
+            names = [line[0] for line in csv.reader(file) if line]
+    except (OSError, ValueError, csv.Error):
+        return numbers
+    return tuple(names[1 : n_classes + 1]) if len(names) == n_classes + 4 else numbers
+
+
+def what_it_is(run: Run) -> str:
+    """A model in one line: blocks, shapes, costs."""
+    if run.spec is None:
+        costs = f"{run.parameters:,} parameters"
+        return f"{run.model_class}, a module that was not built from a spec; {costs}"
+    traced = trace(parse_spec(run.spec), max_parameters=MOST_PARAMETERS)
+    blocks, linear = len(traced.of_kind("conv")), len(traced.of_kind("linear"))
+    classes = traced.layers[-1].output_shape[0]
+    return (
+        f"{count(blocks, 'convolutional block')} and {count(linear, 'fully connected layer')}, from images of "
+        f"{shape_text(traced.input_shape)} to {classes} classes; {run.parameters:,} parameters, {traced.macs:,} "
+        "multiply-accumulates an image"
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def layers(run: Run) -> Rows:
+    """Each layer with its output and its costs for one image."""
+    rows: Rows = [["layer", "kind", "output", "parameters", "multiply-accumulates"]]
+    for layer in trace(parse_spec(run.spec), max_parameters=MOST_PARAMETERS).layers:
+        kind = f"{layer.kind} {layer.kernel_size}x{layer.kernel_size}" if layer.kernel_size else layer.kind
+        rows.append([layer.name, kind, shape_text(layer.output_shape), f"{layer.parameters:,}", f"{layer.macs:,}"])
+    return rows
+
+
+def data_facts(data: DataRecord) -> Rows:
+    """What the images are, how many, and how they are normalised."""
+    held = {"training images": data.training_images, "validation images": data.validation_images}
+    held |= {"test images": data.test_images}
+    rows: Rows = [["data", data.name]]
+    rows += [[name, f"{images:,}"] for name, images in held.items() if images is not None]
+    if data.mean is not None and data.std is not None:
+        rows.append(["normalised by mean and standard deviation", f"{data.mean:.6f}, {data.std:.6f}"])
+    return rows
+
+
+def checksums(data: DataRecord) -> Rows:
+    """The files of a data set; nothing where they are not known."""
+    rows: Rows = [[name, value] for name, value in data.checksums.items()]
+    return [["file", "SHA-256"], *rows] if rows else []
+
+
+def training(models: list[Model]) -> list[dict[str, Any]]:
+    """The settings, once where all models share them, and otherwise by the models that do."""
+    found: dict[str, tuple[Rows, list[str]]] = {}
+    for model in models:
+        rows = _settings(model.runs)
+        found.setdefault(repr(rows), (rows, []))[1].append(model.name)
+    single = len(found) == 1
+    return [{"settings": rows, "models": "" if single else ", ".join(names)} for rows, names in found.values()]
+
+
+def _settings(runs: list[Run]) -> Rows:
+    rows: Rows = [["setting", "value"], ["epochs", _all(f"{run.epochs}" for run in runs)]]
+    rows.append(["seeds" if len(runs) > 1 else "seed", _all(str(run.seed) for run in runs)])
+    rows.append(["learning rate", _all(f"{run.lr:g}" for run in runs)])
+    kept = [name for name in runs[0].settings if name not in ("epochs", "lr", "max_parameters")]
+    rows += [[name.replace("_", " "), _all(str(run.settings.get(name)) for run in runs)] for name in kept]
+    rows.append(
+        [
+            "trained by",
+            _all(f"{run.engine or 'autograd'} on {run.device}, {count(run.threads, 'thread')}" for run in runs),
+        ]
+    )
+    rows.append(["processor", _all(run.processor for run in runs)])
+    rows.append(["versions", _all(", ".join(f"{k} {v}" for k, v in run.versions.items()) for run in runs)])
+    rows.append(["revision", _all(run.git_revision or "not known" for run in runs)])
+    if len(runs) == 1:
+        rows.append(["started", runs[0].started])
+        rows += [[f"seconds of {name}", f"{seconds:.1f}"] for name, seconds in runs[0].seconds.items()]
+    return rows
+
+
+def _all(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(values))
+
+
+def costs(models: list[Model]) -> Rows:
+    """What a run of each model costs: the mean over its seeds."""
+    rows: Rows = [["model", "parameters", "multiply-accumulates", "seconds of training a run"]]
+    for model in models:
+        seconds = statistics.fmean(run.seconds.get("training", 0.0) for run in model.runs)
+        macs = model.runs[0].macs
+        rows.append(
+            [model.name, f"{model.runs[0].parameters:,}", "" if macs is None else f"{macs:,}", f"{seconds:.1f}"]
+        )
+    return rows
+
+
+def run_figures(read: Read) -> Rows:
+    """The evaluation of one run; lines that its record lacks are left out."""
+    metrics, interval = read.metrics, accuracy_interval([read.run])
+    rows: Rows = [["figure", "value"]]
+    rows.append(["accuracy", f"{per_cent(metrics.accuracy)} ({_span(interval.low, interval.high)})"])
+    rows += [["macro F1", f"{metrics.macro_f1:.4f}"], ["loss, nats an image", f"{metrics.loss:.4f}"]]
+    if metrics.top2_accuracy is not None:
+        rows.append(["class among the two most likely", per_cent(metrics.top2_accuracy)])
+    rows.append(["test images", f"{metrics.images:,}"])
+    if read.run.validation is not None:
+        held = read.run.validation
+        rows.append([f"accuracy on the {held.images:,} images held out", per_cent(held.accuracy)])
+    rows += [[f"milliseconds for {count(int(n), 'image')}", f"{ms:g}"] for n, ms in read.run.latency_ms.items()]
+    if read.run.bytes_on_disk is not None:
+        rows.append([f"bytes of {results.WEIGHTS}", f"{read.run.bytes_on_disk:,}"])
+    return rows
+
+
+def study_figures(models: list[Model]) -> Rows:
+    """The evaluation of each model over its seeds."""
+    rows: Rows = [["model", "seeds", "accuracy", "its interval", "another run", "macro F1", "loss", "parameters"]]
+    for model in models:
+        runs, several = model.runs, len(model.runs) > 1
+        interval = accuracy_interval(runs)
+        spread = f" ± {100 * statistics.stdev(model.accuracies):.2f}" if several else ""
+        another = prediction_interval(model.accuracies) if several else None
+        rows.append(
+            [
+                *(model.name, str(len(runs)), per_cent(statistics.fmean(model.accuracies)) + spread),
+                *(_span(interval.low, interval.high), "" if another is None else _span(another.low, another.high)),
+                f"{statistics.fmean(run.metrics.macro_f1 for run in runs):.4f}",
+                f"{statistics.fmean(run.metrics.loss for run in runs):.4f}",
+                f"{runs[0].parameters:,}",
+            ]
+        )
+    return rows
+
+
+def per_cent(share: float) -> str:
+    """A share of 1 in per cent."""
+    return f"{100 * share:.2f} %"
+
+
+def _span(low: float, high: float) -> str:
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def calibration(models: list[Model]) -> Rows:
+    """Means over the seeds; models without predictions or figures of their own are left out."""
+    rows: Rows = [["model", "Brier score", "calibration error", "confidence less accuracy"]]
+    for model in models:
+        brier, error = model.mean(lambda one: one.brier), model.mean(lambda one: one.calibration_error)
+        if brier is None or error is None:
+            continue
+        over = [_overconfidence(read.bins) for read in model.reads if read.bins]
+        rows.append(
+            [model.name, f"{brier:.4f}", _points(error), f"{100 * statistics.fmean(over):+.2f}" if over else ""]
+        )
+    return rows if len(rows) > 1 else []
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.2f} points"
+
+
+def _overconfidence(bins: list[Bin]) -> float:
+    images = sum(one.images for one in bins)
+    return sum(one.images * (one.confidence - one.accuracy) for one in bins) / images
+
+
+def reliability_rows(bins: list[Bin]) -> Rows:
+    """The bins that have images."""
+    rows: Rows = [["confidence", "images", "mean confidence", "accuracy"]]
+    for one in bins:
+        if one.images:
+            span = f"{one.low:.3f} to {one.high:.3f}"
+            rows.append([span, f"{one.images:,}", per_cent(one.confidence), per_cent(one.accuracy)])
+    return rows if len(rows) > 1 else []
+
+
+def run_classes(read: Read) -> Rows:
+    """Precision, recall and F1 of each class."""
+    rows: Rows = [["class", "precision", "recall", "F1", "images"]]
+    for row in read.report:
+        rows.append([row.name, f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", f"{row.support:,}"])
+    return rows if len(rows) > 1 else []
+
+
+def study_classes(models: list[Model]) -> Rows:
+    """F1 of each class, the mean over seeds, of the most accurate models that have the best one's classes."""
+    shown = [model for model in models if all(read.report for read in model.reads)]
+    shown = [model for model in shown if model.reads[0].class_names == shown[0].reads[0].class_names][:MOST_COLUMNS]
+    if not shown:
+        return []
+    rows: Rows = [["F1 of", *(model.name for model in shown)]]
+    for k, name in enumerate(shown[0].reads[0].class_names):
+        rows.append([name, *(f"{statistics.fmean(read.report[k].f1 for read in model.reads):.4f}" for model in shown)])
+    return rows
+
+
+def files(folder: Path) -> Rows:
+    """The folder's files, and the folders of runs below it."""
+    rows: Rows = [["file", "what it holds"]]
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not results.SET_ASIDE.search(path.name):
+            rows.append(
+                [f"{path.name}/", "further seeds, the same files" if path.name == "seeds" else "the runs of a model"]
+            )
+        elif path.is_file() and not path.name.startswith("."):
+            rows.append([path.name, CAPTIONS.get(path.name, _picture(path.name))])
+    return rows
+
+
+def _picture(name: str) -> str:
+    if name.startswith("filters_"):
+        return "filters of a convolutional layer"
+    return {"MODEL_CARD.md": "this card", "report.html": "the study as one page"}.get(name, "")

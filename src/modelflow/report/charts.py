@@ -1,0 +1,432 @@
+"""The charts: first the data of each, then its Vega-Lite specification as plain data. No torch.
+
+charts = charts_of(group)      # name -> Chart(spec, what it shows in words); the page draws them by name
+
+Colours are the page's own variables (`var(--m0)`), so that one drawing serves light, dark and print.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelflow.figures.pareto import Box, pareto_front, place_labels
+from modelflow.report.content import Group, Model
+from modelflow.report.words import counted, listed
+
+Spec = dict[str, Any]
+Rows = list[dict[str, Any]]
+Tip = tuple[str, str, str | None]  # field, title, number format
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+COLOURS = 8
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
+MOST_EPOCHS = 60
+WIDE_RANGE = 30
+ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
+TEXT_ROOM = 0.09
+NARROW, LABEL_SIZE, LONGEST_LABEL = 270, 11.0, 18
+INK, MUTED, LINE, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+CONFIG: Spec = {
+    "background": "transparent",
+    "font": FONT,
+    "mark": {"aria": False},
+    "view": {"stroke": None},
+    "axis": {
+        "aria": False,
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "titleFontWeight": "normal",
+        "labelFontSize": 11.5,
+        "titleFontSize": 12,
+        "domainColor": LINE,
+        "tickColor": LINE,
+        "gridColor": LINE,
+        "labelLimit": 130,
+        "titlePadding": 8,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A specification, and in words what it shows, for who cannot see it."""
+
+    spec: Spec
+    label: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Something that a model costs: what it is called, and how it is read from a model."""
+
+    key: str
+    title: str
+    of: Callable[[Model], float | None]
+
+
+COSTS = (
+    Cost("parameters", "Parameters", lambda model: model.first.parameters),
+    Cost("macs", "Multiply-accumulates for one image", lambda model: model.first.macs),
+    Cost("seconds", "Seconds of training", lambda model: model.seconds),
+)
+
+
+def colour(model: Model) -> str:
+    """The variable of the page that holds the model's colour."""
+    return f"var(--m{model.index % COLOURS})"
+
+
+def shape(model: Model) -> str:
+    """The model's mark: with the colours it repeats after 56 models only."""
+    return SHAPES[model.index % len(SHAPES)]
+
+
+def charts_of(group: Group) -> dict[str, Chart]:
+    """All charts of a group by their names in the page."""
+    at = f"g{group.number}"
+    charts = {f"{at}-accuracy": accuracy_chart(group)}
+    charts |= {f"{at}-cost-{cost.key}": cost_chart(group, cost) for cost in costs_of(group)}
+    if curve_rows(group):
+        charts |= {f"{at}-{name}": curves_chart(group, name) for name in ("training", "validation")}
+    return charts | {f"{at}-bins-{i}": bins_chart(model) for i, model in enumerate(group.models) if model.bins}
+
+
+# --- accuracy --------------------------------------------------------------------------------------------------------
+
+
+def accuracy_rows(group: Group) -> Rows:
+    """A row a model: mean and interval in per cent."""
+    return [
+        {
+            "model": model.name,
+            "mean": _percent(model.accuracy),
+            "low": _percent(model.interval.low),
+            "high": _percent(model.interval.high),
+            "runs": len(model.seeds),
+            "text": f"{100 * model.accuracy:.1f}",
+            "end": max(_percent(model.interval.high), *(_percent(seed.figures.accuracy) for seed in model.seeds)),
+        }
+        for model in group.models
+    ]
+
+
+def seed_rows(group: Group) -> Rows:
+    """A row a run: its accuracy in per cent."""
+    return [
+        {"model": model.name, "seed": str(seed.run.seed), "accuracy": _percent(seed.figures.accuracy)}
+        for model in group.models
+        for seed in model.seeds
+    ]
+
+
+def accuracy_chart(group: Group) -> Chart:
+    """Each run's accuracy as a dot, the mean of each model, and its interval."""
+    names = [model.name for model in group.models]
+    y: Spec = {"field": "model", "type": "nominal", "sort": names, "title": None}
+    y["axis"] = {"labelFontSize": 13, "labelColor": INK, "domain": False, "ticks": False, "labelPadding": 10}
+    means = {"values": accuracy_rows(group)}
+    seeds = seed_rows(group)
+    ends = _ends([row[end] for row in means["values"] for end in ("low", "end")] + [row["accuracy"] for row in seeds])
+    ends[1] += TEXT_ROOM * (ends[1] - ends[0])
+
+    def x(field: str) -> Spec:
+        return _share(field, "accuracy on the test images (%)", ends)
+
+    bars = _layer(
+        {"type": "bar", "height": 10, "opacity": 0.28, "cornerRadius": 5},
+        {"y": y, "x": x("low"), "x2": {"field": "high"}, "color": _colours(group), **_tips(MEAN_TIPS)},
+        means,
+    )
+    dots = _layer(
+        {"type": "point", "filled": True, "size": 52, "opacity": 1, "stroke": SURFACE, "strokeWidth": 0.8},
+        {"y": y, "x": x("accuracy"), "color": _colours(group), "shape": _shapes(group), **_tips(SEED_TIPS)},
+        {"values": seeds},
+    )
+    mean = _layer(
+        {"type": "tick", "thickness": 2.5, "size": 22, "color": INK},
+        {"y": y, "x": x("mean"), **_tips(MEAN_TIPS)},
+        means,
+    )
+    text = _layer(
+        {"type": "text", "align": "left", "dx": 9, "fontSize": 12, "color": INK},
+        {"y": y, "x": x("end"), "text": {"field": "text", "type": "nominal"}},
+        means,
+    )
+    spec = _spec({"layer": [bars, dots, mean, text], "height": ROW_HEIGHT * len(names)})
+    best, last = group.models[0], group.models[-1]
+    return Chart(
+        spec,
+        f"Accuracy of {counted(len(names), 'model')}, best first: from {best.name} with {100 * best.accuracy:.1f} % to "
+        f"{last.name} with {100 * last.accuracy:.1f} %. The table below has every figure.",
+    )
+
+
+MEAN_TIPS = [("model", "model", None), ("mean", "mean, %", ".2f"), ("low", "95 % from", ".2f"), ("high", "to", ".2f")]
+SEED_TIPS = [("model", "model", None), ("seed", "seed", None), ("accuracy", "accuracy, %", ".2f")]
+
+
+# --- cost ------------------------------------------------------------------------------------------------------------
+
+
+def costs_of(group: Group) -> list[Cost]:
+    """The costs that are known for at least one model."""
+    return [cost for cost in COSTS if any(_known(cost, model) for model in group.models)]
+
+
+def _known(cost: Cost, model: Model) -> float | None:
+    """What the model costs; None for what no logarithm can show."""
+    value = cost.of(model)
+    return float(value) if value is not None and value > 0 else None
+
+
+def cost_rows(group: Group, cost: Cost) -> Rows:
+    """A row a model whose cost is known: the cost, accuracy and interval in per cent, whether no other beats it."""
+    known = [(model, value) for model in group.models if (value := _known(cost, model))]
+    front = {name for name, *_ in pareto_front((model.name, _ordered(value), model.accuracy) for model, value in known)}
+    return [
+        {
+            "model": model.name,
+            "cost": value,
+            "mean": _percent(model.accuracy),
+            "low": _percent(model.interval.low),
+            "high": _percent(model.interval.high),
+            "front": model.name in front,
+        }
+        for model, value in known
+    ]
+
+
+def _ordered(value: float) -> int:
+    """A cost as a whole number that keeps the order of thousandths."""
+    return round(1000 * value)
+
+
+def cost_chart(group: Group, cost: Cost) -> Chart:
+    """Accuracy over what a model costs, with the models that no other beats joined by a line."""
+    rows = cost_rows(group, cost)
+    x_ends, y_ends = (
+        _log_ends([row["cost"] for row in rows]),
+        _ends([row[end] for row in rows for end in ("low", "high")]),
+    )
+    x = {"field": "cost", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
+    x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
+    y = _share("mean", "accuracy (%)", y_ends)
+    front = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])
+    line = _layer(
+        {"type": "line", "interpolate": "step-after", "color": MUTED, "strokeDash": [5, 4], "strokeWidth": 1.4},
+        {"x": x, "y": y},
+        {"values": front},
+    )
+    bars = _layer(
+        {"type": "rule", "strokeWidth": 3, "opacity": 0.4},
+        {"x": x, "y": _share("low", "accuracy (%)", y_ends), "y2": {"field": "high"}, "color": _colours(group)},
+    )
+    points = _layer(
+        {"type": "point", "filled": True, "size": 110, "opacity": 1, "stroke": SURFACE, "strokeWidth": 1},
+        {"x": x, "y": y, "color": _colours(group), "shape": _shapes(group), **_tips(_cost_tips(cost))},
+    )
+    names = [
+        _layer(
+            {"type": "text", "align": align, "baseline": "middle", "dx": dx, "dy": -dy, "fontSize": LABEL_SIZE}
+            | {"color": INK, "limit": 130},
+            {"x": x, "y": y, "text": {"field": "model", "type": "nominal"}},
+            {"values": [row]},
+        )
+        for row, (dx, dy, align) in zip(rows, _places(rows, x_ends, y_ends), strict=True)
+    ]
+    layers = [line, bars, points, *names]
+    spec = _spec({"data": {"values": rows}, "layer": layers, "height": COST_HEIGHT})
+    unbeaten = listed([row["model"] for row in front])
+    return Chart(spec, f"Accuracy against {cost.title.lower()}. Beaten by no model that costs no more: {unbeaten}.")
+
+
+def _cost_tips(cost: Cost) -> list[Tip]:
+    return [("model", "model", None), ("cost", cost.title, ",.4~g" if cost.key == "seconds" else ","), *MEAN_TIPS[1:]]
+
+
+def _places(rows: Rows, x_ends: list[float], y_ends: list[float]) -> list[tuple[int, int, str]]:
+    """Where each name stands beside its point, so that they do not cover each other on a narrow screen either."""
+    low, high = (math.log(end) for end in x_ends)
+    points = [
+        (
+            NARROW * (math.log(row["cost"]) - low) / (high - low),
+            COST_HEIGHT * (row["mean"] - y_ends[0]) / (y_ends[1] - y_ends[0]),
+        )
+        for row in rows
+    ]
+    names = [row["model"][:LONGEST_LABEL] for row in rows]
+    return place_labels(points, names, Box(0, 0, NARROW, COST_HEIGHT), LABEL_SIZE)
+
+
+def _log_ends(values: Sequence[float]) -> list[float]:
+    ratio = max(max(values) / min(values), 4.0)
+    return [min(values) / ratio**0.12, max(values) * ratio**0.12]
+
+
+def _ends(values: Sequence[float]) -> list[float]:
+    low, high = min(values), max(values)
+    room = 0.08 * max(high - low, 1.0)
+    return [max(0.0, low - room), min(100.0, high + room)]
+
+
+# --- learning curves -------------------------------------------------------------------------------------------------
+
+
+def curve_rows(group: Group) -> Rows:
+    """A row for each run and epoch; of long runs every so many epochs, and the last."""
+    return [
+        {
+            "model": model.name,
+            "seed": str(seed.run.seed),
+            "epoch": epoch.epoch,
+            "training": _rounded(epoch.loss),
+            "validation": _rounded(epoch.val_loss),
+        }
+        for model in group.models
+        for seed in model.seeds
+        for i, epoch in enumerate(seed.history)
+        if i % _every(len(seed.history)) == 0 or i == len(seed.history) - 1
+    ]
+
+
+def _every(epochs: int) -> int:
+    return max(1, math.ceil(epochs / MOST_EPOCHS))
+
+
+def _rounded(loss: float | None) -> float | None:
+    return float(f"{loss:.4g}") if loss is not None and math.isfinite(loss) else None
+
+
+def curves_chart(group: Group, which: str) -> Chart:
+    """The training or validation loss of every run over its epochs, thin, and the mean of each model.
+
+    Models in the signal `hidden` are left out.
+    """
+    rows = curve_rows(group)
+    losses = [row[name] for row in rows for name in ("training", "validation") if row[name] is not None]
+    x: Spec = {"field": "epoch", "type": "quantitative", "axis": {"title": "epoch", "tickMinStep": 1, "grid": False}}
+    x["scale"] = {"domain": _epoch_ends([row["epoch"] for row in rows]), "nice": False}
+    y: Spec = {"field": which, "type": "quantitative", "axis": {"title": f"{which} loss", "tickCount": 5}}
+    y["scale"] = _loss_scale(losses)
+    one_run = {"detail": {"field": "seed", "type": "nominal"}, "color": _colours(group)}
+    runs = _layer({"type": "line", "strokeWidth": 1, "opacity": 0.55}, {"x": x, "y": y, **one_run})
+    mean = {"x": x, "y": y | {"aggregate": "mean"}, "color": _colours(group)}
+    means = _layer({"type": "line", "strokeWidth": 2.4}, mean)
+    tips: list[Tip] = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
+    tips += [("training", "training loss", ".4f"), ("validation", "validation loss", ".4f")]
+    points = _layer(
+        {"type": "point", "filled": True, "size": 46},
+        {"x": x, "y": y, "color": _colours(group), "shape": _shapes(group), **_tips(tips)}
+        | {"opacity": {"condition": {"param": "near", "value": 1, "empty": False}, "value": 0}},
+    )
+    near = {"type": "point", "on": "pointermove", "clear": "pointerout", "nearest": True}
+    points["params"] = [{"name": "near", "select": near | {"fields": ["model", "seed", "epoch"]}}]
+    spec = _spec({"data": {"name": f"g{group.number}-curves"}, "layer": [runs, means, points], "height": CURVES_HEIGHT})
+    spec["params"] = [{"name": "hidden", "value": []}]
+    spec["transform"] = [{"filter": f"isValid(datum.{which}) && indexof(hidden, datum.model) < 0"}]
+    return Chart(
+        spec, f"The {which} loss of every run over its epochs. The table below has the losses of the last epoch."
+    )
+
+
+def _epoch_ends(epochs: Sequence[int]) -> list[float]:
+    first, last = min(epochs), max(epochs)
+    return [first, last] if first < last else [first - 0.5, last + 0.5]
+
+
+def _loss_scale(losses: Sequence[float]) -> Spec:
+    wide = min(losses) > 0 and max(losses) > WIDE_RANGE * min(losses)
+    kind: Spec = {"type": "log"} if wide else {"zero": False}
+    return kind | {"domain": [min(losses), max(losses)], "nice": True}
+
+
+# --- calibration -----------------------------------------------------------------------------------------------------
+
+
+def bin_rows(model: Model) -> Rows:
+    """A row for each bin that holds images."""
+    return [
+        {
+            "low": round(one.low, 4),
+            "high": round(one.high, 4),
+            "images": one.images,
+            "confidence": round(one.confidence, 4),
+            "accuracy": round(one.accuracy, 4),
+        }
+        for one in model.bins
+        if one.images
+    ]
+
+
+def bins_chart(model: Model) -> Chart:
+    """The reliability diagram: accuracy over confidence, where a calibrated model lies on the diagonal."""
+    unit = {"domain": [0, 1], "nice": False}
+    x: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "confidence", "format": ".1f", "grid": False}}
+    y: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "share that is right", "format": ".1f"}}
+    tips = [("low", "confidence above", ".2f"), ("high", "up to", ".2f"), ("images", "predictions", ",")]
+    tips += [("confidence", "mean confidence", ".3f"), ("accuracy", "right", ".3f")]
+    bars = _layer(
+        {"type": "rect", "color": colour(model), "opacity": 0.3, "stroke": SURFACE, "strokeWidth": 1},
+        {"x": x | {"field": "low"}, "x2": {"field": "high"}, "y": y | {"field": "accuracy"}, "y2": {"datum": 0}}
+        | _tips(tips),
+    )
+    diagonal = _layer(
+        {"type": "line", "color": MUTED, "strokeDash": [5, 4], "strokeWidth": 1.4},
+        {"x": x | {"field": "at"}, "y": y | {"field": "at"}},
+        {"values": [{"at": 0}, {"at": 1}]},
+    )
+    size: Spec = {"field": "images", "type": "quantitative", "legend": None}
+    size["scale"] = {"type": "sqrt", "range": [18, 240]}
+    points = _layer(
+        {"type": "point", "filled": True, "opacity": 1, "color": colour(model), "stroke": SURFACE, "strokeWidth": 1},
+        {"x": x | {"field": "confidence"}, "y": y | {"field": "accuracy"}, "size": size, **_tips(tips)},
+    )
+    rows = bin_rows(model)
+    spec = _spec({"data": {"values": rows}, "layer": [bars, diagonal, points], "height": BINS_HEIGHT})
+    return Chart(
+        spec, f"Reliability diagram of {model.name}, {len(rows)} bins with images. The table below has every figure."
+    )
+
+
+# --- what all share --------------------------------------------------------------------------------------------------
+
+
+def _spec(own: Spec) -> Spec:
+    fit = {"type": "fit-x", "contains": "padding"}
+    return {"$schema": SCHEMA, "width": 600, "autosize": fit, "padding": 2, "config": CONFIG} | own
+
+
+def _layer(mark: Spec, encoding: Spec, data: Spec | None = None) -> Spec:
+    return ({"data": data} if data else {}) | {"mark": mark, "encoding": encoding}
+
+
+def _share(field: str, title: str, ends: list[float] | None = None) -> Spec:
+    scale: Spec = {"zero": False} if ends is None else {"domain": ends, "nice": False}
+    axis = {"title": title, "tickCount": 6}
+    return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
+
+
+def _colours(group: Group) -> Spec:
+    return _own(group, [colour(model) for model in group.models])
+
+
+def _shapes(group: Group) -> Spec:
+    return _own(group, [shape(model) for model in group.models])
+
+
+def _own(group: Group, values: list[str]) -> Spec:
+    scale = {"domain": [model.name for model in group.models], "range": values}
+    return {"field": "model", "type": "nominal", "legend": None, "scale": scale}
+
+
+def _tips(fields: Sequence[Tip]) -> Spec:
+    tips = []
+    for name, title, number_format in fields:
+        tip = {"field": name, "title": title, "type": "quantitative" if number_format else "nominal"}
+        tips.append(tip | ({"format": number_format} if number_format else {}))
+    return {"tooltip": tips}
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 4)

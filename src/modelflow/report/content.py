@@ -1,0 +1,332 @@
+"""A results folder as the figures of its report: runs that may be compared, models, seeds, verdicts. No torch.
+
+content = read_content("results")
+content.groups[0].models[0].accuracy              # best first; what could not be read is in content.left_out
+
+All figures are computed from the stored predictions, so that they are there for runs of any age; where a run has none,
+those of its record are taken. Everything read here may come from a stranger: it is data, checked and bounded.
+"""
+
+import csv
+import io
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelflow.errors import DataError
+from modelflow.evaluation.calibration import Bin, reliability
+from modelflow.evaluation.measure import measure
+from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
+from modelflow.files import read_bounded
+from modelflow.records import DataRecord, Epoch, Metrics, Run
+from modelflow.report.words import shown
+from modelflow.results import CONFUSION_CSV, HISTORY, read_predictions, read_run, run_folders
+from modelflow.statistics import Interval, mean_interval, wilson_interval
+from modelflow.verdicts import Verdict, compare
+
+Array = np.ndarray[Any, Any]
+Key = tuple[str, tuple[tuple[str, str], ...], str]
+MAX_TABLE_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Seed:
+    """One run: its record, its losses, and its predictions where they can be read (`missing` says why not)."""
+
+    folder: Path
+    run: Run
+    figures: Metrics
+    history: tuple[Epoch, ...]
+    logits_NK: Array | None = field(repr=False)
+    labels_N: Array | None = field(repr=False)
+    missing: str = ""
+
+    @property
+    def images(self) -> int:
+        """How many images it was evaluated on."""
+        return self.run.metrics.images if self.labels_N is None else len(self.labels_N)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model with all its runs, the least seed first; `index` gives its colour and its mark in every chart."""
+
+    name: str
+    index: int
+    seeds: tuple[Seed, ...]
+    class_names: tuple[str, ...]
+
+    @property
+    def first(self) -> Run:
+        """The record of its first run."""
+        return self.seeds[0].run
+
+    @cached_property
+    def accuracy(self) -> float:
+        """The mean over its runs."""
+        return float(np.mean([seed.figures.accuracy for seed in self.seeds]))
+
+    def mean(self, figure: str) -> float | None:
+        """Of one of the `Metrics` over its runs; None where a run lacks it."""
+        values = [getattr(seed.figures, figure) for seed in self.seeds]
+        return None if None in values else float(np.mean(values))
+
+    @cached_property
+    def interval(self) -> Interval:
+        """95 %: of the mean over seeds on the same images; of a single run, over images like these (Wilson)."""
+        accuracies = [seed.figures.accuracy for seed in self.seeds]
+        if len(accuracies) < 2:
+            images = self.seeds[0].images
+            return wilson_interval(round(accuracies[0] * images), images)
+        found = mean_interval(accuracies)
+        return Interval(max(0.0, found.low), min(1.0, found.high))
+
+    @property
+    def seconds(self) -> float | None:
+        """Of training, the mean over its runs; None where a record has none."""
+        times = [seed.run.seconds.get("training") for seed in self.seeds]
+        known = [time for time in times if time is not None and time > 0]
+        return float(np.mean(known)) if known else None
+
+    @property
+    def warnings(self) -> list[tuple[int, str]]:
+        """What its runs warn of, each with its seed."""
+        return [(seed.run.seed, shown(words)) for seed in self.seeds for words in seed.run.warnings]
+
+    @property
+    def predicting(self) -> list[Seed]:
+        """Its runs whose predictions can be read."""
+        return [seed for seed in self.seeds if seed.logits_NK is not None]
+
+    @cached_property
+    def counts(self) -> Array | None:
+        """True class x predicted class, all its runs together; None without predictions."""
+        n = len(self.class_names)
+        tables = [confusion_matrix(y_N, logits_NK.argmax(1), n) for logits_NK, y_N in self.predictions()]
+        return np.sum(tables, axis=0) if tables else None
+
+    @cached_property
+    def classes(self) -> list[ReportRow]:
+        """Precision, recall and F1 of each class, all its runs together."""
+        if self.counts is None:
+            return []
+        return classification_report(self.counts, self.class_names)[: len(self.class_names)]
+
+    @cached_property
+    def bins(self) -> list[Bin]:
+        """Confidence against accuracy, all its runs together."""
+        pairs = self.predictions()
+        if not pairs:
+            return []
+        return reliability(np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs]))
+
+    def predictions(self) -> list[tuple[Array, Array]]:
+        """Logits and labels of each run that has them."""
+        return [
+            (seed.logits_NK, seed.labels_N)
+            for seed in self.predicting
+            if seed.logits_NK is not None and seed.labels_N is not None
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs on the same data by the same protocol, which alone are compared; its models, most accurate first.
+
+    `labels_N` are of the images that most runs were evaluated on; `unpaired` gives models that are in no verdict, and
+    why.
+    """
+
+    number: int
+    data: DataRecord
+    protocol: str
+    models: tuple[Model, ...]
+    labels_N: Array | None
+    verdicts: tuple[Verdict, ...]
+    unpaired: tuple[tuple[str, str], ...]
+
+    @property
+    def images(self) -> int:
+        """How many images the best model was evaluated on."""
+        return self.models[0].seeds[0].images
+
+    @property
+    def most_seeds(self) -> int:
+        """Of any model."""
+        return max(len(model.seeds) for model in self.models)
+
+    @property
+    def test_reads(self) -> int:
+        """How often the test images of a run were evaluated, at most; 1 where it is not known."""
+        return max(seed.run.test_reads or 1 for model in self.models for seed in model.seeds)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The longest list of any model."""
+        return max((model.class_names for model in self.models), key=len)
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """A whole results folder; `left_out` gives folders that are in no figure, and why."""
+
+    folder: Path
+    groups: tuple[Group, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def models(self) -> list[Model]:
+        """Of all groups."""
+        return [model for group in self.groups for model in group.models]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Of all models."""
+        return [seed.run for model in self.models for seed in model.seeds]
+
+
+def read_content(results_folder: str | Path) -> Content:
+    """The figures of a results folder. Raises `DataError` when it holds no finished run that can be read."""
+    folder = Path(results_folder)
+    seeds, left_out = _read_seeds(folder)
+    if not seeds:
+        why = f" ({'; '.join(reason for _, reason in left_out[:3])})" if left_out else ""
+        raise DataError(
+            f"{folder}: no finished run in it{why}; give a results folder, such as the one `modelflow run` wrote"
+        )
+    numbers = {name: i for i, name in enumerate(sorted({seed.run.model_name for seed in seeds}))}
+    by_key: dict[Key, list[Seed]] = defaultdict(list)
+    for seed in seeds:
+        by_key[_key(seed.run)].append(seed)
+    largest_first = sorted(by_key.values(), key=lambda members: (-len(members), _key(members[0].run)))
+    groups = tuple(group_of(i, members, numbers) for i, members in enumerate(largest_first))
+    return Content(folder, groups, tuple(left_out))
+
+
+def _read_seeds(folder: Path) -> tuple[list[Seed], list[tuple[str, str]]]:
+    seeds: list[Seed] = []
+    left_out: list[tuple[str, str]] = []
+    taken: dict[tuple[str, int, Key], str] = {}
+    for path in run_folders(folder):
+        where = str(path.relative_to(folder))
+        try:
+            seed = read_seed(path)
+        except DataError as error:
+            left_out.append((where, str(error)))
+            continue
+        same = taken.setdefault((seed.run.model_name, seed.run.seed, _key(seed.run)), where)
+        if same == where:
+            seeds.append(seed)
+        else:
+            left_out.append((where, f"holds the same model and seed as {same}, which stands for both"))
+    return seeds, left_out
+
+
+def _key(run: Run) -> Key:
+    return run.data.name, tuple(sorted(run.data.checksums.items())), run.protocol
+
+
+def read_seed(folder: Path) -> Seed:
+    """One run. Raises `DataError` when its record is damaged; without predictions, its figures are the record's."""
+    run = read_run(folder)
+    history = read_history(folder)
+    try:
+        logits_NK, y_N = read_predictions(folder)
+    except DataError as error:
+        return Seed(folder, run, run.metrics, history, None, None, str(error))
+    return Seed(folder, run, measure(logits_NK, y_N), history, logits_NK, y_N)
+
+
+def read_history(folder: Path) -> tuple[Epoch, ...]:
+    """history.csv; what is not finite or cannot be read is left out."""
+    epochs = []
+    for row in _table(folder / HISTORY)[1:]:
+        try:
+            number, loss, val_loss = int(row[0]), float(row[1]), float(row[2]) if row[2] else None
+        except (ValueError, IndexError):
+            continue
+        known = val_loss if val_loss is not None and math.isfinite(val_loss) else None
+        if math.isfinite(loss) or known is not None:
+            epochs.append(Epoch(epoch=number, loss=loss, val_loss=known))
+    return tuple(epochs)
+
+
+def read_class_names(folder: Path, n_classes: int) -> tuple[str, ...]:
+    """The classes by the header of confusion_matrix.csv, safe to show; numbers where it does not fit."""
+    header = (_table(folder / CONFUSION_CSV) or [[]])[0][1:]
+    names = header if len(header) == n_classes else [str(k) for k in range(n_classes)]
+    return tuple(shown(name) for name in names)
+
+
+def _table(path: Path) -> list[list[str]]:
+    try:
+        return list(csv.reader(io.StringIO(read_bounded(path, MAX_TABLE_BYTES, links=False).decode())))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> Group:
+    """Runs of the same data and protocol as their models; `numbers` gives each its index."""
+    by_name: dict[str, list[Seed]] = defaultdict(list)
+    for seed in members:
+        by_name[seed.run.model_name].append(seed)
+    models = [_model(name, numbers[name], seeds) for name, seeds in by_name.items()]
+    models.sort(key=lambda model: (-model.accuracy, model.name))
+    labels_N = _usual_labels(models)
+    reasons = {model.name: _why_unpaired(model, labels_N) for model in models}
+    paired = {model.name: correct(model) for model in models if not reasons[model.name]}
+    verdicts = tuple(compare(paired)) if len(paired) > 1 else ()
+    unpaired = tuple((name, why) for name, why in reasons.items() if why)
+    first = models[0].first
+    return Group(number, first.data, first.protocol, tuple(models), labels_N, verdicts, unpaired)
+
+
+def _model(name: str, index: int, seeds: Sequence[Seed]) -> Model:
+    ordered = tuple(sorted(seeds, key=lambda seed: seed.run.seed))
+    known = next((seed for seed in ordered if seed.logits_NK is not None), None)
+    names = () if known is None or known.logits_NK is None else read_class_names(known.folder, known.logits_NK.shape[1])
+    return Model(name, index, tuple(seed if _fits(seed, len(names)) else _without(seed) for seed in ordered), names)
+
+
+def _fits(seed: Seed, n_classes: int) -> bool:
+    return seed.logits_NK is None or seed.logits_NK.shape[1] == n_classes
+
+
+def _without(seed: Seed) -> Seed:
+    """The run without predictions of another number of classes than its model's."""
+    return Seed(seed.folder, seed.run, seed.figures, seed.history, None, None, "its predictions have other classes")
+
+
+def _usual_labels(models: Sequence[Model]) -> Array | None:
+    found = [seed.labels_N for model in models for seed in model.seeds if seed.labels_N is not None]
+    if not found:
+        return None
+    counts = Counter(labels_N.tobytes() for labels_N in found)
+    usual = counts.most_common(1)[0][0]
+    return next(labels_N for labels_N in found if labels_N.tobytes() == usual)
+
+
+def _why_unpaired(model: Model, labels_N: Array | None) -> str:
+    """Why a model is in no verdict; empty when it is."""
+    if len(model.predicting) < len(model.seeds) or labels_N is None:
+        return "predictions of a run are missing or damaged"
+    if not tested_on(model, labels_N):
+        return "evaluated on other images than the other models"
+    return "" if len(model.seeds) > 1 else "one run alone"
+
+
+def tested_on(model: Model, labels_N: Array | None) -> bool:
+    """Whether the model has predictions, all of them of the images with these labels."""
+    found = [y_N for _, y_N in model.predictions()]
+    return bool(found) and labels_N is not None and all(np.array_equal(y_N, labels_N) for y_N in found)
+
+
+def correct(model: Model) -> Array:
+    """Whether each run (S) with predictions has each image (N) right: S x N."""
+    return np.stack([logits_NK.argmax(1) == y_N for logits_NK, y_N in model.predictions()])

@@ -1,0 +1,141 @@
+"""How the results were made, and the command that makes them again. No torch.
+
+how = how_made(content)
+how.command      # modelflow run --protocol card --seeds 5 --results results
+"""
+
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelflow.errors import ModelFlowError
+from modelflow.records import Run
+from modelflow.report.content import Content
+from modelflow.report.words import NONE, count, listed, shown
+from modelflow.results import STUDY
+from modelflow.settings import RunSettings, StudySettings, read_study
+
+LONGEST_LIST = 12
+AGAIN = "repeated"
+
+
+@dataclass(frozen=True)
+class How:
+    """Settings and circumstances by name, the checksums of the data, and how to repeat it.
+
+    `command` is empty where no study file tells; `caution` says what `command` does not cover.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    checksums: tuple[tuple[str, str, str], ...]
+    notes: tuple[tuple[str, int, str], ...]
+    command: str
+    caution: str
+
+
+def how_made(content: Content) -> How:
+    """All that is known of how these results were made."""
+    seeds = [(model.name, seed.run) for model in content.models for seed in model.seeds]
+    notes = tuple((name, run.seed, shown(note)) for name, run in seeds for note in run.notes)
+    sums = {(run.data.name, file, sha256) for run in content.runs for file, sha256 in run.data.checksums.items()}
+    command, caution = repeat_command(content)
+    return How(tuple(_facts(content.runs)), tuple(sorted(sums)), notes, command, caution)
+
+
+FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
+    ("Data set", lambda run: run.data.name),
+    ("Images to train on", lambda run: count(run.data.training_images)),
+    ("Images to validate on", lambda run: count(run.data.validation_images)),
+    ("Images to test on", lambda run: count(run.metrics.images)),
+    ("Protocol", lambda run: run.protocol),
+    ("Recipe", lambda run: run.settings.get("recipe")),
+    ("Epochs", lambda run: run.epochs),
+    ("Batch size", lambda run: run.settings.get("batch_size")),
+    ("Optimizer", lambda run: run.settings.get("optimizer")),
+    ("Learning rate", lambda run: f"{run.lr:g}"),
+    ("Schedule", lambda run: run.settings.get("schedule")),
+    ("Seeds", lambda run: run.seed),
+    ("Test images evaluated", lambda run: _reads(run)),
+    ("Trained by", lambda run: run.engine),
+    ("Device", lambda run: run.device),
+    ("Processor", lambda run: run.processor),
+    ("Threads", lambda run: run.threads),
+    ("Revision of ModelFlow", lambda run: run.git_revision),
+)
+
+
+def _reads(run: Run) -> str | None:
+    if run.test_reads is None:
+        return "after every epoch" if run.protocol.startswith("card") else None
+    return "once a run" if run.test_reads == 1 else f"{run.test_reads} times a run"
+
+
+def _facts(runs: list[Run]) -> Iterable[tuple[str, str]]:
+    """Each fact with every value that the runs have."""
+    for name, read in FACTS:
+        yield name, _values(read(run) for run in runs)
+    packages = sorted({package for run in runs for package in run.versions})
+    versions = [f"{shown(name)} {_values(run.versions.get(name) for run in runs)}" for name in packages]
+    yield "Versions", ", ".join(versions) or NONE
+    days = sorted({run.started[:10] for run in runs})
+    yield "Trained on", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
+def _values(found: Iterable[Any]) -> str:
+    values = sorted({value for value in found if value not in (None, "", NONE)}, key=lambda v: (str(type(v)), v))
+    texts = [shown(value) for value in values]
+    if len(texts) > LONGEST_LIST:
+        return f"{', '.join(texts[:LONGEST_LIST])} and {len(texts) - LONGEST_LIST} more"
+    return listed(texts) if texts else NONE
+
+
+def repeat_command(content: Content) -> tuple[str, str]:
+    """The command that trains all of it again, from study.json; and what it does not cover."""
+    path = content.folder / STUDY
+    if not path.is_file():
+        return (
+            "",
+            f"There is no {STUDY} here: the runs were trained one by one, and the run.json of each tells how.",
+        )
+    try:
+        study = read_study(path)
+        planned = set(study.specs())
+    except ModelFlowError as error:
+        return "", f"{STUDY} cannot be read: {shown(error)}"
+    others = sorted({model.name for model in content.models} - planned)
+    caution = f"The study file does not cover {listed(others)}." if others else ""
+    options = _options(study)
+    asked = [str(path)] if options is None else options
+    return shlex.join(["modelflow", "run", *asked, "--results", AGAIN]), caution
+
+
+def _options(study: StudySettings) -> list[str] | None:
+    """The options that give the very study from the card's models; None where it takes its own file."""
+    given: dict[str, Any] = {"recipe": study.recipe, "seeds": study.seeds}
+    usual = read_study(None, **given)
+    names = [name for name in RunSettings.model_fields if getattr(study, name) != getattr(usual, name)]
+    given |= {name: getattr(study, name) for name in names}
+    try:
+        same = read_study(None, **given).specs() == study.specs() and "schedule" not in names
+    except ModelFlowError:
+        same = False
+    if not same:
+        return None
+    words = [] if study.recipe == "card" else ["--recipe", study.recipe]
+    for name in names:
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if given[name] is True else [option, str(given[name])]
+    return words + _seed_words(study.seeds)
+
+
+def _seed_words(seeds: list[int]) -> list[str]:
+    if seeds == list(range(42, 42 + len(seeds))):
+        return [] if len(seeds) == 1 else ["--seeds", str(len(seeds))]
+    return ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", ",".join(map(str, seeds))]
+
+
+def results_name(folder: Path) -> str:
+    """What the folder is called."""
+    return shown(folder.resolve().name or "results")

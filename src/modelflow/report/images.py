@@ -1,0 +1,172 @@
+"""Pictures for the report: test images as one sprite, a run's own pictures with their pixels alone. No torch.
+
+pixels = evaluated_pixels(run.data, labels_N)           # or a DataError that says why there are none
+sheet = sprite(pixels[:10])                         # one PNG with a tile an image
+"""
+
+import base64
+import io
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from modelflow.diagram import svg
+from modelflow.errors import DataError, ModelFlowError
+from modelflow.files import read_bounded
+from modelflow.records import DataRecord, Run
+from modelflow.report.content import Array
+from modelflow.results import OUTPUTS
+from modelflow.shapes import Trace, trace
+from modelflow.spec import parse_spec
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_PNG_BYTES = 4 << 20
+MAX_PIXELS = 12_000_000
+WIDEST, COLOURS = 1000, 48
+LARGEST_TILE, TILE_COLOURS, A_ROW = 32, 16, 24
+MOST_FILTERS = 6
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data address, with its size in pixels; `name` is the layer's, where it shows one."""
+
+    address: str
+    width: int
+    height: int
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Many small images in one picture, `columns` in a row, each `width` x `height` pixels."""
+
+    picture: Picture
+    columns: int
+    rows: int
+    width: int
+    height: int
+
+
+def evaluated_pixels(data: DataRecord, labels_N: Array, data_dir: str | Path | None = None) -> Array:
+    """The test images N x H x W (or N x H x W x 3) as bytes that these runs were evaluated on; nothing is downloaded.
+
+    Raises `DataError` when the data set is not on this machine, or is not the one of the runs.
+    """
+    from modelflow.data.sources import read_source
+
+    try:
+        source = read_source(data.name, data_dir, download=False)
+    except ModelFlowError as error:
+        raise DataError(str(error)) from None
+    if source.checksums != data.checksums:
+        raise DataError(f"{data.name} on this machine has other checksums than the data of the runs")
+    if not np.array_equal(source.test_labels, labels_N):
+        raise DataError("the runs were evaluated on other images than the test images of the data set")
+    return _as_bytes(source.test_images, source.white)
+
+
+def _as_bytes(images: Array, white: int) -> Array:
+    """N x H x W in grey, or N x H x W x 3; of other numbers of channels the first one."""
+    if images.ndim == 4:
+        images = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images[:, 0]
+    if white == 255:
+        return images
+    return np.round(images.astype(np.float32) * (255 / white)).clip(0, 255).astype(np.uint8)
+
+
+def sprite(images: Array) -> Sheet:
+    """The images (at least one) as one PNG of few colours; larger ones are made smaller."""
+    tiles = [_tile(image) for image in images]
+    width, height = tiles[0].size
+    columns = min(A_ROW, len(tiles))
+    rows = math.ceil(len(tiles) / columns)
+    sheet = Image.new(tiles[0].mode, (columns * width, rows * height))
+    for i, tile in enumerate(tiles):
+        sheet.paste(tile, (i % columns * width, i // columns * height))
+    return Sheet(_picture(_few_colours(sheet)), columns, rows, width, height)
+
+
+def _tile(pixels: Array) -> Image.Image:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((LARGEST_TILE, LARGEST_TILE))
+    return image
+
+
+def _few_colours(sheet: Image.Image) -> Image.Image:
+    if sheet.mode != "L":
+        return sheet.quantize(256)
+    levels = (np.asarray(sheet).astype(np.uint16) * (TILE_COLOURS - 1) + 127) // 255
+    few = Image.fromarray(levels.astype(np.uint8), "P")
+    few.putpalette([value for i in range(TILE_COLOURS) for value in (255 * i // (TILE_COLOURS - 1),) * 3])
+    return few
+
+
+def _picture(image: Image.Image, name: str = "") -> Picture:
+    buffer = io.BytesIO()
+    few = image.mode == "P" and len(image.getpalette() or []) <= 3 * TILE_COLOURS
+    image.save(buffer, "PNG", optimize=True, **({"bits": 4} if few else {}))
+    return Picture(_address("image/png", buffer.getvalue()), *image.size, name)
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def drawing(run: Run) -> tuple[Picture, Trace] | None:
+    """The architecture drawn from the run's spec, never the file of its folder; None for a run without a sound spec."""
+    if run.spec is None:
+        return None
+    try:
+        traced = trace(parse_spec(run.spec))
+    except ModelFlowError:
+        return None
+    drawn = svg(traced, run.model_name)
+    height = int(drawn.partition('height="')[2].partition('"')[0])
+    return Picture(_address("image/svg+xml", drawn.encode()), 900, height), traced
+
+
+def filter_pictures(folder: Path, root: Path) -> list[Picture]:
+    """The pictures of a run's filters, in the order of their layers' names."""
+    paths = sorted(folder.glob("filters_*.png"))[:MOST_FILTERS]
+    found = [stored_picture(path, root, path.stem.removeprefix("filters_")) for path in paths]
+    return [picture for picture in found if picture is not None]
+
+
+def outputs_picture(folder: Path, root: Path) -> Picture | None:
+    """The picture of what a run's layers make of images."""
+    return stored_picture(folder / OUTPUTS, root)
+
+
+def stored_picture(path: Path, root: Path, name: str = "") -> Picture | None:
+    """A PNG of the results folder `root`, its pixels drawn anew in few colours; None for what is no such file.
+
+    Links that lead out of the folder are not followed; nothing large is unpacked; only pixels come out.
+    """
+    try:
+        content = _bytes_inside(path, root)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as stored:
+                if stored.width * stored.height > MAX_PIXELS:
+                    return None
+                image = stored.convert("RGB")
+    except Exception:  # whatever the system and Pillow make of a file that is none of ours
+        return None
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.LANCZOS)
+    return _picture(image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE), name)
+
+
+def _bytes_inside(path: Path, root: Path) -> bytes:
+    """What a PNG file inside the folder `root` holds. Raises `ValueError` or `OSError` for any other file."""
+    if not path.parent.resolve(strict=True).is_relative_to(root.resolve()):
+        raise ValueError("outside of the results folder")
+    content = read_bounded(path, MAX_PNG_BYTES, links=False)
+    if not content.startswith(PNG_SIGNATURE):
+        raise ValueError("no PNG")
+    return content

@@ -1,0 +1,244 @@
+// What the page does beyond its text: draws the charts, answers the controls. Every text from data is set as text.
+(() => {
+  "use strict";
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const element = (name, text = "", kind = "") => {
+    const made = document.createElement(name);
+    made.textContent = text;
+    if (kind) made.className = kind;
+    return made;
+  };
+  const commas = (number) => number.toLocaleString("en-US");
+
+  // --- light and dark: the system's choice, until the button is used
+  const root = document.documentElement;
+  const button = document.getElementById("theme");
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const setTheme = (dark) => {
+    root.dataset.theme = dark ? "dark" : "light";
+    button.setAttribute("aria-pressed", String(dark));
+  };
+  let chosen = false;
+  setTheme(system.matches);
+  system.addEventListener("change", () => chosen || setTheme(system.matches));
+  button.addEventListener("click", () => {
+    chosen = true;
+    setTheme(root.dataset.theme !== "dark");
+  });
+
+  // --- tooltips
+  const tip = document.getElementById("tip");
+  // where the nearest point is sought, Vega-Lite 6.4 looks for texts in the cell around it: they are in its datum.datum
+  const showTip = (_, event, item, value) => {
+    if (!value || typeof value !== "object") {
+      tip.hidden = true;
+      return;
+    }
+    tip.replaceChildren(
+      ...Object.entries(value).map(([name, text]) => {
+        const line = element("div");
+        const isolated = element("bdi", String(item?.datum?.datum?.[name] ?? text));
+        const right = element("span");
+        right.append(isolated);
+        line.append(element("span", name), right);
+        return line;
+      })
+    );
+    tip.hidden = false;
+    const box = tip.getBoundingClientRect();
+    const x = event.clientX + 14 + box.width > innerWidth ? event.clientX - box.width - 14 : event.clientX + 14;
+    const y = event.clientY + 14 + box.height > innerHeight ? event.clientY - box.height - 14 : event.clientY + 14;
+    tip.style.left = `${Math.max(4, x)}px`;
+    tip.style.top = `${Math.max(4, y)}px`;
+  };
+  addEventListener("scroll", () => (tip.hidden = true), { passive: true });
+
+  // --- charts
+  const views = {};
+  const widthOf = (place) => {
+    for (let node = place; node; node = node.parentElement) {
+      if (node.clientWidth) return Math.min(node.clientWidth, node === place ? Infinity : 480);
+    }
+    return 480;
+  };
+  const sized = new ResizeObserver((entries) => {
+    for (const { target, contentRect } of entries) {
+      const view = views[target.dataset.chart];
+      const width = Math.floor(contentRect.width);
+      if (view && width > 0 && Math.abs(view.width() - width) > 1) view.width(width).runAsync();
+    }
+  });
+  const draw = async (place) => {
+    const name = place.dataset.chart;
+    const spec = { ...data.charts[name], width: widthOf(place), datasets: data.datasets };
+    const options = { actions: false, renderer: "svg", ast: true, tooltip: showTip, defaultStyle: false };
+    const { view } = await vegaEmbed(place, spec, options);
+    views[name] = view;
+    const svg = place.querySelector("svg");
+    svg.setAttribute("role", "img");
+    svg.removeAttribute("aria-roledescription");
+    svg.setAttribute("aria-label", place.dataset.label);
+    place.removeAttribute("aria-label");
+    sized.observe(place);
+  };
+  const drawAll = async () => {
+    for (const place of all("[data-chart]")) {
+      await draw(place);
+      await new Promise((next) => setTimeout(next));
+    }
+    root.dataset.ready = "true";
+  };
+
+  // --- which cost the accuracy is shown against
+  for (const radio of all('input[type="radio"]')) {
+    radio.addEventListener("change", () => {
+      const group = radio.name.replace(/-cost$/, "");
+      for (const pane of all(`[data-cost^="${group}-"]`)) pane.hidden = pane.dataset.cost !== `${group}-${radio.value}`;
+    });
+  }
+
+  // --- which models the learning curves show
+  const showCurves = (field) => {
+    const hidden = all('input[type="checkbox"]', field).filter((box) => !box.checked).map((box) => box.value);
+    for (const kind of ["training", "validation"]) {
+      const view = views[`${field.dataset.curves}-${kind}`];
+      if (view) view.signal("hidden", hidden).runAsync();
+    }
+  };
+  for (const field of all("[data-curves]")) {
+    field.addEventListener("change", () => showCurves(field));
+    const set = (checked) => () => {
+      for (const box of all('input[type="checkbox"]', field)) box.checked = checked;
+      showCurves(field);
+    };
+    field.querySelector("[data-all]").addEventListener("click", set(true));
+    field.querySelector("[data-none]").addEventListener("click", set(false));
+  }
+
+  // --- confusion matrices: one stop of the tab key each, arrows walk
+  for (const table of all("[data-confusion]")) {
+    const readout = table.closest(".scroll").nextElementSibling;
+    const names = all("thead .turned", table).map((cell) => cell.textContent);
+    const rows = all("tbody tr", table).map((row) => all("td", row));
+    const tell = (cell) => {
+      const row = cell.parentElement;
+      const i = row.rowIndex - 1;
+      const j = cell.cellIndex - 1;
+      const n = Number(cell.dataset.n);
+      const total = Number(row.dataset.total);
+      const share = total ? ` (${((100 * n) / total).toFixed(1)} %)` : "";
+      const said = i === j ? "recognised" : `taken for ${names[j]}`;
+      readout.textContent = `${names[i]} ${said}: ${commas(n)} of ${commas(total)}${share}`;
+    };
+    table.addEventListener("pointerover", (event) => event.target.matches("td") && tell(event.target));
+    table.addEventListener("focusin", (event) => event.target.matches("td") && tell(event.target));
+    table.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+      if (!step || !event.target.matches("td")) return;
+      const next = rows[event.target.parentElement.rowIndex - 1 + step[0]]?.[event.target.cellIndex - 1 + step[1]];
+      event.preventDefault();
+      if (!next) return;
+      event.target.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  }
+
+  // --- model sections
+  const setCards = (open) => () => all("#models > .card").forEach((card) => (card.open = open));
+  document.getElementById("open-all").addEventListener("click", setCards(true));
+  document.getElementById("close-all").addEventListener("click", setCards(false));
+
+  // --- where two models disagree
+  const MOST = 24;
+  const tileOf = (id, place) => {
+    const tile = element("span", "", "tile");
+    const columns = Number(getComputedStyle(tileProbe(id)).getPropertyValue("--columns")) || 1;
+    tile.dataset.sheet = id;
+    tile.style.setProperty("--x", place % columns);
+    tile.style.setProperty("--y", Math.floor(place / columns));
+    return tile;
+  };
+  const tileProbe = (id) => document.querySelector(`.tile[data-sheet="${id}"]`) || root;
+  const says = (found, model, place, right) => {
+    const line = element("span", right ? "\u2713 " : "\u2717 ", right ? "says right" : "says wrong");
+    line.append(element("bdi", found.classes[found.predicted[model][place]]), ` ${found.confidence[model][place]}\u00a0%`);
+    return line;
+  };
+  const side = (id, found, right, wrong) => {
+    const places = found.labels
+      .map((label, place) => place)
+      .filter((p) => found.predicted[right][p] === found.labels[p] && found.predicted[wrong][p] !== found.labels[p])
+      .sort((p, q) => sureness(found, right, wrong, q) - sureness(found, right, wrong, p))
+      .slice(0, MOST);
+    const total = found.only[right][wrong];
+    const title = element("p");
+    title.append(element("b", `${commas(total)} image${total === 1 ? "" : "s"}`), " that ");
+    title.append(element("bdi", found.models[right]), " has right (\u2713) and ");
+    title.append(element("bdi", found.models[wrong]), " wrong (\u2717), each with its confidence");
+    if (places.length < total) title.append(element("span", `; here ${places.length} on which both are sure`, "quiet"));
+    const list = element("ul", "", "tiles");
+    for (const place of places) {
+      const item = element("li");
+      if (tileProbe(id) !== root) item.append(tileOf(id, place));
+      item.append(says(found, right, place, true), says(found, wrong, place, false));
+      item.append(element("span", `image ${found.shown[place]}`, "quiet"));
+      list.append(item);
+    }
+    const part = element("div");
+    part.append(title, list);
+    return part;
+  };
+  const sureness = (found, a, b, place) => found.confidence[a][place] * found.confidence[b][place];
+  const count = (number, before, ...names) => {
+    const item = element("li");
+    item.append(element("b", commas(number)), before);
+    for (const name of names) item.append(" ", element("bdi", name));
+    return item;
+  };
+  const disagree = (part) => {
+    const id = part.dataset.disagree;
+    const found = data.mistakes[id];
+    const [a, b] = ["a", "b"].map((name) => Number(part.querySelector(`[data-side="${name}"]`).value));
+    const outcome = part.querySelector("[data-outcome]");
+    if (a === b) {
+      outcome.replaceChildren(element("p", "Choose two different models.", "quiet"));
+      return;
+    }
+    const both = found.right[a] - found.only[a][b];
+    const counts = element("ul", "", "counts");
+    counts.append(
+      count(both, "both right"),
+      count(found.only[a][b], "only right:", found.models[a]),
+      count(found.only[b][a], "only right:", found.models[b]),
+      count(found.images - both - found.only[a][b] - found.only[b][a], "both wrong")
+    );
+    outcome.replaceChildren(counts, side(id, found, a, b), side(id, found, b, a));
+  };
+  for (const part of all("[data-disagree]")) {
+    part.addEventListener("change", () => disagree(part));
+    disagree(part);
+  }
+
+  // --- print: everything open and as wide as paper, as it was afterwards
+  const PAPER = 660;
+  let closed = [];
+  const resizeAll = (most) => {
+    for (const place of all("[data-chart]")) {
+      const width = Math.min(widthOf(place), place.closest(".pair") ? (most - 20) / 2 : most);
+      views[place.dataset.chart]?.width(width).run();
+    }
+  };
+  addEventListener("beforeprint", () => {
+    closed = all("details.card:not([open]), details.reading:not([open]), details.more:not([open])");
+    closed.forEach((part) => (part.open = true));
+    resizeAll(PAPER);
+  });
+  addEventListener("afterprint", () => {
+    closed.forEach((part) => (part.open = false));
+    resizeAll(Infinity);
+  });
+
+  drawAll();
+})();

@@ -1,0 +1,73 @@
+"""What the report says in words and numbers: names safe to show, figures with their digits, sentences. No torch."""
+
+import unicodedata
+from collections.abc import Sequence
+
+NO_NAME = "(no name)"
+MINUS = "\N{MINUS SIGN}"
+NONE = "\N{EN DASH}"
+LONGEST = 2000
+TURNING = {chr(code) for code in (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+BLANK = {chr(code) for code in (0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0)}
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def shown(name: object) -> str:
+    """A text of any origin as one line: without marks that turn the direction of others, or what stands for no text."""
+    line = "".join(_legal(character) for character in str(name)[:LONGEST])
+    line = " ".join(line.split())
+    return line if any(_visible(character) for character in line) else NO_NAME
+
+
+def _legal(character: str) -> str:
+    if character in TURNING:
+        return ""
+    category = unicodedata.category(character)
+    return " " if category in ("Cc", "Cs", "Zl", "Zp") else character
+
+
+def _visible(character: str) -> bool:
+    return unicodedata.category(character)[0] not in "CZ" and character not in BLANK
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """87.72 for 0.8772; an en dash for None."""
+    return NONE if share is None else f"{100 * share:.{digits}f}".replace("-", MINUS)
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """A number with that many digits behind the point; an en dash for None."""
+    return NONE if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def count(value: int | None) -> str:
+    """A whole number with commas; an en dash for None."""
+    return NONE if value is None else f"{value:,}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with that many digits that count, never as a power of ten; an en dash for None."""
+    if value is None:
+        return NONE
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+
+
+def p_text(p_value: float) -> str:
+    """A p-value with the digits that matter."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
+
+
+def in_words(number: int) -> str:
+    """Small numbers as words, others with commas."""
+    return NUMBERS[number] if 0 <= number < len(NUMBERS) else f"{number:,}"
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

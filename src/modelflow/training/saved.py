@@ -1,0 +1,66 @@
+"""States saved while a run is trained, and the newest sound one: the last two are kept.
+
+A state's name says how far it is and ends in the beginning of the SHA-256 of its bytes, as torch.hub's files do, so
+that one rename makes it whole and checked: `state-000003-00001200-0f1e2d3c4b5a6978.pth` is epoch 3 done, and 1,200
+steps of the fourth.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelflow.files import write_whole
+from modelflow.training.checkpoint import read_checkpoint
+
+KEPT = 2
+DIGITS = 16
+NAME = re.compile(r"state-(\d{6,})-(\d{8,})-([0-9a-f]{16})\.pth")
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """`state` (with `epoch` and `midway`) as a file of the folder; older ones but the last are removed."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    steps = 0 if state["midway"] is None else state["midway"]["steps"]
+    digest = hashlib.sha256(content).hexdigest()[:DIGITS]
+    write_whole(folder / f"state-{state['epoch']:06d}-{steps:08d}-{digest}.pth", content)
+    for path in _states(folder)[KEPT:]:
+        path.unlink(missing_ok=True)
+
+
+def newest_state(folder: Path, most_bytes: int, say: Callable[[str], None]) -> tuple[dict[str, Any], Path] | None:
+    """The newest sound state, with its path; damaged ones are set aside as `NAME.damaged`, and `say` is told.
+
+    Raises `DataError` for a state of more than `most_bytes`, or one that is whole and yet none of ours.
+    """
+    for path in _states(folder):
+        if path.stat().st_size > most_bytes or _digest(path) == path.stem.rpartition("-")[2]:
+            return read_checkpoint(path, most_bytes), path
+        aside = path.with_name(path.name + ".damaged")
+        path.replace(aside)
+        say(f"{path} is damaged and was set aside as {aside.name}; the state saved before it is used")
+    return None
+
+
+def remove_states(folder: Path) -> None:
+    """Takes away the states of a training that nobody goes on with."""
+    for path in _states(folder):
+        path.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+
+
+def _states(folder: Path) -> list[Path]:
+    """Newest first."""
+    named = [(found, path) for path in folder.glob("state-*.pth") if (found := NAME.fullmatch(path.name))]
+    named.sort(key=lambda pair: (int(pair[0][1]), int(pair[0][2]), pair[1].stat().st_mtime_ns), reverse=True)
+    return [path for _, path in named]

@@ -1,0 +1,135 @@
+"""The data of the charts against the runs, and their specifications against the schema of Vega-Lite."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import altair
+import numpy as np
+import pytest
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import best_match
+from studies import SEEDS, made_up
+
+from modelflow.records import Epoch
+from modelflow.report import charts
+from modelflow.report.page import verdict_rows
+
+SHARES = {"a": 0.6, "b": 0.7, "c": 0.9}
+
+
+@pytest.fixture(scope="module")
+def group(content):
+    return content.groups[0]
+
+
+def test_accuracies_are_those_of_the_runs(group):
+    dots = charts.seed_rows(group)
+    expected = [(m.name, str(s.run.seed), 100 * s.figures.accuracy) for m in group.models for s in m.seeds]
+    assert [(row["model"], row["seed"], row["accuracy"]) for row in dots] == [
+        (name, seed, pytest.approx(accuracy)) for name, seed, accuracy in expected
+    ]
+    for row, model in zip(charts.accuracy_rows(group), group.models, strict=True):
+        assert row["mean"] == pytest.approx(100 * model.accuracy)
+        assert (row["low"], row["high"]) == pytest.approx(
+            (100 * model.interval.low, 100 * model.interval.high), abs=1e-3
+        )
+
+
+@pytest.mark.parametrize("cost", charts.COSTS, ids=lambda cost: cost.key)
+def test_the_front_holds_what_no_other_beats(content, cost):
+    rng = np.random.default_rng(7)
+    group = made_up(content, {name: rng.random((2, 200)) < rng.uniform(0.3, 0.9) for name in "abcdef"})
+    models = tuple(
+        replace(model, seeds=tuple(costing(seed, int(rng.integers(1, 9))) for seed in model.seeds))
+        for model in group.models
+    )
+    rows = charts.cost_rows(replace(group, models=models), cost)
+    for row in rows:
+        beaten = any(
+            (other["cost"] <= row["cost"] and other["mean"] > row["mean"])
+            or (other["cost"] < row["cost"] and other["mean"] >= row["mean"])
+            for other in rows
+        )
+        assert row["front"] == (not beaten)
+
+
+def costing(seed, cost):
+    run = seed.run.model_copy(update={"parameters": cost, "macs": cost, "seconds": {"training": cost / 10}})
+    return replace(seed, run=run)
+
+
+def test_a_cost_that_no_run_knows_is_not_offered(group):
+    without = [
+        replace(model, seeds=tuple(replace(s, run=s.run.model_copy(update={"macs": None})) for s in model.seeds))
+        for model in group.models
+    ]
+    keys = [cost.key for cost in charts.costs_of(replace(group, models=tuple(without)))]
+    assert keys == ["parameters", "seconds"]
+
+
+def test_learning_curves_are_the_histories(group):
+    rows = charts.curve_rows(group)
+    assert len(rows) == 2 * len(SEEDS) * 2
+    first = group.models[0].seeds[0]
+    assert [row["training"] for row in rows[:2]] == pytest.approx([e.loss for e in first.history], rel=1e-3)
+    assert [row["validation"] for row in rows[:2]] == pytest.approx([e.val_loss for e in first.history], rel=1e-3)
+
+
+def test_long_curves_are_thinned_and_keep_their_ends(group):
+    history = tuple(Epoch(epoch=i, loss=1 / i, val_loss=None) for i in range(1, 1001))
+    model = replace(group.models[0], seeds=(replace(group.models[0].seeds[0], history=history),))
+    rows = charts.curve_rows(replace(group, models=(model,)))
+    assert len(rows) <= charts.MOST_EPOCHS + 1
+    assert (rows[0]["epoch"], rows[-1]["epoch"]) == (1, 1000)
+    assert {row["validation"] for row in rows} == {None}
+
+
+def test_bins_without_images_are_not_drawn(group):
+    model = group.models[0]
+    rows = charts.bin_rows(model)
+    assert [row["images"] for row in rows] == [one.images for one in model.bins if one.images]
+
+
+def test_models_have_colours_and_marks_of_their_own(content):
+    group = made_up(content, {f"m{i}": [[True] * 10] for i in range(50)})
+    assert len({(charts.colour(model), charts.shape(model)) for model in group.models}) == 50
+
+
+def test_intervals_of_verdicts_lie_within_their_axis(content):
+    rng = np.random.default_rng(5)
+    group = made_up(content, {name: rng.random((4, 300)) < share for name, share in SHARES.items()})
+    rows, axis = verdict_rows(group)
+    assert len(rows) == 3
+    assert [row.about_best for row in rows] == [True, True, False]
+    for row in rows:
+        assert 0 <= row.low < row.middle < row.high <= 100
+        assert (row.verdict.interval.low > 0) == (row.low > axis.zero)
+    assert axis.least < axis.zero < axis.most
+    assert 2 <= len(axis.marks) <= 7
+
+
+@pytest.fixture(scope="module")
+def schema():
+    path = Path(altair.__file__).parent / "vegalite" / "v6" / "schema" / "vega-lite-schema.json"
+    return Draft7Validator(json.loads(path.read_text("utf-8")))
+
+
+def test_the_charts_are_those_of_each_kind(group):
+    assert set(charts.charts_of(group)) == {
+        *("g0-accuracy", "g0-cost-parameters", "g0-cost-macs", "g0-cost-seconds"),
+        *("g0-training", "g0-validation", "g0-bins-0", "g0-bins-1"),
+    }
+
+
+@pytest.mark.parametrize("name", ["accuracy", "cost-parameters", "training", "bins-0"])
+def test_specifications_fit_the_schema(group, schema, name):
+    chart = charts.charts_of(group)[f"g0-{name}"]
+    wrong = best_match(schema.iter_errors(chart.spec))
+    assert wrong is None, wrong
+    assert chart.label.endswith(".")
+
+
+def test_a_wrong_specification_is_noticed(group, schema):
+    spec = charts.charts_of(group)["g0-accuracy"].spec
+    assert not schema.is_valid(spec | {"height": "tall"})

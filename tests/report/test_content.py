@@ -1,0 +1,321 @@
+"""What the report says of a folder, against what the files of the folder hold, counted independently."""
+
+import csv
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import brier_score_loss, log_loss, precision_recall_fscore_support, top_k_accuracy_score
+from statsmodels.stats.proportion import proportion_confint
+from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of, write_predictions
+
+from modelflow.errors import DataError
+from modelflow.report.answer import dead_runs, details, headline, protocol_words, standing
+from modelflow.report.content import read_content
+from modelflow.report.how import how_made, repeat_command
+from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
+from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
+from modelflow.results import read_predictions
+from modelflow.verdicts import compare
+
+
+def model(content, name):
+    return next(model for model in content.models if model.name == name)
+
+
+def softmax(logits_NK):
+    e_NK = np.exp(logits_NK.astype(float) - logits_NK.max(1, keepdims=True))
+    return e_NK / e_NK.sum(1, keepdims=True)
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def test_models_stand_best_first_with_their_seeds_in_order(content):
+    (group,) = content.groups
+    assert [found.name for found in group.models] == ["wide", "narrow"]
+    assert [[seed.run.seed for seed in found.seeds] for found in group.models] == [SEEDS] * 2
+    assert {found.name: found.index for found in group.models} == {"narrow": 0, "wide": 1}
+    assert (group.images, group.protocol.split()[0], content.left_out) == (355, "card", ())
+
+
+def test_figures_are_those_of_the_stored_predictions(results, content):
+    for seed, folder in zip(model(content, "wide").seeds, run_folders_of(results, "wide"), strict=True):
+        logits_NK, y_N = read_predictions(folder)
+        p_NK, figures = softmax(logits_NK), seed.figures
+        assert figures.accuracy == pytest.approx((p_NK.argmax(1) == y_N).mean())
+        assert figures.loss == pytest.approx(log_loss(y_N, p_NK))
+        assert figures.brier == pytest.approx(sum(brier_score_loss(y_N == k, p_NK[:, k]) for k in range(10)))
+        assert figures.top2_accuracy == pytest.approx(top_k_accuracy_score(y_N, p_NK, k=2))
+
+
+def test_the_mean_and_its_interval_over_seeds(content):
+    wide = model(content, "wide")
+    accuracies = [seed.figures.accuracy for seed in wide.seeds]
+    low, high = stats.t.interval(0.95, len(SEEDS) - 1, np.mean(accuracies), stats.sem(accuracies))
+    assert wide.accuracy == pytest.approx(np.mean(accuracies))
+    assert (wide.interval.low, wide.interval.high) == pytest.approx((max(0, low), min(1, high)))
+
+
+def test_the_confusion_matrix_is_the_sum_of_those_stored(results, content):
+    stored = [
+        list(csv.reader((folder / "confusion_matrix.csv").read_text().splitlines()))
+        for folder in run_folders_of(results, "narrow")
+    ]
+    counts = sum(np.array([row[1:] for row in rows[1:]], int) for rows in stored)
+    narrow = model(content, "narrow")
+    assert (narrow.counts == counts).all()
+    assert narrow.class_names == tuple(stored[0][0][1:])
+    pairs = [read_predictions(folder) for folder in run_folders_of(results, "narrow")]
+    y_N, predicted_N = np.concatenate([y for _, y in pairs]), np.concatenate([x.argmax(1) for x, _ in pairs])
+    expected = precision_recall_fscore_support(y_N, predicted_N, zero_division=0)
+    found = [(row.precision, row.recall, row.f1, row.support) for row in narrow.classes]
+    assert np.allclose(np.array(found).T, np.array(expected))
+
+
+def test_the_bins_hold_every_prediction(content):
+    wide = model(content, "wide")
+    assert len(wide.bins) == 15
+    assert sum(one.images for one in wide.bins) == len(SEEDS) * 355
+    right = sum(one.images * one.accuracy for one in wide.bins)
+    assert right == pytest.approx(len(SEEDS) * 355 * wide.accuracy)
+
+
+def test_the_losses_are_those_of_the_history(results, content):
+    rows = list(csv.DictReader((results / "wide" / "history.csv").read_text().splitlines()))
+    history = model(content, "wide").seeds[0].history
+    assert [(e.epoch, e.loss, e.val_loss) for e in history] == [
+        (int(row["epoch"]), float(row["loss"]), float(row["val_loss"])) for row in rows
+    ]
+
+
+def test_verdicts_are_those_of_compare(results, content):
+    correct = {
+        name: np.stack([x.argmax(1) == y for x, y in map(read_predictions, run_folders_of(results, name))])
+        for name in ("wide", "narrow")
+    }
+    assert [v.words for v in content.groups[0].verdicts] == [v.words for v in compare(correct)]
+
+
+# --- folders as they come --------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_predictions_keeps_its_record_and_is_in_no_verdict(copied):
+    (copied / "wide" / "seeds" / "43" / "predictions.npz").unlink()
+    content = read_content(copied)
+    seed = model(content, "wide").seeds[1]
+    assert (seed.figures, seed.logits_NK) == (seed.run.metrics, None)
+    assert "not there" in seed.missing
+    assert content.groups[0].verdicts == ()
+    assert content.groups[0].unpaired == (("wide", "predictions of a run are missing or damaged"),)
+    assert headline(content.groups[0]) == "No two of the two models can be compared."
+
+
+def test_other_protocols_and_other_data_are_not_compared(copied):
+    change(copied / "narrow", protocol="held-out")
+    change(copied / "wide", data={"checksums": {"digits": "0" * 64}})
+    content = read_content(copied)
+    assert [len(group.models) for group in content.groups] == [2, 1, 1]
+    assert sum(len(group.verdicts) for group in content.groups) == 0
+    assert {group.models[0].index for group in content.groups} == {0, 1}
+
+
+def test_runs_on_other_images_are_not_paired(copied):
+    for folder in run_folders_of(copied, "narrow"):
+        logits_NK, y_N = read_predictions(folder)
+        write_predictions(folder, logits_NK[::-1], y_N[::-1])
+    wide_only = read_content(copied).groups[0]
+    assert wide_only.verdicts == ()
+    assert wide_only.unpaired[0][1] == "evaluated on other images than the other models"
+
+
+def test_a_run_that_is_there_twice_counts_once(copied):
+    shutil.copytree(copied / "wide", copied / "copy_of_wide")
+    content = read_content(copied)
+    assert len(content.runs) == 4
+    assert [where for where, _ in content.left_out] == ["wide", "wide/seeds/43"]
+    assert "same model and seed as copy_of_wide" in content.left_out[0][1]
+
+
+def test_a_damaged_run_is_left_out_and_said(copied):
+    (copied / "wide" / "run.json").write_text("{")
+    ((where, why),) = read_content(copied).left_out
+    assert where == "wide"
+    assert "damaged" in why
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no finished run in it; give a results folder"):
+        read_content(tmp_path)
+
+
+def test_damaged_histories_and_names_do_no_harm(copied):
+    (copied / "wide" / "history.csv").write_text("epoch,loss,val_loss\n1,nan,nan\nx\n2,0.5,inf\n3,0.4,0.3\n")
+    (copied / "wide" / "confusion_matrix.csv").write_bytes(b"\xff\xfe\x00")
+    wide = model(read_content(copied), "wide")
+    assert [(e.epoch, e.val_loss) for e in wide.seeds[0].history] == [(2, None), (3, 0.3)]
+    assert wide.class_names == tuple("0123456789")
+
+
+def test_class_names_are_safe_to_show(copied):
+    rename_classes(copied / "wide", HOSTILE)
+    names = model(read_content(copied), "wide").class_names
+    assert names[0] == HOSTILE[0]
+    assert names[2] == "evil שלום"
+    assert names[3] == NO_NAME
+    assert not any("\n" in name for name in names)
+
+
+def test_numbers_and_names_as_they_are_shown():
+    assert [percent(x) for x in (0.87724, None, -0.003)] == ["87.72", NONE, f"{MINUS}0.30"]
+    figures = [significant(x) for x in (0.01234, 4.567, 123.4, 98765.4, None)]
+    assert figures == ["0.0123", "4.57", "123", "98,800", NONE]
+    assert [p_text(p) for p in (1e-9, 0.0123, 0.5)] == ["< 0.001", "0.012", "0.50"]
+    assert shown("\x00\u2066 \u2029") == NO_NAME
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+
+def runs(rng, share, n_seeds=5, spread=0.0, n=300):
+    shares = share + spread * rng.standard_normal(n_seeds)
+    return np.stack([np.arange(n) < round(one * n) for one in shares])
+
+
+def test_the_best_of_several_is_named_when_it_is_better_than_each(content):
+    rng = np.random.default_rng(0)
+    group = made_up(content, {name: runs(rng, share) for name, share in zip("abc", (0.6, 0.9, 0.3), strict=True)})
+    assert headline(group) == "b is the most accurate of the three models: better than each of the two others."
+    assert details(group) == ["The mean of b lies 30.0 points above that of the next, a (95 % interval 24.8 to 35.2)."]
+
+
+def test_models_that_cannot_be_told_apart_are_not_ranked(content):
+    rng = np.random.default_rng(1)
+    shares = {"a": 0.84, "b": 0.85, "c": 0.2}
+    group = made_up(content, {name: runs(rng, share, spread=0.03) for name, share in shares.items()})
+    found = standing(group)
+    rival = {"a": "b", "b": "a"}[found.best]
+    assert headline(group) == f"It cannot be told which of {found.best} and {rival} is the most accurate."
+    assert f"{found.best} is better than c." in details(group)
+
+
+def test_equivalent_models_are_called_so(content):
+    same = np.tile(np.arange(300) < 270, (5, 1))
+    group = made_up(content, {"a": same, "b": same, "c": np.zeros_like(same)})
+    assert headline(group) == "a has the highest mean accuracy, and b is equivalent to it within 0.5 points."
+
+
+def test_one_run_each_tells_no_models_apart(content):
+    group = made_up(content, {"a": [[True] * 290 + [False] * 10], "b": [[True] * 150 + [False] * 150]})
+    assert headline(group) == "One run of each model cannot tell which of the two is the most accurate."
+    assert "moves the accuracy of a small network by about a point" in details(group)[0]
+    low, high = proportion_confint(290, 300, method="wilson")
+    assert (group.models[0].interval.low, group.models[0].interval.high) == pytest.approx((low, high))
+    assert group.verdicts == ()
+
+
+def test_a_model_with_one_run_is_named_as_not_compared(content):
+    rng = np.random.default_rng(2)
+    group = made_up(content, {"a": runs(rng, 0.9), "b": runs(rng, 0.5), "c": runs(rng, 0.95, n_seeds=1)})
+    assert headline(group).startswith("a is better than b by ")
+    assert details(group)[-1] == "Not compared: c (one run alone)."
+
+
+def test_one_model_alone(content):
+    group = made_up(content, {"a": runs(np.random.default_rng(3), 0.9)})
+    assert headline(group) == "a has 90.0 % of the 300 test images right."
+
+
+def test_dead_runs_are_listed(copied):
+    change(copied / "wide", warnings=["97 % of the images are called '<b>'"])
+    assert dead_runs(read_content(copied).groups[0]) == [("wide", 42, "97 % of the images are called '<b>'")]
+
+
+def test_the_protocol_says_what_may_be_chosen():
+    assert "nothing may be chosen" in protocol_words("card but epochs 3")
+    assert protocol_words("held-out").endswith("the test images were kept for the end.")
+    assert protocol_words("held-out", 3).endswith("kept for the end, but evaluated up to 3 times since.")
+    assert "not known" in protocol_words("")
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+
+def test_votes_and_disagreements_against_counting_one_by_one(results, content):
+    found = mistakes_of(content.groups[0])
+    right = {}
+    for votes in found.votes:
+        pairs = [read_predictions(folder) for folder in run_folders_of(results, votes.model.name)]
+        p_SNK = np.stack([softmax(logits_NK) for logits_NK, _ in pairs])
+        for i in range(355):
+            named = [int(p_NK[i].argmax()) for p_NK in p_SNK]
+            most = max(named, key=lambda k: (named.count(k), p_SNK[:, i, k].mean()))
+            assert votes.predicted_N[i] == most
+            assert votes.confidence_N[i] == pytest.approx(p_SNK[:, i, most].mean())
+            assert votes.wrong_N[i] == sum(k != pairs[0][1][i] for k in named)
+        right[votes.model.name] = votes.predicted_N == pairs[0][1]
+    for i, a in enumerate(found.votes):
+        for j, b in enumerate(found.votes):
+            assert found.only_MM[i, j] == (right[a.model.name] & ~right[b.model.name]).sum()
+    assert found.wrong_by_all == (~right["wide"] & ~right["narrow"]).sum()
+
+
+def test_the_most_confident_mistakes_are_mistakes_and_the_surest(content):
+    found = mistakes_of(content.groups[0])
+    for votes, surest in zip(found.votes, found.most_confident, strict=True):
+        wrong = np.flatnonzero(votes.predicted_N != found.labels_N)
+        assert len(surest) == min(A_MODEL, len(wrong))
+        assert set(surest) <= set(wrong)
+        left = votes.confidence_N[np.setdiff1d(wrong, surest)]
+        assert votes.confidence_N[surest].min() >= left.max(initial=0)
+        assert set(surest) <= set(found.shown)
+
+
+def test_no_more_images_are_shown_than_fit(content, monkeypatch):
+    assert len(mistakes_of(content.groups[0]).shown) <= MOST_TILES
+    monkeypatch.setattr("modelflow.report.mistakes.MOST_TILES", 5)
+    assert len(mistakes_of(content.groups[0]).shown) == 5
+
+
+def test_a_tie_goes_to_the_more_probable_class(content):
+    (model,) = made_up(content, {"a": [[True] * 10, [False] * 10]}).models
+    right, wrong = model.seeds
+    for surer, expected in ((right, right.labels_N), (wrong, (right.labels_N + 1) % 10)):
+        seeds = tuple(replace(seed, logits_NK=(1 + (seed is surer)) * seed.logits_NK) for seed in model.seeds)
+        votes = vote(replace(model, seeds=seeds))
+        assert (votes.predicted_N == expected).all()
+        assert votes.wrong_N.tolist() == [1] * 10
+
+
+# --- how it was made -------------------------------------------------------------------------------------------------
+
+
+def test_the_facts_of_the_runs(content):
+    facts = dict(how_made(content).facts)
+    assert (facts["Data set"], facts["Seeds"], facts["Epochs"]) == ("digits", "42 and 43", "2")
+    assert facts["Test images evaluated"] == "after every epoch"
+    assert facts["Images to train on"] == "1,442"
+    assert "torch" in facts["Versions"]
+    assert how_made(content).checksums == (("digits", "digits", content.runs[0].data.checksums["digits"]),)
+
+
+def test_own_models_are_repeated_from_the_study_file(content):
+    command, caution = repeat_command(content)
+    assert command == f"modelflow run {content.folder / 'study.json'} --results repeated"
+    assert caution == ""
+
+
+def test_runs_without_a_study_file_have_no_command(copied):
+    (copied / "study.json").unlink()
+    command, caution = repeat_command(read_content(copied))
+    assert command == ""
+    assert "run.json" in caution
+
+
+def test_a_damaged_study_file_is_said(copied):
+    (copied / "study.json").write_text('{"epochs": "<b>"}')
+    command, caution = repeat_command(read_content(copied))
+    assert command == ""
+    assert "study.json cannot be read" in caution

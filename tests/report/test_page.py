@@ -1,0 +1,453 @@
+"""The page as a whole: made from any folder, and, in a real browser without a network, every control used."""
+
+import json
+import os
+import re
+import shutil
+from html import unescape
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of
+
+from modelflow.report import page as report_page
+from modelflow.report.content import Content, read_content
+from modelflow.report.page import confusions, render, sure, write_report
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+needs_chromium = pytest.mark.skipif(not os.path.isfile(CHROMIUM), reason="needs chromium: apt-get install chromium")
+MIB = 1 << 20
+
+
+def data_of(html):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S).group(1))
+
+
+# --- the page as text ------------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_written_into_the_folder_and_is_the_same_again(copied):
+    path = write_report(copied)
+    assert path == copied / "report.html"
+    assert path.read_text("utf-8") == render(read_content(copied))
+    assert not list(copied.glob(".report*"))
+
+
+def test_the_page_answers_in_order(content):
+    html = render(content)
+    order = [re.search(f'<section id="{name}"', html).start() for name in SECTIONS]
+    assert order == sorted(order)
+    levels = [int(level) for level in re.findall(r"<h(\d)", html)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+SECTIONS = ("best", "cost", "learning", "models", "mistakes", "how")
+
+
+def test_the_policy_allows_this_very_script_and_no_network(content):
+    html = render(content)
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html).group(1)
+    assert unescape(policy).startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    assert re.findall('(?:src|href)="(?!data:|#)', html[: html.index('<script type="application/json"')]) == []
+
+
+def test_data_in_the_page_ends_no_element(copied):
+    for folder in run_folders_of(copied, "wide"):
+        rename_classes(folder, HOSTILE)
+    html = render(read_content(copied))
+    assert data_of(html)["mistakes"]["g0"]["classes"][4] == HOSTILE[4]
+    assert HOSTILE[0] not in html
+    assert HOSTILE[4] not in html
+    assert "49" not in re.findall(r"<bdi[^>]*>([^<]*)</bdi>", html)
+
+
+def test_without_the_data_set_the_report_is_made_and_says_so(copied):
+    for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
+        change(folder, data={"checksums": {"digits": "0" * 64}})
+    html = render(read_content(copied))
+    assert "The images themselves cannot be shown: digits on this machine has other checksums" in html
+    assert 'class="tile"' not in html
+
+
+def test_groups_are_shown_apart_and_said(copied):
+    for folder in run_folders_of(copied, "narrow"):
+        change(folder, protocol="held-out")
+    html = render(read_content(copied))
+    assert "2 different combinations of data and protocol" in html
+    assert "Validation was on training images held out" in html
+    assert "A verdict for each pair" not in html
+
+
+def test_dead_runs_stand_out(copied):
+    change(copied / "wide", warnings=["96 % of the images are called '<u>'"])
+    html = render(read_content(copied))
+    assert html.count("96 % of the images are called &#39;&lt;u&gt;&#39;") == 2
+    assert "⚠ dead run" in html
+
+
+def test_one_run_each_says_that_it_cannot_tell(copied):
+    for name in ("wide", "narrow"):
+        shutil.rmtree(copied / name / "seeds")
+    html = render(read_content(copied))
+    assert "One run of each model cannot tell which of the two is the most accurate." in html
+    assert "A verdict for each pair" not in html
+
+
+def test_runs_without_any_predictions_are_shown_by_their_records(copied):
+    for path in copied.rglob("predictions.npz"):
+        path.unlink()
+    html = render(read_content(copied))
+    assert "No predictions of these runs can be read" in html
+    assert "What is taken for what" not in html
+
+
+def test_of_many_classes_the_most_frequent_confusions_are_listed(content, monkeypatch):
+    monkeypatch.setattr(report_page, "MOST_CLASSES", 5)
+    html = render(content)
+    assert "The most frequent confusions among 10 classes" in html
+    assert "data-confusion>" not in html
+    model = content.groups[0].models[0]
+    rows = confusions(model)
+    off = model.counts - np.diag(np.diag(model.counts))
+    assert [n for *_, n, _ in rows] == sorted(off[off > 0].tolist(), reverse=True)[:30]
+
+
+def test_confidence_is_whole_only_when_it_is():
+    assert [sure(x) for x in (0.994, 0.9999, 1.0, 0.5)] == [99, 99, 100, 50]
+
+
+def test_the_page_of_seven_models_with_five_seeds_is_small(content):
+    """With noise for pictures' sake it would not be: what is measured is everything but the pictures of the runs."""
+    rng = np.random.default_rng(0)
+    group = made_up(content, {f"model_{i}": rng.random((5, 355)) < 0.7 + 0.02 * i for i in range(7)})
+    html = render(Content(content.folder, (group,), ()))
+    assert len(html.encode()) < 2 * MIB
+
+
+def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monkeypatch):
+    html = render(content)
+    pictures = 2 * 2
+    assert html.count("Activation maps: what its layers make of images") == 2
+    assert html.count('src="data:image/png') == pictures
+    own = sum(map(len, re.findall('src="(data:image/png[^"]+)', html[: html.index("g0-model-1")])))
+    monkeypatch.setattr(report_page, "MOST_PICTURE_BYTES", own + 1000)
+    html = render(content)
+    assert html.count('src="data:image/png') == pictures / 2
+    assert html.count("this page would grow too large") == 1
+
+
+# --- the page in a browser -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install modelflow[dev]")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def hostile_report(results, tmp_path_factory) -> Path:
+    """The report of the study with hostile class names, a dead run, and a warning with markup."""
+    copy = Path(shutil.copytree(results, tmp_path_factory.mktemp("hostile") / "results"))
+    for folder in [*run_folders_of(copy, "wide"), *run_folders_of(copy, "narrow")]:
+        rename_classes(folder, HOSTILE)
+    change(copy / "narrow", warnings=[f"96 % of the images are called {HOSTILE[0]!r}"], notes=[HOSTILE[4]])
+    return write_report(copy)
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens a report in a context of its own, offline; afterwards nothing may have gone wrong or been asked for."""
+    contexts, wrong = [], []
+
+    def open_(path, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        context.set_offline(True)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda one: one.url.startswith(("file:", "data:")) or wrong.append(f"request: {one.url}"))
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready=true]")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def report(results) -> Path:
+    return write_report(results)
+
+
+@needs_chromium
+def test_every_chart_is_drawn_and_named(report, opened):
+    page = opened(report)
+    charts = page.locator("[data-chart]")
+    assert charts.count() == 8
+    for i in range(charts.count()):
+        svg = charts.nth(i).locator("svg")
+        assert svg.get_attribute("role") == "img"
+        assert svg.get_attribute("aria-label").endswith(".")
+    assert page.locator('[data-chart="g0-accuracy"] svg').evaluate("svg => svg.textContent").count("wide") >= 1
+
+
+@needs_chromium
+def test_the_costs_are_switched_by_radio_buttons_and_keys(report, opened):
+    page = opened(report)
+    assert visible_costs(page) == ["g0-parameters"]
+    page.get_by_label("MACs").check()
+    assert visible_costs(page) == ["g0-macs"]
+    page.keyboard.press("ArrowRight")
+    assert visible_costs(page) == ["g0-seconds"]
+    assert "Seconds of training" in page.locator('[data-chart="g0-cost-seconds"] svg').inner_html()
+
+
+def visible_costs(page):
+    return page.eval_on_selector_all("[data-cost]", "all => all.filter(p => !p.hidden).map(p => p.dataset.cost)")
+
+
+@needs_chromium
+def test_models_are_hidden_from_the_learning_curves(report, opened):
+    page = opened(report)
+    curves = page.locator('[data-chart="g0-validation"] svg')
+    lines = "svg => [...svg.querySelectorAll('.mark-line path')].map(p => p.getAttribute('stroke')).filter(Boolean)"
+    assert sorted(set(curves.evaluate(lines))) == ["var(--m0)", "var(--m1)"]
+    box = page.locator("[data-curves]").get_by_label("wide")
+    box.focus()
+    page.keyboard.press("Space")
+    assert_soon(page, lambda: set(curves.evaluate(lines)) == {"var(--m0)"})
+    page.get_by_role("button", name="None").click()
+    assert_soon(page, lambda: curves.evaluate(lines) == [])
+    assert not box.is_checked()
+    page.get_by_role("button", name="All", exact=True).click()
+    assert_soon(page, lambda: len(set(curves.evaluate(lines))) == 2)
+
+
+def assert_soon(page, holds):
+    for _ in range(50):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    assert holds()
+
+
+@needs_chromium
+def test_curves_tell_their_values_where_the_pointer_is(report, opened):
+    page = opened(report)
+    chart = page.locator('[data-chart="g0-training"]')
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#tip:not([hidden])")
+    assert re.search(r"model\w+seed4[23]epoch[12]training loss\d\.\d{4}validation", page.locator("#tip").text_content())
+    page.mouse.move(2, 2)
+    page.wait_for_selector("#tip", state="hidden")
+
+
+@needs_chromium
+def test_confusions_are_told_by_pointer_and_by_keys(report, opened, content):
+    page = opened(report)
+    model = content.groups[0].models[0]
+    table = page.locator("[data-confusion]").first
+    readout = page.locator("[data-readout]").first
+    cells = table.locator("tbody tr").nth(0).locator("td")
+    cells.nth(3).hover()
+    total = len(SEEDS) * int((content.groups[0].labels_N == 0).sum())
+    n = int(model.counts[0, 3])
+    assert readout.text_content() == f"0 taken for 3: {n} of {total} ({100 * n / total:.1f} %)"
+    cells.nth(0).focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    n, total = int(model.counts[1, 1]), int(model.counts[1].sum())
+    assert readout.text_content() == f"1 recognised: {n} of {total} ({100 * n / total:.1f} %)"
+    assert table.locator("td[tabindex='0']").count() == 1
+
+
+@needs_chromium
+def test_sections_of_models_open_by_key_and_all_at_once(report, opened):
+    page = opened(report)
+    cards = page.locator("#models > .card")
+    assert opened_ones(cards) == [True, False]
+    cards.nth(1).locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    assert opened_ones(cards) == [True, True]
+    page.get_by_role("button", name="Close all").click()
+    assert opened_ones(cards) == [False, False]
+    page.get_by_role("button", name="Open all").click()
+    assert opened_ones(cards) == [True, True]
+    assert cards.nth(1).locator("[data-chart] svg").bounding_box()["width"] > 200
+
+
+def opened_ones(cards):
+    return [cards.nth(i).evaluate("card => card.open") for i in range(cards.count())]
+
+
+@needs_chromium
+def test_disagreements_follow_both_choices(report, opened):
+    page = opened(report)
+    only = data_of(report.read_text("utf-8"))["mistakes"]["g0"]["only"]
+    part = page.locator("[data-disagree]")
+    assert numbers(part)[1:3] == [only[0][1], only[1][0]]
+    assert sum(numbers(part)) == 355
+    part.locator("[data-side=b]").select_option("0")
+    assert "Choose two different models." in part.text_content()
+    part.locator("[data-side=a]").select_option("1")
+    assert numbers(part)[1:3] == [only[1][0], only[0][1]]
+    lists = part.locator("ul.tiles")
+    assert [lists.nth(i).locator("li").count() for i in (0, 1)] == [min(24, only[1][0]), min(24, only[0][1])]
+    tile = lists.nth(1).locator(".tile").first
+    assert tile.evaluate("tile => getComputedStyle(tile).backgroundImage").startswith('url("data:image/png')
+
+
+def numbers(part):
+    return [int(text.replace(",", "")) for text in part.locator(".counts b").all_text_contents()]
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(hostile_report, opened, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = opened(hostile_report, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    found = axe.run(page).response
+    assert len(found["passes"]) > 20
+    serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in serious] == []
+
+
+@needs_chromium
+def test_light_and_dark_follow_the_system_then_the_button(report, opened):
+    page = opened(report, color_scheme="dark")
+    dark = background(page)
+    button = page.locator("#theme")
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert background(page) != dark
+    page.emulate_media(color_scheme="light")
+    button.click()
+    assert background(page) == dark
+    page.emulate_media(media="print")
+    assert background(page) == "rgb(255, 255, 255)"
+
+
+def background(page):
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+@needs_chromium
+def test_nothing_is_wider_than_a_phone(hostile_report, opened):
+    page = opened(hostile_report, viewport={"width": 390, "height": 844})
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    outside = """all => all.filter(e => !e.closest('.scroll, .contents, pre, svg, .hidden') &&
+        e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 200))"""
+    assert page.eval_on_selector_all("main *", outside) == []
+
+
+@needs_chromium
+def test_hostile_names_are_shown_as_text(hostile_report, opened):
+    page = opened(hostile_report)
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert page.locator("img[src=x]").count() == 0
+    assert page.locator("script").count() == 2
+    text = page.locator("main").text_content()
+    assert all(name in text for name in (HOSTILE[0], HOSTILE[4], HOSTILE[5], HOSTILE[9], "(no name)", "evil שלום"))
+    assert page.locator(".notice.bad").first.text_content().count(HOSTILE[0]) == 1
+    page.locator("[data-confusion] tbody td").first.focus()
+    assert page.locator("[data-readout]").first.text_content().startswith(f"{HOSTILE[0]} recognised: ")
+
+
+@needs_chromium
+def test_hostile_names_of_models_are_text_and_fit_a_phone(content, opened, tmp_path):
+    rng = np.random.default_rng(0)
+    names = [*HOSTILE, "x" * 100]
+    group = made_up(content, {name: rng.random((2, 355)) < 0.5 + 0.04 * i for i, name in enumerate(names)})
+    path = tmp_path / "report.html"
+    path.write_text(render(Content(content.folder, (group,), (("<b>", "<i>why</i>"),))), "utf-8")
+    page = opened(path, viewport={"width": 390, "height": 844})
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("img[src=x], main b:has-text('<'), main i").count() == 0
+    labels = page.locator("[data-curves] label").all_text_contents()
+    assert {HOSTILE[0], HOSTILE[4], "x" * 100} <= {label.strip() for label in labels}
+    page.locator("[data-side=a]").select_option(label=HOSTILE[0])
+    assert HOSTILE[0] in page.locator("[data-outcome]").text_content()
+    page.locator("[data-curves] input").first.uncheck()
+
+
+@needs_chromium
+def test_the_skip_link_is_the_first_stop_and_leads_to_the_report(report, opened):
+    page = opened(report)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+@needs_chromium
+def test_print_opens_every_model_and_closes_it_again(report, opened):
+    page = opened(report)
+    cards = page.locator("#models > .card")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened_ones(cards) == [True, True]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert opened_ones(cards) == [True, False]
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+# --- colours ---------------------------------------------------------------------------------------------------------
+
+SEEN_BY = {  # Machado, Oliveira and Fernandes (2009): all three cones, and each one missing
+    "all": np.eye(3),
+    "protanopes": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopes": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopes": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+TO_LMS = np.array(
+    [[0.41222147, 0.53633254, 0.05144599], [0.2119035, 0.68069954, 0.10739696], [0.08830246, 0.28171884, 0.6299787]]
+)
+TO_OKLAB = np.array(
+    [[0.21045426, 0.79361778, -0.00407205], [1.9779985, -2.4285922, 0.4505937], [0.02590404, 0.78277177, -0.80867577]]
+)
+
+
+def linear(colour):
+    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def colours(side):
+    css = (Path(report_page.TEMPLATES) / "report.css").read_text("utf-8")
+    return {name: pair.split(", ")[side] for name, pair in re.findall(r"--([\w-]+): light-dark\(([^)]+)\)", css)}
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["light", "dark"])
+def test_the_colours_of_models_stand_out_and_differ_for_everyone(side):
+    named = colours(side)
+    models = [linear(named[f"m{i}"]) for i in range(8)]
+    for behind in ("page", "surface"):
+        for colour in models:
+            dim, bright = sorted(float(c @ [0.2126, 0.7152, 0.0722]) for c in (colour, linear(named[behind])))
+            assert (bright + 0.05) / (dim + 0.05) >= 3
+    for seen in SEEN_BY.values():
+        places = [TO_OKLAB @ np.cbrt(TO_LMS @ np.clip(np.asarray(seen) @ colour, 0, 1)) for colour in models]
+        apart = [np.linalg.norm(a - b) for i, a in enumerate(places) for b in places[:i]]
+        assert min(apart) > 0.07
