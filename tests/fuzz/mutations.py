@@ -135,7 +135,28 @@ def _nothing(_content: bytes, _target: Target, _draw: random.Random) -> None:
     return None
 
 
+def _png_changed(content: bytes, target: Target, draw: random.Random) -> bytes:
+    """One of its chunks changed, with the right length and checksum."""
+    chunks, at = [], 8
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        chunks.append((content[at + 4 : at + 8], content[at + 8 : at + 8 + size]))
+        at += 12 + size
+    i = draw.randrange(len(chunks))
+    kind, part = chunks[i]
+    if kind in (b"IDAT", b"zTXt") and draw.random() < 0.5:
+        part = zlib.compress(draw.choice((bytes(100), bytes(10**5), b"\x05" * 30)))
+    elif draw.random() < 0.2:
+        kind = draw.choice(target.words[:7])
+    else:
+        part = _bytes_changed(part, target.words, [part], draw)
+    chunks[i : i + draw.randrange(2)] = [(kind, part)]
+    packed = (len(p).to_bytes(4, "big") + k + p + zlib.crc32(k + p).to_bytes(4, "big") for k, p in chunks)
+    return content[:8] + b"".join(packed)
+
+
 PACKED = {
+    "png": _png_changed,
     "json": _json_changed,
     "zip": _zip_changed,
     "gzip": _gzip_changed,
