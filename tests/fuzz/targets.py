@@ -204,6 +204,31 @@ def _checkpoint(content: bytes, _place: Path) -> bool:
     return True
 
 
+def _state(content: bytes, _place: Path) -> bool:
+    from modelflow.training.checkpoint import load_into, parse_checkpoint
+    from modelflow.training.saved import checked_state
+
+    load_into(*_parts(), checked_state(parse_checkpoint(content, "state.pth"), "state.pth"), "state.pth")
+    return True
+
+
+def _states() -> list[bytes]:
+    import torch
+
+    from modelflow.seeding import random_state
+
+    model, optimizer = _parts()
+    call = {"first_epoch": 1, "asked": {"seed": 1}, "engine": "", "notes": [], "started": "2025-01-01", "seconds": {}}
+    state = {"epoch": 0, "loss": [], "val_loss": [], "midway": None, "call": call}
+    state |= {"model_state_dict": model.state_dict(), "optimizer_state_dict": optimizer.state_dict()}
+    made = []
+    for midway in (None, {"steps": 3, "total": 1.5, "images": 48, "random": random_state()}):
+        buffer = io.BytesIO()
+        torch.save(state | {"midway": midway}, buffer)
+        made.append(buffer.getvalue())
+    return made
+
+
 def _weights(content: bytes, _place: Path) -> bool:
     from modelflow.training.checkpoint import parse_weights
 
@@ -292,6 +317,7 @@ TARGETS = {
     ),
     "predictions": Target(_predictions, "zip", _npz, NPY_WORDS),
     "checkpoint": Target(_checkpoint, "zip", _checkpoints, PICKLE_WORDS),
+    "state": Target(_state, "zip", _states, PICKLE_WORDS),
     "safetensors": Target(_weights, "safetensors", _safetensors, TENSOR_WORDS),
     "plan": Target(_plan, "json", lambda: [json.dumps({"spec": TINY, "seed": 1}).encode()], JSON_WORDS),
     "history": Target(
