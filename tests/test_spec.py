@@ -75,7 +75,7 @@ def refusal(fields):
 def refused_file(path):
     with pytest.raises(SpecError) as caught:
         read_spec(path)
-    assert str(path) in str(caught.value)
+    assert str(path).replace("\0", r"\x00") in str(caught.value)
     return str(caught.value)
 
 

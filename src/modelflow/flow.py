@@ -32,6 +32,7 @@ from modelflow.models.build import GenericCNN
 from modelflow.presets import check_name
 from modelflow.records import DataRecord, Epoch, Metrics, Run
 from modelflow.seeding import drawn_from, ordered_by
+from modelflow.spec import short
 from modelflow.training.architecture import Architecture, length
 from modelflow.training.checkpoint import most_bytes
 from modelflow.training.loop import Loss
@@ -248,7 +249,7 @@ class ModelFlow:
         asked = {"seed": self.seed, **self.settings}
         name = next((name for name in asked if asked[name] != stored.get(name)), None)
         if name is not None:
-            differs = f"{name} {stored.get(name)}, this one has {asked[name]}"
+            differs = f"{name} {short(stored.get(name))}, this one has {asked[name]}"
             raise DataError(f"{path}: was saved by a training with {differs}; train without going on, or as then")
 
     def evaluate(self) -> Metrics:

@@ -21,6 +21,8 @@ PATIENCE = 5.0  # seconds: workers of a process that was killed end within one
 def alone_in(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Holds the folder, which is made when it is missing. Raises `UsageError` naming the process that holds it."""
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / LOCK).is_symlink():  # it is written into
+        raise UsageError(f"{folder / LOCK}: is a symbolic link; take it away")
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=patience)

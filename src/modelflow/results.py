@@ -68,7 +68,7 @@ def run_folder(results: Path, model_name: str, seed: int, first_seed: int) -> Pa
 
 def _check_place(folder: Path) -> None:
     """Raises `DataError` where a run's folder, or one above `seeds`, is a link: what is written would go astray."""
-    for place in (folder, *(folder.parents[:2] if folder.parent.name == "seeds" else ())):
+    for place in (folder / TRAINING, folder, *(folder.parents[:2] if folder.parent.name == "seeds" else ())):
         _check_no_link(place)
 
 
@@ -243,9 +243,9 @@ def _check_plausible(run: Run) -> None:
 def _check_leaves(fields: dict[str, Any]) -> None:
     for name, value in _leaves(fields):
         if isinstance(value, str) and CONTROL.search(value):
-            raise ValueError(f"{name} = {short(value)}: expected a text without control characters")
+            raise ValueError(f"{name:.100} = {short(value)}: expected a text without control characters")
         if isinstance(value, int | float) and not abs(value) < MAX_FIGURE:
-            raise ValueError(f"{name} = {short(value)}: expected a number below {MAX_FIGURE:g}")
+            raise ValueError(f"{name:.100} = {short(value)}: expected a number below {MAX_FIGURE:g}")
 
 
 def _check_metrics(kind: str, metrics: Metrics) -> None:
@@ -279,9 +279,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     """What the run under way in a folder was asked for. Raises `DataError` when that is missing or damaged."""
     path = folder / TRAINING / PLAN
     try:
-        if path.stat().st_size > MAX_RECORD_BYTES:
-            raise ValueError("too large")
-        stored = json.loads(path.read_bytes())
+        stored = json.loads(read_bounded(path, MAX_RECORD_BYTES, links=False))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); give another folder, or --restart") from None
     if not isinstance(stored, dict):

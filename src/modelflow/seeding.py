@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 RandomState = dict[str, Any]
+MT19937_WORDS = 624
 
 
 def stream(seed: int, *names: str | int) -> int:
@@ -49,6 +50,23 @@ def random_state() -> RandomState:
         "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), *numpy_rest],
         "python": [version, list(words), gauss],
     }
+
+
+def check_random_state(state: Any) -> None:
+    """Raises `ValueError` unless `set_random_state` can take `state`."""
+    try:
+        torch.Generator().set_state(state["torch"])
+        keys, position, *numpy_rest = state["numpy"]
+        if not 0 <= position <= MT19937_WORDS:  # beyond them numpy would read other memory
+            raise ValueError("numpy's position")
+        np.random.RandomState().set_state(("MT19937", keys.numpy().astype(np.uint32), position, *numpy_rest))
+        version, words, gauss = state["python"]
+        random.Random().setstate((version, tuple(words), gauss))
+        sound = isinstance(state["cuda"], list)
+    except Exception:  # each generator refuses in its own way
+        sound = False
+    if not sound:
+        raise ValueError("its random state is none")
 
 
 def set_random_state(state: RandomState | None) -> None:

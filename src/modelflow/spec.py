@@ -162,6 +162,7 @@ def _explain_one(item: dict[str, Any], known: list[str]) -> str:
     if not path:
         return message
     field = str(path[0]) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
+    field = field if len(field) <= 100 else field[:97] + "..."
     expected = EXPECTED[kind].format(**item.get("ctx", {})) if kind in EXPECTED else message
     return f"{field} = {short(value)}: expected {expected}; {_mend(kind, value, expected)}"
 

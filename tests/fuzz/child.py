@@ -20,6 +20,7 @@ from pathlib import Path
 
 MOST_SECONDS = 2.0
 MOST_MIB = 1024
+MOST_GROWTH_MIB = 100  # by one input, where the process is as large already
 LONGEST_MESSAGE = 2000
 HANG_SECONDS = 30  # of elapsed time, on a machine that may be shared
 INPUTS_BETWEEN_STATES = 200
@@ -62,7 +63,7 @@ def signature(target, content: bytes, place: Path, state: State | None = None) -
     from modelflow.errors import ModelFlowError
 
     state = state or State()
-    start, found = time.process_time(), ""
+    before, start, found = peak_mib(), time.process_time(), ""
     try:
         taken = target.read(content, place)
         state.accepted, state.refused = state.accepted + taken, state.refused + (not taken)
@@ -78,7 +79,7 @@ def signature(target, content: bytes, place: Path, state: State | None = None) -
     state.peak_mib = max(state.peak_mib, peak_mib())
     if not found and seconds > MOST_SECONDS:
         found = "slow"
-    if not found and state.peak_mib > MOST_MIB:
+    if not found and state.peak_mib > max(before, MOST_MIB) and state.peak_mib - before > MOST_GROWTH_MIB:
         found = "large"
     return found
 
@@ -108,8 +109,8 @@ def minimised(content: bytes, still_found) -> bytes:
 
 
 def kept(name: str) -> list[bytes]:
-    """What was found before."""
-    return [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
+    """What was found before, but for what ended a process: this one is to go on."""
+    return [path.read_bytes() for path in sorted((CORPUS / name).glob("*")) if not path.name.startswith("engine-")]
 
 
 def fuzz(name: str, count: int, seed: int, folder: Path) -> None:

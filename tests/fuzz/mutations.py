@@ -4,12 +4,14 @@ What is packed (zip, gzip, JSON, a safetensors header) is unpacked, changed insi
 and lengths, since a parser would else refuse nearly everything at its first look.
 """
 
+import copy
 import gzip
 import io
 import json
 import random
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from targets import Target
@@ -63,29 +65,34 @@ def _bytes_changed(content: bytes, words: tuple[bytes, ...], seeds: list[bytes],
 
 def _json_changed(content: bytes, _target: Target, draw: random.Random) -> bytes:
     tree = json.loads(content)
-    for _ in range(draw.choice((1, 1, 2))):
-        tree = _node_changed(tree, draw)
+    for _ in range(draw.choice((1, 1, 1, 2))):
+        tree = _changed_at(tree, draw.choice(list(_places(tree))), draw)
     return json.dumps(tree).encode()
 
 
-def _node_changed(tree: Any, draw: random.Random) -> Any:
-    if isinstance(tree, dict) and tree and draw.random() < 0.8:
-        key = draw.choice(list(tree))
-        match draw.randrange(6):
-            case 0:
-                return {name: value for name, value in tree.items() if name != key}
-            case 1:
-                return {(name if name != key else draw.choice(("x", "", *tree))): value for name, value in tree.items()}
-        return tree | {key: _node_changed(tree[key], draw)}
-    if isinstance(tree, list) and tree and draw.random() < 0.8:
-        i = draw.randrange(len(tree))
-        match draw.randrange(6):
-            case 0:
-                return tree[:i] + tree[i + 1 :]
-            case 1:
-                return tree[: i + 1] * draw.choice((2, 30)) + tree[i:]
-        return [*tree[:i], _node_changed(tree[i], draw), *tree[i + 1 :]]
-    return draw.choice(HOSTILE)
+def _places(tree: Any) -> Iterator[tuple[Any, ...]]:
+    """The keys that lead to each value of nested data."""
+    yield ()
+    parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, part in parts:
+        yield from ((key, *rest) for rest in _places(part))
+
+
+def _changed_at(tree: Any, place: tuple[Any, ...], draw: random.Random) -> Any:
+    if not place:
+        return draw.choice(HOSTILE)
+    key, *rest = place
+    made = copy.copy(tree)
+    change = draw.random() if not rest else 1
+    if change < 0.15:
+        del made[key]
+    elif change < 0.25 and isinstance(made, dict):
+        made[draw.choice(("x", "", *made))] = made.pop(key)
+    elif change < 0.25:
+        made[key:key] = made[: key + 1] * draw.choice((1, 30))
+    else:
+        made[key] = _changed_at(made[key], tuple(rest), draw)
+    return made
 
 
 def _zip_changed(content: bytes, target: Target, draw: random.Random) -> bytes:
@@ -128,7 +135,28 @@ def _nothing(_content: bytes, _target: Target, _draw: random.Random) -> None:
     return None
 
 
+def _png_changed(content: bytes, target: Target, draw: random.Random) -> bytes:
+    """One of its chunks changed, with the right length and checksum."""
+    chunks, at = [], 8
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        chunks.append((content[at + 4 : at + 8], content[at + 8 : at + 8 + size]))
+        at += 12 + size
+    i = draw.randrange(len(chunks))
+    kind, part = chunks[i]
+    if kind in (b"IDAT", b"zTXt") and draw.random() < 0.5:
+        part = zlib.compress(draw.choice((bytes(100), bytes(10**5), b"\x05" * 30)))
+    elif draw.random() < 0.2:
+        kind = draw.choice(target.words[:7])
+    else:
+        part = _bytes_changed(part, target.words, [part], draw)
+    chunks[i : i + draw.randrange(2)] = [(kind, part)]
+    packed = (len(p).to_bytes(4, "big") + k + p + zlib.crc32(k + p).to_bytes(4, "big") for k, p in chunks)
+    return content[:8] + b"".join(packed)
+
+
 PACKED = {
+    "png": _png_changed,
     "json": _json_changed,
     "zip": _zip_changed,
     "gzip": _gzip_changed,

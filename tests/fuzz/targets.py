@@ -136,10 +136,46 @@ def _predictions(content: bytes, place: Path) -> bool:
 
 def _idx(name: str, role: str) -> Callable[[bytes, Path], bool]:
     def read(content: bytes, place: Path) -> bool:
-        idx_folder._read(_write(place, name, content), role, MAX_BYTES)
-        return True
+        return idx_folder._read(_write(place, name, content), role, MAX_BYTES).values.size > 0
 
     return read
+
+
+def _plan(content: bytes, place: Path) -> bool:
+    (place / results.TRAINING).mkdir(exist_ok=True)
+    _write(place / results.TRAINING, results.PLAN, content)
+    results.read_plan(place)
+    return True
+
+
+def _history(content: bytes, place: Path) -> bool:
+    """What the report makes of it, which leaves out what it cannot read."""
+    from modelflow.report.content import read_history
+
+    _write(place, results.HISTORY, content)
+    return bool(read_history(place))
+
+
+def _class_names(content: bytes, place: Path) -> bool:
+    from modelflow.report.content import read_class_names
+
+    _write(place, results.CONFUSION_CSV, content)
+    return read_class_names(place, 2) != ("0", "1")
+
+
+def _picture(content: bytes, place: Path) -> bool:
+    from modelflow.report.images import stored_picture
+
+    return stored_picture(_write(place, results.OUTPUTS, content), place) is not None
+
+
+def _png() -> list[bytes]:
+    from PIL import Image, PngImagePlugin
+
+    buffer, text = io.BytesIO(), PngImagePlugin.PngInfo()
+    text.add_text("a", "b", zip=True)
+    Image.new("P", (3, 2)).save(buffer, "png", pnginfo=text)
+    return [buffer.getvalue()]
 
 
 def _cached(content: bytes, place: Path) -> bool:
@@ -166,6 +202,31 @@ def _checkpoint(content: bytes, _place: Path) -> bool:
 
     load_into(*_parts(), parse_checkpoint(content, "model_checkpoint.pth"), "model_checkpoint.pth")
     return True
+
+
+def _state(content: bytes, _place: Path) -> bool:
+    from modelflow.training.checkpoint import load_into, parse_checkpoint
+    from modelflow.training.saved import checked_state
+
+    load_into(*_parts(), checked_state(parse_checkpoint(content, "state.pth"), "state.pth"), "state.pth")
+    return True
+
+
+def _states() -> list[bytes]:
+    import torch
+
+    from modelflow.seeding import random_state
+
+    model, optimizer = _parts()
+    call = {"first_epoch": 1, "asked": {"seed": 1}, "engine": "", "notes": [], "started": "2025-01-01", "seconds": {}}
+    state = {"epoch": 0, "loss": [], "val_loss": [], "midway": None, "call": call}
+    state |= {"model_state_dict": model.state_dict(), "optimizer_state_dict": optimizer.state_dict()}
+    made = []
+    for midway in (None, {"steps": 3, "total": 1.5, "images": 48, "random": random_state()}):
+        buffer = io.BytesIO()
+        torch.save(state | {"midway": midway}, buffer)
+        made.append(buffer.getvalue())
+    return made
 
 
 def _weights(content: bytes, _place: Path) -> bool:
@@ -256,7 +317,24 @@ TARGETS = {
     ),
     "predictions": Target(_predictions, "zip", _npz, NPY_WORDS),
     "checkpoint": Target(_checkpoint, "zip", _checkpoints, PICKLE_WORDS),
+    "state": Target(_state, "zip", _states, PICKLE_WORDS),
     "safetensors": Target(_weights, "safetensors", _safetensors, TENSOR_WORDS),
+    "plan": Target(_plan, "json", lambda: [json.dumps({"spec": TINY, "seed": 1}).encode()], JSON_WORDS),
+    "history": Target(
+        _history,
+        "bytes",
+        lambda: [b"epoch,loss,val_loss\n1,0.5,0.4\n2,0.3,\n"],
+        (b",", b'"', b"\r", b"\0", b"inf", *NUMBERS),
+    ),
+    "class_names": Target(
+        _class_names,
+        "bytes",
+        lambda: [b"true class,a,b\na,1,2\nb,0,3\n"],
+        (b",", b'"', b"<script>", b"\x1b[31m", b"\0"),
+    ),
+    "picture": Target(
+        _picture, "png", _png, (b"IDAT", b"PLTE", b"zTXt", b"iCCP", b"tRNS", b"eXIf", b"acTL", b"\xff" * 4)
+    ),
     "idx": Target(_idx("train-images-idx3-ubyte", "train-images"), "bytes", _idx_files, (b"\x1f\x8b", b"\xff" * 4)),
     "idx_gz": Target(
         _idx("train-images-idx3-ubyte.gz", "train-images"),

@@ -208,10 +208,10 @@ def check_fits(model: nn.Module, state: Any, where: str | Path) -> None:
         if name not in state:
             raise DataError(f"{where}: lacks {name} of the model; {SAME_MODEL}")
         if name not in expected:
-            raise DataError(f"{where}: holds {name}, which the model lacks; {SAME_MODEL}")
+            raise DataError(f"{where}: holds {name!s:.80}, which the model lacks; {SAME_MODEL}")
         given = tuple(getattr(state[name], "shape", ()))
         if not isinstance(state[name], Tensor) or given != tuple(expected[name].shape):
-            shapes = f"{_text(given)}, the model's has {_text(tuple(expected[name].shape))}"
+            shapes = f"{_text(given):.80}, the model's has {_text(tuple(expected[name].shape))}"
             raise DataError(f"{where}: {name} has shape {shapes}; {SAME_MODEL}")
         if state[name].is_floating_point() != expected[name].is_floating_point():
             kinds = f"{state[name].dtype}, the model's {expected[name].dtype}"
@@ -226,7 +226,7 @@ def check_optimizer(optimizer: torch.optim.Optimizer, state: Any, where: str | P
             raise DataError(f"{where}: its optimizer has {short(name)} = {value}; use an undamaged copy")
     given, expected = ([len(group["params"]) for group in each] for each in (groups, optimizer.param_groups))
     if given != expected:
-        raise DataError(f"{where}: its optimizer has parameter groups of {given} tensors, expected {expected}")
+        raise DataError(f"{where}: its optimizer has parameter groups of {short(given)} tensors, expected {expected}")
     kind = type(optimizer).__name__
     flags = [group.get("decoupled_weight_decay") for group in (groups[0], optimizer.param_groups[0])]
     if None not in flags and flags[0] != flags[1]:
@@ -234,7 +234,7 @@ def check_optimizer(optimizer: torch.optim.Optimizer, state: Any, where: str | P
     try:
         trial = _states_after_a_step(optimizer, groups)
     except Exception as error:  # what an optimizer raises without its options depends on its kind
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"[:200]
         raise DataError(f"{where}: its optimizer is not {kind} ({reason}); {SAME_OPTIMIZER}") from None
     numbers = [number for group in groups for number in group["params"]]
     for number, expected_state in zip(numbers, trial, strict=True):
@@ -274,7 +274,7 @@ def _check_state(given: Any, expected: dict[str, Any], what: str, kind: str) -> 
         raise DataError(f"{what} is not of the kinds that {kind} keeps; {SAME_OPTIMIZER}")
     if shapes[0] != shapes[1]:
         texts = (", ".join(f"{name} {_text(shape)}" for name, shape in each.items()) or "nothing" for each in shapes)
-        raise DataError(f"{what} holds {next(texts)}, {kind} keeps {next(texts)}; {SAME_OPTIMIZER}")
+        raise DataError(f"{what} holds {next(texts):.200}, {kind} keeps {next(texts)}; {SAME_OPTIMIZER}")
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -9,17 +9,51 @@ import hashlib
 import io
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from modelflow.errors import DataError
 from modelflow.files import write_whole
+from modelflow.seeding import check_random_state
+from modelflow.spec import explain
 from modelflow.training.checkpoint import read_checkpoint
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0, lt=1 << 53)]
 KEPT = 2
 DIGITS = 16
 NAME = re.compile(r"state-(\d{6,})-(\d{8,})-([0-9a-f]{16})\.pth")
+
+
+class MidwayOfState(BaseModel):
+    """How far an epoch is, and the random numbers that it goes on with."""
+
+    steps: Whole
+    total: Finite
+    images: Whole
+    random: dict[str, Any] | None
+
+
+class Call(BaseModel):
+    """What the call of `train` knew that a state is of."""
+
+    asked: dict[str, Any]
+    engine: str
+    first_epoch: Whole
+    notes: list[str]
+    seconds: dict[str, Finite]
+    started: Annotated[str, AfterValidator(datetime.fromisoformat)]
+
+
+class State(BaseModel):
+    """What a state has beside a checkpoint."""
+
+    midway: MidwayOfState | None
+    call: Call
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -41,11 +75,25 @@ def newest_state(folder: Path, most_bytes: int, say: Callable[[str], None]) -> t
     """
     for path in _states(folder):
         if path.stat().st_size > most_bytes or _digest(path) == path.stem.rpartition("-")[2]:
-            return read_checkpoint(path, most_bytes), path
+            return checked_state(read_checkpoint(path, most_bytes), path), path
         aside = path.with_name(path.name + ".damaged")
         path.replace(aside)
         say(f"{path} is damaged and was set aside as {aside.name}; the state saved before it is used")
     return None
+
+
+def checked_state(state: dict[str, Any], where: str | Path) -> dict[str, Any]:
+    """`state`, which has what training goes on from beside a checkpoint. Raises `DataError` where it has not."""
+    try:
+        State.model_validate(state)
+        midway = state["midway"]
+        if midway is not None and midway["random"] is not None:
+            check_random_state(midway["random"])
+    except ValidationError as error:
+        raise DataError(f"{where}: {explain(error, list(State.model_fields))}; train without going on") from None
+    except ValueError as error:
+        raise DataError(f"{where}: {error}; train without going on") from None
+    return state
 
 
 def remove_states(folder: Path) -> None:
@@ -61,6 +109,7 @@ def _digest(path: Path) -> str:
 
 def _states(folder: Path) -> list[Path]:
     """Newest first."""
-    named = [(found, path) for path in folder.glob("state-*.pth") if (found := NAME.fullmatch(path.name))]
+    files = [path for path in folder.glob("state-*.pth") if path.is_file() and not path.is_symlink()]
+    named = [(found, path) for path in files if (found := NAME.fullmatch(path.name))]
     named.sort(key=lambda pair: (int(pair[0][1]), int(pair[0][2]), pair[1].stat().st_mtime_ns), reverse=True)
     return [path for _, path in named]
