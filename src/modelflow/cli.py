@@ -20,6 +20,7 @@ from modelflow.errors import ModelFlowError, RunError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
+HELP = {"help_option_names": ["-h", "--help"]}  # for each command: click remembers those of its first context
 
 
 def main() -> None:
@@ -109,13 +110,13 @@ TRAINING = options(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=example("run", "trace generic_2"))
+@click.group(context_settings=HELP, epilog=example("run", "trace generic_2"))
 @click.version_option(package_name="modelflow")
 def cli() -> None:
     """Which of these small CNNs is really better, and why? Describe, train, look inside, compare."""
 
 
-@cli.command(epilog=example("run", "run --epochs 1", "run my_study.yaml --results my_results"))
+@cli.command(context_settings=HELP, epilog=example("run", "run --epochs 1", "run my_study.yaml --results my_results"))
 @click.argument("study", type=click.Path(path_type=Path), required=False)
 @click.option("--seeds", help="How many seeds, from 42 on, or a list such as 1,2,3 (default: 42).")
 @click.option("--seed", type=int, help="One seed.")
@@ -159,7 +160,9 @@ def _seeds(seeds: str | None, seed: int | None) -> list[int] | None:
     return list(range(42, 42 + numbers[0]))
 
 
-@cli.command(epilog=example("train generic_2 --epochs 3", "train my_net.json --results my_results"))
+@cli.command(
+    context_settings=HELP, epilog=example("train generic_2 --epochs 3", "train my_net.json --results my_results")
+)
 @click.argument("model")
 @click.option("--seed", type=int, help="Covers initial weights, order and dropout (default 42).")
 @TRAINING
@@ -270,7 +273,7 @@ def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
         terminal.say(f"Report: {(folder / REPORT).resolve()}")
 
 
-@cli.command(epilog=example("trace generic_2", "trace my_net.json --json"))
+@cli.command(context_settings=HELP, epilog=example("trace generic_2", "trace my_net.json --json"))
 @click.argument("model")
 @MAX_PARAMETERS
 @click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into this file too.")
@@ -301,7 +304,7 @@ def trace(model: str, max_parameters: int | None, svg_path: Path | None, as_json
     terminal.trace_table(traced)
 
 
-@cli.command(epilog=example("models", "models --json"))
+@cli.command(context_settings=HELP, epilog=example("models", "models --json"))
 @JSON
 def models(as_json: bool) -> None:
     """List the presets: blocks, parameters, MACs."""
@@ -343,7 +346,7 @@ def models(as_json: bool) -> None:
     terminal.say("blocks: kernel size-channels-pool size; see also `modelflow trace MODEL`")
 
 
-@cli.group(epilog=example("data fetch", "data verify fashion-mnist", "data show digits"))
+@cli.group(context_settings=HELP, epilog=example("data fetch", "data verify fashion-mnist", "data show digits"))
 def data() -> None:
     """Get, check and show data sets.
 
@@ -351,7 +354,7 @@ def data() -> None:
     """
 
 
-@data.command(epilog=example("data fetch", "data fetch fashion-mnist --data-dir my_data"))
+@data.command(context_settings=HELP, epilog=example("data fetch", "data fetch fashion-mnist --data-dir my_data"))
 @click.argument("dataset", default="fashion-mnist")
 @DATA_DIR
 @JSON
@@ -363,7 +366,7 @@ def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
     _show_files(fetch_dataset(dataset, data_dir), as_json)
 
 
-@data.command(epilog=example("data verify", "data verify idx:my_folder"))
+@data.command(context_settings=HELP, epilog=example("data verify", "data verify idx:my_folder"))
 @click.argument("dataset", default="fashion-mnist")
 @DATA_DIR
 @JSON
@@ -384,7 +387,7 @@ def _show_files(rows: list[Any], as_json: bool) -> None:
     terminal.say("all files are as they should be (SHA-256 of the uncompressed files)")
 
 
-@data.command(epilog=example("data show", "data show digits --output digits.png"))
+@data.command(context_settings=HELP, epilog=example("data show", "data show digits --output digits.png"))
 @click.argument("dataset", default="fashion-mnist")
 @DATA_DIR
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: DATASET_classes.png.")
@@ -416,7 +419,7 @@ def _fact(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-@cli.command("lr-find", epilog=example("lr-find generic_2", "lr-find my_net.json --end-lr 0.5"))
+@cli.command("lr-find", context_settings=HELP, epilog=example("lr-find generic_2", "lr-find my_net.json --end-lr 0.5"))
 @click.argument("model")
 @click.option("--start-lr", type=float, help="Where the search begins (default 0.0003).")
 @click.option("--end-lr", type=float, default=1.0, show_default=True, help="Where it ends.")
@@ -461,7 +464,7 @@ def lr_find(model: str, start_lr: float | None, end_lr: float, num_iter: int, as
 RUN_FOLDER = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 
 
-@cli.command(epilog=example("evaluate results/generic_2", "evaluate results/generic_2 --json"))
+@cli.command(context_settings=HELP, epilog=example("evaluate results/generic_2", "evaluate results/generic_2 --json"))
 @RUN_FOLDER
 @options(DATA_DIR, JSON)
 def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
@@ -485,7 +488,9 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     terminal.say(f"Results: {run_folder.resolve()}")
 
 
-@cli.command(epilog=example("inspect results/generic_2", "inspect results/generic_2 --layer fc_layers.0"))
+@cli.command(
+    context_settings=HELP, epilog=example("inspect results/generic_2", "inspect results/generic_2 --layer fc_layers.0")
+)
 @RUN_FOLDER
 @click.option("--layer", "layers", multiple=True, help="Show this layer's outputs; may be repeated.")
 @DATA_DIR
@@ -507,7 +512,8 @@ def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) ->
 
 
 @cli.command(
-    epilog=example("leaderboard results", "leaderboard results --sort parameters --where 'accuracy > 0.85' --csv")
+    context_settings=HELP,
+    epilog=example("leaderboard results", "leaderboard results --sort parameters --where 'accuracy > 0.85' --csv"),
 )
 @click.argument("results", type=FOLDER)
 @click.option("--sort", default="accuracy", show_default=True, help="Best first by any column of leaderboard.csv.")
@@ -536,7 +542,7 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
         terminal.say(f"{results}: no model fits --only and --where")
 
 
-@cli.command(epilog=example("report results"))
+@cli.command(context_settings=HELP, epilog=example("report results"))
 @click.argument("results", type=FOLDER)
 @DATA_DIR
 def report(results: Path, data_dir: Path | None) -> None:
@@ -553,7 +559,7 @@ def report(results: Path, data_dir: Path | None) -> None:
     terminal.say(f"Report: {write_pages(results, data_dir).resolve()}")
 
 
-@cli.command(epilog=example("compare results/generic_1 results/generic_2", "compare results"))
+@cli.command(context_settings=HELP, epilog=example("compare results/generic_1 results/generic_2", "compare results"))
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @JSON
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
