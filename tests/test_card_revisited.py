@@ -142,6 +142,13 @@ def test_the_pictures_show_every_pair_and_model(both):
     assert sorted(len(line.get_xdata()) for line in axes.lines) == [7, 35, 35]
 
 
+def test_the_searched_rate_is_said_to_be_a_family_of_its_own(both):
+    (line,) = [line for line in document(both).splitlines() if line.startswith("| The searched rate")]
+    assert "A family of its own by each protocol" in line
+    alone = both[0].verdicts[frozenset((SEARCHED, card_revisited.BEST))]
+    assert alone.p_value == pytest.approx(alone.difference.p_value())
+
+
 def test_the_page_is_what_is_made_of_what_is_kept():
     found = [evidence(protocol) for protocol in card_revisited.PROTOCOLS]
     assert document(found) == DOCUMENT.read_text("utf-8")

@@ -104,11 +104,10 @@ def test_a_results_folder_may_itself_be_called_as_if_set_aside(tmp_path):
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
     (tmp_path / "run.json").mkdir()
-    for folder in (tmp_path, tmp_path / "none", "a\0b"):
-        assert refusal(
-            folder
-        ) == f"{folder}: no run.json there; give the folder of a finished run, such as results/generic_2".replace(
-            "\0", r"\x00"
+    for folder, shown in ((tmp_path, tmp_path), (tmp_path / "none", tmp_path / "none"), ("a\0b", r"a\x00b")):
+        assert (
+            refusal(folder)
+            == f"{shown}: no run.json there; give the folder of a finished run, such as results/generic_2"
         )
 
 

@@ -204,7 +204,9 @@ def protocol_words(protocol: str) -> str:
     """What a run's protocol means for its test accuracy."""
     if protocol.startswith("held-out"):
         return "validated on training images held out"
-    return "the test images are also validated on, so nothing may be chosen by them"
+    if protocol.startswith("card"):
+        return "the test images are also validated on, so nothing may be chosen by them"
+    return "how validation and test images were kept apart is not known"
 
 
 def dead_note(rows: Sequence[Row]) -> str:

@@ -12,13 +12,14 @@ from statsmodels.stats.proportion import proportion_confint
 from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of, write_predictions
 
 from modelflow.errors import DataError
-from modelflow.report.answer import dead_runs, details, headline, protocol_words, standing
+from modelflow.report.answer import dead_runs, details, headline, latency_words, protocol_words, standing, too_few_seeds
 from modelflow.report.content import read_content
 from modelflow.report.how import how_made, repeat_command
 from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
 from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
-from modelflow.results import read_predictions
-from modelflow.verdicts import compare
+from modelflow.results import read_predictions, read_run
+from modelflow.statistics import Difference
+from modelflow.verdicts import Verdict, compare
 
 
 def model(content, name):
@@ -57,6 +58,21 @@ def test_the_mean_and_its_interval_over_seeds(content):
     low, high = stats.t.interval(0.95, len(SEEDS) - 1, np.mean(accuracies), stats.sem(accuracies))
     assert wide.accuracy == pytest.approx(np.mean(accuracies))
     assert (wide.interval.low, wide.interval.high) == pytest.approx((max(0, low), min(1, high)))
+
+
+def test_the_spread_over_seeds_and_the_least_latency(results, content):
+    wide = model(content, "wide")
+    accuracies = [seed.figures.accuracy for seed in wide.seeds]
+    assert wide.spread("accuracy") == pytest.approx(stats.tstd(accuracies))
+    least = min(read_run(folder).latency_ms["64"] for folder in run_folders_of(results, "wide"))
+    assert wide.latency("64") == (least, 2)
+    assert wide.latency("7") is None
+    words = latency_words(wide)
+    assert f"{significant(least, 2)} ms for 64 images (least of 2 runs, measured beside other trainings; " in words
+    alone = replace(wide, seeds=wide.seeds[:1])
+    assert (alone.spread("accuracy"), "(one run, perhaps measured beside" in latency_words(alone)) == (None, True)
+    bare = replace(alone.seeds[0], run=alone.first.model_copy(update={"latency_ms": {}}))
+    assert latency_words(replace(alone, seeds=(bare,))) == ""
 
 
 def test_the_confusion_matrix_is_the_sum_of_those_stored(results, content):
@@ -210,7 +226,7 @@ def test_equivalent_models_are_called_so(content):
 def test_one_run_each_tells_no_models_apart(content):
     group = made_up(content, {"a": [[True] * 290 + [False] * 10], "b": [[True] * 150 + [False] * 150]})
     assert headline(group) == "One run of each model cannot tell which of the two is the most accurate."
-    assert "moves the accuracy of a small network by about a point" in details(group)[0]
+    assert "moves the accuracy of a small network (on Fashion-MNIST by about a point)" in details(group)[0]
     low, high = proportion_confint(290, 300, method="wilson")
     assert (group.models[0].interval.low, group.models[0].interval.high) == pytest.approx((low, high))
     assert group.verdicts == ()
@@ -219,8 +235,49 @@ def test_one_run_each_tells_no_models_apart(content):
 def test_a_model_with_one_run_is_named_as_not_compared(content):
     rng = np.random.default_rng(2)
     group = made_up(content, {"a": runs(rng, 0.9), "b": runs(rng, 0.5), "c": runs(rng, 0.95, n_seeds=1)})
-    assert headline(group).startswith("a is better than b by ")
+    assert headline(group).startswith("Of the two that can be compared, a is better than b by ")
+    assert headline(group).endswith(" points; not compared: c.")
     assert details(group)[-1] == "Not compared: c (one run alone)."
+
+
+def test_a_headline_is_of_the_models_that_can_be_compared(content):
+    rng = np.random.default_rng(2)
+    correct = {name: runs(rng, share) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
+    group = made_up(content, correct | {"d": runs(rng, 0.95, n_seeds=1)})
+    assert headline(group) == (
+        "a is the most accurate of the three that can be compared: better than each of the two others; not compared: d."
+    )
+    assert "that of the next of those compared, b " in details(group)[0]
+    equal = made_up(content, {"a": correct["a"], "b": correct["a"], "d": runs(rng, 0.95, n_seeds=1)})
+    assert headline(equal) == (
+        "a has the highest mean accuracy of the two that can be compared, and b is equivalent to it within 0.5 points; "
+        "not compared: d."
+    )
+
+
+def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):
+    rng = np.random.default_rng(2)
+    two = {name: runs(rng, share, n_seeds=2) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
+    notice = too_few_seeds(made_up(content, two))
+    assert notice.startswith("Two seeds of each model are too few for a family of 3 pairs: in 10 to 12 studies of 100 ")
+    assert notice.endswith("Train three or more.")
+    mixed = two | {"c": runs(rng, 0.2, n_seeds=3)}
+    assert too_few_seeds(made_up(content, mixed)).startswith("Two seeds of a and b are too few for a family of 3 pairs")
+    three = {name: runs(rng, 0.5, n_seeds=3) for name in "abc"}
+    assert too_few_seeds(made_up(content, three)) == ""
+    assert too_few_seeds(made_up(content, {name: two[name] for name in "ab"})) == ""
+
+
+def test_what_is_equivalent_to_the_first_is_a_rival_where_it_cannot_be_told(content):
+    group = made_up(content, {name: np.ones((2, 300)) for name in ("generic_A", "b", "tinyNet")})
+    kinds = {("generic_A", "b"): "cannot tell", ("generic_A", "tinyNet"): "equivalent", ("b", "tinyNet"): "cannot tell"}
+    verdicts = tuple(
+        Verdict(*pair, kind, Difference(0.001 * i, 1e-6, 1e-6, 3.0, 2), 0.5, "")
+        for i, (pair, kind) in enumerate(kinds.items())
+    )
+    group = replace(group, verdicts=verdicts, models=tuple(sorted(group.models, key=lambda m: m.name != "generic_A")))
+    assert headline(group) == "It cannot be told which of generic_A, b and tinyNet is the most accurate."
+    assert details(group)[1] == "tinyNet is equivalent to generic_A within 0.5 points."
 
 
 def test_one_model_alone(content):
@@ -236,7 +293,7 @@ def test_dead_runs_are_listed(copied):
 def test_the_protocol_says_what_may_be_chosen():
     assert "nothing may be chosen" in protocol_words("card but epochs 3")
     assert protocol_words("held-out").endswith("the test images were kept for the end.")
-    assert protocol_words("held-out", 3).endswith("kept for the end, but evaluated up to 3 times since.")
+    assert protocol_words("held-out", 3).endswith("up to 3 times; run.json does not say what was done in between.")
     assert "not known" in protocol_words("")
 
 
@@ -305,6 +362,13 @@ def test_own_models_are_repeated_from_the_study_file(content):
     command, caution = repeat_command(content)
     assert command == f"modelflow run {content.folder / 'study.json'} --results repeated"
     assert caution == ""
+
+
+def test_other_seeds_than_those_of_the_study_file_are_said(copied):
+    shutil.rmtree(copied / "wide" / "seeds")
+    command, caution = repeat_command(read_content(copied))
+    assert command
+    assert caution == "study.json asks for seeds 42 and 43; these runs have seed 42 (wide)."
 
 
 def test_runs_without_a_study_file_have_no_command(copied):

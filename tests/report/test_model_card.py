@@ -22,6 +22,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from modelflow import cli, run_study
 from modelflow.errors import DataError
+from modelflow.report.answer import headline
+from modelflow.report.content import read_content
 from modelflow.report.markdown import escaped, plain, table
 from modelflow.report.model_card import run_card, study_card
 from modelflow.results import read_run
@@ -214,7 +216,68 @@ def test_the_protocol_is_stated_in_words(copy):
     assert "the test images served as validation too" in section(run_card(copy / "wide"), "Data")
     assert "the test images served as validation too" in section(study_card(copy), "Data").lower()
     changed(copy / "wide", protocol="held-out but epochs 3", test_reads=3)
-    assert "the test images were evaluated 3 times" in run_card(copy / "wide")
+    card = run_card(copy / "wide")
+    assert "the test images were evaluated 3 times; run.json does not say" in section(card, "Data")
+    assert "The test images were evaluated 3 times; run.json does not say" in section(card, "Limits")
+    assert "after the last one" not in card
+    assert "Nothing was chosen" not in card
+    changed(copy / "wide", protocol="held-out but epochs 3", test_reads=None)
+    assert "how often the test images were evaluated is not known" in section(run_card(copy / "wide"), "Data")
+    assert "Nothing was chosen" not in run_card(copy / "wide")
+    changed(copy / "wide", protocol="mine")
+    assert "how validation and test images were kept apart is not known" in section(run_card(copy / "wide"), "Data")
+
+
+def test_the_summary_is_the_headline_of_the_report(study, copy):
+    (group,) = read_content(study).groups
+    card = study_card(study)
+    assert escaped(headline(group)) in card
+    assert "Highest mean accuracy: wide, with " in card
+    assert "The most accurate is" not in card
+    assert "p-value of equivalence, by Holm's method too" in section(card, "Evaluation")
+    for name in ("wide", "narrow_one"):
+        shutil.rmtree(copy / name / "seeds")
+    assert "One run of each model cannot tell which of the two is the most accurate." in study_card(copy)
+
+
+def test_models_by_other_protocols_are_apart_in_every_table(copy):
+    for folder in (copy / "wide", *(copy / "wide" / "seeds").iterdir()):
+        changed(folder, protocol="card", test_reads=None)
+    card = study_card(copy)
+    assert "The models are not compared" not in card
+    for name in ("Evaluation", "Calibration", "Per class"):
+        text = section(card, name)
+        assert text.index("digits, 355 test images, protocol held-out") != text.index("355 test images, protocol card:")
+        assert len(tables(text)) == 2
+    assert re.search(r"^On digits, 355 test images, protocol card: wide has ", card, re.M)
+    names = {entry["name"]: [m["name"] for m in entry["results"][0]["metrics"]] for entry in front(card)["model-index"]}
+    assert names["wide"][0] == "Accuracy (test images also validated on), the mean of 3 seeds"
+    assert names["narrow_one"][0] == "Accuracy, the mean of 3 seeds"
+    assert "(test images also validated on)" in run_card(copy / "wide").split("## What it is")[0]
+
+
+def test_two_seeds_of_several_models_are_noticed_in_the_summary(copy):
+    for seed in ("43", "44"):
+        changed(copy / "wide" / "seeds" / seed, model_name="widest")
+    shutil.copytree(copy / "wide", copy / "w", ignore=lambda folder, _: ["44"] if folder.endswith("seeds") else [])
+    changed(copy / "w" / "seeds" / "43", model_name="wide", seed=45)
+    summary = study_card(copy).split("## What it is")[0]
+    assert "Two seeds of wide and widest are too few for a family of 3 pairs" in summary
+
+
+def test_what_cannot_be_read_is_named_among_the_limits(copy):
+    (copy / "wide" / "seeds" / "44" / "run.json").write_text("{")
+    assert "Left out, wide/seeds/44: " in section(study_card(copy), "Limits")
+
+
+def test_what_a_record_does_not_say_is_not_known(copy):
+    run = read_run(copy / "wide")
+    settings = dict(tables(section(run_card(copy / "wide"), "Training"))[0])
+    assert settings["validation images"] == f"{run.data.validation_images:,}"
+    changed(copy / "wide", engine="", protocol="card")
+    settings = dict(tables(section(run_card(copy / "wide"), "Training"))[0])
+    assert settings["trained by"].startswith("not known on ")
+    assert settings["validation images"] == "none held out"
 
 
 def test_data_and_training_are_those_of_the_record(study):
@@ -276,7 +339,8 @@ def test_hostile_names_neither_break_the_front_matter_nor_add_markup(copy, name)
     )
     for card in (run_card(folder), study_card(copy)):
         assert front(card)["tags"] == ["image-classification", "cnn", "pytorch", "modelflow"]
-        assert front(card)["model-index"][0]["results"][0]["dataset"]["name"] == plain(name)
+        named = [entry["results"][0]["dataset"]["name"] for entry in front(card)["model-index"]]
+        assert plain(name) in named
         assert ModelCard(card).data.eval_results
         kinds = {token.type for token in flat(tokens(card))}
         assert not kinds & {"html_block", "html_inline", "link_open", "image", "em_open", "s_open", "code_inline"}

@@ -86,6 +86,40 @@ def test_groups_are_shown_apart_and_said(copied):
     assert "A verdict for each pair" not in html
 
 
+def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
+    rng = np.random.default_rng(0)
+    group = made_up(content, {name: rng.random((2, 355)) < 0.8 for name in "abc"})
+    html = render(Content(content.folder, (group,), ()))
+    after = html[html.index('<p class="headline">') :]
+    assert after.index("Two seeds of each model are too few for a family of 3 pairs") < after.index("<figure>")
+    assert "from three seeds on, for seven models" in html
+    assert "of its pair by itself, so that of 21 about one misses" in html
+    assert "too few for a family" not in render(content)
+
+
+def test_what_is_validated_on_test_images_says_so(copied):
+    html = render(read_content(copied))
+    assert "<figcaption>Validation loss of every run (these are the test images)" in html
+    assert html.count("alidation loss (these are the test images)</th>") == 2
+    title = data_of(html)["charts"]["g0-validation"]["layer"][0]["encoding"]["y"]["axis"]["title"]
+    assert title == "validation loss (these are the test images)"
+    assert data_of(html)["charts"]["g0-training"]["layer"][0]["encoding"]["y"]["axis"]["title"] == "training loss"
+    also = "(these are the test images, also validated on)"
+    for words in ("all 2 runs together", "of equal width", "by the majority of their runs", "wrong by every model"):
+        assert f"{words} {also}" in html
+    for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
+        change(folder, protocol="held-out")
+    assert "these are the test images" not in render(read_content(copied))
+
+
+def test_what_was_not_tested_is_said_with_it(content):
+    html = render(content)
+    assert "by their means, none beats at no more cost" in html
+    assert "Differences in seconds are not tested." in html
+    assert html.count("(least of 2 runs, measured beside other trainings; differences are not tested)") == 2
+    assert html.count('title="standard deviation over seeds"') == 2
+
+
 def test_dead_runs_stand_out(copied):
     change(copied / "wide", warnings=["96 % of the images are called '<u>'"])
     html = render(read_content(copied))

@@ -5,12 +5,15 @@ headline(group)  ->  "generic_2 is the most accurate of the seven models: better
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from modelflow.report.content import Group
-from modelflow.report.words import count, counted, in_words, listed, percent
+from modelflow.report.content import Group, Model
+from modelflow.report.words import count, counted, in_words, listed, percent, significant
 from modelflow.verdicts import MARGIN, Verdict
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
+SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
+Kept = Literal["held-out", "card", "not known"]
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,28 @@ def headline(group: Group) -> str:
     found = standing(group)
     if found is None:
         return _without_verdicts(group)
+    if not group.unpaired:
+        return f"{_answer(found, '')}."
+    left_out = listed([name for name, _ in group.unpaired])
+    return f"{_answer(found, f' of the {in_words(found.others + 1)} that can be compared')}; not compared: {left_out}."
+
+
+def _answer(found: Standing, scope: str) -> str:
+    """The headline without its end; `scope` says among which models, where these are not all."""
     if found.open:
-        names = [found.best, *(_other(found, v) for v in found.open)]
-        return f"It cannot be told which of {listed(names)} is the most accurate."
+        rivals = sorted((*found.open, *found.equivalent), key=lambda v: v.difference.estimate)
+        names = [found.best, *(_other(found, v) for v in rivals)]
+        return f"It cannot be told which of {listed(names)} is the most accurate{scope}"
     if found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
         return (
-            f"{found.best} has the highest mean accuracy, and {_equivalent(names)} to it within {MARGIN_POINTS} points."
+            f"{found.best} has the highest mean accuracy{scope}, and {_equivalent(names)} to it within "
+            f"{MARGIN_POINTS} points"
         )
     if found.others == 1:
-        return f"{found.beaten[0].words}."
-    return (
-        f"{found.best} is the most accurate of the {in_words(found.others + 1)} models: better than each of the "
-        f"{in_words(found.others)} others."
-    )
+        return f"O{scope[2:]}, {found.beaten[0].words}" if scope else found.beaten[0].words
+    among = scope or f" of the {in_words(found.others + 1)} models"
+    return f"{found.best} is the most accurate{among}: better than each of the {in_words(found.others)} others"
 
 
 def details(group: Group) -> list[str]:
@@ -65,16 +76,34 @@ def details(group: Group) -> list[str]:
     found = standing(group)
     if found is None:
         return _single_details(group)
-    sentences = [_lead(found)] if found.others > 1 or found.open or found.equivalent else []
+    sentences = (
+        [_lead(found, "next of those compared" if group.unpaired else "next")]
+        if found.others > 1 or found.open or found.equivalent
+        else []
+    )
     if found.open and found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
-        sentences.append(f"{_equivalent(names).capitalize()} to {found.best} within {MARGIN_POINTS} points.")
+        sentences.append(f"{_equivalent(names)} to {found.best} within {MARGIN_POINTS} points.")
     if found.beaten and (found.open or found.equivalent):
         names = [_other(found, v) for v in found.beaten]
         sentences.append(f"{found.best} is better than {listed(names)}.")
     if group.unpaired:
         sentences.append(f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}.")
     return sentences
+
+
+def too_few_seeds(group: Group) -> str:
+    """A notice where models of two seeds stand in a family of several pairs, which Holm's method then does not keep."""
+    compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
+    two = [model.name for model in group.models if model.name in compared and len(model.seeds) == 2]
+    if len(group.verdicts) < 2 or not two:
+        return ""
+    whose = "each model" if len(two) == len(compared) else listed(two)
+    return (
+        f"Two seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: in 10 to 12 studies of 100 "
+        "in which nothing differs one pair would be called better (so simulated for seven models of two seeds, "
+        "docs/statistics.md), so that nothing is claimed from them. Train three or more."
+    )
 
 
 def _other(found: Standing, verdict: Verdict) -> str:
@@ -85,7 +114,7 @@ def _equivalent(names: Sequence[str]) -> str:
     return f"{listed(names)} {'is' if len(names) == 1 else 'are each'} equivalent"
 
 
-def _lead(found: Standing) -> str:
+def _lead(found: Standing, following: str) -> str:
     """The interval of the lead over the next best: how close it is."""
     closest = (*found.open, *found.equivalent, *found.beaten)
     verdict = min(closest, key=lambda v: v.difference.estimate)
@@ -93,7 +122,8 @@ def _lead(found: Standing) -> str:
     mean = percent(verdict.difference.estimate, 1)
     other = _other(found, verdict)
     return (
-        f"The mean of {found.best} lies {mean} points above that of the next, {other} (95 % interval {low} to {high})."
+        f"The mean of {found.best} lies {mean} points above that of the {following}, {other} (95 % interval {low} to "
+        f"{high})."
     )
 
 
@@ -111,27 +141,62 @@ def _single_details(group: Group) -> list[str]:
     if len(group.models) == 1:
         if len(best.seeds) > 1:
             return [f"The mean over {counted(len(best.seeds), 'seed')}; there is no other model to compare it with."]
-        return ["One run of one model: another seed may give about a point more or less."]
+        return [f"One run of one model, and {SEED_ALONE}."]
     if group.most_seeds == 1:
         return [
-            f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but the seed alone, which sets the "
-            "initial weights, the order of the images and dropout, moves the accuracy of a small network by about a "
-            "point. Train each model with several seeds: “modelflow run --seeds 5”.",
+            f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but {SEED_ALONE}: it sets the initial "
+            "weights, the order of the images and dropout. Train each model with several seeds: “modelflow run --seeds "
+            "5”.",
         ]
     return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
 
+def kept_apart(protocol: str) -> Kept:
+    """How a protocol keeps validation and test images apart: "card" validates on the test images."""
+    if protocol.startswith("held-out"):
+        return "held-out"
+    return "card" if protocol.startswith("card") else "not known"
+
+
+def of_validation(protocol: str) -> str:
+    """What figures of the validation images need to say with them."""
+    return " (these are the test images)" if kept_apart(protocol) == "card" else ""
+
+
+def of_test(protocol: str) -> str:
+    """What figures of the test images need to say with them."""
+    return " (these are the test images, also validated on)" if kept_apart(protocol) == "card" else ""
+
+
+def latency_words(model: Model) -> str:
+    """How long a forward pass takes: the least over the runs; empty where it was not measured."""
+    found = {name: model.latency(batch) for batch, name in (("1", "one image"), ("64", "64 images"))}
+    known = {name: one for name, one in found.items() if one is not None}
+    if not known:
+        return ""
+    times = listed([f"{significant(least, 2)} ms for {name}" for name, (least, _) in known.items()])
+    runs = max(runs for _, runs in known.values())
+    how = f"least of {runs:,} runs, measured" if runs > 1 else "one run, perhaps measured"
+    return f"A forward pass on one thread: {times} ({how} beside other trainings; differences are not tested)."
+
+
 def protocol_words(protocol: str, reads: int = 1) -> str:
     """What the protocol means for the accuracies that stand there; `reads`: how often a run's test images were used."""
-    if protocol.startswith("card"):
+    kept = kept_apart(protocol)
+    if kept == "card":
         return (
             "The test images also served as validation images, seen after every epoch: nothing may be chosen on these "
             "accuracies, neither a model nor a setting."
         )
-    if protocol.startswith("held-out"):
-        again = f", but evaluated up to {reads} times since" if reads > 1 else ""
-        return f"Validation was on training images held out; the test images were kept for the end{again}."
+    if kept == "held-out":
+        return f"Validation was on training images held out; {_reads_words(reads)}"
     return "How validation and test images were kept apart is not known for this protocol."
+
+
+def _reads_words(reads: int) -> str:
+    if reads > 1:
+        return f"the test images were evaluated up to {reads} times; run.json does not say what was done in between."
+    return "the test images were kept for the end."
 
 
 def dead_runs(group: Group) -> list[tuple[str, int, str]]:

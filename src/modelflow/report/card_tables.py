@@ -170,11 +170,11 @@ def _settings(runs: list[Run]) -> Rows:
     rows.append(["seeds" if len(runs) > 1 else "seed", _all(str(run.seed) for run in runs)])
     rows.append(["learning rate", _all(f"{run.lr:g}" for run in runs)])
     kept = [name for name in runs[0].settings if name not in ("epochs", "lr", "max_parameters")]
-    rows += [[name.replace("_", " "), _all(str(run.settings.get(name)) for run in runs)] for name in kept]
+    rows += [[name.replace("_", " "), _all(_setting(run, name) for run in runs)] for name in kept]
     rows.append(
         [
             "trained by",
-            _all(f"{run.engine or 'autograd'} on {run.device}, {count(run.threads, 'thread')}" for run in runs),
+            _all(f"{run.engine or 'not known'} on {run.device}, {count(run.threads, 'thread')}" for run in runs),
         ]
     )
     rows.append(["processor", _all(run.processor for run in runs)])
@@ -184,6 +184,16 @@ def _settings(runs: list[Run]) -> Rows:
         rows.append(["started", runs[0].started])
         rows += [[f"seconds of {name}", f"{seconds:.1f}"] for name, seconds in runs[0].seconds.items()]
     return rows
+
+
+def _setting(run: Run, name: str) -> str:
+    """A setting as it was given; of the images held out how many there were, also where that was left to the recipe."""
+    value = run.settings.get(name)
+    if name != "validation_images" or value is not None:
+        return str(value)
+    if run.protocol.startswith("card"):
+        return "none held out"
+    return "not known" if run.data.validation_images is None else f"{run.data.validation_images:,}"
 
 
 def _all(values: Iterable[str]) -> str:

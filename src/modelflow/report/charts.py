@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelflow.figures.pareto import Box, pareto_front, place_labels
+from modelflow.report.answer import of_validation
 from modelflow.report.content import Group, Model
 from modelflow.report.words import counted, listed
 
@@ -307,14 +308,16 @@ def curves_chart(group: Group, which: str) -> Chart:
     losses = [row[name] for row in rows for name in ("training", "validation") if row[name] is not None]
     x: Spec = {"field": "epoch", "type": "quantitative", "axis": {"title": "epoch", "tickMinStep": 1, "grid": False}}
     x["scale"] = {"domain": _epoch_ends([row["epoch"] for row in rows]), "nice": False}
-    y: Spec = {"field": which, "type": "quantitative", "axis": {"title": f"{which} loss", "tickCount": 5}}
+    tested = of_validation(group.protocol)
+    title = f"{which} loss{tested if which == 'validation' else ''}"
+    y: Spec = {"field": which, "type": "quantitative", "axis": {"title": title, "tickCount": 5}}
     y["scale"] = _loss_scale(losses)
     one_run = {"detail": {"field": "seed", "type": "nominal"}, "color": _colours(group)}
     runs = _layer({"type": "line", "strokeWidth": 1, "opacity": 0.55}, {"x": x, "y": y, **one_run})
     mean = {"x": x, "y": y | {"aggregate": "mean"}, "color": _colours(group)}
     means = _layer({"type": "line", "strokeWidth": 2.4}, mean)
     tips: list[Tip] = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
-    tips += [("training", "training loss", ".4f"), ("validation", "validation loss", ".4f")]
+    tips += [("training", "training loss", ".4f"), ("validation", f"validation loss{tested}", ".4f")]
     points = _layer(
         {"type": "point", "filled": True, "size": 46},
         {"x": x, "y": y, "color": _colours(group), "shape": _shapes(group), **_tips(tips)}
@@ -325,9 +328,7 @@ def curves_chart(group: Group, which: str) -> Chart:
     spec = _spec({"data": {"name": f"g{group.number}-curves"}, "layer": [runs, means, points], "height": CURVES_HEIGHT})
     spec["params"] = [{"name": "hidden", "value": []}]
     spec["transform"] = [{"filter": f"isValid(datum.{which}) && indexof(hidden, datum.model) < 0"}]
-    return Chart(
-        spec, f"The {which} loss of every run over its epochs. The table below has the losses of the last epoch."
-    )
+    return Chart(spec, f"The {title} of every run over its epochs. The table below has the losses of the last epoch.")
 
 
 def _epoch_ends(epochs: Sequence[int]) -> list[float]:

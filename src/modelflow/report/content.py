@@ -77,6 +77,16 @@ class Model:
         values = [getattr(seed.figures, figure) for seed in self.seeds]
         return None if None in values else float(np.mean(values))
 
+    def spread(self, figure: str) -> float | None:
+        """The standard deviation of one of the `Metrics` over its runs; None with one run, or where a run lacks it."""
+        values = [getattr(seed.figures, figure) for seed in self.seeds]
+        return None if None in values or len(values) < 2 else float(np.std(values, ddof=1))
+
+    def latency(self, batch: str) -> tuple[float, int] | None:
+        """The least milliseconds for a batch, which other work disturbed least, and of how many runs."""
+        known = [seed.run.latency_ms[batch] for seed in self.seeds if batch in seed.run.latency_ms]
+        return (min(known), len(known)) if known else None
+
     @cached_property
     def interval(self) -> Interval:
         """95 %: of the mean over seeds on the same images; of a single run, over images like these (Wilson)."""

@@ -5,7 +5,8 @@ how.command      # modelflow run --protocol card --seeds 5 --results results
 """
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,29 @@ def repeat_command(content: Content) -> tuple[str, str]:
     except ModelFlowError as error:
         return "", f"{STUDY} cannot be read: {shown(error)}"
     others = sorted({model.name for model in content.models} - planned)
-    caution = f"The study file does not cover {listed(others)}." if others else ""
+    cautions = [f"The study file does not cover {listed(others)}."] if others else []
+    caution = " ".join([*cautions, *_other_seeds(content, study.seeds, planned)])
     options = _options(study)
     asked = [str(path)] if options is None else options
     return shlex.join(["modelflow", "run", *asked, "--results", AGAIN]), caution
+
+
+def _other_seeds(content: Content, asked: list[int], planned: set[str]) -> Iterable[str]:
+    """A sentence where the runs of the models that are planned have other seeds than were asked for."""
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for run in content.runs:
+        seeds[run.model_name].add(run.seed)
+    by_seeds: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name, found in sorted(seeds.items()):
+        if name in planned and found != set(asked):
+            by_seeds[tuple(sorted(found))].append(shown(name))
+    if by_seeds:
+        have = [f"{_seed_list(found)} ({listed(names)})" for found, names in by_seeds.items()]
+        yield f"{STUDY} asks for {_seed_list(sorted(set(asked)))}; these runs have {'; '.join(have)}."
+
+
+def _seed_list(seeds: Sequence[int]) -> str:
+    return f"seed{'' if len(seeds) == 1 else 's'} {_values(seeds)}"
 
 
 def _options(study: StudySettings) -> list[str] | None:

@@ -9,8 +9,8 @@ The front matter is YAML with a `model-index`; the text is Markdown, in which na
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,17 +19,17 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modelflow import results
-from modelflow.comparison import compare_folders
-from modelflow.errors import DataError, ModelFlowError
 from modelflow.evaluation.calibration import BINS
 from modelflow.presets import CARD, preset
 from modelflow.records import Run
+from modelflow.report import answer
 from modelflow.report import card_tables as tables
 from modelflow.report.card_tables import Model
+from modelflow.report.content import Group, Seed, correct, read_content, tested_on
 from modelflow.report.markdown import Ready, escaped, plain, table
-from modelflow.results import run_folders
 from modelflow.settings import RunSettings
 from modelflow.spec import parse_spec
+from modelflow.verdicts import RunVerdict, Verdict, compare_runs
 
 MOST_COMPARED = 20
 HUB_DATA = {"fashion-mnist": "zalando-datasets/fashion_mnist"}
@@ -44,8 +44,11 @@ OVER_SEEDS = (
     "more seed lies with 95 %, on the same images."
 )
 BY_SEEDS = (
-    "on the same test images, over seeds and images: better where the p-value, by Holm's method over all pairs, is "
-    "below 5 %; equivalent where the 95 % interval of the difference lies within half a point."
+    "on the same test images, over seeds and images: better where the p-value of the difference, by Holm's method over "
+    "all pairs, is below 5 %; equivalent where the 95 % interval of the difference lies within half a point and the "
+    "p-value of equivalence, by Holm's method too, is below 5 %. From three seeds on, for seven models, that keeps the "
+    "chance of even one false “better” at 5 % or below, as simulated. Each interval is of its pair by itself: of 21 "
+    "about one misses."
 )
 BY_RUNS = (
     "by one run each (McNemar's test, Holm's method over all pairs): this speaks of these runs, not of the models, "
@@ -62,35 +65,60 @@ SAME_BYTES = (
 IN_PYTHON = "The run was made in Python, from loaders that no file describes: give them, and the settings above."
 
 
-def study_card(results_folder: str | Path) -> str:
-    """MODEL_CARD.md of all models in a results folder, the most accurate first. Raises `DataError` when it has none."""
-    folder = Path(results_folder)
-    reads = [tables.read(path) for path in run_folders(folder)]
-    if not reads:
-        raise DataError(
-            f"{folder}: no finished run in it; give a results folder, such as the one `modelflow run` wrote"
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Models on the same data by the same protocol, which alone are compared; `group` has the verdicts of a study."""
+
+    models: list[Model]
+    group: Group | None = None
+
+    @property
+    def protocol(self) -> str:
+        return self.models[0].runs[0].protocol
+
+    @property
+    def title(self) -> str:
+        """Data and protocol."""
+        run = self.models[0].runs[0]
+        return (
+            f"{run.data.name or 'no name'}, {run.metrics.images:,} test images, protocol {run.protocol or 'not known'}"
         )
-    reads.sort(key=lambda read: read.run.model_name)
-    grouped = groupby(reads, key=lambda read: read.run.model_name)
-    models = [Model(name, list(of_model)) for name, of_model in grouped]
-    models.sort(key=lambda model: -fmean(model.accuracies))
-    return _rendered(models, folder, study=True)
+
+
+def study_card(results_folder: str | Path) -> str:
+    """MODEL_CARD.md of all models in a results folder, the most accurate first. Raises `DataError` when it has none.
+
+    Models are grouped and compared as in report.html; what cannot be read is named among the limits.
+    """
+    content = read_content(results_folder)
+    parts = [Part([_model(one.name, one.seeds) for one in group.models], group) for group in content.groups]
+    left_out = [f"Left out, {where}: {why}" for where, why in content.left_out]
+    return _rendered(parts, content.folder, True, left_out)
+
+
+def _model(name: str, seeds: Sequence[Seed]) -> Model:
+    return Model(name, [tables.read(seed.folder) for seed in seeds])
 
 
 def run_card(run_folder: str | Path) -> str:
     """MODEL_CARD.md of one run. Raises `DataError` when the folder holds no finished run."""
     read = tables.read(Path(run_folder))
-    return _rendered([Model(read.run.model_name, [read])], Path(run_folder), study=False)
+    return _rendered([Part([Model(read.run.model_name, [read])])], Path(run_folder), False, [])
 
 
-def _rendered(models: list[Model], folder: Path, study: bool) -> str:
-    what = [{"name": model.name, "what": tables.what_it_is(model.runs[0])} for model in models]
-    facts: dict[str, Any] = {"study": study, "models": what}
-    parts = (_head(models, study), _making(models, study), _figures(models, study), _verdicts(models, study))
-    for part in (*parts, _ending(models, folder, study)):
-        facts |= part
+def _rendered(parts: list[Part], folder: Path, study: bool, left_out: list[str]) -> str:
+    models = [model for part in parts for model in part.models]
+    by_name = {model.name: model for model in reversed(models)}
+    what = [{"name": name, "what": tables.what_it_is(by_name[name].runs[0])} for name in dict.fromkeys(_names(models))]
+    facts: dict[str, Any] = {"study": study, "models": what, "parts": [_figures(part) for part in parts], "bins": BINS}
+    for some in (_head(parts, study), _making(models, study), _ending(parts, folder, study, left_out)):
+        facts |= some
     text: str = _environment().get_template("model_card.md.j2").render(facts)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
+
+
+def _names(models: list[Model]) -> list[str]:
+    return [model.name for model in models]
 
 
 @cache
@@ -101,20 +129,47 @@ def _environment() -> Environment:
     return environment
 
 
-def _head(models: list[Model], study: bool) -> dict[str, Any]:
+def _head(parts: list[Part], study: bool) -> dict[str, Any]:
     """Front matter, title, summary and layers."""
+    models = [model for part in parts for model in part.models]
     first = models[0].runs[0]
     names = _data_names(models)
-    figure = f"{tables.per_cent(fmean(models[0].accuracies))} of {first.metrics.images:,} test images right"
     if study:
-        title = f"{tables.count(len(models), 'small network')} compared on {names}"
-        summary = f"The most accurate is {models[0].name}, with {figure}{_over(models[0])}."
+        title = f"{tables.count(len(set(_names(models))), 'small network')} compared on {names}"
+        summary = [line for part in parts for line in _summary(part, len(parts) > 1)]
     else:
         title = f"{first.model_name}, seed {first.seed}, trained on {names}"
-        summary = f"A small image classifier, with {figure}."
+        summary = [f"A small image classifier, with {_figure(models[0])}{_also_validated(first.protocol)}."]
     layers = [] if study or first.spec is None else tables.layers(first)
     front = Ready(yaml.safe_dump(_front(models), sort_keys=False, allow_unicode=True, width=10**6).rstrip("\n"))
     return {"front": front, "title": title, "summary": summary, "layers": layers, "data_names": names}
+
+
+def _summary(part: Part, several: bool) -> list[str]:
+    """The headline of the report, nothing stronger than its verdicts, and the highest mean."""
+    assert part.group is not None
+    best = part.models[0]
+    where = f"On {part.title}: " if several else ""
+    lines = [f"{where}{answer.headline(part.group)}"]
+    if notice := answer.too_few_seeds(part.group):
+        lines.append(notice)
+    if len(part.models) > 1:
+        figure = f"{_figure(best)}{_over(best)}{_also_validated(part.protocol)}"
+        lines.append(f"Highest mean accuracy: {best.name}, with {figure}.")
+    return lines
+
+
+def _figure(model: Model) -> str:
+    return f"{tables.per_cent(fmean(model.accuracies))} of {model.runs[0].metrics.images:,} test images right"
+
+
+def _also_validated(protocol: str) -> str:
+    """What a figure needs to say with it unless the test images were kept apart."""
+    return {
+        "held-out": "",
+        "card": " (test images also validated on)",
+        "not known": " (what was validated on is not known)",
+    }[answer.kept_apart(protocol)]
 
 
 def _over(model: Model) -> str:
@@ -141,7 +196,7 @@ def _front(models: list[Model]) -> dict[str, Any]:
 
 def _result(model: Model) -> dict[str, Any]:
     """One entry of a model-index: https://github.com/huggingface/hub-docs/blob/main/modelcard.md."""
-    data, over = model.runs[0].data, _over(model)
+    data, over = model.runs[0].data, _also_validated(model.runs[0].protocol) + _over(model)
     metrics = [
         {"type": kind, "value": fmean(getattr(run.metrics, field) for run in model.runs), "name": name + over}
         for kind, field, name in FIGURES
@@ -173,34 +228,42 @@ def _making(models: list[Model], study: bool) -> dict[str, Any]:
 
 def _protocol(run: Run) -> str:
     """What was validated and tested on what, in words."""
-    data, name = run.data, f"Protocol {run.protocol}: "
-    if run.protocol.startswith("held-out"):
+    data, name, kept = run.data, f"Protocol {run.protocol or 'not known'}: ", answer.kept_apart(run.protocol)
+    if kept == "held-out":
         held = f"{data.validation_images:,} " if data.validation_images is not None else ""
         return (
             f"{name}{held}of the training images were held out, the same share of each class, and validated on "
-            f"after each epoch; the test images were evaluated {_times(run.test_reads)}, after the last one."
+            f"after each epoch; {_times(run.test_reads)}."
         )
-    if run.protocol.startswith("card"):
+    if kept == "card":
         return (
             f"{name}the test images served as validation too: their loss was taken after each epoch. The figures are "
             "of the last epoch. What is chosen by them is chosen on the test images, and looks better than it is."
         )
-    return f"{name}not one that this card knows."
+    return f"{name}how validation and test images were kept apart is not known."
 
 
 def _times(reads: int | None) -> str:
-    return {None: "at the end", 1: "once"}.get(reads, f"{reads} times")
+    if reads is None:
+        return "how often the test images were evaluated is not known"
+    if reads == 1:
+        return "the test images were evaluated once, after the last one"
+    return f"the test images were evaluated {reads} times; run.json does not say what was done in between"
 
 
-def _figures(models: list[Model], study: bool) -> dict[str, Any]:
-    """Evaluation, calibration and figures by class."""
-    bins = models[0].reads[0].bins if not study else []
-    note = OVER_SEEDS if any(len(model.runs) > 1 for model in models) else ONE_RUN
+def _figures(part: Part) -> dict[str, Any]:
+    """Evaluation, verdicts, calibration and figures by class."""
+    models, study = part.models, part.group is not None
+    bins = [] if study else models[0].reads[0].bins
+    verdicts, note = _verdicts(part.group)
     return {
+        "title": part.title,
+        "protocol": answer.protocol_words(part.protocol),
         "evaluation": tables.study_figures(models) if study else tables.run_figures(models[0].reads[0]),
-        "evaluation_note": note,
+        "evaluation_note": OVER_SEEDS if any(len(model.runs) > 1 for model in models) else ONE_RUN,
+        "verdicts": [verdict.words for verdict in verdicts],
+        "verdicts_note": note,
         "calibration": tables.calibration(models),
-        "bins": BINS,
         "reliability": tables.reliability_rows(bins),
         "classes": tables.study_classes(models) if study else tables.run_classes(models[0].reads[0]),
         "classes_note": _classes_note(models) if study else "",
@@ -212,28 +275,42 @@ def _classes_note(models: list[Model]) -> str:
     return f"Means over the seeds.{more} Precision and recall of each run: {results.REPORT_CSV} in its folder."
 
 
-def _verdicts(models: list[Model], study: bool) -> dict[str, Any]:
-    """What the predictions say of each pair of models; a study's alone."""
-    if not study:
-        return {"verdicts": [], "verdicts_note": ""}
-    if len(models) < 2:
-        return {"verdicts": [], "verdicts_note": "One model: nothing to compare it with."}
-    folders = [model.reads[0].folder for model in models[:MOST_COMPARED]]
-    try:
-        found = compare_folders(folders).verdicts
-    except ModelFlowError as error:
-        return {"verdicts": [], "verdicts_note": f"The models are not compared: {error}"}
-    most = f"the {MOST_COMPARED} most accurate models" if len(models) > MOST_COMPARED else "the models"
-    several = all(len(model.runs) > 1 for model in models[:MOST_COMPARED])
-    note = f"Each pair of {most}, {BY_SEEDS if several else BY_RUNS}"
-    return {"verdicts": [verdict.words for verdict in found], "verdicts_note": note}
+def _verdicts(group: Group | None) -> tuple[Sequence[Verdict | RunVerdict], str]:
+    """What the predictions say of each pair of models, and how; a study's alone."""
+    if group is None:
+        return (), ""
+    if len(group.models) < 2:
+        return (), "One model: nothing to compare it with."
+    not_compared = "; ".join(f"{name} ({why})" for name, why in group.unpaired)
+    if group.verdicts:
+        shown, which = _of_the_best(group)
+        return shown, f"{which}, {BY_SEEDS}" + (f" Not compared: {not_compared}." if not_compared else "")
+    if group.most_seeds == 1 and (of_runs := _run_verdicts(group)):
+        return of_runs, f"Each pair of the models, {BY_RUNS}"
+    return (), f"The models are not compared: {not_compared}."
 
 
-def _ending(models: list[Model], folder: Path, study: bool) -> dict[str, Any]:
+def _of_the_best(group: Group) -> tuple[list[Verdict], str]:
+    """The verdicts that are listed; the family is of all pairs whatever is listed."""
+    names = {model.name for model in group.models[:MOST_COMPARED]}
+    shown = [verdict for verdict in group.verdicts if {verdict.first, verdict.second} <= names]
+    if len(shown) == len(group.verdicts):
+        return shown, "Each pair of the models"
+    return shown, f"Each pair of the {MOST_COMPARED} most accurate of {len(group.models)} models"
+
+
+def _run_verdicts(group: Group) -> Sequence[RunVerdict]:
+    """Of one run each, where at least two were tested on the same images."""
+    models = [model for model in group.models[:MOST_COMPARED] if tested_on(model, group.labels_N)]
+    return compare_runs({model.name: correct(model)[0] for model in models}) if len(models) > 1 else ()
+
+
+def _ending(parts: list[Part], folder: Path, study: bool, left_out: list[str]) -> dict[str, Any]:
     """Limits, how to repeat it, and the files."""
+    models = [model for part in parts for model in part.models]
     command, note = _study_command(folder) if study else _run_command(models[0].runs[0])
     return {
-        "limits": _limits(models),
+        "limits": [*left_out, *_limits(models)],
         "command": Ready(plain(command)),
         "repeat_note": note,
         "files": tables.files(folder),
@@ -242,9 +319,9 @@ def _ending(models: list[Model], folder: Path, study: bool) -> dict[str, Any]:
 
 def _limits(models: list[Model]) -> list[str]:
     runs = [run for model in models for run in model.runs]
-    lines = list(dict.fromkeys(_limit_of(run.protocol) for run in runs))
+    lines = list(dict.fromkeys(_limit_of(run) for run in runs))
     if one := [model.name for model in models if len(model.runs) == 1]:
-        lines.append(f"One seed of {', '.join(one)}: seeds alone often move the accuracy by a point.")
+        lines.append(f"One seed of {', '.join(one)}: {answer.SEED_ALONE}.")
     lines.append(USED_FOR_YEARS)
     for run in runs:
         lines += [f"Warning, {run.model_name}, seed {run.seed}: {text}" for text in run.warnings]
@@ -252,12 +329,20 @@ def _limits(models: list[Model]) -> list[str]:
     return lines
 
 
-def _limit_of(protocol: str) -> str:
-    if protocol.startswith("held-out"):
-        return "Nothing was chosen by the test images within a run (protocol held-out)."
-    if protocol.startswith("card"):
+def _limit_of(run: Run) -> str:
+    kept, reads = answer.kept_apart(run.protocol), run.test_reads
+    if kept == "card":
         return "The test images served as validation too (protocol card): nothing may be chosen by these figures."
-    return "Whether the test images had a part in the training is not known."
+    if kept == "not known":
+        return "Whether the test images had a part in the training is not known."
+    if reads == 1:
+        return "Nothing was chosen by the test images within a run (protocol held-out)."
+    if reads is None:
+        return "How often a run evaluated the test images is not known (protocol held-out)."
+    return (
+        f"The test images were evaluated {reads} times; run.json does not say what was done in between, so that "
+        "something may have been chosen by them (protocol held-out)."
+    )
 
 
 def _study_command(folder: Path) -> tuple[str, str]:
