@@ -126,3 +126,45 @@ def test_a_network_is_not_made_for_a_checkpoint_that_cannot_be_of_it(handed_over
     from modelflow.study import open_run
 
     assert "too small for the spec in run.json" in refusal(lambda: open_run(handed_over / "tiny"))
+
+
+@pytest.mark.parametrize("name", [".lock", "training"])
+def test_what_is_written_while_training_is_no_link(handed_over: Path, name: str) -> None:
+    elsewhere = handed_over.parent / "elsewhere"
+    elsewhere.mkdir() if name == "training" else elsewhere.write_text("mine")
+    (handed_over / "tiny" / "run.json").unlink()
+    (handed_over / "tiny" / name).symlink_to(elsewhere)
+    study = handed_over.parent / "study.json"
+    study.write_text(json.dumps({"models": [{"name": "tiny", "spec": TINY | {"input_size": 8, "num_classes": 10}}]}))
+    assert run_command(["run", str(study), "--dataset", "digits", "--epochs", "1", "--results", str(handed_over)]) != 0
+    assert list(elsewhere.iterdir()) == [] if name == "training" else elsewhere.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"call": None}, "call = None"),
+        ({"midway": {"steps": "3", "total": 1.5, "images": 48, "random": None}}, "midway.steps"),
+        ({"midway": {"steps": 3, "total": float("nan"), "images": 48, "random": None}}, "midway.total"),
+        ({"midway": {"steps": 3, "total": 1.5, "images": 48, "random": {"torch": 1}}}, "its random state is none"),
+    ],
+    ids=["no call", "steps in words", "no number", "no random state"],
+)
+def test_states_that_cannot_be_gone_on_from_are_refused(change: dict[str, Any], message: str) -> None:
+    from modelflow.training.checkpoint import parse_checkpoint
+    from modelflow.training.saved import checked_state
+
+    state = parse_checkpoint(TARGETS["state"].seeds()[0], "state.pth")
+    assert message in refusal(lambda: checked_state(state | change, "state.pth"))
+
+
+def test_numpy_is_not_made_to_read_beyond_its_random_state() -> None:
+    from modelflow.seeding import check_random_state, random_state
+
+    state = random_state()
+    check_random_state(state)
+    keys, position, *rest = state["numpy"]
+    for wrong in (-1, 625, 10**9):
+        with pytest.raises(ValueError, match="its random state is none"):
+            check_random_state(state | {"numpy": [keys, wrong, *rest]})
+    assert 0 <= position <= 624

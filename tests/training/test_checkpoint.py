@@ -360,3 +360,17 @@ def test_a_failed_write_keeps_the_old_checkpoint(saved, trained, monkeypatch):
         trained.save_checkpoint(saved)
     assert saved.read_bytes() == before
     assert [path for path in saved.parent.iterdir() if path.is_file()] == [saved]
+
+
+def test_what_a_file_says_of_its_modules_is_not_obeyed(saved, make_arch):
+    def assigned(checkpoint):
+        state = checkpoint["model_state_dict"]
+        state._metadata["conv_layers.0"] = {"version": 1, "assign_to_params_buffers": True}
+
+    rewritten(saved, assigned)
+    arch = make_arch()
+    before = list(arch.model.parameters())
+    arch.load_checkpoint(saved)
+    assert all(one is other for one, other in zip(before, arch.model.parameters(), strict=True))
+    rewritten(saved, lambda checkpoint: checkpoint["model_state_dict"]._metadata.update({"conv_layers.0": 3}))
+    make_arch().load_checkpoint(saved)

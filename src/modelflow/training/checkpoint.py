@@ -194,8 +194,15 @@ def load_into(
     """
     check_fits(model, checkpoint["model_state_dict"], where)
     check_optimizer(optimizer, checkpoint["optimizer_state_dict"], where)
-    model.load_state_dict(checkpoint["model_state_dict"])
+    model.load_state_dict(_tensors_alone(model, checkpoint["model_state_dict"]))
     optimizer.load_state_dict(checkpoint["optimizer_state_dict"])
+
+
+def _tensors_alone(model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """`state` with the versions of `model`'s modules in place of what a file says of them, which torch would obey."""
+    own = model.state_dict()
+    own.update(state)
+    return own
 
 
 def check_fits(model: nn.Module, state: Any, where: str | Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from modelflow.errors import DataError
 from modelflow.files import write_whole
@@ -32,6 +32,8 @@ NAME = re.compile(r"state-(\d{6,})-(\d{8,})-([0-9a-f]{16})\.pth")
 class MidwayOfState(BaseModel):
     """How far an epoch is, and the random numbers that it goes on with."""
 
+    model_config = ConfigDict(strict=True)
+
     steps: Whole
     total: Finite
     images: Whole
@@ -40,6 +42,8 @@ class MidwayOfState(BaseModel):
 
 class Call(BaseModel):
     """What the call of `train` knew that a state is of."""
+
+    model_config = ConfigDict(strict=True)
 
     asked: dict[str, Any]
     engine: str
@@ -51,6 +55,8 @@ class Call(BaseModel):
 
 class State(BaseModel):
     """What a state has beside a checkpoint."""
+
+    model_config = ConfigDict(strict=True)
 
     midway: MidwayOfState | None
     call: Call
