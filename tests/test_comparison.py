@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from modelflow.comparison import compare_folders
+from modelflow.comparison import as_data, compare_folders
 from modelflow.errors import UsageError
+from modelflow.leaderboard import leaderboard
 from modelflow.results import read_predictions, read_run
 from modelflow.statistics import bootstrap_difference, difference, mcnemar
 from modelflow.study import run_study
@@ -62,3 +63,35 @@ def test_runs_on_other_images_and_runs_given_twice_are_refused(study, tmp_path):
     with pytest.raises(UsageError, match="were tested on other images"):
         compare_folders([study / "wide", copy])
     shutil.rmtree(copy / "seeds", ignore_errors=True)
+
+
+def protocol_changed(study, tmp_path, protocol):
+    copy = shutil.copytree(study, tmp_path / "changed")
+    for path in (copy / "narrow").rglob("run.json"):
+        path.write_text(path.read_text().replace('"protocol": "held-out but', f'"protocol": "{protocol} but'))
+    return copy
+
+
+def test_protocols_are_not_mixed(study, tmp_path):
+    copy = protocol_changed(study, tmp_path, "card")
+    with pytest.raises(UsageError, match=r"wide was made by protocol held-out, narrow by card; compare runs of one"):
+        compare_folders([copy])
+    rows = leaderboard(copy)
+    assert {(row.model, row.protocol.split()[0]) for row in rows} == {("wide", "held-out"), ("narrow", "card")}
+
+
+def test_a_model_of_one_run_is_left_out_beside_models_of_several(study, tmp_path):
+    copy = shutil.copytree(study, tmp_path / "third")
+    shutil.copytree(copy / "wide", copy / "single", ignore=shutil.ignore_patterns("seeds"))
+    record = copy / "single" / "run.json"
+    record.write_text(record.read_text().replace('"model_name": "wide"', '"model_name": "single"'))
+    comparison = compare_folders([copy])
+    assert comparison.left_out == ("single",)
+    assert [{verdict.first, verdict.second} for verdict in comparison.verdicts] == [{"wide", "narrow"}]
+
+
+def test_plain_data_has_the_interval_and_the_family(study):
+    data = as_data(compare_folders([study]))
+    interval = compare_folders([study]).verdicts[0].interval
+    assert data["verdicts"][0]["interval"] == {"low": interval.low, "high": interval.high}
+    assert (data["pairs"], data["margin"]) == (1, 0.005)

@@ -479,3 +479,29 @@ def test_no_latency_is_taken_while_hooks_would_take_note(flow_of):
     flow.arch.attach_hooks(["conv_layers.0"])
     flow.evaluate()
     assert read_run(flow.results_dir).latency_ms == {}
+
+
+def test_a_new_training_takes_the_states_of_an_older_one_away(flow_of, monkeypatch):
+    save_often(monkeypatch)
+    for lr, epoch in ((1e-2, 3), (3e-4, 1)):
+        flow = flow_of(lr=lr)
+        pull_the_plug(flow, epoch, 100)
+        with pytest.raises(PulledPlugError):
+            flow.train(3)
+    states = sorted((flow.results_dir / "training").glob("state-*.pth"))
+    assert states
+    assert all(path.name.startswith("state-000000-") for path in states)
+    with pytest.raises(DataError, match=r"was saved by a training with lr 0\.0003, this one has 0\.01"):
+        flow_of(lr=1e-2).go_on()
+    mended = flow_of(lr=3e-4)
+    assert mended.go_on().startswith("going on after epoch 0, step")
+    assert mended.arch.engine == "compiled step"
+
+
+def test_validation_images_given_as_test_images_are_not_called_held_out(few_loaders, tmp_path):
+    train, val = few_loaders
+    flow = ModelFlow(generic_2(), train, val, "same", test_loader=val, results_dir=tmp_path, verbose=False)
+    flow.run(epochs=1)
+    run = read_run(flow.results_dir)
+    assert run.protocol.startswith("card")
+    assert run.test_reads is None

@@ -2,12 +2,13 @@
 
 import re
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from modelflow.statistics import Difference
+from modelflow.statistics import Difference, difference
 from modelflow.verdicts import compare, more_seeds
 
 LATENT = (lambda rng: rng.normal(0, 2, 10**6) + rng.logistic(0, 1, 10**6))(np.random.default_rng(99))
@@ -108,3 +109,52 @@ def test_as_many_more_seeds_as_are_asked_for_are_enough_and_no_fewer(of_seeds, o
     more = more_seeds(Difference(0.0, of_seeds, of_images, freedom, seeds), 0.005)
     assert more > 1
     assert half(more) <= 0.005 < half(more - 1)
+
+
+def coins(accuracy, seeds, images, draw):
+    return np.random.default_rng(draw).random((seeds, images)) < accuracy
+
+
+def agreeing(first_draw):
+    """Two equal models of two seeds on 355 images, each of whose seeds happen to be equally accurate."""
+    for draw in range(first_draw, first_draw + 100_000, 2):
+        a, b = coins(0.9, 2, 355, draw), coins(0.9, 2, 355, draw + 1)
+        if all(len(set(side.sum(1))) == 1 for side in (a, b)) and a.sum() != b.sum():
+            yield a, b
+
+
+def test_seeds_that_agree_by_chance_on_few_images_give_no_certainty():
+    for a, b in islice(agreeing(0), 20):
+        found = difference(a, b)
+        paired = (a.mean(0) - b.mean(0)).var(ddof=1) / 355
+        assert found.of_seeds == 0
+        assert found.of_images == pytest.approx(paired)
+
+
+def test_nothing_is_claimed_from_two_seeds_where_several_pairs_are_compared():
+    models = {name: coins(p, 2, 5000, i) for i, (name, p) in enumerate((("a", 0.9), ("b", 0.7), ("c", 0.5)))}
+    verdicts = compare(models)
+    assert {verdict.kind for verdict in verdicts} == {"cannot tell"}
+    assert all("two seeds are too few for 3 pairs" in verdict.words for verdict in verdicts)
+    (alone,) = compare({"a": models["a"], "c": models["c"]})
+    assert alone.kind == "better"
+    three = compare({name: np.concatenate([side, side[:1]]) for name, side in models.items()})
+    assert {verdict.kind for verdict in three} == {"better"}
+
+
+@pytest.mark.parametrize("draw", range(20))
+def test_the_words_are_never_narrower_than_the_interval(draw):
+    (verdict,) = compare({"a": coins(0.88, 3, 3000, draw), "b": coins(0.87, 3, 3000, 100 + draw)})
+    low, high = map(float, re.search(r"(-?[\d.]+) to (-?[\d.]+) points", verdict.words).groups())
+    assert low <= 100 * verdict.interval.low + 1e-6
+    assert high >= 100 * verdict.interval.high - 1e-6
+    assert high - low <= 100 * (verdict.interval.high - verdict.interval.low) + 0.2001
+
+
+def test_seeds_that_differ_wildly_are_not_blamed_on_the_images():
+    good, dead = coins(0.87, 5, 10_000, 1), coins(0.87, 5, 10_000, 2)
+    dead[0] = coins(0.1, 1, 10_000, 3)
+    (verdict,) = compare({"good": good, "dead": dead})
+    assert "its seeds differ so much that 1,000 more would not show 0.5 points" in verdict.words
+    few = compare({"a": coins(0.87, 3, 100, 4), "b": coins(0.87, 3, 100, 5)})[0]
+    assert "no number of seeds would show 0.5 points on as few test images" in few.words

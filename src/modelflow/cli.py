@@ -205,9 +205,9 @@ def _train(
         if len(due) < len(planned):
             terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
         failures = _train_due(due, jobs, settings.epochs) if due else []
-        if whole and len(failures) < len(planned):
-            study.write_study(settings, results, data_dir)
-    _show_results(planned, results if whole else planned[0].folder, as_json)
+        written = whole and len(failures) < len(planned)
+        content = study.write_study(settings, results, data_dir) if written else None
+    _show_results(planned, content, as_json)
     if failures:
         raise RunError("; ".join(failures))
 
@@ -254,10 +254,8 @@ def _ending(plan: Any, outcome: Any) -> str:
     return "\n".join([line, *(f"warning: {plan.title}: {warning}" for warning in outcome.warnings)])
 
 
-def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
-    from modelflow.report.answer import headline
-    from modelflow.report.content import read_content
-    from modelflow.results import REPORT
+def _show_results(planned: list[Any], content: Any, as_json: bool) -> None:
+    """The runs' table; of a study (`content`) the report's answer and address too."""
     from modelflow.study import finished_rows
 
     rows = finished_rows(planned)
@@ -265,12 +263,20 @@ def _show_results(planned: list[Any], folder: Path, as_json: bool) -> None:
         click.echo(json.dumps([vars(row) for row in rows], indent=2))
     elif rows:
         terminal.leaderboard_table(rows)
-        if not (folder / REPORT).is_file():
-            terminal.say(f"Results: {folder.resolve()}")
-            return
-        for group in read_content(folder).groups:
-            terminal.say(headline(group))
-        terminal.say(f"Report: {(folder / REPORT).resolve()}")
+        if content is None:
+            terminal.say(f"Results: {planned[0].folder.resolve()}")
+        else:
+            _show_report(content)
+
+
+def _show_report(content: Any) -> None:
+    from modelflow.report.answer import headline
+    from modelflow.results import REPORT
+
+    for group in content.groups:
+        where = f"{group.data.name}, protocol {group.protocol}: " if len(content.groups) > 1 else ""
+        terminal.say(where + headline(group))
+    terminal.say(f"Report: {(content.folder / REPORT).resolve()}")
 
 
 @cli.command(context_settings=HELP, epilog=example("trace generic_2", "trace my_net.json --json"))
@@ -549,14 +555,12 @@ def report(results: Path, data_dir: Path | None) -> None:
     """Write the report of RESULTS anew.
 
     report.html, one file that opens from disk without a network: which model is best and how sure that is, costs,
-    learning curves, each model, its mistakes, how it was made. MODEL_CARD.md too, of the study and of each run.
+    learning curves, each model, its mistakes, how it was made. The study's MODEL_CARD.md too.
     """
-    from modelflow.leaderboard import leaderboard as rows_in
     from modelflow.study import write_pages
 
-    rows_in(results)
     terminal.tell("writing the report …")
-    terminal.say(f"Report: {write_pages(results, data_dir).resolve()}")
+    _show_report(write_pages(results, data_dir))
 
 
 @cli.command(context_settings=HELP, epilog=example("compare results/generic_1 results/generic_2", "compare results"))

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from modelflow.errors import UsageError
-from modelflow.leaderboard import accuracy_interval
-from modelflow.records import Run
+from modelflow.records import Run, kept_apart
 from modelflow.results import RUN, read_predictions, read_run, run_folders, seed_folders
-from modelflow.statistics import Interval
+from modelflow.statistics import Interval, accuracy_interval
 from modelflow.verdicts import MARGIN, RunVerdict, Verdict, compare, compare_runs
 
 Array = np.ndarray[Any, Any]
@@ -61,7 +60,9 @@ def compare_folders(folders: Sequence[Path]) -> Comparison:
         raise UsageError("compare: give at least two runs, such as results/generic_1 results/generic_2, or a study")
     single = any(_model_folder(folder) != folder for folder in folders)
     sides = [_read(folder, single) for folder in folders]
-    _check_images(sides)
+    _check_names(sides)
+    for side in sides[1:]:
+        _check_comparable(side, sides[0])
     return compare_sides({side.name: (side.runs, side.correct_SN) for side in sides})
 
 
@@ -84,8 +85,9 @@ def as_data(comparison: Comparison) -> dict[str, Any]:
 
 
 def _entry(name: str, runs: list[Run]) -> Entry:
-    accuracy = float(np.mean([run.metrics.accuracy for run in runs]))
-    return Entry(name, len(runs), accuracy, accuracy_interval(runs), runs[0].protocol)
+    accuracies = [run.metrics.accuracy for run in runs]
+    interval = accuracy_interval(accuracies, runs[0].metrics.images)
+    return Entry(name, len(runs), float(np.mean(accuracies)), interval, runs[0].protocol)
 
 
 def _model_folder(folder: Path) -> Path:
@@ -109,23 +111,23 @@ def _correct(folder: Path) -> tuple[Array, Array]:
     return logits_NK.argmax(1) == labels_N, labels_N
 
 
-def _check_images(sides: list[_Side]) -> None:
-    first = sides[0]
-    for side in sides[1:]:
-        kinds = [one.runs[0].protocol.partition(" ")[0] for one in (side, first)]
-        if kinds[0] != kinds[1]:
-            raise UsageError(
-                f"{side.name} was made by protocol {kinds[0]}, {first.name} by {kinds[1]}; compare runs of one protocol"
-            )
-        if (
-            not np.array_equal(side.labels_N, first.labels_N)
-            or side.runs[0].data.checksums != first.runs[0].data.checksums
-        ):
-            raise UsageError(
-                f"{side.name} and {first.name} were tested on other images ({side.runs[0].data.name}, "
-                f"{first.runs[0].data.name}); compare runs of one data set"
-            )
+def _check_names(sides: list[_Side]) -> None:
     names = [side.name for side in sides]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
         raise UsageError(f"two of the folders hold {twice}; give each once")
+
+
+def _check_comparable(side: _Side, first: _Side) -> None:
+    """Raises `UsageError` for another protocol or other test images."""
+    run, other = side.runs[0], first.runs[0]
+    kinds = [kept_apart(one.protocol) for one in (run, other)]
+    if kinds[0] != kinds[1]:
+        raise UsageError(
+            f"{side.name} was made by protocol {kinds[0]}, {first.name} by {kinds[1]}; compare runs of one protocol"
+        )
+    if not np.array_equal(side.labels_N, first.labels_N) or run.data.checksums != other.data.checksums:
+        raise UsageError(
+            f"{side.name} and {first.name} were tested on other images ({run.data.name}, {other.data.name}); compare "
+            "runs of one data set"
+        )

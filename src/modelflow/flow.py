@@ -278,7 +278,7 @@ class ModelFlow:
         self._write_model()
         self.seconds["evaluation"] = time.perf_counter() - start
         results.write_run(self.results_dir, self._record(metrics, validation, dead, warnings))
-        results.remove_states(self.results_dir)
+        results.remove_training(self.results_dir)
         self._tell(metrics, warnings)
         return metrics
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from modelflow.errors import DataError, UsageError
 from modelflow.presets import CARD
-from modelflow.records import Run
+from modelflow.records import Run, kept_apart
 from modelflow.results import csv_text, read_run, run_folders
 from modelflow.spec import short
-from modelflow.statistics import Interval, mean_interval, wilson_interval
+from modelflow.statistics import accuracy_interval
 
 CARD_DATA = "fashionmnist"
 
@@ -73,15 +73,16 @@ def rows_of(folders: Iterable[Path]) -> list[Row]:
 
 
 def _row(name: str, runs: list[Run]) -> Row:
-    interval = accuracy_interval(runs)
+    accuracies = [run.metrics.accuracy for run in runs]
+    interval = accuracy_interval(accuracies, runs[0].metrics.images)
     card = CARD.get(name) if runs[0].data.name.lower().replace("-", "") == CARD_DATA else None
     return Row(
         model=name,
         group=card.group if card else "own",
         seeds=len(runs),
-        accuracy=statistics.fmean(run.metrics.accuracy for run in runs),
-        accuracy_least=min(run.metrics.accuracy for run in runs),
-        accuracy_greatest=max(run.metrics.accuracy for run in runs),
+        accuracy=statistics.fmean(accuracies),
+        accuracy_least=min(accuracies),
+        accuracy_greatest=max(accuracies),
         accuracy_low=interval.low,
         accuracy_high=interval.high,
         macro_f1=statistics.fmean(run.metrics.macro_f1 for run in runs),
@@ -104,14 +105,6 @@ def _row(name: str, runs: list[Run]) -> Row:
     )
 
 
-def accuracy_interval(runs: Sequence[Run]) -> Interval:
-    """95 %: of the mean over several seeds, or of one run over images like those it was tested on."""
-    accuracies = [run.metrics.accuracy for run in runs]
-    if len(runs) > 1:
-        return mean_interval(accuracies)
-    return wilson_interval(round(accuracies[0] * runs[0].metrics.images), runs[0].metrics.images)
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known else None
@@ -119,18 +112,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 COMPARED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
 ASCENDING = {
-    "model",
-    "group",
-    "data",
-    "protocol",
-    "loss",
-    "brier",
-    "calibration_error",
-    "parameters",
-    "macs",
-    "seconds",
+    *("model", "group", "data", "protocol", "loss", "brier", "calibration_error", "warnings"),
+    *("parameters", "macs", "seconds", "latency_ms_1", "latency_ms_64", "bytes_on_disk"),
 }
-ASCENDING |= {"latency_ms_1", "latency_ms_64", "bytes_on_disk", "warnings"}
 
 
 def arranged(rows: Sequence[Row], by: str = "accuracy", only: str = "*", where: Sequence[str] = ()) -> list[Row]:
@@ -202,11 +186,11 @@ def heading(rows: Sequence[Row]) -> str:
 
 def protocol_words(protocol: str) -> str:
     """What a run's protocol means for its test accuracy."""
-    if protocol.startswith("held-out"):
-        return "validated on training images held out"
-    if protocol.startswith("card"):
-        return "the test images are also validated on, so nothing may be chosen by them"
-    return "how validation and test images were kept apart is not known"
+    return {
+        "held-out": "validated on training images held out",
+        "card": "the test images are also validated on, so nothing may be chosen by them",
+        "not known": "how validation and test images were kept apart is not known",
+    }[kept_apart(protocol)]
 
 
 def dead_note(rows: Sequence[Row]) -> str:

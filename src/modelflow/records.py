@@ -1,10 +1,11 @@
 """Plain data that leaves a run: frozen, validated, to and from JSON. No torch."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 RECORD_VERSION = 1
+Kept = Literal["held-out", "card", "not known"]
 
 
 class Record(BaseModel):
@@ -35,6 +36,12 @@ class Metrics(Record):
     brier: float | None = None
     calibration_error: float | None = None
     top2_accuracy: float | None = None
+
+
+def kept_apart(protocol: str) -> Kept:
+    """How a run's protocol, "held-out but epochs 3", keeps validation and test images apart; by "card", not at all."""
+    name = protocol.partition(" ")[0]
+    return name if name in ("held-out", "card") else "not known"  # type: ignore[return-value]
 
 
 class DataRecord(Record):

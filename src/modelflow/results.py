@@ -292,7 +292,7 @@ def has_states(folder: Path) -> bool:
     return any((folder / TRAINING).glob("state-*.pth"))
 
 
-def remove_states(folder: Path) -> None:
+def remove_training(folder: Path) -> None:
     """Takes away what was kept of a training under way."""
     shutil.rmtree(folder / TRAINING, ignore_errors=True)
 

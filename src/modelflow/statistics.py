@@ -87,6 +87,14 @@ def mean_interval(accuracies: Sequence[float], confidence: float = 0.95) -> Inte
     return Interval(mean - half, mean + half)
 
 
+def accuracy_interval(accuracies: Sequence[float], n_images: int) -> Interval:
+    """95 %, within 0 and 1: of the mean over several seeds, or of one run over images like those it was tested on."""
+    if len(accuracies) < 2:
+        return wilson_interval(round(accuracies[0] * n_images), n_images)
+    found = mean_interval(accuracies)
+    return Interval(max(0.0, found.low), min(1.0, found.high))
+
+
 def prediction_interval(accuracies: Sequence[float], n_images: int | None = None, confidence: float = 0.95) -> Interval:
     """Where the accuracy of one more run, with another seed, lies with this confidence.
 

@@ -297,7 +297,17 @@ def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[]
         flow.run(epochs=total)
     except RunError as error:
         raise RunError(f"{plan.title}: {error}. {_kept(flow)}") from None
-    return results.read_run(plan.folder)
+    return _write_card(plan.folder)
+
+
+def _write_card(folder: Path) -> Run:
+    """MODEL_CARD.md of a finished run, and the run."""
+    from modelflow.report.content import read_seed
+    from modelflow.report.model_card import run_card
+
+    seed = read_seed(folder)
+    write_whole(folder / results.MODEL_CARD, run_card(seed))
+    return seed.run
 
 
 def _search_lr(flow: Any, settings: RunSettings) -> None:
@@ -430,8 +440,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> None:
-    """study.json, and the tables, pictures, report and model cards of the study's finished runs as a whole."""
+def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> Any:
+    """study.json, and the tables, pictures, report and model card of the study's finished runs; the report's `Content`.
+
+    Raises `DataError` when none is finished.
+    """
     from modelflow.figures.pareto import plot_pareto
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png
@@ -445,23 +458,29 @@ def write_study(study: StudySettings, where: Path, data_dir: Path | None = None)
     write_whole(where / results.LEADERBOARD_CSV, as_csv(rows))
     write_whole(where / results.LEADERBOARD_MD, as_markdown(rows))
     points = [(row.model, row.parameters, row.accuracy) for row in rows]
-    write_whole(where / results.PARETO, png(plot_pareto(points, "Accuracy against parameters")))
+    protocols = ", ".join(sorted({row.protocol for row in rows}))
+    title = f"Accuracy against parameters (protocol {protocols})"
+    write_whole(where / results.PARETO, png(plot_pareto(points, title)))
     data = _dataset(study.dataset, data_dir)
     images, labels = data.samples()
     figure = plot_samples(images, labels, data.class_names, f"{data.name}: training images")
     write_whole(where / results.SAMPLES, png(figure))
-    write_pages(where, data_dir)
+    return write_pages(where, data_dir)
 
 
-def write_pages(where: Path, data_dir: Path | None = None) -> Path:
-    """report.html, MODEL_CARD.md of the study and of each run; where the report is. Reads what the runs left."""
-    from modelflow.report.model_card import run_card, study_card
-    from modelflow.report.page import write_report
+def write_pages(where: Path, data_dir: Path | None = None) -> Any:
+    """report.html and MODEL_CARD.md of a study, from what its runs left; the `Content` that they were made of.
 
-    for folder in results.run_folders(where):
-        write_whole(folder / results.MODEL_CARD, run_card(folder))
-    write_whole(where / results.MODEL_CARD, study_card(where))
-    return write_report(where, data_dir)
+    Raises `DataError` when there is no finished run.
+    """
+    from modelflow.report.content import read_content
+    from modelflow.report.model_card import study_card
+    from modelflow.report.page import render
+
+    content = read_content(where)
+    write_whole(where / results.REPORT, render(content, data_dir))
+    write_whole(where / results.MODEL_CARD, study_card(content))
+    return content
 
 
 def finished_rows(planned: list[Plan]) -> list[Any]:

@@ -14,7 +14,8 @@ from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders
 
 from modelflow.report import page as report_page
 from modelflow.report.content import Content, read_content
-from modelflow.report.page import confusions, render, sure, write_report
+from modelflow.report.page import confusions, render, sure
+from modelflow.study import write_pages
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = (
@@ -23,6 +24,11 @@ FLAGS = (
 )
 needs_chromium = pytest.mark.skipif(not os.path.isfile(CHROMIUM), reason="needs chromium: apt-get install chromium")
 MIB = 1 << 20
+
+
+def write_report(folder):
+    write_pages(folder)
+    return folder / "report.html"
 
 
 def data_of(html):

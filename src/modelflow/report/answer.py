@@ -5,15 +5,14 @@ headline(group)  ->  "generic_2 is the most accurate of the seven models: better
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from modelflow.records import kept_apart
 from modelflow.report.content import Group, Model
 from modelflow.report.words import count, counted, in_words, listed, percent, significant
 from modelflow.verdicts import MARGIN, Verdict
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
 SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
-Kept = Literal["held-out", "card", "not known"]
 
 
 @dataclass(frozen=True)
@@ -149,13 +148,6 @@ def _single_details(group: Group) -> list[str]:
             "5”.",
         ]
     return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
-
-
-def kept_apart(protocol: str) -> Kept:
-    """How a protocol keeps validation and test images apart: "card" validates on the test images."""
-    if protocol.startswith("held-out"):
-        return "held-out"
-    return "card" if protocol.startswith("card") else "not known"
 
 
 def of_validation(protocol: str) -> str:

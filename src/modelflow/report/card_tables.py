@@ -1,28 +1,21 @@
-"""The tables of a model card and the runs that they are made of, as rows of text. No torch."""
+"""The tables of a model card, as rows of text. No torch."""
 
-import csv
 import statistics
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from modelflow import results
-from modelflow.errors import DataError
-from modelflow.evaluation.calibration import Bin, reliability
-from modelflow.evaluation.measure import measure
-from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
-from modelflow.leaderboard import accuracy_interval
-from modelflow.records import DataRecord, Metrics, Run
-from modelflow.results import read_predictions, read_run
+from modelflow.evaluation.calibration import Bin
+from modelflow.records import DataRecord, Run, kept_apart
+from modelflow.report.content import Model, Seed
 from modelflow.shapes import shape_text, trace
 from modelflow.spec import parse_spec
-from modelflow.statistics import prediction_interval
+from modelflow.statistics import accuracy_interval, prediction_interval
 
 Rows = list[list[str]]
 MOST_COLUMNS = 8
 MOST_PARAMETERS = 10**12
-MAX_TABLE_BYTES = 4 << 20
 CAPTIONS = {
     results.STUDY: "what was asked for",
     results.LEADERBOARD_CSV: "the models, best first, unrounded",
@@ -44,69 +37,6 @@ CAPTIONS = {
     results.LR_FINDER_CSV: "the learning rate range test",
     results.LR_FINDER_PNG: "the same drawn",
 }
-
-
-@dataclass(frozen=True)
-class Read:
-    """One run as its folder has it; `report` and `bins` are empty when its predictions are missing."""
-
-    folder: Path
-    run: Run
-    metrics: Metrics
-    class_names: tuple[str, ...]
-    report: list[ReportRow]
-    bins: list[Bin]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model with its runs."""
-
-    name: str
-    reads: list[Read]
-
-    @property
-    def runs(self) -> list[Run]:
-        return [read.run for read in self.reads]
-
-    @property
-    def accuracies(self) -> list[float]:
-        return [run.metrics.accuracy for run in self.runs]
-
-    def mean(self, figure: Callable[[Metrics], float | None]) -> float | None:
-        """The mean of a figure over the runs; None when one lacks it."""
-        values = [figure(read.metrics) for read in self.reads]
-        known = [value for value in values if value is not None]
-        return statistics.fmean(known) if len(known) == len(values) else None
-
-
-def read(folder: Path) -> Read:
-    """A run with what its predictions say; figures that an older record lacks are taken from them."""
-    run = read_run(folder)
-    try:
-        logits_NK, y_N = read_predictions(folder)
-    except DataError:
-        return Read(folder, run, run.metrics, (), [], [])
-    n_classes = logits_NK.shape[1]
-    names = _class_names(folder, n_classes)
-    report = classification_report(confusion_matrix(y_N, logits_NK.argmax(1), n_classes), names)[:n_classes]
-    stored = {name: value for name, value in run.metrics.model_dump().items() if value is not None}
-    metrics = measure(logits_NK, y_N).model_copy(update=stored)
-    return Read(folder, run, metrics, names, report, reliability(logits_NK, y_N))
-
-
-def _class_names(folder: Path, n_classes: int) -> tuple[str, ...]:
-    """As classification_report.csv has them; numbers where it is missing or of another length."""
-    path = folder / results.REPORT_CSV
-    numbers = tuple(map(str, range(n_classes)))
-    try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            return numbers
-        with path.open(encoding="utf-8", newline="") as file:
-            names = [line[0] for line in csv.reader(file) if line]
-    except (OSError, ValueError, csv.Error):
-        return numbers
-    return tuple(names[1 : n_classes + 1]) if len(names) == n_classes + 4 else numbers
 
 
 def what_it_is(run: Run) -> str:
@@ -191,7 +121,7 @@ def _setting(run: Run, name: str) -> str:
     value = run.settings.get(name)
     if name != "validation_images" or value is not None:
         return str(value)
-    if run.protocol.startswith("card"):
+    if kept_apart(run.protocol) == "card":
         return "none held out"
     return "not known" if run.data.validation_images is None else f"{run.data.validation_images:,}"
 
@@ -212,21 +142,22 @@ def costs(models: list[Model]) -> Rows:
     return rows
 
 
-def run_figures(read: Read) -> Rows:
+def run_figures(seed: Seed) -> Rows:
     """The evaluation of one run; lines that its record lacks are left out."""
-    metrics, interval = read.metrics, accuracy_interval([read.run])
+    metrics, run = seed.figures, seed.run
+    interval = accuracy_interval([metrics.accuracy], metrics.images)
     rows: Rows = [["figure", "value"]]
     rows.append(["accuracy", f"{per_cent(metrics.accuracy)} ({_span(interval.low, interval.high)})"])
     rows += [["macro F1", f"{metrics.macro_f1:.4f}"], ["loss, nats an image", f"{metrics.loss:.4f}"]]
     if metrics.top2_accuracy is not None:
         rows.append(["class among the two most likely", per_cent(metrics.top2_accuracy)])
     rows.append(["test images", f"{metrics.images:,}"])
-    if read.run.validation is not None:
-        held = read.run.validation
+    if run.validation is not None:
+        held = run.validation
         rows.append([f"accuracy on the {held.images:,} images held out", per_cent(held.accuracy)])
-    rows += [[f"milliseconds for {count(int(n), 'image')}", f"{ms:g}"] for n, ms in read.run.latency_ms.items()]
-    if read.run.bytes_on_disk is not None:
-        rows.append([f"bytes of {results.WEIGHTS}", f"{read.run.bytes_on_disk:,}"])
+    rows += [[f"milliseconds for {count(int(n), 'image')}", f"{ms:g}"] for n, ms in run.latency_ms.items()]
+    if run.bytes_on_disk is not None:
+        rows.append([f"bytes of {results.WEIGHTS}", f"{run.bytes_on_disk:,}"])
     return rows
 
 
@@ -234,8 +165,7 @@ def study_figures(models: list[Model]) -> Rows:
     """The evaluation of each model over its seeds."""
     rows: Rows = [["model", "seeds", "accuracy", "its interval", "another run", "macro F1", "loss", "parameters"]]
     for model in models:
-        runs, several = model.runs, len(model.runs) > 1
-        interval = accuracy_interval(runs)
+        runs, several, interval = model.runs, len(model.runs) > 1, model.interval
         spread = f" ± {100 * statistics.stdev(model.accuracies):.2f}" if several else ""
         another = prediction_interval(model.accuracies) if several else None
         rows.append(
@@ -263,10 +193,10 @@ def calibration(models: list[Model]) -> Rows:
     """Means over the seeds; models without predictions or figures of their own are left out."""
     rows: Rows = [["model", "Brier score", "calibration error", "confidence less accuracy"]]
     for model in models:
-        brier, error = model.mean(lambda one: one.brier), model.mean(lambda one: one.calibration_error)
+        brier, error = model.mean("brier"), model.mean("calibration_error")
         if brier is None or error is None:
             continue
-        over = [_overconfidence(read.bins) for read in model.reads if read.bins]
+        over = [_overconfidence(seed.bins) for seed in model.seeds if seed.bins]
         rows.append(
             [model.name, f"{brier:.4f}", _points(error), f"{100 * statistics.fmean(over):+.2f}" if over else ""]
         )
@@ -292,23 +222,24 @@ def reliability_rows(bins: list[Bin]) -> Rows:
     return rows if len(rows) > 1 else []
 
 
-def run_classes(read: Read) -> Rows:
-    """Precision, recall and F1 of each class."""
+def run_classes(model: Model) -> Rows:
+    """Precision, recall and F1 of each class, of a model's one run."""
     rows: Rows = [["class", "precision", "recall", "F1", "images"]]
-    for row in read.report:
+    for row in model.classes:
         rows.append([row.name, f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", f"{row.support:,}"])
     return rows if len(rows) > 1 else []
 
 
 def study_classes(models: list[Model]) -> Rows:
     """F1 of each class, the mean over seeds, of the most accurate models that have the best one's classes."""
-    shown = [model for model in models if all(read.report for read in model.reads)]
-    shown = [model for model in shown if model.reads[0].class_names == shown[0].reads[0].class_names][:MOST_COLUMNS]
+    whole = [model for model in models if len(model.predicting) == len(model.seeds)]
+    shown = [model for model in whole if model.class_names == whole[0].class_names][:MOST_COLUMNS]
     if not shown:
         return []
     rows: Rows = [["F1 of", *(model.name for model in shown)]]
-    for k, name in enumerate(shown[0].reads[0].class_names):
-        rows.append([name, *(f"{statistics.fmean(read.report[k].f1 for read in model.reads):.4f}" for model in shown)])
+    reports = [[seed.classes(model.class_names) for seed in model.seeds] for model in shown]
+    for k, name in enumerate(shown[0].class_names):
+        rows.append([name, *(f"{statistics.fmean(report[k].f1 for report in of_model):.4f}" for of_model in reports)])
     return rows
 
 
@@ -328,4 +259,4 @@ def files(folder: Path) -> Rows:
 def _picture(name: str) -> str:
     if name.startswith("filters_"):
         return "filters of a convolutional layer"
-    return {"MODEL_CARD.md": "this card", "report.html": "the study as one page"}.get(name, "")
+    return {results.MODEL_CARD: "this card", results.REPORT: "the study as one page"}.get(name, "")

@@ -27,7 +27,7 @@ from modelflow.files import read_bounded
 from modelflow.records import DataRecord, Epoch, Metrics, Run
 from modelflow.report.words import shown
 from modelflow.results import CONFUSION_CSV, HISTORY, read_predictions, read_run, run_folders
-from modelflow.statistics import Interval, mean_interval, wilson_interval
+from modelflow.statistics import Interval, accuracy_interval
 from modelflow.verdicts import Verdict, compare
 
 Array = np.ndarray[Any, Any]
@@ -52,6 +52,18 @@ class Seed:
         """How many images it was evaluated on."""
         return self.run.metrics.images if self.labels_N is None else len(self.labels_N)
 
+    @cached_property
+    def bins(self) -> list[Bin]:
+        """Confidence against accuracy; empty without predictions."""
+        return [] if self.logits_NK is None or self.labels_N is None else reliability(self.logits_NK, self.labels_N)
+
+    def classes(self, names: tuple[str, ...]) -> list[ReportRow]:
+        """Precision, recall and F1 of each class; empty without predictions."""
+        if self.logits_NK is None or self.labels_N is None:
+            return []
+        counts_KK = confusion_matrix(self.labels_N, self.logits_NK.argmax(1), len(names))
+        return classification_report(counts_KK, names)[: len(names)]
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -67,10 +79,20 @@ class Model:
         """The record of its first run."""
         return self.seeds[0].run
 
+    @property
+    def runs(self) -> list[Run]:
+        """The records of its runs."""
+        return [seed.run for seed in self.seeds]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Of its runs."""
+        return [seed.figures.accuracy for seed in self.seeds]
+
     @cached_property
     def accuracy(self) -> float:
         """The mean over its runs."""
-        return float(np.mean([seed.figures.accuracy for seed in self.seeds]))
+        return float(np.mean(self.accuracies))
 
     def mean(self, figure: str) -> float | None:
         """Of one of the `Metrics` over its runs; None where a run lacks it."""
@@ -90,12 +112,7 @@ class Model:
     @cached_property
     def interval(self) -> Interval:
         """95 %: of the mean over seeds on the same images; of a single run, over images like these (Wilson)."""
-        accuracies = [seed.figures.accuracy for seed in self.seeds]
-        if len(accuracies) < 2:
-            images = self.seeds[0].images
-            return wilson_interval(round(accuracies[0] * images), images)
-        found = mean_interval(accuracies)
-        return Interval(max(0.0, found.low), min(1.0, found.high))
+        return accuracy_interval(self.accuracies, self.seeds[0].images)
 
     @property
     def seconds(self) -> float | None:
@@ -196,9 +213,14 @@ class Content:
         return [model for group in self.groups for model in group.models]
 
     @property
+    def seeds(self) -> list[Seed]:
+        """Of all models."""
+        return [seed for model in self.models for seed in model.seeds]
+
+    @property
     def runs(self) -> list[Run]:
         """Of all models."""
-        return [seed.run for model in self.models for seed in model.seeds]
+        return [seed.run for seed in self.seeds]
 
 
 def read_content(results_folder: str | Path) -> Content:
@@ -286,7 +308,7 @@ def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> G
     by_name: dict[str, list[Seed]] = defaultdict(list)
     for seed in members:
         by_name[seed.run.model_name].append(seed)
-    models = [_model(name, numbers[name], seeds) for name, seeds in by_name.items()]
+    models = [model_of(name, numbers[name], seeds) for name, seeds in by_name.items()]
     models.sort(key=lambda model: (-model.accuracy, model.name))
     labels_N = _usual_labels(models)
     reasons = {model.name: _why_unpaired(model, labels_N) for model in models}
@@ -297,7 +319,8 @@ def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> G
     return Group(number, first.data, first.protocol, tuple(models), labels_N, verdicts, unpaired)
 
 
-def _model(name: str, index: int, seeds: Sequence[Seed]) -> Model:
+def model_of(name: str, index: int, seeds: Sequence[Seed]) -> Model:
+    """Runs of one model; predictions of other classes than the first run's are left out."""
     ordered = tuple(sorted(seeds, key=lambda seed: seed.run.seed))
     known = next((seed for seed in ordered if seed.logits_NK is not None), None)
     names = () if known is None or known.logits_NK is None else read_class_names(known.folder, known.logits_NK.shape[1])

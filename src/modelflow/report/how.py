@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelflow.errors import ModelFlowError
-from modelflow.records import Run
+from modelflow.records import Run, kept_apart
 from modelflow.report.content import Content
 from modelflow.report.words import NONE, count, listed, shown
 from modelflow.results import STUDY
@@ -69,7 +69,7 @@ FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
 
 def _reads(run: Run) -> str | None:
     if run.test_reads is None:
-        return "after every epoch" if run.protocol.startswith("card") else None
+        return "after every epoch" if kept_apart(run.protocol) == "card" else None
     return "once a run" if run.test_reads == 1 else f"{run.test_reads} times a run"
 
 

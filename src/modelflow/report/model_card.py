@@ -1,7 +1,7 @@
 """MODEL_CARD.md of a study or of one run, in the form that Hugging Face reads; every number from the results. No torch.
 
-    Path("results/MODEL_CARD.md").write_text(study_card("results"))
-    Path("results/generic_2/MODEL_CARD.md").write_text(run_card("results/generic_2"))
+    text = study_card(read_content("results"))
+    text = run_card(read_seed(Path("results/generic_2")))
 
 The front matter is YAML with a `model-index`; the text is Markdown, in which names cannot add any markup of their own.
 """
@@ -21,11 +21,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from modelflow import results
 from modelflow.evaluation.calibration import BINS
 from modelflow.presets import CARD, preset
-from modelflow.records import Run
+from modelflow.records import Run, kept_apart
 from modelflow.report import answer
 from modelflow.report import card_tables as tables
-from modelflow.report.card_tables import Model
-from modelflow.report.content import Group, Seed, correct, read_content, tested_on
+from modelflow.report.content import Content, Group, Model, Seed, correct, model_of, tested_on
 from modelflow.report.markdown import Ready, escaped, plain, table
 from modelflow.settings import RunSettings
 from modelflow.spec import parse_spec
@@ -85,25 +84,19 @@ class Part:
         )
 
 
-def study_card(results_folder: str | Path) -> str:
-    """MODEL_CARD.md of all models in a results folder, the most accurate first. Raises `DataError` when it has none.
+def study_card(content: Content) -> str:
+    """MODEL_CARD.md of all models in a results folder, the most accurate first.
 
     Models are grouped and compared as in report.html; what cannot be read is named among the limits.
     """
-    content = read_content(results_folder)
-    parts = [Part([_model(one.name, one.seeds) for one in group.models], group) for group in content.groups]
+    parts = [Part(list(group.models), group) for group in content.groups]
     left_out = [f"Left out, {where}: {why}" for where, why in content.left_out]
     return _rendered(parts, content.folder, True, left_out)
 
 
-def _model(name: str, seeds: Sequence[Seed]) -> Model:
-    return Model(name, [tables.read(seed.folder) for seed in seeds])
-
-
-def run_card(run_folder: str | Path) -> str:
-    """MODEL_CARD.md of one run. Raises `DataError` when the folder holds no finished run."""
-    read = tables.read(Path(run_folder))
-    return _rendered([Part([Model(read.run.model_name, [read])])], Path(run_folder), False, [])
+def run_card(seed: Seed) -> str:
+    """MODEL_CARD.md of one run."""
+    return _rendered([Part([model_of(seed.run.model_name, 0, [seed])])], seed.folder, False, [])
 
 
 def _rendered(parts: list[Part], folder: Path, study: bool, left_out: list[str]) -> str:
@@ -169,7 +162,7 @@ def _also_validated(protocol: str) -> str:
         "held-out": "",
         "card": " (test images also validated on)",
         "not known": " (what was validated on is not known)",
-    }[answer.kept_apart(protocol)]
+    }[kept_apart(protocol)]
 
 
 def _over(model: Model) -> str:
@@ -228,7 +221,7 @@ def _making(models: list[Model], study: bool) -> dict[str, Any]:
 
 def _protocol(run: Run) -> str:
     """What was validated and tested on what, in words."""
-    data, name, kept = run.data, f"Protocol {run.protocol or 'not known'}: ", answer.kept_apart(run.protocol)
+    data, name, kept = run.data, f"Protocol {run.protocol or 'not known'}: ", kept_apart(run.protocol)
     if kept == "held-out":
         held = f"{data.validation_images:,} " if data.validation_images is not None else ""
         return (
@@ -254,18 +247,18 @@ def _times(reads: int | None) -> str:
 def _figures(part: Part) -> dict[str, Any]:
     """Evaluation, verdicts, calibration and figures by class."""
     models, study = part.models, part.group is not None
-    bins = [] if study else models[0].reads[0].bins
+    bins = [] if study else models[0].bins
     verdicts, note = _verdicts(part.group)
     return {
         "title": part.title,
         "protocol": answer.protocol_words(part.protocol),
-        "evaluation": tables.study_figures(models) if study else tables.run_figures(models[0].reads[0]),
+        "evaluation": tables.study_figures(models) if study else tables.run_figures(models[0].seeds[0]),
         "evaluation_note": OVER_SEEDS if any(len(model.runs) > 1 for model in models) else ONE_RUN,
         "verdicts": [verdict.words for verdict in verdicts],
         "verdicts_note": note,
         "calibration": tables.calibration(models),
         "reliability": tables.reliability_rows(bins),
-        "classes": tables.study_classes(models) if study else tables.run_classes(models[0].reads[0]),
+        "classes": tables.study_classes(models) if study else tables.run_classes(models[0]),
         "classes_note": _classes_note(models) if study else "",
     }
 
@@ -330,7 +323,7 @@ def _limits(models: list[Model]) -> list[str]:
 
 
 def _limit_of(run: Run) -> str:
-    kept, reads = answer.kept_apart(run.protocol), run.test_reads
+    kept, reads = kept_apart(run.protocol), run.test_reads
     if kept == "card":
         return "The test images served as validation too (protocol card): nothing may be chosen by these figures."
     if kept == "not known":

@@ -1,6 +1,6 @@
 """One page that says it all: a results folder as a single HTML file that needs nothing else. No torch.
 
-path = write_report("results")          # results/report.html
+page = render(read_content("results"))          # report.html
 
 Whatever comes from the folder is data: text is escaped, pictures are drawn anew, the page may load and send nothing.
 """
@@ -19,11 +19,9 @@ import jinja2
 import vl_convert
 
 from modelflow.errors import DataError
-from modelflow.files import write_whole
 from modelflow.report import answer, charts, how, images, words
-from modelflow.report.content import Content, Group, Model, read_content
+from modelflow.report.content import Content, Group, Model
 from modelflow.report.mistakes import Mistakes, mistakes_of
-from modelflow.results import REPORT
 from modelflow.shapes import Trace
 from modelflow.verdicts import MARGIN, Verdict
 
@@ -99,19 +97,12 @@ class Inside:
         return sum(len(picture.address) for picture in (*self.filters, self.outputs) if picture)
 
 
-def write_report(results_folder: str | Path, data_dir: str | Path | None = None) -> Path:
-    """Writes report.html into the results folder. Raises `DataError` when there is no finished run in it.
+def render(content: Content, data_dir: str | Path | None = None) -> str:
+    """The page as text: the same for the same folder and data.
 
     Images come from the data set where it is on this machine, in `data_dir` or where ModelFlow keeps it; nothing is
     downloaded.
     """
-    path = Path(results_folder) / REPORT
-    write_whole(path, render(read_content(results_folder), data_dir))
-    return path
-
-
-def render(content: Content, data_dir: str | Path | None = None) -> str:
-    """The page as text: the same for the same folder and data."""
     insides = _insides(content)
     shown = [_shown(group, insides[i], data_dir) for i, group in enumerate(content.groups)]
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")

@@ -46,8 +46,8 @@ def train_epoch(
 
     `factors_S` multiply the learning rates of the optimizer, which stay as they are, for one step each. `on_steps` is
     called after each update. An epoch already `begun` goes on: its first batches are passed over, then `on_begun` is
-    called. Raises `RunError` naming epoch and step when the loss is no
-    longer a finite number (the update that such a loss would make is not made), and `DataError` without any batch.
+    called. Raises `RunError` naming epoch and step when the loss is no longer a finite number (the update that such a
+    loss would make is not made), and `DataError` without any batch.
     """
     model.train()
     total, images = begun.total, begun.images
