@@ -88,7 +88,7 @@ def train(flow: Any, plan: Plan, threads: int, kind: str) -> float:
 
 
 def run_study(where: Path, epochs: int, threads: dict[str, int], kind: str) -> dict[str, float]:
-    study = StudySettings(epochs=epochs)
+    study = StudySettings(epochs=epochs, protocol="card")
     seconds = {}
     for plan in plans(study, where):
         flow = make_flow(plan)
