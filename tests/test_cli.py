@@ -199,6 +199,21 @@ def test_restart_with_data_that_are_missing_moves_nothing(capsys, results, tmp_p
     assert "none: no such folder" in capsys.readouterr().err
 
 
+def test_more_validation_images_than_there_are_end_before_any_training(capsys, results, tmp_path):
+    arguments = [
+        "run",
+        str(results.parent / "study.yaml"),
+        "--validation-images",
+        "1442",
+        "--results",
+        str(tmp_path / "r"),
+    ]
+    assert run_command(arguments) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"validation_images = 1,442: digits has 1,4\d\d training images; hold out fewer", said)
+    assert not (tmp_path / "r").exists()
+
+
 def test_evaluate_and_inspect_a_run(capsys, results, tmp_path):
     run = shutil.copytree(results / "narrow", tmp_path / "narrow")
     before = read_run(run).metrics

@@ -234,7 +234,7 @@ def test_logits_without_a_class_name_are_called_by_their_number(flow_of):
     flow = flow_of(class_names=["shirt", "trousers"])
     flow.run(epochs=1)
     names = (flow.results_dir / "confusion_matrix.csv").read_text().splitlines()[0]
-    assert names == "true class,shirt,trousers,2,3,4,5,6,7,8,9"
+    assert names == "true class (protocol card),shirt,trousers,2,3,4,5,6,7,8,9"
 
 
 def test_layers_that_run_twice_and_tied_weights_do_not_stop_a_run(flow_of):
@@ -505,3 +505,53 @@ def test_validation_images_given_as_test_images_are_not_called_held_out(few_load
     run = read_run(flow.results_dir)
     assert run.protocol.startswith("card")
     assert run.test_reads is None
+
+
+def test_how_often_the_test_images_were_read_is_counted_on(fashion, tmp_path):
+    loaders = fashion.held_out_loaders(64, 42, 59_000)
+    for reads, skip_train in ((1, False), (2, True)):
+        stored = tmp_path / "counted" / "model_checkpoint.pth" if skip_train else None
+        options = {"test_loader": loaders[2], "results_dir": tmp_path, "verbose": False}
+        flow = ModelFlow(generic_2(), *loaders[:2], "counted", stored, **options)
+        flow.run(epochs=1, skip_train=skip_train)
+        assert read_run(flow.results_dir).test_reads == reads
+
+
+def test_tables_and_pictures_name_the_protocol(fashion, few_loaders, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr("modelflow.figures.style.heading", lambda title, *_: titles.append(title) or title)
+    held_out = fashion.held_out_loaders(64, 42, 59_000)
+    for name, loaders in (("held-out", held_out), ("card", (*few_loaders, None))):
+        flow = ModelFlow(generic_2(), *loaders[:2], name, test_loader=loaders[2], results_dir=tmp_path, verbose=False)
+        titles.clear()
+        flow.run(epochs=1)
+        drawn = [title for title in titles if "accuracy" in title or "loss over" in title]
+        assert len(drawn) == 2
+        assert all(title.endswith(f"(protocol {name})") for title in drawn)
+        header, first = (flow.results_dir / "classification_report.csv").read_text().splitlines()[:2]
+        assert (header.split(",")[-1], first.split(",")[-1]) == ("protocol", name)
+        assert (flow.results_dir / "confusion_matrix.csv").read_text().startswith(f"true class (protocol {name}),")
+        assert (flow.results_dir / "history.csv").read_text().splitlines()[1].endswith(f",{name}")
+
+
+def test_a_training_over_worker_processes_goes_on_after_its_search(fashion, tmp_path, monkeypatch):
+    save_often(monkeypatch)
+
+    def flow_in(name):
+        train = TensorDataset(fashion.train_x_NCHW[:500], fashion.train_y_N[:500])
+        val = TensorDataset(fashion.test_x_NCHW[:100], fashion.test_y_N[:100])
+        loaders = DataLoader(train, batch_size=16, shuffle=True, num_workers=1), DataLoader(val, batch_size=100)
+        return ModelFlow(generic_2(), *loaders, name, results_dir=tmp_path, verbose=False)
+
+    whole, broken, mended = flow_in("whole"), flow_in("broken"), flow_in("broken")
+    for flow in (whole, broken):
+        flow.find_best_lr(start_lr=3e-4)
+    whole.run(epochs=2)
+    pull_the_plug(broken, 2, 10)
+    with pytest.raises(PulledPlugError):
+        broken.train(2)
+    assert mended.go_on().startswith("going on after epoch")
+    mended.run(epochs=2)
+    names = ("model.safetensors", "history.csv", "predictions.npz")
+    assert content(mended, *names) == content(whole, *names)
+    assert read_run(mended.results_dir).lr == read_run(whole.results_dir).lr != 3e-4

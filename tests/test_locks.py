@@ -9,6 +9,7 @@ import pytest
 
 from modelflow.errors import UsageError
 from modelflow.locks import alone_in
+from modelflow.study import set_aside
 
 HOLD = """
 import sys, time
@@ -31,6 +32,13 @@ def holder(tmp_path):
 def test_a_second_process_is_refused_and_told_who_is_there(holder, tmp_path):
     with pytest.raises(UsageError, match=rf"another process is at work there \(process {holder.pid} on "):
         alone_in(tmp_path / "r", patience=0.1).__enter__()
+
+
+def test_a_folder_in_which_a_process_is_at_work_is_not_set_aside(holder, tmp_path, monkeypatch):
+    monkeypatch.setattr(alone_in.__wrapped__, "__defaults__", (0.1,))
+    with pytest.raises(UsageError, match=rf"another process is at work there \(process {holder.pid} on "):
+        set_aside(tmp_path / "r")
+    assert (tmp_path / "r").is_dir()
 
 
 def test_the_lock_of_a_killed_process_counts_for_nothing(holder, tmp_path):

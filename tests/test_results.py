@@ -72,7 +72,8 @@ def test_csv_text_quotes_what_needs_it_and_leaves_none_empty():
 
 def test_history_has_a_line_an_epoch():
     history = [Epoch(epoch=1, loss=0.5, val_loss=None), Epoch(epoch=2, loss=0.25, val_loss=0.3)]
-    assert results.history_csv(history) == "epoch,loss,val_loss\n1,0.5,\n2,0.25,0.3\n"
+    expected = "epoch,loss,val_loss,protocol\n1,0.5,,card\n2,0.25,0.3,card\n"
+    assert results.history_csv(history, "card") == expected
 
 
 def test_predictions_come_back_and_are_the_same_bytes_for_the_same_values():

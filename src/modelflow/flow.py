@@ -324,7 +324,7 @@ class ModelFlow:
         with suppress(DataError):
             stored = results.read_run(self.results_dir)
             if stored.epochs == self.arch.total_epochs > 0:
-                self.stored, self.seconds = stored, dict(stored.seconds)
+                self.stored, self.seconds, self.test_reads = stored, dict(stored.seconds), stored.test_reads or 0
                 self.started = datetime.fromisoformat(stored.started)
 
     def _checked(self, layers: Sequence[str] | None) -> list[str]:
@@ -377,25 +377,28 @@ class ModelFlow:
         self._write(name, png(figure))
 
     def _write_tables(self, counts_KK: Array, names: tuple[str, ...], report: list[Any]) -> None:
-        header = ("true class", *names)
+        protocol = self._kept_apart()
+        header = (f"true class (protocol {protocol})", *names)
         rows = [(name, *counts) for name, counts in zip(names, counts_KK.tolist(), strict=True)]
         self._write(results.CONFUSION_CSV, results.csv_text(header, rows))
-        lines = [(row.name, row.precision, row.recall, row.f1, row.support) for row in report]
-        columns = ("class", "precision", "recall", "f1-score", "support")
+        lines = [(row.name, row.precision, row.recall, row.f1, row.support, protocol) for row in report]
+        columns = ("class", "precision", "recall", "f1-score", "support", "protocol")
         self._write(results.REPORT_CSV, results.csv_text(columns, lines))
         losses = zip(self.arch.losses, self.arch.val_losses, strict=True)
         history = [Epoch(epoch=i, loss=loss, val_loss=val) for i, (loss, val) in enumerate(losses, start=1)]
-        self._write(results.HISTORY, results.history_csv(history))
+        self._write(results.HISTORY, results.history_csv(history, protocol))
 
     def _write_pictures(self, counts_KK: Array, names: tuple[str, ...], metrics: Metrics, warnings: list[str]) -> None:
         from modelflow.figures.confusion import plot_confusion_matrix
         from modelflow.figures.losses import plot_losses
 
+        protocol = f"(protocol {self._kept_apart()})"
         title = f"{self.model_name}, seed {self.seed}: accuracy {metrics.accuracy:.2%} of {metrics.images:,} images"
         warning = warnings[0] if warnings else None
-        self._write_png(results.CONFUSION_PNG, plot_confusion_matrix(counts_KK, names, title, warning))
+        self._write_png(results.CONFUSION_PNG, plot_confusion_matrix(counts_KK, names, f"{title} {protocol}", warning))
         if self.arch.losses:
-            figure = plot_losses(self.arch.losses, self.arch.val_losses, f"{self.model_name}: loss over epochs")
+            title = f"{self.model_name}: loss over epochs {protocol}"
+            figure = plot_losses(self.arch.losses, self.arch.val_losses, title)
             self._write_png(results.LOSSES, figure)
 
     def _write_model(self) -> None:
@@ -457,9 +460,14 @@ class ModelFlow:
             "epochs": self.arch.total_epochs,
             "training_images": self.data.training_images,
         }
-        name, usual = ("card", CARD_PROTOCOL) if self.test_loader is None else ("held-out", HELD_OUT_PROTOCOL)
+        name = self._kept_apart()
+        usual = CARD_PROTOCOL if name == "card" else HELD_OUT_PROTOCOL
         other = [f"{field} {asked[field]}" for field, value in usual.items() if asked.get(field, value) != value]
         return name + (f" but {', '.join(other)}" if other else "")
+
+    def _kept_apart(self) -> str:
+        """How validation and test images are kept apart: the protocol's name alone."""
+        return "card" if self.test_loader is None else "held-out"
 
     def _tell(self, metrics: Metrics, warnings: list[str]) -> None:
         if self.verbose:

@@ -86,9 +86,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return buffer.getvalue()
 
 
-def history_csv(history: Sequence[Epoch]) -> str:
-    """history.csv: a line an epoch."""
-    return csv_text(list(Epoch.model_fields), [tuple(epoch.model_dump().values()) for epoch in history])
+def history_csv(history: Sequence[Epoch], protocol: str) -> str:
+    """history.csv: a line an epoch; by the protocol `card`, `val_loss` is that of the test images."""
+    rows = [(*epoch.model_dump().values(), protocol) for epoch in history]
+    return csv_text([*Epoch.model_fields, "protocol"], rows)
 
 
 def predictions_npz(logits_NK: "np.ndarray[Any, Any]", y_N: "np.ndarray[Any, Any]") -> bytes:

@@ -121,13 +121,17 @@ def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
 
 
 def set_aside(folder: Path) -> Path | None:
-    """Moves a folder that exists to the first free name `FOLDER.old-N`, and says which."""
+    """Moves a folder that exists to the first free name `FOLDER.old-N`, and says which.
+
+    Raises `UsageError` while another process is at work there.
+    """
     if not folder.exists():
         return None
     n = 1
     while (aside := folder.with_name(f"{folder.name}.old-{n}")).exists():
         n += 1
-    shutil.move(folder, aside)
+    with alone_in(folder):
+        shutil.move(folder, aside)
     return aside
 
 
@@ -196,9 +200,12 @@ def check_data_fit(name: str, spec: Spec, data: Any) -> None:
 
 
 def check_data(due: list[Plan]) -> None:
-    """Raises `DataError` unless the data of the plans are there, sound, and fit each spec."""
+    """Raises `DataError` unless the data of the plans are there, sound, and fit each spec and the images held out."""
     for plan in due:
-        check_data_fit(plan.model_name, plan.spec, _dataset(plan.settings.dataset, plan.data_dir))
+        data = _dataset(plan.settings.dataset, plan.data_dir)
+        check_data_fit(plan.model_name, plan.spec, data)
+        if plan.settings.protocol == "held-out":
+            data.held_out_count(plan.settings.validation_images)
 
 
 def open_run(folder: Path, data_dir: Path | None = None) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 from modelflow.data.batches import Batches
 from modelflow.data.sources import Images, Source, read_source
 from modelflow.data.split import held_out
-from modelflow.errors import DataError
+from modelflow.errors import DataError, UsageError
 
 EVALUATION_BATCH = 1000
 CHUNK_PIXELS = 2**18
@@ -64,7 +64,7 @@ class Dataset:
         `validation_images` are held out, the same share of each class (left out: 5,000, or a twelfth of the training
         images where that is fewer); the same ones for every seed. Raises `UsageError` unless some are left of either.
         """
-        count = validation_images or min(HELD_OUT, max(1, len(self.train_y_N) // HELD_OUT_SHARE))
+        count = self.held_out_count(validation_images)
         kept_N, held_N = held_out(self.train_y_N.numpy(), count, SPLIT_SEED)
         order = torch.Generator().manual_seed(seed)
         x_NCHW, y_N, index_N = self.train_x_NCHW, self.train_y_N, torch.from_numpy(held_N)
@@ -74,6 +74,17 @@ class Dataset:
         for batches in (train, val, test):
             batches.source = self
         return train, val, test
+
+    def held_out_count(self, validation_images: int | None = None) -> int:
+        """How many training images are held out. Raises `UsageError` unless some are left of either."""
+        images = len(self.train_y_N)
+        count = validation_images or min(HELD_OUT, max(1, images // HELD_OUT_SHARE))
+        if not 0 < count < images:
+            raise UsageError(
+                f"validation_images = {count:,}: {self.name} has {images:,} training images; hold out fewer, or "
+                "validate on the test images: --protocol card"
+            )
+        return count
 
     def samples(self, per_class: int = 12) -> tuple[Images, NDArray[np.int64]]:
         """The first training images of each class as bytes, and their labels."""

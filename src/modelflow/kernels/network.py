@@ -171,11 +171,20 @@ def compiled(trace: Trace, say: Callable[[str], None] | None = None, machine: Ma
 
 
 def _together(run: Callable[[int], int], threads: int) -> int:
-    """`run(thread)` by each of the threads at once; what the first gives."""
-    with ThreadPoolExecutor(max(1, threads - 1)) as others:
-        for thread in range(1, threads):
-            others.submit(run, thread)
+    """`run(thread)` by each of the threads at once; what the first gives.
+
+    The first is none of Python's main thread, which Ctrl-C could keep from coming to where the others wait for it.
+    """
+    if threads == 1:
         return run(0)
+
+    def first() -> int:
+        for thread in range(1, threads):
+            team.submit(run, thread)
+        return run(0)
+
+    with ThreadPoolExecutor(threads) as team:
+        return team.submit(first).result()
 
 
 def aligned(count: int) -> Floats:
