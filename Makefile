@@ -36,6 +36,9 @@ card: $(VENV)/.ready  ## train the card five times and --recipe best three times
 fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes (some 20 minutes); COUNT=2000 TARGETS='idx where'
 	$(BIN)/python tests/fuzz/run.py $(TARGETS) $(if $(COUNT),--count $(COUNT))
 
+torture: $(VENV)/.ready-dev  ## 500 kills, every failing system call, full disks, 300 studies in a row (some 25 minutes); KILLS=50 FAULTS=20 STUDIES=10
+	$(BIN)/python tests/torture/run.py $(if $(KILLS),--kills $(KILLS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(STUDIES),--studies $(STUDIES))
+
 audit: $(VENV)/.ready-fuzz  ## ask for known holes in the pinned packages, where a network allows
 	$(BIN)/python benchmarks/audit.py
 
@@ -63,5 +66,5 @@ $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
 	touch $@
 
-.PHONY: study test lint bench card fuzz audit help
+.PHONY: study test lint bench card fuzz torture audit help
 .DEFAULT_GOAL := help

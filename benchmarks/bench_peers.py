@@ -46,6 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="of accuracy")
     parser.add_argument("--epochs", type=int, default=1, help="of study")
     parser.add_argument("--rounds-study", type=int, default=1)
+    parser.add_argument("--studies", nargs="+", choices=parts.STUDIES, default=parts.STUDIES)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args()
 

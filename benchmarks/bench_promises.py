@@ -23,9 +23,9 @@ from promises import processes, training
 from promises.measure import EPOCH, Row, Scope, tell
 
 from modelflow import provenance
+from modelflow.engines.local import cores
 from modelflow.files import write_whole
 from modelflow.presets import CARD
-from modelflow.study import cores
 
 
 @dataclass(frozen=True)

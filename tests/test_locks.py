@@ -9,7 +9,7 @@ import pytest
 
 from modelflow.errors import UsageError
 from modelflow.locks import alone_in
-from modelflow.study import set_aside
+from modelflow.plans import set_aside
 
 HOLD = """
 import sys, time

@@ -94,7 +94,7 @@ def test_run_folders_lists_finished_runs_only_and_not_those_set_aside(tmp_path):
         if name != "unfinished":
             results.write_run(tmp_path / name, a_run())
     found = [str(path.relative_to(tmp_path)) for path in results.run_folders(tmp_path)]
-    assert found == ["a", "a.old-x", "b", "a/seeds/43"]
+    assert found == ["a", "a/seeds/43", "a.old-x", "b"]
     assert list(results.run_folders(tmp_path / "none")) == []
 
 

@@ -14,11 +14,13 @@ import pytest
 
 from modelflow import ModelFlow, run_study
 from modelflow.cli import _interrupt_once
+from modelflow.engines.local import _children_spared_interrupts
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.models.build import GenericCNN
+from modelflow.plans import is_finished, plans, set_aside
 from modelflow.results import read_run
+from modelflow.runs import open_run, train_run
 from modelflow.settings import StudySettings, validated
-from modelflow.study import _children_spared_interrupts, is_finished, open_run, plans, set_aside, train_run
 
 SAME_BYTES = ("model.safetensors", "history.csv", "predictions.npz")
 
@@ -282,7 +284,7 @@ def test_the_search_of_a_study_starts_where_the_cards_does_whatever_the_runs_rat
 
 
 def test_a_search_that_suggests_nothing_is_noted_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("modelflow.study.SEARCH_FROM", 0.999)  # to 1: no room in which the loss could fall
+    monkeypatch.setattr("modelflow.runs.SEARCH_FROM", 0.999)  # to 1: no room in which the loss could fall
     run = train_run(plans(digits_study(seeds=[42]), tmp_path)[0])
     assert len([note for note in run.notes if "learning rate search" in note]) == 1
     assert (tmp_path / "narrow" / "lr_finder.png").is_file()

@@ -204,8 +204,9 @@ def _summary(rows: list[dict[str, Any]], model: str, name: str) -> dict[str, Any
 def study(options: Namespace) -> None:
     """The card's whole study, from data on disk to the last picture: `modelflow run`, and the same under Lightning.
 
-    Ours runs for `epochs` and for one more, with no compiled step in the cache; their difference is the cost of an epoch.
-    Under Lightning it is the seconds of `fit` an epoch.
+    Ours begins with no compiled step in the cache. With fewer epochs than the card's ten, ours runs for one more as
+    well; the difference is the cost of an epoch, from which ten are extrapolated. Under Lightning it is the seconds of
+    `fit` an epoch.
     """
     record = Record("study", options.out, options.data, epochs=options.epochs, rounds=options.rounds_study)
     scratch = options.out / "scratch"
@@ -215,7 +216,7 @@ def study(options: Namespace) -> None:
     threads.write_text(json.dumps(chosen))
     record.say(f"threads under Lightning: {chosen}")
     for number in range(options.rounds_study):
-        for name in rotated(STUDIES, number):
+        for name in rotated([name for name in STUDIES if name in options.studies], number):
             took = _our_study(options, scratch) if name == OURS else _lightning_study(options, scratch, name)
             record.add({"round": number, "contender": name, **took})
             record.say(f"round {number}: {record.content['rows'][-1]}")
@@ -234,18 +235,14 @@ def _lightning_threads(options: Namespace) -> tuple[dict[str, int], dict[str, st
 
 def _our_study(options: Namespace, scratch: Path) -> dict[str, Any]:
     totals = {}
-    for epoch_count in (options.epochs, options.epochs + 1):
+    for epoch_count in (options.epochs, options.epochs + 1)[: 1 if options.epochs == CARD_EPOCHS else 2]:
         kernels, results = _emptied(scratch / "kernels"), _emptied(scratch / "ours")
         command = [str(Path(sys.executable).with_name("modelflow")), "run", "--results", str(results)]
         command += ["--epochs", str(epoch_count), "--protocol", "card"]
         totals[epoch_count] = _timed(options, "modelflow", command, MODELFLOW_KERNELS=str(kernels))
-    short, long = totals.values()
-    return {
-        "total_seconds": short,
-        "total_with_one_more_epoch": long,
-        "epoch_seconds": long - short,
-        "files": _files(results),
-    }
+    short, *long = totals.values()
+    more = {"total_with_one_more_epoch": long[0], "epoch_seconds": long[0] - short} if long else {}
+    return {"total_seconds": short, **more, "files": _files(results)}
 
 
 def _lightning_study(options: Namespace, scratch: Path, name: str) -> dict[str, Any]:
@@ -276,18 +273,33 @@ def _files(folder: Path) -> int:
 
 
 def _study_summary(rows: list[dict[str, Any]], epoch_count: int) -> dict[str, Any]:
-    """Medians over rounds; what the card's number of epochs would come to is extrapolated."""
+    """Medians and ranges over rounds, and of the ratios a round; fewer epochs than the card's are extrapolated to them."""
     summary: dict[str, Any] = {}
+    ours = [row for row in rows if row["contender"] == OURS]
     for name in STUDIES:
-        runs = [row for row in rows if row["contender"] == name]
-        total, epoch = (statistics.median(run[key] for run in runs) for key in ("total_seconds", "epoch_seconds"))
-        fixed = total - epoch * epoch_count
-        summary[name] = {"total_seconds": total, "epoch_seconds": epoch, "fixed_seconds": fixed}
-        summary[name]["extrapolated_10_epochs_seconds"] = fixed + CARD_EPOCHS * epoch
-    keys = ("total_seconds", "epoch_seconds", "extrapolated_10_epochs_seconds")
-    for name in STUDIES[1:]:
-        summary[name]["ratios"] = {key: summary[name][key] / summary[OURS][key] for key in keys}
+        if not (runs := [row for row in rows if row["contender"] == name]):
+            continue
+        figures = {"total_seconds": [run["total_seconds"] for run in runs]}
+        if epoch_count < CARD_EPOCHS:
+            figures["ten_epochs_seconds"] = [_ten_epochs(run, epoch_count) for run in runs]
+        summary[name] = {key: _spread(values) for key, values in figures.items()}
+        if name != OURS:
+            pairs = list(zip(runs, ours, strict=False))
+            ratios = {"total_seconds": [run["total_seconds"] / own["total_seconds"] for run, own in pairs]}
+            if epoch_count < CARD_EPOCHS:
+                ratios["ten_epochs_seconds"] = [
+                    _ten_epochs(run, epoch_count) / _ten_epochs(own, epoch_count) for run, own in pairs
+                ]
+            summary[name]["times_ours"] = {key: _spread(values) for key, values in ratios.items()}
     return summary
+
+
+def _ten_epochs(run: dict[str, Any], epoch_count: int) -> float:
+    return float(run["total_seconds"] + (CARD_EPOCHS - epoch_count) * run["epoch_seconds"])
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values), "n": len(values)}
 
 
 def _log(options: Namespace, name: str) -> Path:

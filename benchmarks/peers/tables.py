@@ -94,19 +94,20 @@ def _accuracy_line(s: dict[str, Any]) -> list[str]:
 def _study(content: dict[str, Any]) -> str:
     if "summary" not in content:
         return ""
-    keys = {
-        "total_seconds": f"total, {content['settings']['epochs']} epochs",
-        "fixed_seconds": "fixed",
-        "epoch_seconds": "an epoch",
-        "extrapolated_10_epochs_seconds": "10 epochs (extrapolated)",
-    }
-    summary = content["summary"]
+    keys = {"total_seconds": f"{content['settings']['epochs']} epochs", "ten_epochs_seconds": "10 epochs, extrapolated"}
+    keys = {key: words for key, words in keys.items() if key in content["summary"][OURS]}
     lines = []
-    for name, figures in summary.items():
-        lines.append([name, *(f"{figures[key]:.1f}" for key in keys)])
-        if ratios := figures.get("ratios"):
-            lines.append(["times ours", *(f"{ratios[key]:.1f}" if key in ratios else "" for key in keys)])
-    return "Seconds of the card's study of seven models:\n\n" + _table(["", *keys.values()], lines)
+    for name, figures in content["summary"].items():
+        lines.append([name, str(figures["total_seconds"]["n"]), *(_seconds(figures[key]) for key in keys)])
+        if times := figures.get("times_ours"):
+            lines.append(["times ours", str(times["total_seconds"]["n"]), *(_ratio(times[key]) for key in keys)])
+    note = f"\n{content['note']}\n" if "note" in content else ""
+    heading = "Seconds of the card's study of seven models, median [range] of n rounds:\n\n"
+    return heading + _table(["", "n", *keys.values()], lines) + note
+
+
+def _seconds(spread: dict[str, float]) -> str:
+    return f"{spread['median']:.1f} [{spread['least']:.1f}, {spread['most']:.1f}]"
 
 
 def _check(content: dict[str, Any]) -> str:

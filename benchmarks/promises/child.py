@@ -58,7 +58,7 @@ def artifacts(model: str, folder: str, searched: str) -> dict[str, dict[str, flo
 
 
 def _flow(model: str, folder: Path, data: Any) -> Any:
-    """As `study.make_flow` makes it."""
+    """As `runs.make_flow` makes it."""
     import torch
 
     from modelflow.flow import ModelFlow
@@ -72,7 +72,7 @@ def _flow(model: str, folder: Path, data: Any) -> Any:
 
 def _search(flow: Any) -> None:
     from modelflow.errors import RunError
-    from modelflow.study import SEARCH_FROM
+    from modelflow.runs import SEARCH_FROM
 
     with suppress(RunError):
         flow.find_best_lr(set_lr=False, start_lr=SEARCH_FROM)

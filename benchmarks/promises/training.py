@@ -24,12 +24,13 @@ from promises.measure import (
     timed,
 )
 
+from modelflow.engines.local import run_plans
 from modelflow.flow import ModelFlow
 from modelflow.models.build import GenericCNN
+from modelflow.plans import Event, plans
 from modelflow.presets import preset
 from modelflow.settings import read_study
 from modelflow.shapes import trace
-from modelflow.study import Event, plans, run_plans
 from modelflow.training.architecture import Architecture
 from modelflow.training.compiled import CompiledStep
 
@@ -213,7 +214,7 @@ def _against_epochs(scope: Scope) -> dict[int, Any]:
 def _against_runs(scope: Scope) -> dict[int, Any]:
     def train(runs: int) -> None:
         study = read_study(None, models=[GROWING], seeds=list(range(SEED, SEED + runs)), epochs=1)
-        for plan, outcome in run_plans(plans(study, scope.folder / "runs"), 1, lambda _event: None):
+        for plan, outcome in run_plans(plans(study, scope.folder / "runs"), lambda _event: None, 1):
             tell(f"  {plan.title}: accuracy {outcome.metrics.accuracy:.2%}")
 
     return interleaved(scope.few, {n: timed(lambda n=n: train(n)) for n in SEEDS})

@@ -30,12 +30,14 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt_once)
+    signal.signal(signal.SIGTERM, _interrupt_once)
     sys.exit(run_command(sys.argv[1:]))
 
 
 def _interrupt_once(_number: int, _frame: Any) -> None:
-    """Ctrl-C ends the command; further ones, while it is cleaned up, are not heard."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C or SIGTERM ends the command; further ones, while it is cleaned up, are not heard."""
+    for heard in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(heard, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -121,8 +123,24 @@ def cli() -> None:
 @click.option("--seeds", help="How many seeds, from 42 on, or a list such as 1,2,3 (default: 42).")
 @click.option("--seed", type=int, help="One seed.")
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side (default: one a processor).")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Train on this machine, or on a Ray cluster (pip install 'modelflow[ray]').",
+)
+@click.option("--address", help="The Ray cluster's HOST:PORT (default: one of this machine alone).")
 @TRAINING
-def run(study: Path | None, seeds: str | None, seed: int | None, jobs: int | None, **given: Any) -> None:
+def run(
+    study: Path | None,
+    seeds: str | None,
+    seed: int | None,
+    jobs: int | None,
+    engine: str,
+    address: str | None,
+    **given: Any,
+) -> None:
     """Train all models of STUDY and compare them.
 
     STUDY is a YAML or JSON file with models, seeds, epochs, dataset, lr, batch_size, optimizer; without one, the card's
@@ -134,12 +152,13 @@ def run(study: Path | None, seeds: str | None, seed: int | None, jobs: int | Non
     """
     from modelflow.presets import CARD
     from modelflow.settings import read_study
+    from modelflow.study import engine_named
 
     if str(study) in CARD:
         raise UsageError(f"STUDY {study}: is a model, expected a study file; for one model: modelflow train {study}")
     how = {name: given.pop(name) for name in ("results", "data_dir", "restart", "as_json")}
     settings = read_study(study, seeds=_seeds(seeds, seed), **given)
-    _train(settings, **how, jobs=jobs, whole=True)
+    _train(settings, **how, engine=engine_named(engine, jobs, address), jobs=jobs, whole=True)
 
 
 def _seeds(seeds: str | None, seed: int | None) -> list[int] | None:
@@ -172,10 +191,11 @@ def train(model: str, seed: int | None, **given: Any) -> None:
     MODEL is a preset's name, or a JSON or YAML file. Every picture and table of it is written.
     """
     from modelflow.settings import read_study
+    from modelflow.study import engine_named
 
     how = {name: given.pop(name) for name in ("results", "data_dir", "restart", "as_json")}
     settings = read_study(None, models=[model], seeds=_seeds(None, seed), **given)
-    _train(settings, **how, jobs=1, whole=False)
+    _train(settings, **how, engine=engine_named("local"), jobs=1, whole=False)
 
 
 def _train(
@@ -185,53 +205,58 @@ def _train(
     data_dir: Path | None,
     restart: bool,
     as_json: bool,
+    engine: Any,
     jobs: int | None,
     whole: bool,
 ) -> None:
-    from modelflow import study
+    from modelflow import plans
     from modelflow.locks import alone_in
+    from modelflow.runs import check_data
+    from modelflow.study import write_study
 
-    planned = study.plans(settings, results, data_dir)
+    planned = plans.plans(settings, results, data_dir)
     if restart:
-        study.check_data(planned)
+        check_data(planned)
         for folder in [results] if whole else [plan.folder for plan in planned]:
             _set_aside(folder)
-    if due := study.unfinished(planned):
+    if due := plans.unfinished(planned):
         terminal.tell(f"getting the data, then training {len(due)} runs …")
-        study.check_data(due)
+        check_data(due)
         _make_folder(results)
     with alone_in(results) if whole else nullcontext():
-        due = study.unfinished(planned)
+        due = plans.unfinished(planned)
         if len(due) < len(planned):
             terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
-        failures = _train_due(due, jobs, settings.epochs) if due else []
+        failures = _train_due(due, engine, jobs, settings.epochs) if due else []
         written = whole and len(failures) < len(planned)
-        content = study.write_study(settings, results, data_dir) if written else None
+        content = write_study(settings, results, data_dir) if written else None
     _show_results(planned, content, as_json)
     if failures:
         raise RunError("; ".join(failures))
 
 
-def _train_due(due: list[Any], jobs: int | None, epochs: int) -> list[str]:
-    from modelflow import study
+def _train_due(due: list[Any], engine: Any, jobs: int | None, epochs: int) -> list[str]:
+    from modelflow.engines.local import cores
+    from modelflow.plans import interrupted
     from modelflow.shapes import trace
+    from modelflow.study import train_due
 
     work = {plan.title: float(trace(plan.spec).macs) for plan in due}
-    with terminal.runs_progress(work, min(jobs or study.cores(), len(due)), epochs) as progress:
+    with terminal.runs_progress(work, min(jobs or cores(), len(due)), epochs) as progress:
         try:
-            return study.train_due(
-                due, jobs, progress.show, lambda plan, outcome: progress.ended(plan.title, _ending(plan, outcome))
+            return train_due(
+                due, engine, progress.show, lambda plan, outcome: progress.ended(plan.title, _ending(plan, outcome))
             )
         except KeyboardInterrupt:
-            raise RunError(study.interrupted(due)) from None
+            raise RunError(interrupted(due)) from None
 
 
 def _set_aside(folder: Path) -> None:
-    from modelflow import study
+    from modelflow.plans import set_aside
 
     if Path.cwd().is_relative_to(folder.resolve()):
         raise UsageError(f"--restart: {folder} holds the folder you are in; go elsewhere, or give another --results")
-    aside = study.set_aside(folder)
+    aside = set_aside(folder)
     terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
 
 
@@ -440,14 +465,15 @@ def lr_find(model: str, start_lr: float | None, end_lr: float, num_iter: int, as
 
     A range test from a small learning rate to a large one; its curve is drawn into RESULTS/MODEL/lr_finder.png.
     """
-    from modelflow import study
+    from modelflow.plans import plans
+    from modelflow.runs import make_flow
     from modelflow.settings import read_study
 
     results, data_dir, seed = given.pop("results"), given.pop("data_dir"), given.pop("seed")
     from modelflow.training.lr_finder import METHOD
 
     settings = read_study(None, models=[model], seeds=_seeds(None, seed), lr=start_lr, **given)
-    flow = study.make_flow(study.plans(settings, results, data_dir)[0])
+    flow = make_flow(plans(settings, results, data_dir)[0])
     made = not results.exists()
     _make_folder(results)
     try:
@@ -479,7 +505,7 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     RUN is the folder of a finished run; its tables and pictures are written anew.
     """
     from modelflow.results import read_run
-    from modelflow.study import open_run
+    from modelflow.runs import open_run
 
     metrics = open_run(run_folder, data_dir).evaluate()
     for warning in read_run(run_folder).warnings:
@@ -506,7 +532,7 @@ def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) ->
     RUN is the folder of a finished run. Its filters_LAYER.png and intermediate_outputs.png are drawn anew.
     """
     from modelflow.inspection.filters import conv_layers
-    from modelflow.study import open_run
+    from modelflow.runs import open_run
 
     flow = open_run(run_folder, data_dir)
     convs = conv_layers(flow.model)

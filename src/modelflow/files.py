@@ -30,6 +30,12 @@ def write_whole(path: Path, content: bytes | str) -> None:
     _flush_folder(path.parent)
 
 
+def remove_parts(folder: Path) -> None:
+    """Takes away what writers that were killed have left half written in a folder that nobody else writes into."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
 def read_bounded(path: Path, limit: int, links: bool = True) -> bytes:
     """The content of an ordinary file of at most `limit` bytes; never a device's or a pipe's, which might not end.
 

@@ -3,11 +3,12 @@
 import operator
 import re
 import statistics
-from collections import defaultdict
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from modelflow.errors import DataError, UsageError
 from modelflow.presets import CARD
@@ -64,50 +65,72 @@ def leaderboard(where: str | Path) -> list[Row]:
 
 
 def rows_of(folders: Iterable[Path]) -> list[Row]:
-    """The rows of the runs in these folders, most accurate first: one a model, data set and protocol."""
-    runs: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    """The rows of the runs in these folders, most accurate first: one a model, data set and protocol.
+
+    Of each run only its figures are kept, so that a million of them take little memory.
+    """
+    models: dict[tuple[str, str, str], _Tally] = {}
     for folder in folders:
         run = read_run(folder)
-        runs[run.model_name, run.data.name, run.protocol].append(run)
-    return sorted((_row(key[0], of_model) for key, of_model in runs.items()), key=lambda row: -row.accuracy)
+        key = run.model_name, run.data.name, run.protocol
+        models.setdefault(key, _Tally(run)).add(run)
+    return sorted((_row(tally) for tally in models.values()), key=lambda row: -row.accuracy)
 
 
-def _row(name: str, runs: list[Run]) -> Row:
-    accuracies = [run.metrics.accuracy for run in runs]
-    interval = accuracy_interval(accuracies, runs[0].metrics.images)
-    card = CARD.get(name) if runs[0].data.name.lower().replace("-", "") == CARD_DATA else None
+AVERAGED: dict[str, Callable[[Run], float | None]] = {
+    "accuracy": lambda run: run.metrics.accuracy,
+    "macro_f1": lambda run: run.metrics.macro_f1,
+    "loss": lambda run: run.metrics.loss,
+    "seconds": lambda run: run.seconds.get("training", 0.0),
+    "validation_accuracy": lambda run: run.validation.accuracy if run.validation else None,
+    "top2_accuracy": lambda run: run.metrics.top2_accuracy,
+    "brier": lambda run: run.metrics.brier,
+    "calibration_error": lambda run: run.metrics.calibration_error,
+    "latency_ms_1": lambda run: run.latency_ms.get("1"),
+    "latency_ms_64": lambda run: run.latency_ms.get("64"),
+}
+
+
+class _Tally:
+    """What is kept of a model's runs: the record of one, the figures of all."""
+
+    def __init__(self, run: Run) -> None:
+        self.one = run
+        self.figures: dict[str, array[float]] = {name: array("d") for name in AVERAGED}
+        self.warnings = 0
+
+    def add(self, run: Run) -> None:
+        for name, figure in AVERAGED.items():
+            if (value := figure(run)) is not None:
+                self.figures[name].append(value)
+        self.warnings += bool(run.warnings)
+
+
+def _row(tally: _Tally) -> Row:
+    run, accuracies = tally.one, tally.figures["accuracy"]
+    interval = accuracy_interval(accuracies, run.metrics.images)
+    card = CARD.get(run.model_name) if run.data.name.lower().replace("-", "") == CARD_DATA else None
+    means: dict[str, Any] = {
+        name: statistics.fmean(values) if values else None for name, values in tally.figures.items()
+    }
     return Row(
-        model=name,
+        model=run.model_name,
         group=card.group if card else "own",
-        seeds=len(runs),
-        accuracy=statistics.fmean(accuracies),
+        seeds=len(accuracies),
         accuracy_least=min(accuracies),
         accuracy_greatest=max(accuracies),
         accuracy_low=interval.low,
         accuracy_high=interval.high,
-        macro_f1=statistics.fmean(run.metrics.macro_f1 for run in runs),
-        loss=statistics.fmean(run.metrics.loss for run in runs),
-        parameters=runs[0].parameters,
-        macs=runs[0].macs,
-        seconds=statistics.fmean(run.seconds.get("training", 0.0) for run in runs),
+        parameters=run.parameters,
+        macs=run.macs,
         card_accuracy=card.accuracy if card else None,
         card_macro_f1=card.macro_f1 if card else None,
-        data=runs[0].data.name,
-        protocol=runs[0].protocol,
-        warnings=sum(bool(run.warnings) for run in runs),
-        validation_accuracy=_mean([run.validation.accuracy if run.validation else None for run in runs]),
-        top2_accuracy=_mean([run.metrics.top2_accuracy for run in runs]),
-        brier=_mean([run.metrics.brier for run in runs]),
-        calibration_error=_mean([run.metrics.calibration_error for run in runs]),
-        latency_ms_1=_mean([run.latency_ms.get("1") for run in runs]),
-        latency_ms_64=_mean([run.latency_ms.get("64") for run in runs]),
-        bytes_on_disk=runs[0].bytes_on_disk,
+        data=run.data.name,
+        protocol=run.protocol,
+        warnings=tally.warnings,
+        bytes_on_disk=run.bytes_on_disk,
+        **means,
     )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
 
 
 COMPARED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}

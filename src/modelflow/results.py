@@ -35,6 +35,7 @@ ARCHITECTURE, LOSSES = "architecture.svg", "losses.png"
 CONFUSION_PNG, CONFUSION_CSV, REPORT_CSV = "confusion_matrix.png", "confusion_matrix.csv", "classification_report.csv"
 CHECKPOINT, WEIGHTS = "model_checkpoint.pth", "model.safetensors"
 OUTPUTS, LR_FINDER_PNG, LR_FINDER_CSV = "intermediate_outputs.png", "lr_finder.png", "lr_finder.csv"
+SEEDS = "seeds"  # a folder of the runs of a model's further seeds
 TRAINING, PLAN = "training", "plan.json"  # a folder while a run is under way: its states, and what was asked for
 STUDY, SAMPLES, PARETO = "study.json", "dataset_samples.png", "pareto.png"
 REPORT, MODEL_CARD = "report.html", "MODEL_CARD.md"
@@ -61,14 +62,14 @@ def run_folder(results: Path, model_name: str, seed: int, first_seed: int) -> Pa
     """
     folder = results / model_name
     if seed != first_seed:
-        folder = folder / "seeds" / str(seed)
+        folder = folder / SEEDS / str(seed)
     _check_place(folder)
     return folder
 
 
 def _check_place(folder: Path) -> None:
     """Raises `DataError` where a run's folder, or one above `seeds`, is a link: what is written would go astray."""
-    for place in (folder / TRAINING, folder, *(folder.parents[:2] if folder.parent.name == "seeds" else ())):
+    for place in (folder / TRAINING, folder, *(folder.parents[:2] if folder.parent.name == SEEDS else ())):
         _check_no_link(place)
 
 
@@ -299,23 +300,39 @@ def remove_training(folder: Path) -> None:
 
 
 def run_folders(results: str | Path) -> Iterator[Path]:
-    """The folders of all finished runs below a results folder, first seeds before further ones.
+    """The folders of all finished runs below a results folder, model by model, its first seed before the others.
 
     Those that `--restart` has set aside as FOLDER.old-N are left out. Raises `DataError` where one is a symbolic link.
     """
-    for pattern in (f"*/{RUN}", f"*/seeds/*/{RUN}"):
-        yield from _finished(Path(results), pattern)
+    for model in _folders(Path(results)):
+        yield from model_runs(model)
+
+
+def model_runs(folder: Path) -> Iterator[Path]:
+    """The folders of the finished runs in a model's folder. Raises as `run_folders` does."""
+    yield from _finished([folder])
+    yield from _finished(_folders(folder / SEEDS), folder, folder / SEEDS)
 
 
 def seed_folders(folder: Path) -> list[Path]:
     """The folders of a model's finished runs, `folder` itself first. Raises as `run_folders` does."""
-    return [folder, *_finished(folder, f"seeds/*/{RUN}")]
+    return [folder, *_finished(_folders(folder / SEEDS), folder / SEEDS)]
 
 
-def _finished(top: Path, pattern: str) -> Iterator[Path]:
-    for path in sorted(top.glob(pattern)):
-        parts = path.relative_to(top).parts
-        if path.is_file() and not any(SET_ASIDE.search(part) for part in parts):
-            for place in path.parents[: len(parts) - 1]:
+def _finished(folders: Iterable[Path], *above: Path) -> Iterator[Path]:
+    """Those that hold a finished run. Raises `DataError` where one, or one `above` them, is a symbolic link."""
+    for folder in folders:
+        if os.path.isfile(folder / RUN):
+            for place in (folder, *above):
                 _check_no_link(place)
-            yield path.parent
+            yield folder
+
+
+def _folders(top: Path) -> list[Path]:
+    """What `top` holds but files and what was set aside, sorted."""
+    try:
+        with os.scandir(top) as entries:
+            names = [entry.name for entry in entries if entry.is_dir() and not SET_ASIDE.search(entry.name)]
+    except OSError:
+        return []
+    return [top / name for name in sorted(names)]

@@ -187,5 +187,5 @@ def test_of_few_images_a_twelfth_is_held_out(tmp_path: Path) -> None:
     assert load_dataset("digits").held_out_loaders()[1].images == 1442 // 12
     few = load_dataset(f"idx:{write_folder(tmp_path, four_arrays(5, 4))}")
     assert few.held_out_loaders()[1].images == 1
-    with pytest.raises(UsageError, match="validation_images = 6: .* has 6 training images"):
+    with pytest.raises(UsageError, match=r"validation_images = 6: .* has 6 training images"):
         few.held_out_loaders(validation_images=6)

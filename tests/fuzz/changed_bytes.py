@@ -12,7 +12,8 @@ from typing import Any
 
 from modelflow import results
 from modelflow.errors import DataError
-from modelflow.study import _load, make_flow, plans
+from modelflow.plans import plans
+from modelflow.runs import _load, make_flow
 
 SPEC = {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [2], "fc_sizes": [5]}
 

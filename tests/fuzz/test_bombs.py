@@ -123,7 +123,7 @@ def test_a_network_is_not_made_for_a_checkpoint_that_cannot_be_of_it(handed_over
     large = TINY | {"amnt_fc_layers": 3, "fc_sizes": [13_000, 13_000]}
     (handed_over / "tiny" / results.CHECKPOINT).write_bytes(b"small")
     results.write_run(handed_over / "tiny", a_run(spec=large, settings={"dataset": "digits"}))
-    from modelflow.study import open_run
+    from modelflow.runs import open_run
 
     assert "too small for the spec in run.json" in refusal(lambda: open_run(handed_over / "tiny"))
 

@@ -25,13 +25,13 @@ from modelflow.evaluation.measure import measure
 from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
 from modelflow.files import read_bounded
 from modelflow.records import DataRecord, Epoch, Metrics, Run
+from modelflow.report.selection import Key, key_of, selected
 from modelflow.report.words import shown
-from modelflow.results import CONFUSION_CSV, HISTORY, read_predictions, read_run, run_folders
+from modelflow.results import CONFUSION_CSV, HISTORY, read_predictions, read_run
 from modelflow.statistics import Interval, accuracy_interval
 from modelflow.verdicts import Verdict, compare
 
 Array = np.ndarray[Any, Any]
-Key = tuple[str, tuple[tuple[str, str], ...], str]
 MAX_TABLE_BYTES = 4 << 20
 
 
@@ -224,9 +224,13 @@ class Content:
 
 
 def read_content(results_folder: str | Path) -> Content:
-    """The figures of a results folder. Raises `DataError` when it holds no finished run that can be read."""
+    """The figures of a results folder, of a vast one those that a page can hold.
+
+    Raises `DataError` when it holds no finished run that can be read.
+    """
     folder = Path(results_folder)
-    seeds, left_out = _read_seeds(folder)
+    folders, left_out = selected(folder)
+    seeds = [read_seed(path) for path in folders]
     if not seeds:
         why = f" ({'; '.join(reason for _, reason in left_out[:3])})" if left_out else ""
         raise DataError(
@@ -235,33 +239,10 @@ def read_content(results_folder: str | Path) -> Content:
     numbers = {name: i for i, name in enumerate(sorted({seed.run.model_name for seed in seeds}))}
     by_key: dict[Key, list[Seed]] = defaultdict(list)
     for seed in seeds:
-        by_key[_key(seed.run)].append(seed)
-    largest_first = sorted(by_key.values(), key=lambda members: (-len(members), _key(members[0].run)))
+        by_key[key_of(seed.run)].append(seed)
+    largest_first = sorted(by_key.values(), key=lambda members: (-len(members), key_of(members[0].run)))
     groups = tuple(group_of(i, members, numbers) for i, members in enumerate(largest_first))
     return Content(folder, groups, tuple(left_out))
-
-
-def _read_seeds(folder: Path) -> tuple[list[Seed], list[tuple[str, str]]]:
-    seeds: list[Seed] = []
-    left_out: list[tuple[str, str]] = []
-    taken: dict[tuple[str, int, Key], str] = {}
-    for path in run_folders(folder):
-        where = str(path.relative_to(folder))
-        try:
-            seed = read_seed(path)
-        except DataError as error:
-            left_out.append((where, str(error)))
-            continue
-        same = taken.setdefault((seed.run.model_name, seed.run.seed, _key(seed.run)), where)
-        if same == where:
-            seeds.append(seed)
-        else:
-            left_out.append((where, f"holds the same model and seed as {same}, which stands for both"))
-    return seeds, left_out
-
-
-def _key(run: Run) -> Key:
-    return run.data.name, tuple(sorted(run.data.checksums.items())), run.protocol
 
 
 def read_seed(folder: Path) -> Seed:

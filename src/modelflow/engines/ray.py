@@ -1,0 +1,267 @@
+"""Runs on a Ray cluster: each is one task on some machine, and its files come back to be written here.
+
+A run lost with its machine is trained anew on another one; its bytes do not depend on where. Which task goes where, and
+when it is tried again, is Ray's to decide. A machine with other versions of what trains is given no run.
+"""
+
+import atexit
+import os
+import socket
+import tempfile
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from modelflow import provenance, results
+from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.files import write_whole
+from modelflow.locks import LOCK
+from modelflow.plans import Event, OnEvent, Plan
+from modelflow.records import Run
+from modelflow.runs import outcome_of
+from modelflow.shapes import trace
+from modelflow.spec import short
+
+SECONDS_BETWEEN_LOOKS = 0.2
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": this machine is 127.0.0.1, and listens there alone
+PATIENCE = 10.0  # seconds with a head that does not answer
+RETRIES = 3  # of a run whose machine is lost
+AHEAD = 2  # tasks a processor that wait or run: the rest of a large study stays here
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A machine that was given no run, and why."""
+
+    node: str
+    why: str
+
+
+def run_plans(
+    due: list[Plan], on_event: OnEvent, jobs: int | None = None, address: str | None = None
+) -> Generator[tuple[Plan, Run | ModelFlowError], None, None]:
+    """Trains the plans on the cluster at `address`, or on one of this machine alone, and yields each as it ends.
+
+    At most `jobs` at a time, where it is given. Raises `UsageError` when Ray is not installed, when no cluster answers,
+    or when all its machines have other versions than this one.
+    """
+    with _cluster(address, jobs) as ray:
+        yield from _Tasks(ray, on_event, jobs).run(due)
+
+
+class _Tasks:
+    """The runs of a study on a cluster: `due` here, `waiting` there."""
+
+    def __init__(self, ray: Any, on_event: OnEvent, jobs: int | None) -> None:
+        self.ray, self.on_event, self.jobs = ray, on_event, jobs
+        self.versions = provenance.versions()
+        self.mailbox = _mailbox(ray)
+        self.refused: dict[str, str] = {}
+        self.due: deque[Plan] = deque()
+        self.waiting: dict[Any, Plan] = {}
+
+    def run(self, due: list[Plan]) -> Iterator[tuple[Plan, Run | ModelFlowError]]:
+        """Yields each plan as its run ends."""
+        self.due.extend(sorted(due, key=lambda plan: -trace(plan.spec).macs))
+        head = _Head(self.ray.get_runtime_context().gcs_address)
+        while self.due or self.waiting:
+            if head.answers():  # or else Ray would wait for it, and not give way
+                self._submit()
+            done, _ = self.ray.wait(list(self.waiting), timeout=SECONDS_BETWEEN_LOOKS)
+            self._pass_on()
+            for reference in done:
+                plan = self.waiting.pop(reference)
+                outcome = self._outcome(plan, reference)
+                if isinstance(outcome, Refused):
+                    self._refuse(outcome, plan)
+                    self.due.appendleft(plan)
+                else:
+                    yield plan, outcome
+
+    def _submit(self) -> None:
+        """As many as may be on their way."""
+        most = self.jobs or AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        task = self.ray.remote(num_cpus=1, max_retries=RETRIES)(_train_there)
+        if self.refused:
+            task = task.options(label_selector={"ray.io/node-id": f"!in({','.join(self.refused)})"})
+        while self.due and len(self.waiting) < most:
+            plan = self.due.popleft()
+            self.waiting[task.remote(plan, _packed(plan.folder), self.versions, self.mailbox)] = plan
+
+    def _pass_on(self) -> None:
+        """What the runs have told; silence where it is lost, which no run depends on."""
+        with suppress(self.ray.exceptions.RayError):
+            for event in self.ray.get(self.mailbox.take.remote(), timeout=SECONDS_BETWEEN_LOOKS):
+                self.on_event(event)
+
+    def _outcome(self, plan: Plan, reference: Any) -> Run | ModelFlowError | Refused:
+        try:
+            outcome, files = self.ray.get(reference)
+        except self.ray.exceptions.RayError as error:
+            return RunError(f"{plan.title}: {_in_words(error)}")
+        if not isinstance(outcome, Refused):
+            _unpack(files, plan.folder)
+        if isinstance(outcome, Run):
+            results.remove_training(plan.folder)
+        answer: Run | ModelFlowError | Refused = outcome
+        return answer
+
+    def _refuse(self, machine: Refused, plan: Plan) -> None:
+        """Gives a machine no further run. Raises `UsageError` when none is left."""
+        if machine.node not in self.refused:
+            self.refused[machine.node] = machine.why
+            self.on_event(Event(plan.title, 0, plan.settings.epochs, note=machine.why))
+        if all(node["NodeID"] in self.refused or not _works(node) for node in self.ray.nodes()):
+            raise UsageError(f"no machine of the cluster can train this study: {'; '.join(self.refused.values())}")
+
+
+class LostHeadError(RunError):
+    """The cluster is gone; nothing of Ray's is to be called any more."""
+
+
+class _Head:
+    """The machine that knows of all others; without it Ray ends this process after a minute, without a word of ours."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.answered = address, time.monotonic()
+
+    def answers(self) -> bool:
+        """Whether it does now. Raises `LostHeadError` when it has not for some seconds."""
+        if _answers(self.address, SECONDS_BETWEEN_LOOKS):
+            self.answered = time.monotonic()
+            return True
+        if time.monotonic() - self.answered > PATIENCE:
+            raise LostHeadError(
+                f"the head of the cluster at {self.address} does not answer; what is finished is kept: start it anew, "
+                "and give the same command again to train the rest"
+            )
+        return False
+
+
+def _answers(address: str, seconds: float) -> bool:
+    """Whether something listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), seconds).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _works(node: dict[str, Any]) -> bool:
+    """Whether a machine is there and takes tasks."""
+    return bool(node["Alive"]) and node["Resources"].get("CPU", 0) >= 1
+
+
+def _in_words(error: Exception) -> str:
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, ModuleNotFoundError):
+        return f"a machine of the cluster lacks {cause.name}; install the same modelflow[ray] on each"
+    if "NodeDied" in type(error).__name__ or "Crashed" in type(error).__name__:
+        return f"its machine was lost {RETRIES + 1} times; give the same command again to train the rest"
+    return f"the cluster failed ({str(error).strip().splitlines()[-1]}); give the same command again to train the rest"
+
+
+@contextmanager
+def _cluster(address: str | None, jobs: int | None) -> Iterator[Any]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None or address.startswith(("127.0.0.1", "localhost")):
+        os.environ.setdefault(LOOPBACK, "0")
+    try:
+        ray: Any = import_module("ray")
+    except ImportError:
+        raise UsageError(
+            "--engine ray: Ray is not installed; pip install 'modelflow[ray]', or --engine local"
+        ) from None
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    here = {"num_cpus": jobs, "include_dashboard": False}
+    if address is not None and not _answers(address, PATIENCE):
+        raise UsageError(
+            f"--address {short(address)[1:-1]}: no Ray cluster answers there; start one with ray start --head, and give "
+            "its HOST:PORT, from one of its machines"
+        )
+    try:
+        ray.init(address=address, **quiet, **({} if address else here))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"--engine ray: {str(error).splitlines()[0]}; give the HOST:PORT of a cluster that this machine is one of"
+        ) from None
+    try:
+        yield ray
+    except LostHeadError:
+        atexit.unregister(ray.shutdown)  # it would wait for the head, and then abort the process
+        raise
+    except BaseException:
+        ray.shutdown()
+        raise
+    ray.shutdown()
+
+
+class _Mailbox:
+    """Where runs tell how far they are: the newest event of each."""
+
+    def __init__(self) -> None:
+        self.events: dict[tuple[str, str], Event] = {}
+
+    def put(self, event: Event) -> None:
+        """Takes the place of an older one of the same run."""
+        self.events[event.title, event.note] = event
+
+    def take(self) -> list[Event]:
+        """All of them, once."""
+        taken, self.events = list(self.events.values()), {}
+        return taken
+
+
+def _mailbox(ray: Any) -> Any:
+    """On this machine, so that it is not lost with another one."""
+    strategies: Any = import_module("ray.util.scheduling_strategies")
+    here = strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox).remote()
+
+
+def _train_there(
+    plan: Plan, files: Files, versions: dict[str, str], mailbox: Any
+) -> tuple[Run | ModelFlowError | Refused, Files]:
+    """On a machine of the cluster: the run in a folder of its own, and what it left there."""
+    if refused := _refusal(versions):
+        return refused, {}
+    with tempfile.TemporaryDirectory(prefix="modelflow-") as place:
+        there = replace(plan, folder=Path(place) / plan.folder.name)
+        _unpack(files, there.folder)
+        outcome = outcome_of(there, mailbox.put.remote, lambda: 1)
+        if isinstance(outcome, ModelFlowError):
+            outcome = RunError(str(outcome).replace(str(there.folder), str(plan.folder)))
+        return outcome, _packed(there.folder)
+
+
+def _refusal(versions: dict[str, str]) -> Refused | None:
+    ray: Any = import_module("ray")
+    here = provenance.versions()
+    other = [
+        f"{name} {here.get(name)} instead of {there}" for name, there in versions.items() if here.get(name) != there
+    ]
+    if not other:
+        return None
+    node, host = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+    why = f"{host} (node {node[:8]}) is given no run, for it has {', '.join(other)}; install the same there"
+    return Refused(node, why)
+
+
+def _packed(folder: Path) -> Files:
+    """The files of a run's folder, finished or half-way, by their names within it."""
+    paths = [path for path in [*folder.glob("*"), *folder.glob(f"{results.TRAINING}/*")] if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.name != LOCK}
+
+
+def _unpack(files: Files, folder: Path) -> None:
+    """Writes the files, run.json last: it marks a finished run."""
+    for name in sorted(files, key=lambda name: name == results.RUN):
+        write_whole(folder / name, files[name])

@@ -1,0 +1,119 @@
+"""Which runs a study asks for, where each goes, and which of them are still to be trained. No torch."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelflow import results
+from modelflow.errors import UsageError
+from modelflow.locks import alone_in
+from modelflow.settings import RunSettings, StudySettings
+from modelflow.spec import Spec, short
+
+LATER_SETTINGS = {"schedule": "constant", "validation_images": None}  # which older records do not name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run to be made: a model, a seed, its settings and its folder."""
+
+    model_name: str
+    spec: Spec
+    seed: int
+    settings: RunSettings
+    folder: Path
+    data_dir: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """How the run is called in tables and messages."""
+        return f"{self.model_name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """How far a run is: `done` of `total` epochs, the last one in fractions; `note` is what it does else."""
+
+    title: str
+    done: float
+    total: int
+    loss: float | None = None
+    note: str = ""
+
+
+OnEvent = Callable[[Event], None]
+
+
+def plans(study: StudySettings, where: Path, data_dir: Path | None = None) -> list[Plan]:
+    """The runs of a study in the order of its models and seeds. Raises `SpecError` or `UsageError` for invalid ones."""
+    settings = study.run_settings()
+    return [
+        Plan(name, spec, seed, settings, results.run_folder(where, name, seed, study.seeds[0]), data_dir)
+        for name, spec in study.specs().items()
+        for seed in study.seeds
+    ]
+
+
+def is_finished(plan: Plan) -> bool:
+    """Whether the plan's folder holds this very run, finished.
+
+    Raises `UsageError` when it holds a run, finished or half-way, of another spec, seed or settings, naming what
+    differs and the two ways out.
+    """
+    if not (plan.folder / results.RUN).is_file():
+        if results.has_states(plan.folder):
+            _check_same(plan, results.read_plan(plan.folder))
+        return False
+    run = results.read_run(plan.folder)
+    _check_same(plan, {"spec": run.spec, "seed": run.seed, **LATER_SETTINGS, **run.settings, "epochs": run.epochs})
+    return True
+
+
+def unfinished(planned: list[Plan]) -> list[Plan]:
+    """The plans that are still to be trained. Raises as `is_finished` does."""
+    return [plan for plan in planned if not is_finished(plan)]
+
+
+def asked(plan: Plan) -> dict[str, Any]:
+    """What makes a plan this very run: spec, seed and settings."""
+    settings = plan.settings.model_dump(exclude={"max_parameters", "recipe"})
+    return {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings}
+
+
+def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
+    now = asked(plan)
+    name = next((name for name in now if now[name] != stored.get(name)), None)
+    if name is None:
+        return
+    add = f"; to add a seed: modelflow run --seeds {stored['seed']},{plan.seed}" if name == "seed" else ""
+    raise UsageError(
+        f"{plan.folder} holds a run with another {name} (stored {short(stored.get(name))}, asked "
+        f"{short(now[name])}); give another folder with --results, or --restart (make: RESTART=1), which keeps "
+        f"the old one aside{add}"
+    )
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Moves a folder that exists to the first free name `FOLDER.old-N`, and says which.
+
+    Raises `UsageError` while another process is at work there.
+    """
+    if not folder.exists():
+        return None
+    n = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{n}")).exists():
+        n += 1
+    with alone_in(folder):
+        shutil.move(folder, aside)
+    return aside
+
+
+def interrupted(due: list[Plan]) -> str:
+    """What is there after an interruption, in words."""
+    finished = [plan for plan in due if (plan.folder / results.RUN).is_file()]
+    begun = [plan.title for plan in due if plan not in finished and results.has_states(plan.folder)]
+    lines = [f"interrupted: {len(finished)} of {len(due)} runs are finished and kept"]
+    lines += [f"kept half-way, to go on from: {'; '.join(begun)}"] if begun else []
+    return "\n".join([*lines, "give the same command again to train the rest"])

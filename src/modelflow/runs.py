@@ -1,0 +1,228 @@
+"""One run of a study: from its plan to its finished folder, and back from the folder to its `ModelFlow`.
+
+A run alone is trained by the same function as within a study, on whichever engine, so that all give the same bytes.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modelflow import results
+from modelflow.errors import DataError, ModelFlowError, RunError
+from modelflow.files import remove_parts, write_whole
+from modelflow.locks import alone_in
+from modelflow.plans import Event, OnEvent, Plan, asked
+from modelflow.records import Run
+from modelflow.settings import RunSettings, validated
+from modelflow.shapes import MAX_PARAMETERS, trace
+from modelflow.spec import Spec, parse_spec
+
+SECONDS_BETWEEN_REPORTS = 0.2
+SMALL = 64 << 20  # bytes of a network that is made without another look
+SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
+
+
+@cache
+def dataset_of(name: str, data_dir: Path | None) -> Any:
+    """The data set of that name, loaded once a process. Raises `DataError` as `load_dataset` does."""
+    from modelflow.data.datasets import load_dataset
+
+    return load_dataset(name, data_dir)
+
+
+def make_flow(plan: Plan) -> Any:
+    """The `ModelFlow` of a plan, nothing trained yet. Raises `DataError` when the data do not fit the spec."""
+    import torch
+
+    from modelflow.flow import ModelFlow
+    from modelflow.models.build import GenericCNN
+
+    torch.set_num_threads(1)
+    settings = plan.settings
+    data = dataset_of(settings.dataset, plan.data_dir)
+    check_data_fit(plan.model_name, plan.spec, data)
+    train_loader, val_loader, test_loader = _loaders(data, settings, plan.seed)
+    flow = ModelFlow(
+        GenericCNN(plan.spec, plan.seed, settings.max_parameters),
+        train_loader,
+        val_loader,
+        plan.model_name,
+        test_loader=test_loader,
+        lr=settings.lr,
+        optimizer=settings.optimizer,
+        schedule=settings.schedule,
+        seed=plan.seed,
+        verbose=False,
+    )
+    flow.results_dir = plan.folder
+    flow.settings = settings.model_dump()
+    return flow
+
+
+def _loaders(data: Any, settings: RunSettings, seed: int) -> tuple[Any, Any, Any]:
+    if settings.protocol == "card":
+        return *data.loaders(settings.batch_size, seed), None
+    loaders: tuple[Any, Any, Any] = data.held_out_loaders(settings.batch_size, seed, settings.validation_images)
+    return loaders
+
+
+def check_data_fit(name: str, spec: Spec, data: Any) -> None:
+    """Raises `DataError` unless channels, size and classes of the data are those of the spec."""
+    facts = {
+        "in_channels": (spec.in_channels, data.in_channels),
+        "input_size": (spec.input_size, data.image_size[0] if len(set(data.image_size)) == 1 else data.image_size),
+    }
+    square = data.image_size[0] == data.image_size[1]
+    mend = (
+        "give a spec with that value (the presets are made for 1x28x28), or another --dataset"
+        if square
+        else "a spec takes square images only"
+    )
+    for field, (given, expected) in facts.items():
+        if given != expected:
+            raise DataError(f"{name}: {field} = {given}, but the images of {data.name} have {expected}; {mend}")
+    if spec.num_classes < data.num_classes:
+        raise DataError(
+            f"{name}: num_classes = {spec.num_classes}, but {data.name} has {data.num_classes} classes; change the spec"
+        )
+
+
+def check_data(due: list[Plan]) -> None:
+    """Raises `DataError` unless the data of the plans are there, sound, and fit each spec and the images held out."""
+    for plan in due:
+        data = dataset_of(plan.settings.dataset, plan.data_dir)
+        check_data_fit(plan.model_name, plan.spec, data)
+        if plan.settings.protocol == "held-out":
+            data.held_out_count(plan.settings.validation_images)
+
+
+def open_run(folder: Path, data_dir: Path | None = None) -> Any:
+    """The `ModelFlow` of a finished run with its stored weights, optimizer, history and notes.
+
+    Raises `DataError` when the run is damaged, or was made in Python from loaders that no file describes.
+    """
+    run = results.read_run(folder)
+    if run.spec is None or "dataset" not in run.settings:
+        again = "ModelFlow(…, load_checkpoint_path=…) and run(skip_train=True)"
+        raise DataError(f"{folder}: the run was made in Python; evaluate it there: {again}")
+    settings = validated(RunSettings, run.settings, f"{folder / results.RUN}: settings")
+    spec = parse_spec(run.spec, f"{folder / results.RUN}: spec")
+    _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
+    flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
+    if flow.data.checksums != run.data.checksums:
+        raise DataError(f"{folder}: was trained on other files of {run.data.name} (SHA-256 differ); use those files")
+    flow.stored, flow.test_reads = run, run.test_reads or 0
+    _load(flow.arch, folder, run)
+    flow.seconds, flow.notes, flow.started = dict(run.seconds), list(run.notes), datetime.fromisoformat(run.started)
+    return flow
+
+
+def _check_size(folder: Path, least: int) -> None:
+    """Raises `DataError` before a large network is made for a checkpoint that cannot be of it."""
+    checkpoint = folder / results.CHECKPOINT
+    if checkpoint.is_file() and checkpoint.stat().st_size + SMALL < least:
+        raise DataError(f"{checkpoint}: too small for the spec in {results.RUN}, expected {least:,} bytes or more")
+
+
+def _load(arch: Any, folder: Path, run: Run) -> None:
+    """The weights of model.safetensors, which is read first, and the checkpoint's optimizer and history.
+
+    Raises `DataError` unless both files are as run.json knows them, where it does, and fit the model.
+    """
+    from modelflow.training.checkpoint import most_bytes, parse_weights
+
+    path, weights = folder / results.WEIGHTS, None
+    try:
+        if path.is_file() or path.name in run.files:
+            weights = parse_weights(results.read_stored(path, most_bytes(arch.model)), arch.model, path)
+        path = folder / results.CHECKPOINT
+        results.read_stored(path, most_bytes(arch.model))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; take it from a copy, or train the run again") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: {error}; take it from a copy, or train the run again") from None
+    arch.load_checkpoint(path)
+    if weights is not None:
+        arch.model.load_state_dict(weights)
+
+
+def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[], int] = lambda: 1) -> Run:
+    """Trains one run to its finished folder. Raises `RunError` naming the run when its loss is not finite.
+
+    `threads` says how many cores a large network may use at the moment; the bytes do not depend on it.
+    """
+    with alone_in(plan.folder):
+        for folder in (plan.folder, plan.folder / results.TRAINING):
+            remove_parts(folder)
+        return _train(make_flow(plan), plan, on_event, threads)
+
+
+def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[], int]) -> Run:
+    flow.arch.threads = threads
+    steps, total = len(flow.arch.train_loader), plan.settings.epochs
+
+    reported = 0.0
+
+    def told(epoch: int, step: int, loss: float) -> None:
+        nonlocal reported
+        if on_event is not None and (time.monotonic() - reported >= SECONDS_BETWEEN_REPORTS or step == steps):
+            on_event(Event(plan.title, epoch - 1 + step / steps, total, loss))
+            reported = time.monotonic()
+
+    def noted(text: str) -> None:
+        if on_event is not None:
+            on_event(Event(plan.title, flow.arch.total_epochs, total, note=text))
+
+    flow.arch.on_step, flow.arch.say = told, noted
+    if from_where := flow.go_on():
+        noted(from_where)
+    else:
+        results.write_plan(plan.folder, asked(plan))
+        _search_lr(flow, plan.settings)
+    try:
+        flow.run(epochs=total)
+    except RunError as error:
+        raise RunError(f"{plan.title}: {error}. {_kept(flow)}") from None
+    return _write_card(plan.folder)
+
+
+def _write_card(folder: Path) -> Run:
+    """MODEL_CARD.md of a finished run, and the run."""
+    from modelflow.report.content import read_seed
+    from modelflow.report.model_card import run_card
+
+    seed = read_seed(folder)
+    write_whole(folder / results.MODEL_CARD, run_card(seed))
+    return seed.run
+
+
+def _search_lr(flow: Any, settings: RunSettings) -> None:
+    try:
+        flow.find_best_lr(set_lr=settings.find_best_lr, start_lr=SEARCH_FROM)
+    except RunError:  # the flow has noted why
+        if settings.find_best_lr:
+            raise
+
+
+def _kept(flow: Any) -> str:
+    if not results.has_states(flow.results_dir):
+        return "No state was saved yet"
+    return f"Kept: its last states in {flow.results_dir / results.TRAINING}, which load_checkpoint_path takes too"
+
+
+def outcome_of(plan: Plan, on_event: OnEvent, threads: Callable[[], int]) -> Run | ModelFlowError:
+    try:
+        return train_run(plan, on_event, threads)
+    except ModelFlowError as error:
+        return error
+    except OSError as error:
+        return RunError(f"{plan.title}: {error.filename or plan.folder}: {error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "alloc" not in str(error):
+            raise
+        return RunError(f"{plan.title}: not enough memory; make the network or the batch smaller, or use --jobs 1")

@@ -1,0 +1,184 @@
+"""The Ray engine on real clusters of this machine: the bytes of the local engine, also when machines are lost."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from ray_clusters import add_worker, another_version, cluster_of
+
+from modelflow import run_study
+from modelflow.errors import UsageError
+from modelflow.leaderboard import leaderboard
+from modelflow.results import read_run
+from modelflow.settings import StudySettings
+from modelflow.study import engine_named
+
+SAME_BYTES = ("model.safetensors", "history.csv", "predictions.npz", "confusion_matrix.csv", "spec.json")
+PATIENCE = 90
+
+
+def spec(channels):
+    return {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [channels], "fc_sizes": [20]}
+
+
+def study_of(epochs):
+    models = [{"name": "narrow", "spec": spec(2)}, {"name": "wide", "spec": spec(8)}]
+    return {"dataset": "digits", "models": models, "epochs": epochs, "lr": 3e-3, "seeds": [42, 43]}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The study of two epochs by the local engine."""
+    results = tmp_path_factory.mktemp("alone")
+    run_study(StudySettings(**study_of(2)), results, jobs=1)
+    return results
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    with cluster_of(2, tmp_path_factory.mktemp("scratch")) as cluster:
+        yield cluster
+
+
+def runs(results):
+    return sorted(path.parent for path in results.rglob("run.json"))
+
+
+def assert_same_bytes(results, alone):
+    assert len(runs(results)) == len(runs(alone)) == 4
+    for folder in runs(alone):
+        for name in SAME_BYTES:
+            there = results / folder.relative_to(alone) / name
+            assert there.read_bytes() == (folder / name).read_bytes(), there
+
+
+def command(where, cluster, epochs, *options):
+    """`modelflow run` in a process of its own, as a user gives it."""
+    where.mkdir(exist_ok=True)
+    (where / "study.json").write_text(json.dumps(study_of(epochs)))
+    arguments = ["run", str(where / "study.json"), "--engine", "ray", "--address", cluster.address]
+    code = "from modelflow.cli import main; main()"
+    return [sys.executable, "-c", code, *arguments, "--results", str(where / "r"), *options]
+
+
+def started(command):
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(there, process):
+    deadline = time.monotonic() + PATIENCE
+    while not there():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_study_on_a_cluster_leaves_the_bytes_and_pages_of_the_local_engine(two_workers, alone, tmp_path):
+    process = started(command(tmp_path, two_workers, 2))
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, told
+    assert "wide, seed 43: accuracy" in told
+    assert_same_bytes(tmp_path / "r", alone)
+    assert (tmp_path / "r" / "report.html").is_file()
+    assert [row.seeds for row in leaderboard(tmp_path / "r")] == [2, 2]
+    again = started(command(tmp_path, two_workers, 2))
+    told = again.communicate(timeout=PATIENCE)[1]
+    assert "4 of 4 runs are finished already and are kept" in told
+
+
+def test_a_run_begun_here_goes_on_there(two_workers, tmp_path):
+    begin = [part for part in command(tmp_path, two_workers, 400, "--jobs", "1") if part not in ("--engine", "ray")]
+    at = begin.index("--address")
+    del begin[at : at + 2]
+    begin[2] = "import modelflow.flow as f; f.SECONDS_BETWEEN_STATES = 0.2; " + begin[2]
+    local = started(begin)
+    wait_for(lambda: list(tmp_path.glob("r/narrow/training/state-*.pth")), local)
+    local.kill()
+    local.communicate()
+    process = started(command(tmp_path, two_workers, 400))
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, told
+    assert "narrow, seed 42: going on after epoch" in told
+    assert not list(tmp_path.glob("r/**/training"))
+
+
+def test_runs_of_a_machine_that_is_lost_are_trained_elsewhere(tmp_path):
+    with cluster_of(1, tmp_path) as cluster:
+        lost = add_worker(cluster, tmp_path)
+        process = started(command(tmp_path, cluster, 1500))
+        wait_for(lambda: len(list(tmp_path.glob("modelflow-*/*/training/plan.json"))) == 2, process)
+        cluster.remove_node(lost, allow_graceful=False)
+        told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, told
+    assert len(runs(tmp_path / "r")) == 4
+    whole = tmp_path / "whole"
+    run_study(StudySettings(**study_of(1500)), whole, jobs=2)
+    assert_same_bytes(tmp_path / "r", whole)
+
+
+def test_after_the_head_was_lost_the_same_command_trains_the_rest(alone, tmp_path):
+    with cluster_of(1, tmp_path) as cluster:
+        process = started(command(tmp_path, cluster, 2))
+        wait_for(lambda: runs(tmp_path / "r"), process)
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert "Traceback" not in told
+    before = {folder: read_run(folder).started for folder in runs(tmp_path / "r")}
+    if len(before) < 4:
+        assert process.returncode == 1
+        assert "give the same command again" in told
+    with cluster_of(1, tmp_path) as cluster:
+        again = started(command(tmp_path, cluster, 2))
+        told = again.communicate(timeout=PATIENCE)[1]
+        assert again.returncode == 0, told
+    assert_same_bytes(tmp_path / "r", alone)
+    assert {folder: read_run(folder).started for folder in before} == before
+
+
+def test_a_machine_with_another_version_is_given_no_run_and_named(alone, tmp_path):
+    with cluster_of(0, tmp_path) as cluster:
+        add_worker(cluster, tmp_path, **another_version(tmp_path / "other"))
+        refused = started(command(tmp_path / "first", cluster, 2))
+        told = refused.communicate(timeout=PATIENCE)[1]
+        assert refused.returncode == 2, told
+        assert "no machine of the cluster can train this study" in told
+        assert "it has modelflow 9.9 instead of" in told
+        add_worker(cluster, tmp_path)
+        process = started(command(tmp_path / "second", cluster, 2))
+        told = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 0, told
+    assert_same_bytes(tmp_path / "second" / "r", alone)
+
+
+def test_where_no_cluster_answers_the_command_says_so(tmp_path):
+    class Nowhere:
+        address = "127.0.0.1:9"
+
+    process = started(command(tmp_path, Nowhere, 2))
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 2, told
+    assert "--address 127.0.0.1:9: no Ray cluster answers there" in told
+
+
+def test_without_ray_the_command_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"Ray is not installed; pip install 'modelflow\[ray\]'"):
+        run_study(StudySettings(**study_of(1)), tmp_path, engine="ray")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": "spark"}, "engine 'spark': expected local or ray"),
+        ({"name": "local", "address": "127.0.0.1:6379"}, "--address 127.0.0.1:6379: is a Ray cluster's; add --engine"),
+    ],
+)
+def test_engines_that_are_none_are_refused(given, message):
+    with pytest.raises(UsageError, match=message):
+        engine_named(**given)
+
+
+def test_the_variable_for_usage_statistics_is_off():
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

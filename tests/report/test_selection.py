@@ -1,0 +1,63 @@
+"""Of a vast study a report shows as many models and runs as a page can hold, and says what it leaves out."""
+
+import shutil
+
+import pytest
+from studies import change
+
+from modelflow.report import selection
+from modelflow.report.content import read_content
+from modelflow.results import write_run
+from test_results import a_run
+
+
+@pytest.fixture
+def vast(tmp_path):
+    """Five models of three seeds, the later ones more accurate."""
+    for i in range(5):
+        for seed in (42, 43, 44):
+            folder = tmp_path / f"m{i}" / ("" if seed == 42 else f"seeds/{seed}")
+            run = a_run(model_name=f"m{i}", seed=seed)
+            accuracy = 0.5 + 0.1 * i
+            write_run(folder, run.model_copy(update={"metrics": run.metrics.model_copy(update={"accuracy": accuracy})}))
+    return tmp_path
+
+
+def shown(results):
+    folders, left_out = selection.selected(results)
+    return [str(folder.relative_to(results)) for folder in folders], dict(left_out)
+
+
+def test_a_usual_study_is_shown_whole(vast):
+    folders, left_out = shown(vast)
+    assert folders[:4] == ["m4", "m4/seeds/43", "m4/seeds/44", "m3"]
+    assert (len(folders), left_out) == (15, {})
+
+
+def test_the_most_accurate_models_and_the_least_seeds_are_shown_of_more(vast, monkeypatch):
+    monkeypatch.setattr(selection, "MOST_MODELS", 3)
+    monkeypatch.setattr(selection, "MOST_RUNS", 6)
+    folders, left_out = shown(vast)
+    assert folders == ["m4", "m4/seeds/43", "m3", "m3/seeds/43", "m2", "m2/seeds/43"]
+    assert left_out["2 further models"] == "a report shows 3, the most accurate first; the leaderboard has all"
+    assert left_out["m4"] == "of its 3 runs the 2 of least seed are shown"
+    content = read_content(vast)
+    assert [model.name for model in content.models] == ["m4", "m3", "m2"]
+    assert ("2 further models", left_out["2 further models"]) in content.left_out
+
+
+def test_damaged_records_are_counted_where_there_are_many(vast, monkeypatch):
+    monkeypatch.setattr(selection, "MOST_REASONS", 2)
+    for i in range(4):
+        change(vast / f"m{i}", seed="x")
+    folders, left_out = shown(vast)
+    assert len(folders) == 11
+    assert list(left_out) == ["m0", "m1", "2 further folders"]
+
+
+def test_a_model_that_lies_in_two_folders_is_one_and_a_copy_of_a_run_stands_for_nothing(vast):
+    shutil.copytree(vast / "m4", vast / "copy")
+    change(vast / "copy" / "seeds" / "43", seed=50)
+    folders, left_out = shown(vast)
+    assert folders[:4] == ["copy", "m4/seeds/43", "copy/seeds/44", "copy/seeds/43"]
+    assert left_out["m4"] == "holds the same model and seed as copy, which stands for both"

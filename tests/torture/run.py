@@ -1,0 +1,85 @@
+"""Kills, faults, small disks and a long soak: `make torture`, in a length one can choose.
+
+make torture                                   make torture KILLS=50 FAULTS=20 STUDIES=10
+
+The figures go into benchmarks/results/torture.json. Exit code 1, and the folder or the fault named, when a promise of
+docs/reliability.md does not hold.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faults
+import kills
+import short_run
+import small_disk
+import soak
+
+from modelflow import provenance
+from modelflow.files import write_whole
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "torture.json"
+DISKS = range(40, 400, 40)  # KiB: from too small for the lock to large enough for all but the last files
+
+
+def main() -> int:
+    """Exit code 1 when something does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=500, help="signals at random moments (default 500)")
+    parser.add_argument("--faults", type=int, help="failing system calls, drawn from all (default: each of them)")
+    parser.add_argument("--studies", type=int, default=300, help="one after the other in one process (default 300)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is drawn (default: the time)")
+    given = parser.parse_args()
+    short_run.prepare()
+    parts: dict[str, Callable[[], Any]] = {
+        "kills": lambda: kills.killed(given.kills, given.seed, _told("kills", given.kills)),
+        "faults": lambda: faults.failed(given.faults, given.seed, lambda done, of: _told("faults", of)(done)),
+        "small disks": _small_disks,
+        "soak": lambda: soak.soaked(given.studies, _told("studies", given.studies + soak.WARM_UP)),
+    }
+    found = {"seed": given.seed, "processor": provenance.processor(), "python": platform.python_version()}
+    found |= {"versions": provenance.versions(), "git_revision": provenance.git_revision()}
+    broken = False
+    for name, measure in parts.items():
+        begin = time.monotonic()
+        try:
+            found[name] = measure()
+        except (AssertionError, TimeoutError) as error:
+            broken, found[name] = True, {"does not hold": str(error)}
+        found[name] = {**found[name], "seconds": round(time.monotonic() - begin)}
+        print(f"\r{name}: {found[name]}")
+    write_whole(RESULTS, json.dumps(found, indent=2) + "\n")
+    return int(broken)
+
+
+def _told(what: str, of: int) -> Callable[[int], None]:
+    begin = time.monotonic()
+
+    def tell(done: int) -> None:
+        left = (time.monotonic() - begin) / max(1, done) * (of - done)
+        print(f"\r{what}: {done} of {of}, {left:.0f} s left   ", end="", flush=True)
+
+    return tell
+
+
+def _small_disks() -> dict[str, Any]:
+    if not small_disk.available():
+        return {"not tried": "only root may mount a small disk"}
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        run = short_run.ShortRun.warmed("compiled step", Path(scratch))
+        expected = run.finish(Path(scratch) / "alone")
+        small_disk.read_only(run, expected)
+        full = sum("space" in small_disk.filled(run, expected, kib) for kib in DISKS)
+    return {"disks": len(DISKS), "of these too small": full, "read-only": 1}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""A short form of `make torture`: some kills, some failing system calls, a full disk, a few studies in a row."""
+
+import signal
+
+import faults
+import kills
+import pytest
+import short_run
+import small_disk
+import soak
+
+
+@pytest.fixture(scope="module", autouse=True)
+def states_at_every_pause():
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((short_run.flow, "SECONDS_BETWEEN_STATES"), (short_run.flow, "SHARE_OF_SAVING")):
+            patch.setattr(module, name, getattr(module, name))
+        patch.setattr(short_run.compiled, "MACS_A_CALL", short_run.compiled.MACS_A_CALL)
+        short_run.prepare()
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return short_run.ShortRun.warmed("compiled step", tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def expected(run):
+    return run.finish(run.scratch / "alone")
+
+
+def test_ended_at_random_moments_a_run_leaves_the_bytes_of_one_left_alone():
+    found = kills.killed(16, seed=1)
+    assert found["ended by a signal"] == 16
+    assert found["with a state to go on from"] > 3
+    assert found["runs finished"] >= 2
+
+
+def test_a_run_that_left_other_bytes_would_be_noticed(run, expected):
+    with pytest.raises(AssertionError, match="other bytes than the run left alone"):
+        kills._one_folder(
+            run, expected | {"history.csv": b""}, 1.0, kills.random.Random(1), kills.Counter(), 0, lambda _done: None
+        )
+
+
+@pytest.mark.skipif(not faults.available(), reason="strace is not installed, or may not attach to a process")
+def test_whichever_system_call_fails_a_later_run_completes_the_folder():
+    found = faults.failed(12, seed=1)
+    assert found["the run ended with a message"] + found["the run completed nevertheless"] == 12
+
+
+@pytest.mark.skipif(not small_disk.available(), reason="only root may mount a small disk")
+def test_a_full_disk_ends_in_a_message_and_loses_nothing(run, expected):
+    assert "No space left on device" in small_disk.filled(run, expected, 120)
+
+
+@pytest.mark.skipif(not small_disk.available(), reason="only root may mount a small disk")
+def test_a_read_only_folder_is_refused_before_any_training(run, expected):
+    assert "cannot be made: Read-only file system; give another folder" in small_disk.read_only(run, expected)
+
+
+def test_studies_in_a_row_hold_on_to_nothing(monkeypatch):
+    monkeypatch.setattr(soak, "WARM_UP", 3)
+    held = soak.soaked(3)
+    assert held["open_files_after"] <= held["open_files_before"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_asks_for_the_end_is_answered_by_exit_code_1_and_a_message(run, tmp_path, number):
+    child = run.start(tmp_path / "r")
+    while not list(tmp_path.glob("r/tiny/training/state-*.pth")):
+        assert child.running(), child.said()
+    assert child.end(number) == 1
+    assert "interrupted: 0 of 1 runs are finished and kept" in child.said()
+    assert "kept half-way, to go on from: tiny, seed 42" in child.said()
