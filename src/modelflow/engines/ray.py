@@ -74,7 +74,7 @@ class _Tasks:
         while self.due or self.waiting:
             if head.answers():  # or else Ray would wait for it, and not give way
                 self._submit()
-            done, _ = self.ray.wait(list(self.waiting), timeout=SECONDS_BETWEEN_LOOKS)
+            done = self._ended()
             self._pass_on()
             for reference in done:
                 plan = self.waiting.pop(reference)
@@ -84,6 +84,13 @@ class _Tasks:
                     self.due.appendleft(plan)
                 else:
                     yield plan, outcome
+
+    def _ended(self) -> list[Any]:
+        if not self.waiting:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            return []
+        done, _ = self.ray.wait(list(self.waiting), timeout=SECONDS_BETWEEN_LOOKS)
+        return list(done)
 
     def _submit(self) -> None:
         """As many as may be on their way."""
