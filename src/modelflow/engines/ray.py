@@ -191,8 +191,8 @@ def _cluster(address: str | None, jobs: int | None) -> Iterator[Any]:
     here = {"num_cpus": jobs, "include_dashboard": False}
     if address is not None and not _answers(address, PATIENCE):
         raise UsageError(
-            f"--address {short(address)[1:-1]}: no Ray cluster answers there; start one with ray start --head, and give "
-            "its HOST:PORT, from one of its machines"
+            f"--address {short(address)[1:-1]}: no Ray cluster answers there; start one with ray start --head, and "
+            "give its HOST:PORT, from one of its machines"
         )
     try:
         ray.init(address=address, **quiet, **({} if address else here))
