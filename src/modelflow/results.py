@@ -243,11 +243,23 @@ def _check_plausible(run: Run) -> None:
 
 
 def _check_leaves(fields: dict[str, Any]) -> None:
+    if _all_plausible(fields):
+        return
     for name, value in _leaves(fields):
-        if isinstance(value, str) and CONTROL.search(value):
-            raise ValueError(f"{name:.100} = {short(value)}: expected a text without control characters")
-        if isinstance(value, int | float) and not abs(value) < MAX_FIGURE:
-            raise ValueError(f"{name:.100} = {short(value)}: expected a number below {MAX_FIGURE:g}")
+        if not _all_plausible(value):
+            kind = "text without control characters" if isinstance(value, str) else f"number below {MAX_FIGURE:g}"
+            raise ValueError(f"{name:.100} = {short(value)}: expected a {kind}")
+
+
+def _all_plausible(value: Any) -> bool:
+    """Whether no number is vast and no text, keys too, holds control characters; without names, which take time."""
+    if isinstance(value, str):
+        return value.isprintable() or not CONTROL.search(value)
+    if isinstance(value, int | float):
+        return abs(value) < MAX_FIGURE
+    if isinstance(value, dict):
+        return all(map(_all_plausible, value)) and all(map(_all_plausible, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_all_plausible, value))
 
 
 def _check_metrics(kind: str, metrics: Metrics) -> None:
