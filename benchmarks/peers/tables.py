@@ -101,7 +101,7 @@ def _study(content: dict[str, Any]) -> str:
         lines.append([name, str(figures["total_seconds"]["n"]), *(_seconds(figures[key]) for key in keys)])
         if times := figures.get("times_ours"):
             lines.append(["times ours", str(times["total_seconds"]["n"]), *(_ratio(times[key]) for key in keys)])
-    note = f"\n{content['note']}\n" if "note" in content else ""
+    note = f"\n\n{content['note']}" if "note" in content else ""
     heading = "Seconds of the card's study of seven models, median [range] of n rounds:\n\n"
     return heading + _table(["", "n", *keys.values()], lines) + note
 
