@@ -65,13 +65,17 @@ def leaderboard(where: str | Path) -> list[Row]:
 
 
 def rows_of(folders: Iterable[Path]) -> list[Row]:
-    """The rows of the runs in these folders, most accurate first: one a model, data set and protocol.
+    """The rows of the runs in these folders, as `table` makes them. Raises `DataError` for a damaged record."""
+    return table(map(read_run, folders))
+
+
+def table(runs: Iterable[Run]) -> list[Row]:
+    """One row a model, data set and protocol, most accurate first.
 
     Of each run only its figures are kept, so that a million of them take little memory.
     """
     models: dict[tuple[str, str, str], _Tally] = {}
-    for folder in folders:
-        run = read_run(folder)
+    for run in runs:
         key = run.model_name, run.data.name, run.protocol
         models.setdefault(key, _Tally(run)).add(run)
     return sorted((_row(tally) for tally in models.values()), key=lambda row: -row.accuracy)
