@@ -12,7 +12,16 @@ from statsmodels.stats.proportion import proportion_confint
 from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of, write_predictions
 
 from modelflow.errors import DataError
-from modelflow.report.answer import dead_runs, details, headline, latency_words, protocol_words, standing, too_few_seeds
+from modelflow.report.answer import (
+    dead_runs,
+    details,
+    headline,
+    latency_words,
+    protocol_words,
+    reads_words,
+    standing,
+    too_few_seeds,
+)
 from modelflow.report.content import read_content
 from modelflow.report.how import how_made, repeat_command
 from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
@@ -291,10 +300,25 @@ def test_dead_runs_are_listed(copied):
 
 
 def test_the_protocol_says_what_may_be_chosen():
-    assert "nothing may be chosen" in protocol_words("card but epochs 3")
-    assert protocol_words("held-out").endswith("the test images were kept for the end.")
-    assert protocol_words("held-out", 3).endswith("up to 3 times; run.json does not say what was done in between.")
-    assert "not known" in protocol_words("")
+    assert "nothing may be chosen" in protocol_words("card but epochs 3", [None])
+    assert protocol_words("held-out", [1]).endswith(
+        "held out; the test images were evaluated once, at the end of the run."
+    )
+    assert "not known" in protocol_words("", [1])
+
+
+@pytest.mark.parametrize(
+    ("reads", "words"),
+    [
+        ([1, 1], "the test images were evaluated once, at the end of each run"),
+        ([3], "the test images were evaluated 3 times; run.json does not say what was done in between"),
+        ([1, 3], "the test images were evaluated up to 3 times; run.json does not say what was done in between"),
+        ([None, None], "how often the test images were evaluated is not known"),
+        ([1, None], "the test images were evaluated once, in some runs, in others it is not known how often"),
+    ],
+)
+def test_how_often_the_test_images_were_evaluated_is_said_of_all_runs(reads, words):
+    assert reads_words(reads) == words
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
