@@ -503,13 +503,12 @@ RUN_FOLDER = click.argument("run_folder", metavar="RUN", type=click.Path(path_ty
 def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     """Evaluate the stored model of RUN again.
 
-    RUN is the folder of a finished run; its tables and pictures are written anew.
+    RUN is the folder of a finished run; its tables, pictures and MODEL_CARD.md are written anew.
     """
-    from modelflow.results import read_run
-    from modelflow.runs import open_run
+    from modelflow.runs import open_run, write_card
 
     metrics = open_run(run_folder, data_dir).evaluate()
-    run = read_run(run_folder)
+    run = write_card(run_folder)
     for warning in run.warnings:
         terminal.tell(f"warning: {warning}")
     if as_json:
@@ -583,7 +582,7 @@ def report(results: Path, data_dir: Path | None) -> None:
     """Write the report of RESULTS anew.
 
     report.html, one file that opens from disk without a network: which model is best and how sure that is, costs,
-    learning curves, each model, its mistakes, how it was made. The study's MODEL_CARD.md too.
+    learning curves, each model, its mistakes, how it was made. MODEL_CARD.md of the study and of its runs too.
     """
     from modelflow.study import write_pages
 

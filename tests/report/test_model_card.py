@@ -30,6 +30,7 @@ from modelflow.report.page import render
 from modelflow.report.words import shown
 from modelflow.results import read_run
 from modelflow.settings import RunSettings, StudySettings, read_study, validated
+from modelflow.study import write_pages
 
 HOSTILE = [
     "</td><script>alert(1)</script>",
@@ -465,6 +466,15 @@ def test_the_command_of_a_study_trains_the_same_again(study, tmp_path, monkeypat
         assert (tmp_path / "again" / name / "model.safetensors").read_bytes() == (
             study / name / "model.safetensors"
         ).read_bytes()
+
+
+def test_the_report_writes_the_cards_of_its_runs_anew(copy):
+    (copy / "wide" / "MODEL_CARD.md").unlink()
+    changed(copy / "wide" / "seeds" / "43", test_reads=2)
+    write_pages(copy)
+    for folder in (copy / "wide", copy / "wide" / "seeds" / "43"):
+        assert (folder / "MODEL_CARD.md").read_text().startswith(run_card(folder).partition("## Files")[0])
+    assert "the test images were evaluated 2 times" in (copy / "wide" / "seeds" / "43" / "MODEL_CARD.md").read_text()
 
 
 def test_a_run_made_in_python_says_so(copy):
