@@ -1,6 +1,7 @@
 """What the report says of a folder, against what the files of the folder hold, counted independently."""
 
 import csv
+import re
 import shutil
 from dataclasses import replace
 
@@ -22,9 +23,10 @@ from modelflow.report.answer import (
     standing,
     too_few_seeds,
 )
-from modelflow.report.content import read_content
+from modelflow.report.content import Content, read_content
 from modelflow.report.how import how_made, repeat_command
 from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
+from modelflow.report.page import render
 from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
 from modelflow.results import read_predictions, read_run
 from modelflow.statistics import Difference
@@ -213,7 +215,7 @@ def test_the_best_of_several_is_named_when_it_is_better_than_each(content):
     rng = np.random.default_rng(0)
     group = made_up(content, {name: runs(rng, share) for name, share in zip("abc", (0.6, 0.9, 0.3), strict=True)})
     assert headline(group) == "b is the most accurate of the three models: better than each of the two others."
-    assert details(group) == ["The mean of b lies 30.0 points above that of the next, a (95 % interval 24.8 to 35.2)."]
+    assert details(group) == ["The mean of b lies 30.0 points above that of the next, a (95 % interval 24.7 to 35.3)."]
 
 
 def test_models_that_cannot_be_told_apart_are_not_ranked(content):
@@ -287,6 +289,15 @@ def test_what_is_equivalent_to_the_first_is_a_rival_where_it_cannot_be_told(cont
     group = replace(group, verdicts=verdicts, models=tuple(sorted(group.models, key=lambda m: m.name != "generic_A")))
     assert headline(group) == "It cannot be told which of generic_A, b and tinyNet is the most accurate."
     assert details(group)[1] == "tinyNet is equivalent to generic_A within 0.5 points."
+
+
+def test_every_interval_of_a_pair_is_rounded_as_in_its_verdict(content):
+    rng = np.random.default_rng(5)
+    group = made_up(content, {"a": rng.random((3, 300)) < 0.8, "b": rng.random((3, 300)) < 0.75})
+    (verdict,) = group.verdicts
+    low, high = re.search(r"(?:by|it is) (-?[\d.]+) to (-?[\d.]+) points", verdict.words).groups()
+    assert f"(95 % interval {low} to {high})." in details(group)[0]
+    assert f'points, from {low} to {high}"' in render(Content(content.folder, (group,), ()))
 
 
 def test_one_model_alone(content):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from modelflow.records import kept_apart
 from modelflow.report.content import Group, Model
 from modelflow.report.words import count, counted, in_words, listed, percent, significant
-from modelflow.verdicts import MARGIN, Verdict
+from modelflow.verdicts import MARGIN, Verdict, range_in_points
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
 SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
@@ -117,12 +117,11 @@ def _lead(found: Standing, following: str) -> str:
     """The interval of the lead over the next best: how close it is."""
     closest = (*found.open, *found.equivalent, *found.beaten)
     verdict = min(closest, key=lambda v: v.difference.estimate)
-    low, high = (percent(end, 1) for end in (verdict.interval.low, verdict.interval.high))
     mean = percent(verdict.difference.estimate, 1)
     other = _other(found, verdict)
     return (
-        f"The mean of {found.best} lies {mean} points above that of the {following}, {other} (95 % interval {low} to "
-        f"{high})."
+        f"The mean of {found.best} lies {mean} points above that of the {following}, {other} (95 % interval "
+        f"{range_in_points(verdict.interval)})."
     )
 
 
