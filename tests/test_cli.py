@@ -169,14 +169,17 @@ def test_a_study_is_trained_compared_and_kept(capsys, results):
     assert f"Report: {results / 'report.html'}" in shown.out
     assert (results / "MODEL_CARD.md").is_file()
     assert (results / "narrow" / "seeds" / "43" / "MODEL_CARD.md").is_file()
-    assert f"Report: {results / 'report.html'}" in printed(capsys, "report", results)
+    written = printed(capsys, "report", results)
+    assert f"Report: {results / 'report.html'}" in written
+    assert re.match(r"protocol held-out but dataset digits, [^:]*: .*(narrow|wide)", written)
     assert json.loads(printed(capsys, "run", study, "--seeds", "2", "--results", results, "--json")) == rows
 
 
 def test_train_makes_one_run_and_restart_keeps_the_old_one(capsys, results, tmp_path):
     spec, where = results.parent / "narrow.json", tmp_path / "new" / "folder"
     arguments = ("train", spec, "--dataset", "digits", "--epochs", "1", "--results", where)
-    assert "narrow, seed 42: accuracy" in both_printed(capsys, *arguments).err
+    told = both_printed(capsys, *arguments).err
+    assert re.search(r"^narrow, seed 42: accuracy \d+\.\d\d% \(protocol held-out\) after \d+ s of training", told, re.M)
     assert "1 of 1 runs are finished already" in both_printed(capsys, *arguments).err
     assert (
         f"{where / 'narrow'} is kept as {where / 'narrow.old-1'}" in both_printed(capsys, *arguments, "--restart").err
@@ -218,7 +221,8 @@ def test_evaluate_and_inspect_a_run(capsys, results, tmp_path):
     run = shutil.copytree(results / "narrow", tmp_path / "narrow")
     before = read_run(run).metrics
     assert json.loads(printed(capsys, "evaluate", run, "--json")) == before.model_dump()
-    assert "accuracy" in printed(capsys, "evaluate", run)
+    assert re.match(r"accuracy \d+\.\d\d% \(protocol held-out but ", printed(capsys, "evaluate", run))
+    assert "the test images were evaluated 3 times" in (run / "MODEL_CARD.md").read_text()
     (run / "intermediate_outputs.png").unlink()
     assert "filters_conv_layers.0.png" in printed(capsys, "inspect", run, "--layer", "fc_layers.0")
     assert (run / "intermediate_outputs.png").is_file()

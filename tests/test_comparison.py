@@ -5,12 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from modelflow.comparison import as_data, compare_folders
+from modelflow.comparison import Comparison, Entry, as_data, compare_folders
 from modelflow.errors import UsageError
 from modelflow.leaderboard import leaderboard
 from modelflow.results import read_predictions, read_run
-from modelflow.statistics import bootstrap_difference, difference, mcnemar
+from modelflow.statistics import Interval, bootstrap_difference, difference, mcnemar
 from modelflow.study import run_study
+from modelflow.terminal import comparison_tables
 from test_study import digits_study
 
 
@@ -95,3 +96,9 @@ def test_plain_data_has_the_interval_and_the_family(study):
     interval = compare_folders([study]).verdicts[0].interval
     assert data["verdicts"][0]["interval"] == {"low": interval.low, "high": interval.high}
     assert (data["pairs"], data["margin"]) == (1, 0.005)
+
+
+def test_the_table_rounds_intervals_outwards_as_the_verdicts_do(capsys):
+    entry = Entry("a", 3, 0.87, Interval(0.86449, 0.87551), "card")
+    comparison_tables(Comparison((entry,), ()))
+    assert "86.4 to 87.6" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import warnings
 
 import numpy as np
@@ -179,7 +180,9 @@ def test_a_run_that_has_died_is_called_so_everywhere(flow_of, capsys):
     assert any("no better than guessing" in warning for warning in run["warnings"])
     assert any("conv_layers.0: 4 of 4 units never fire" in warning for warning in run["warnings"])
     assert run["dead_units"]["conv_layers.0"] == [4, 4]
-    assert "learning rate" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "learning rate" in told
+    assert re.search(r"dead: accuracy \d+\.\d\d% \(protocol card\), macro F1", told)
 
 
 def test_a_model_that_was_not_trained_is_called_so(flow_of):

@@ -275,7 +275,8 @@ def _ending(plan: Any, outcome: Any) -> str:
         return f"{plan.title}: FAILED"
     seconds, engine = outcome.seconds["training"], outcome.engine
     by = f" by {engine}" if engine.startswith("autograd") else ""
-    line = f"{plan.title}: accuracy {outcome.metrics.accuracy:.2%} after {seconds:.0f} s of training{by}"
+    accuracy = f"accuracy {outcome.metrics.accuracy:.2%} (protocol {plan.settings.protocol})"
+    line = f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
     return "\n".join([line, *(f"warning: {plan.title}: {warning}" for warning in outcome.warnings)])
 
 
@@ -299,8 +300,8 @@ def _show_report(content: Any) -> None:
     from modelflow.results import REPORT
 
     for group in content.groups:
-        where = f"{group.data.name}, protocol {group.protocol}: " if len(content.groups) > 1 else ""
-        terminal.say(where + headline(group))
+        where = f"{group.data.name}, " if len(content.groups) > 1 else ""
+        terminal.say(f"{where}protocol {group.protocol or 'not known'}: {headline(group)}")
     terminal.say(f"Report: {(content.folder / REPORT).resolve()}")
 
 
@@ -502,20 +503,20 @@ RUN_FOLDER = click.argument("run_folder", metavar="RUN", type=click.Path(path_ty
 def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     """Evaluate the stored model of RUN again.
 
-    RUN is the folder of a finished run; its tables and pictures are written anew.
+    RUN is the folder of a finished run; its tables, pictures and MODEL_CARD.md are written anew.
     """
-    from modelflow.results import read_run
-    from modelflow.runs import open_run
+    from modelflow.runs import open_run, write_card
 
     metrics = open_run(run_folder, data_dir).evaluate()
-    for warning in read_run(run_folder).warnings:
+    run = write_card(run_folder)
+    for warning in run.warnings:
         terminal.tell(f"warning: {warning}")
     if as_json:
         click.echo(metrics.model_dump_json(indent=2))
         return
     terminal.say(
-        f"accuracy {metrics.accuracy:.2%}, macro F1 {metrics.macro_f1:.4f}, cross-entropy {metrics.loss:.4f} nats "
-        f"on {metrics.images:,} images"
+        f"accuracy {metrics.accuracy:.2%} (protocol {run.protocol}), macro F1 {metrics.macro_f1:.4f}, "
+        f"cross-entropy {metrics.loss:.4f} nats on {metrics.images:,} images"
     )
     terminal.say(f"Results: {run_folder.resolve()}")
 
@@ -581,7 +582,7 @@ def report(results: Path, data_dir: Path | None) -> None:
     """Write the report of RESULTS anew.
 
     report.html, one file that opens from disk without a network: which model is best and how sure that is, costs,
-    learning curves, each model, its mistakes, how it was made. The study's MODEL_CARD.md too.
+    learning curves, each model, its mistakes, how it was made. MODEL_CARD.md of the study and of its runs too.
     """
     from modelflow.study import write_pages
 

@@ -471,7 +471,8 @@ class ModelFlow:
 
     def _tell(self, metrics: Metrics, warnings: list[str]) -> None:
         if self.verbose:
-            figures = f"accuracy {metrics.accuracy:.2%}, macro F1 {metrics.macro_f1:.4f}"
+            accuracy = f"accuracy {metrics.accuracy:.2%} (protocol {self._kept_apart()})"
+            figures = f"{accuracy}, macro F1 {metrics.macro_f1:.4f}"
             print(f"{self.model_name}: {figures} -> {self.results_dir}")
             for warning in warnings:
                 print(f"{self.model_name}: WARNING: {warning}")

@@ -188,10 +188,10 @@ def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[]
         flow.run(epochs=total)
     except RunError as error:
         raise RunError(f"{plan.title}: {error}. {_kept(flow)}") from None
-    return _write_card(plan.folder)
+    return write_card(plan.folder)
 
 
-def _write_card(folder: Path) -> Run:
+def write_card(folder: Path) -> Run:
     """MODEL_CARD.md of a finished run, and the run."""
     from modelflow.report.content import read_seed
     from modelflow.report.model_card import run_card

@@ -78,17 +78,19 @@ def write_study(study: StudySettings, where: Path, data_dir: Path | None = None)
 
 
 def write_pages(where: Path, data_dir: Path | None = None) -> Any:
-    """report.html and MODEL_CARD.md of a study, from what its runs left; the `Content` that they were made of.
+    """report.html, and MODEL_CARD.md of the study and of the runs shown, from what they left; the `Content` of it all.
 
     Raises `DataError` when there is no finished run.
     """
     from modelflow.report.content import read_content
-    from modelflow.report.model_card import study_card
+    from modelflow.report.model_card import run_card, study_card
     from modelflow.report.page import render
 
     content = read_content(where)
     write_whole(where / results.REPORT, render(content, data_dir))
     write_whole(where / results.MODEL_CARD, study_card(content))
+    for seed in content.seeds:
+        write_whole(seed.folder / results.MODEL_CARD, run_card(seed))
     return content
 
 

@@ -102,19 +102,20 @@ def leaderboard_table(rows: "Sequence[Row]") -> None:
 def comparison_tables(comparison: "Comparison") -> None:
     """Accuracies with their intervals, then a verdict a line."""
     from modelflow.leaderboard import protocol_words
+    from modelflow.verdicts import range_in_points
 
     rows = [
         (
             entry.name,
             str(entry.seeds),
             f"{entry.accuracy:.2%}",
-            f"{entry.interval.low:.1%} to {entry.interval.high:.1%}",
+            range_in_points(entry.interval),
         )
         for entry in comparison.entries
     ]
     protocols = sorted({entry.protocol for entry in comparison.entries})
     title = "Test accuracy; " + "; ".join(f"{protocol_words(name)} (protocol {name})" for name in protocols)
-    table(("", "Seeds", "Accuracy", "95 % interval"), rows, title)
+    table(("", "Seeds", "Accuracy", "95 % interval, %"), rows, title)
     say("")
     for verdict in comparison.verdicts:
         say(verdict.words)

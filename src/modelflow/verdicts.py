@@ -86,11 +86,11 @@ def compare_runs(correct_by_run: Mapping[str, Array]) -> list[RunVerdict]:
 
 def _run_verdict(a: str, b: str, correct_a_N: Array, correct_b_N: Array, p_value: float) -> RunVerdict:
     interval = bootstrap_difference(correct_a_N, correct_b_N, CONFIDENCE)
-    estimate = float(correct_a_N.mean() - correct_b_N.mean())
+    estimate, span = float(correct_a_N.mean() - correct_b_N.mean()), range_in_points(interval)
     if p_value < 1 - CONFIDENCE and interval.low > 0:
-        words = f"this run of {a} is better than this run of {b} by {_range(interval)} points; other seeds may differ"
+        words = f"this run of {a} is better than this run of {b} by {span} points; other seeds may differ"
         return RunVerdict(a, b, "better", estimate, interval, p_value, words)
-    words = f"this run of {a} against this run of {b}: cannot tell (it is {_range(interval)} points)"
+    words = f"this run of {a} against this run of {b}: cannot tell (it is {span} points)"
     return RunVerdict(a, b, "cannot tell", estimate, interval, p_value, words)
 
 
@@ -102,19 +102,18 @@ def _verdict(
     a: str, b: str, found: Difference, p_value: float, of_equivalence: float, margin: float, pairs: int
 ) -> Verdict:
     interval = found.interval(CONFIDENCE)
+    span = range_in_points(interval)
     if pairs > 1 and found.seeds < FEWEST_SEEDS:
-        words = (
-            f"{a} against {b}: cannot tell; two seeds are too few for {pairs} pairs (it is {_range(interval)} points)"
-        )
+        words = f"{a} against {b}: cannot tell; two seeds are too few for {pairs} pairs (it is {span} points)"
         return Verdict(a, b, "cannot tell", found, p_value, words)
     if p_value < 1 - CONFIDENCE and interval.low > 0:
-        return Verdict(a, b, "better", found, p_value, f"{a} is better than {b} by {_range(interval)} points")
+        return Verdict(a, b, "better", found, p_value, f"{a} is better than {b} by {span} points")
     within = -margin < interval.low and interval.high < margin
     if within and of_equivalence < 1 - CONFIDENCE:
         words = f"{a} and {b} are equivalent within {_points(margin)} points"
         return Verdict(a, b, "equivalent", found, p_value, words)
     alone = ", which among so many pairs may be chance" if interval.low > 0 or within else ""
-    words = f"{a} against {b}: cannot tell; {_wanting(found, margin)} (it is {_range(interval)} points{alone})"
+    words = f"{a} against {b}: cannot tell; {_wanting(found, margin)} (it is {span} points{alone})"
     return Verdict(a, b, "cannot tell", found, p_value, words)
 
 
@@ -157,7 +156,7 @@ def _points(share: float) -> str:
     return f"{100 * share:.2f}" if float(text) == 0 and share else text
 
 
-def _range(interval: Interval) -> str:
+def range_in_points(interval: Interval) -> str:
     """In points, rounded outwards: never narrower than the interval."""
     return f"{_outwards(interval.low, math.floor)} to {_outwards(interval.high, math.ceil)}"
 

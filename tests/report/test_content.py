@@ -1,6 +1,7 @@
 """What the report says of a folder, against what the files of the folder hold, counted independently."""
 
 import csv
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,10 +13,20 @@ from statsmodels.stats.proportion import proportion_confint
 from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of, write_predictions
 
 from modelflow.errors import DataError
-from modelflow.report.answer import dead_runs, details, headline, latency_words, protocol_words, standing, too_few_seeds
-from modelflow.report.content import read_content
+from modelflow.report.answer import (
+    dead_runs,
+    details,
+    headline,
+    latency_words,
+    protocol_words,
+    reads_words,
+    standing,
+    too_few_seeds,
+)
+from modelflow.report.content import Content, read_content
 from modelflow.report.how import how_made, repeat_command
 from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
+from modelflow.report.page import render
 from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
 from modelflow.results import read_predictions, read_run
 from modelflow.statistics import Difference
@@ -204,7 +215,7 @@ def test_the_best_of_several_is_named_when_it_is_better_than_each(content):
     rng = np.random.default_rng(0)
     group = made_up(content, {name: runs(rng, share) for name, share in zip("abc", (0.6, 0.9, 0.3), strict=True)})
     assert headline(group) == "b is the most accurate of the three models: better than each of the two others."
-    assert details(group) == ["The mean of b lies 30.0 points above that of the next, a (95 % interval 24.8 to 35.2)."]
+    assert details(group) == ["The mean of b lies 30.0 points above that of the next, a (95 % interval 24.7 to 35.3)."]
 
 
 def test_models_that_cannot_be_told_apart_are_not_ranked(content):
@@ -280,6 +291,15 @@ def test_what_is_equivalent_to_the_first_is_a_rival_where_it_cannot_be_told(cont
     assert details(group)[1] == "tinyNet is equivalent to generic_A within 0.5 points."
 
 
+def test_every_interval_of_a_pair_is_rounded_as_in_its_verdict(content):
+    rng = np.random.default_rng(5)
+    group = made_up(content, {"a": rng.random((3, 300)) < 0.8, "b": rng.random((3, 300)) < 0.75})
+    (verdict,) = group.verdicts
+    low, high = re.search(r"(?:by|it is) (-?[\d.]+) to (-?[\d.]+) points", verdict.words).groups()
+    assert f"(95 % interval {low} to {high})." in details(group)[0]
+    assert f'points, from {low} to {high}"' in render(Content(content.folder, (group,), ()))
+
+
 def test_one_model_alone(content):
     group = made_up(content, {"a": runs(np.random.default_rng(3), 0.9)})
     assert headline(group) == "a has 90.0 % of the 300 test images right."
@@ -291,10 +311,25 @@ def test_dead_runs_are_listed(copied):
 
 
 def test_the_protocol_says_what_may_be_chosen():
-    assert "nothing may be chosen" in protocol_words("card but epochs 3")
-    assert protocol_words("held-out").endswith("the test images were kept for the end.")
-    assert protocol_words("held-out", 3).endswith("up to 3 times; run.json does not say what was done in between.")
-    assert "not known" in protocol_words("")
+    assert "nothing may be chosen" in protocol_words("card but epochs 3", [None])
+    assert protocol_words("held-out", [1]).endswith(
+        "held out; the test images were evaluated once, at the end of the run."
+    )
+    assert "not known" in protocol_words("", [1])
+
+
+@pytest.mark.parametrize(
+    ("reads", "words"),
+    [
+        ([1, 1], "the test images were evaluated once, at the end of each run"),
+        ([3], "the test images were evaluated 3 times; run.json does not say what was done in between"),
+        ([1, 3], "the test images were evaluated up to 3 times; run.json does not say what was done in between"),
+        ([None, None], "how often the test images were evaluated is not known"),
+        ([1, None], "the test images were evaluated once, in some runs, in others it is not known how often"),
+    ],
+)
+def test_how_often_the_test_images_were_evaluated_is_said_of_all_runs(reads, words):
+    assert reads_words(reads) == words
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------

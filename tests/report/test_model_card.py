@@ -26,9 +26,11 @@ from modelflow.report import model_card
 from modelflow.report.answer import headline
 from modelflow.report.content import read_content, read_seed
 from modelflow.report.markdown import escaped, plain, table
+from modelflow.report.page import render
 from modelflow.report.words import shown
 from modelflow.results import read_run
 from modelflow.settings import RunSettings, StudySettings, read_study, validated
+from modelflow.study import write_pages
 
 HOSTILE = [
     "</td><script>alert(1)</script>",
@@ -220,7 +222,7 @@ def test_missing_predictions_are_said_and_the_rest_stands(copy):
 def test_the_protocol_is_stated_in_words(copy):
     held = section(run_card(copy / "wide"), "Data")
     assert "of the training images were held out" in held
-    assert "the test images were evaluated once, after the last one" in held
+    assert "the test images were evaluated once, at the end of the run" in held
     changed(copy / "wide", protocol="card but epochs 3", test_reads=None)
     assert "the test images served as validation too" in section(run_card(copy / "wide"), "Data")
     assert "the test images served as validation too" in section(study_card(copy), "Data").lower()
@@ -228,13 +230,33 @@ def test_the_protocol_is_stated_in_words(copy):
     card = run_card(copy / "wide")
     assert "the test images were evaluated 3 times; run.json does not say" in section(card, "Data")
     assert "The test images were evaluated 3 times; run.json does not say" in section(card, "Limits")
-    assert "after the last one" not in card
+    assert "once" not in section(card, "Data") + section(card, "Evaluation") + section(card, "Limits")
     assert "Nothing was chosen" not in card
     changed(copy / "wide", protocol="held-out but epochs 3", test_reads=None)
     assert "how often the test images were evaluated is not known" in section(run_card(copy / "wide"), "Data")
     assert "Nothing was chosen" not in run_card(copy / "wide")
     changed(copy / "wide", protocol="mine")
     assert "how validation and test images were kept apart is not known" in section(run_card(copy / "wide"), "Data")
+
+
+def test_a_study_says_everywhere_the_same_of_how_often_the_test_images_were_evaluated(copy):
+    def said(card):
+        return {name: section(card, name).lower() for name in ("Data", "Evaluation", "Limits")}
+
+    once = "the test images were evaluated once, at the end of each run"
+    assert once in said(study_card(copy))["Data"]
+    assert once in said(study_card(copy))["Evaluation"]
+    changed(copy / "wide" / "seeds" / "43", test_reads=2)
+    for text in said(study_card(copy)).values():
+        assert text.count("the test images were evaluated up to 2 times; run.json does not say") == 1
+        assert "once" not in text
+        assert "nothing was chosen" not in text
+    for folder in (copy / "wide", copy / "narrow_one"):
+        for run in (folder, *(folder / "seeds").iterdir()):
+            changed(run, test_reads=None)
+    for text in (*said(study_card(copy)).values(), render(read_content(copy)).lower()):
+        assert "how often the test images were evaluated is not known" in text
+        assert "evaluated once" not in text
 
 
 def test_the_summary_is_the_headline_of_the_report(study, copy):
@@ -444,6 +466,15 @@ def test_the_command_of_a_study_trains_the_same_again(study, tmp_path, monkeypat
         assert (tmp_path / "again" / name / "model.safetensors").read_bytes() == (
             study / name / "model.safetensors"
         ).read_bytes()
+
+
+def test_the_report_writes_the_cards_of_its_runs_anew(copy):
+    (copy / "wide" / "MODEL_CARD.md").unlink()
+    changed(copy / "wide" / "seeds" / "43", test_reads=2)
+    write_pages(copy)
+    for folder in (copy / "wide", copy / "wide" / "seeds" / "43"):
+        assert (folder / "MODEL_CARD.md").read_text().startswith(run_card(folder).partition("## Files")[0])
+    assert "the test images were evaluated 2 times" in (copy / "wide" / "seeds" / "43" / "MODEL_CARD.md").read_text()
 
 
 def test_a_run_made_in_python_says_so(copy):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from modelflow.records import kept_apart
 from modelflow.report.content import Group, Model
 from modelflow.report.words import count, counted, in_words, listed, percent, significant
-from modelflow.verdicts import MARGIN, Verdict
+from modelflow.verdicts import MARGIN, Verdict, range_in_points
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
 SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
@@ -117,12 +117,11 @@ def _lead(found: Standing, following: str) -> str:
     """The interval of the lead over the next best: how close it is."""
     closest = (*found.open, *found.equivalent, *found.beaten)
     verdict = min(closest, key=lambda v: v.difference.estimate)
-    low, high = (percent(end, 1) for end in (verdict.interval.low, verdict.interval.high))
     mean = percent(verdict.difference.estimate, 1)
     other = _other(found, verdict)
     return (
-        f"The mean of {found.best} lies {mean} points above that of the {following}, {other} (95 % interval {low} to "
-        f"{high})."
+        f"The mean of {found.best} lies {mean} points above that of the {following}, {other} (95 % interval "
+        f"{range_in_points(verdict.interval)})."
     )
 
 
@@ -172,8 +171,8 @@ def latency_words(model: Model) -> str:
     return f"A forward pass on one thread: {times} ({how} beside other trainings; differences are not tested)."
 
 
-def protocol_words(protocol: str, reads: int = 1) -> str:
-    """What the protocol means for the accuracies that stand there; `reads`: how often a run's test images were used."""
+def protocol_words(protocol: str, reads: Sequence[int | None]) -> str:
+    """What the protocol means for the accuracies that stand there; `reads` as for `reads_words`."""
     kept = kept_apart(protocol)
     if kept == "card":
         return (
@@ -181,14 +180,23 @@ def protocol_words(protocol: str, reads: int = 1) -> str:
             "accuracies, neither a model nor a setting."
         )
     if kept == "held-out":
-        return f"Validation was on training images held out; {_reads_words(reads)}"
+        return f"Validation was on training images held out; {reads_words(reads)}."
     return "How validation and test images were kept apart is not known for this protocol."
 
 
-def _reads_words(reads: int) -> str:
-    if reads > 1:
-        return f"the test images were evaluated up to {reads} times; run.json does not say what was done in between."
-    return "the test images were kept for the end."
+def reads_words(reads: Sequence[int | None]) -> str:
+    """How often the test images were evaluated, from the `test_reads` of each run, None where it is not known."""
+    known = {times for times in reads if times is not None}
+    if not known:
+        return "how often the test images were evaluated is not known"
+    most = max(known)
+    times = "once" if most == 1 else f"{most} times" if len(known) == 1 else f"up to {most} times"
+    said = f"the test images were evaluated {times}"
+    if None in reads:
+        said += ", in some runs, in others it is not known how often"
+    elif most == 1:
+        said += ", at the end of each run" if len(reads) > 1 else ", at the end of the run"
+    return said if most == 1 else f"{said}; run.json does not say what was done in between"
 
 
 def dead_runs(group: Group) -> list[tuple[str, int, str]]:

@@ -189,9 +189,9 @@ class Group:
         return max(len(model.seeds) for model in self.models)
 
     @property
-    def test_reads(self) -> int:
-        """How often the test images of a run were evaluated, at most; 1 where it is not known."""
-        return max(seed.run.test_reads or 1 for model in self.models for seed in model.seeds)
+    def test_reads(self) -> list[int | None]:
+        """How often each run's test images were evaluated; None where it is not known."""
+        return [seed.run.test_reads for model in self.models for seed in model.seeds]
 
     @property
     def class_names(self) -> tuple[str, ...]:

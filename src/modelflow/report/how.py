@@ -69,7 +69,7 @@ FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
 
 def _reads(run: Run) -> str | None:
     if run.test_reads is None:
-        return "after every epoch" if kept_apart(run.protocol) == "card" else None
+        return "after every epoch" if kept_apart(run.protocol) == "card" else "not known"
     return "once a run" if run.test_reads == 1 else f"{run.test_reads} times a run"
 
 

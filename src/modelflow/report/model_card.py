@@ -8,6 +8,7 @@ The front matter is YAML with a `model-index`; the text is Markdown, in which na
 
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from modelflow import results
 from modelflow.evaluation.calibration import BINS
 from modelflow.presets import CARD, preset
-from modelflow.records import Run, kept_apart
+from modelflow.records import Kept, Run, kept_apart
 from modelflow.report import answer
 from modelflow.report import card_tables as tables
 from modelflow.report.content import Content, Group, Model, Seed, correct, model_of, tested_on
@@ -74,6 +75,11 @@ class Part:
     @property
     def protocol(self) -> str:
         return self.models[0].runs[0].protocol
+
+    @property
+    def test_reads(self) -> list[int | None]:
+        """How often each run's test images were evaluated; None where it is not known."""
+        return [run.test_reads for model in self.models for run in model.runs]
 
     @property
     def title(self) -> str:
@@ -210,23 +216,26 @@ def _making(models: list[Model], study: bool) -> dict[str, Any]:
     """Data, protocols, training and its costs."""
     runs = [run for model in models for run in model.runs]
     data = {run.data.model_dump_json(): run.data for run in runs}
-    protocols = dict.fromkeys(_protocol(run) for run in runs)
+    protocols: dict[tuple[str, int | None], list[Run]] = defaultdict(list)
+    for run in runs:
+        protocols[run.protocol, run.data.validation_images].append(run)
     return {
         "data": [{"facts": tables.data_facts(one), "checksums": tables.checksums(one)} for one in data.values()],
-        "protocols": list(protocols),
+        "protocols": [_protocol(alike) for alike in protocols.values()],
         "training": tables.training(models),
         "costs": tables.costs(models) if study else [],
     }
 
 
-def _protocol(run: Run) -> str:
-    """What was validated and tested on what, in words."""
+def _protocol(runs: list[Run]) -> str:
+    """What was validated and tested on what, in words; the runs share a protocol."""
+    run = runs[0]
     data, name, kept = run.data, f"Protocol {run.protocol or 'not known'}: ", kept_apart(run.protocol)
     if kept == "held-out":
         held = f"{data.validation_images:,} " if data.validation_images is not None else ""
         return (
             f"{name}{held}of the training images were held out, the same share of each class, and validated on "
-            f"after each epoch; {_times(run.test_reads)}."
+            f"after each epoch; {answer.reads_words([one.test_reads for one in runs])}."
         )
     if kept == "card":
         return (
@@ -236,14 +245,6 @@ def _protocol(run: Run) -> str:
     return f"{name}how validation and test images were kept apart is not known."
 
 
-def _times(reads: int | None) -> str:
-    if reads is None:
-        return "how often the test images were evaluated is not known"
-    if reads == 1:
-        return "the test images were evaluated once, after the last one"
-    return f"the test images were evaluated {reads} times; run.json does not say what was done in between"
-
-
 def _figures(part: Part) -> dict[str, Any]:
     """Evaluation, verdicts, calibration and figures by class."""
     models, study = part.models, part.group is not None
@@ -251,7 +252,7 @@ def _figures(part: Part) -> dict[str, Any]:
     verdicts, note = _verdicts(part.group)
     return {
         "title": part.title,
-        "protocol": answer.protocol_words(part.protocol),
+        "protocol": answer.protocol_words(part.protocol, part.test_reads),
         "evaluation": tables.study_figures(models) if study else tables.run_figures(models[0].seeds[0]),
         "evaluation_note": OVER_SEEDS if any(len(model.runs) > 1 for model in models) else ONE_RUN,
         "verdicts": [verdict.words for verdict in verdicts],
@@ -312,7 +313,10 @@ def _ending(parts: list[Part], folder: Path, study: bool, left_out: list[str]) -
 
 def _limits(models: list[Model]) -> list[str]:
     runs = [run for model in models for run in model.runs]
-    lines = list(dict.fromkeys(_limit_of(run) for run in runs))
+    reads: dict[Kept, list[int | None]] = defaultdict(list)
+    for run in runs:
+        reads[kept_apart(run.protocol)].append(run.test_reads)
+    lines = [_limit(kept, of_runs) for kept, of_runs in reads.items()]
     if one := [model.name for model in models if len(model.runs) == 1]:
         lines.append(f"One seed of {', '.join(one)}: {answer.SEED_ALONE}.")
     lines.append(USED_FOR_YEARS)
@@ -322,20 +326,16 @@ def _limits(models: list[Model]) -> list[str]:
     return lines
 
 
-def _limit_of(run: Run) -> str:
-    kept, reads = kept_apart(run.protocol), run.test_reads
+def _limit(kept: Kept, reads: list[int | None]) -> str:
+    """What the runs of a protocol say of the test images, `reads` as for `answer.reads_words`."""
     if kept == "card":
         return "The test images served as validation too (protocol card): nothing may be chosen by these figures."
     if kept == "not known":
         return "Whether the test images had a part in the training is not known."
-    if reads == 1:
+    if set(reads) == {1}:
         return "Nothing was chosen by the test images within a run (protocol held-out)."
-    if reads is None:
-        return "How often a run evaluated the test images is not known (protocol held-out)."
-    return (
-        f"The test images were evaluated {reads} times; run.json does not say what was done in between, so that "
-        "something may have been chosen by them (protocol held-out)."
-    )
+    words = answer.reads_words(reads)
+    return f"{words[0].upper()}{words[1:]}: something may have been chosen by them (protocol held-out)."
 
 
 def _study_command(folder: Path) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from modelflow.report import answer, charts, how, images, words
 from modelflow.report.content import Content, Group, Model
 from modelflow.report.mistakes import Mistakes, mistakes_of
 from modelflow.shapes import Trace
-from modelflow.verdicts import MARGIN, Verdict
+from modelflow.verdicts import MARGIN, Verdict, range_in_points
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_CLASSES, MOST_CONFUSIONS = 30, 30
@@ -286,5 +286,6 @@ def _environment() -> jinja2.Environment:
         "p": words.p_text,
         "counted": words.counted,
         "shown": words.shown,
+        "range_in_points": range_in_points,
     }
     return environment

@@ -177,7 +177,7 @@
     title.append(element("b", `${commas(total)} image${total === 1 ? "" : "s"}`), " that ");
     title.append(element("bdi", found.models[right]), " has right (\u2713) and ");
     title.append(element("bdi", found.models[wrong]), " wrong (\u2717), each with its confidence");
-    if (places.length < total) title.append(element("span", `; here ${places.length} on which both are sure`, "quiet"));
+    if (places.length < total) title.append(element("span", `; the ${places.length} on which both are surest`, "quiet"));
     const list = element("ul", "", "tiles");
     for (const place of places) {
       const item = element("li");
