@@ -383,7 +383,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     ),
     "power": ("True differences that are found, in per cent", power_table),
     "more_seeds": (
-        'Asked for "about k more seeds", and given them: half the interval at most half a point',
+        'Two models, asked for "at least k more seeds" and given them: half the interval at most half a point',
         more_table,
     ),
     "single": (

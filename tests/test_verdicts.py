@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from modelflow.statistics import Difference, difference
+from modelflow.statistics import Difference, difference, holm
 from modelflow.verdicts import compare, more_seeds
 
 LATENT = (lambda rng: rng.normal(0, 2, 10**6) + rng.logistic(0, 1, 10**6))(np.random.default_rng(99))
@@ -50,7 +50,7 @@ def test_models_that_hardly_differ_are_equivalent_where_there_is_enough_to_see_i
 def test_too_few_seeds_cannot_tell_and_say_how_many_would():
     (verdict,) = compare(study(np.random.default_rng(2), {"a": 0.85, "b": 0.852}, 2, 20_000, seed_spread=0.02))
     assert verdict.kind == "cannot tell"
-    more = int(re.search(r"about (\d+) more seeds of each would be needed to see 0.5 points", verdict.words)[1])
+    more = int(re.search(r"at least (\d+) more seeds of each would be needed to see 0.5 points", verdict.words)[1])
     assert more == more_seeds(verdict.difference, 0.005) > 0
 
 
@@ -100,15 +100,84 @@ def test_many_pairs_are_called_equivalent_on_stronger_grounds_than_one():
         raise AssertionError("no pair was")
 
 
-@pytest.mark.parametrize(("of_seeds", "of_images", "freedom", "seeds"), [(2e-5, 1e-6, 9.0, 5), (4e-5, 4e-7, 2.0, 2)])
-def test_as_many_more_seeds_as_are_asked_for_are_enough_and_no_fewer(of_seeds, of_images, freedom, seeds):
-    def half(more):
-        error = np.sqrt(of_seeds * seeds / (seeds + more) + of_images)
-        return stats.t.ppf(0.975, freedom * (seeds + more - 1) / (seeds - 1)) * error
+def p_value_after(more, found, size):
+    """Of an estimate of `size`, were there as many more seeds and the spread the same."""
+    seeds = found.seeds + more
+    error = np.sqrt(found.of_seeds * found.seeds / seeds + found.of_images)
+    return 2 * stats.t.sf(size / error, found.freedom * (seeds - 1) / (found.seeds - 1))
 
-    more = more_seeds(Difference(0.0, of_seeds, of_images, freedom, seeds), 0.005)
+
+@pytest.mark.parametrize("pairs", [1, 6, 21])
+@pytest.mark.parametrize(("of_seeds", "of_images", "freedom", "seeds"), [(2e-5, 1e-6, 9.0, 5), (4e-5, 4e-7, 2.0, 2)])
+def test_as_many_more_seeds_as_are_asked_for_are_enough_and_no_fewer(of_seeds, of_images, freedom, seeds, pairs):
+    found = Difference(0.0, of_seeds, of_images, freedom, seeds)
+    more = more_seeds(found, 0.005, pairs)
     assert more > 1
-    assert half(more) <= 0.005 < half(more - 1)
+    assert p_value_after(more, found, 0.005) <= 0.05 / pairs < p_value_after(more - 1, found, 0.005)
+
+
+def test_the_images_alone_may_leave_open_among_many_pairs_what_one_pair_would_show():
+    found = Difference(0.0, 1e-6, 4e-6, 9.0, 5)
+    assert 0.005 / found.of_images**0.5 == pytest.approx(2.5)
+    assert more_seeds(found, 0.005, 1) is not None
+    assert more_seeds(found, 0.005, 21) is None
+
+
+def chosen(wanted, images=2000):
+    """The first study of seven equal models of five seeds in which a verdict has such words, and that verdict."""
+    for draw in range(100):
+        verdicts = compare(study(np.random.default_rng(draw), dict.fromkeys("abcdefg", 0.85), images=images))
+        for verdict in verdicts:
+            if re.search(wanted, verdict.words):
+                return verdicts, verdict
+    raise AssertionError(f"no study says {wanted}")
+
+
+def test_a_pair_that_stands_out_alone_says_how_many_seeds_would_do_among_all():
+    verdicts, verdict = chosen("to see the .* points found")
+    found, undecided = verdict.difference, sum(one.kind != "better" for one in verdicts)
+    assert found.p_value() < 0.05 < verdict.p_value
+    said = re.search(r"at least (\d+) more seeds? of each .* to see the ([\d.]+) points found", verdict.words)
+    assert float(said[2]) == pytest.approx(100 * found.estimate, abs=0.051)
+    more = int(said[1])
+    assert p_value_after(more, found, found.estimate) <= 0.05 / undecided
+    assert p_value_after(more - 1, found, found.estimate) > 0.05 / undecided
+
+
+def test_among_many_pairs_more_seeds_are_asked_for_than_for_one():
+    verdicts, verdict = chosen("at least .* to see 0.5 points")
+    assert f"at least {more_seeds(verdict.difference, 0.005, len(verdicts))} more" in verdict.words
+    assert more_seeds(verdict.difference, 0.005, len(verdicts)) > more_seeds(verdict.difference, 0.005)
+
+
+def test_one_more_seed_is_called_a_seed():
+    _, verdict = chosen(r"at least 1 more \w+ of each", images=20_000)
+    assert "at least 1 more seed of each would be needed to see" in verdict.words
+
+
+def test_of_models_with_different_numbers_of_seeds_the_fewer_count():
+    """The other's spread then shrinks too fast: what is asked for is at most what both need."""
+    a, b = study(np.random.default_rng(8), {"a": 0.85, "b": 0.85}, 12, 20_000, seed_spread=0.01).values()
+    found = difference(a[:4], b)
+    assert found.seeds == 4
+    of_a, of_b = (side.mean(1).var(ddof=1) for side in (a[:4], b))
+
+    def enough(more):
+        error = np.sqrt(of_a / (4 + more) + of_b / (12 + more) + found.of_images)
+        return stats.t.ppf(0.975, found.freedom * (3 + more) / 3) * error <= 0.005
+
+    needed = next(more for more in range(1000) if enough(more))
+    assert 0 < more_seeds(found, 0.005) <= needed
+
+
+def test_seeds_asked_for_among_seven_models_find_the_difference_about_half_of_the_time():
+    """A pair whose true difference is the margin, of seeds whose spread is as found, beside pairs that tell nothing."""
+    found = Difference(0.0, 1e-5, 1e-6, 10.0, 5)
+    seeds = 5 + more_seeds(found, 0.005, 21)
+    error = np.sqrt(found.of_seeds * 5 / seeds + found.of_images)
+    estimates = np.random.default_rng(9).normal(0.005, error, 4000)
+    p_values = 2 * stats.t.sf(np.abs(estimates) / error, found.freedom * (seeds - 1) / 4)
+    assert np.mean([holm([p, *[1.0] * 20])[0] < 0.05 for p in p_values]) == pytest.approx(0.5, abs=0.06)
 
 
 def coins(accuracy, seeds, images, draw):

@@ -22,7 +22,6 @@ MARGIN = 0.005  # of accuracy: what would matter, half a point
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
 FEWEST_SEEDS = 3  # where several pairs are compared: with two, false claims are too many (docs/statistics.md)
-NORMAL = 1.959964  # what Student's t comes to, at 95 %
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,9 @@ def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> li
     found = [difference_of(answered[a], answered[b]) for a, b in pairs]
     of_difference = holm([one.p_value() for one in found])
     of_equivalence = holm([one.p_value_of_equivalence(margin) for one in found])
+    family = _Family(margin, len(pairs), sum(p >= 1 - CONFIDENCE for p in of_difference))
     both = zip(of_difference, of_equivalence, strict=True)
-    return [_verdict(*pair, one, *ps, margin, len(pairs)) for pair, one, ps in zip(pairs, found, both, strict=True)]
+    return [_verdict(*pair, one, *ps, family) for pair, one, ps in zip(pairs, found, both, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -98,54 +98,68 @@ def _ordered(a: str, b: str, correct_by_model: Mapping[str, Array]) -> tuple[str
     return (a, b) if correct_by_model[a].mean() >= correct_by_model[b].mean() else (b, a)
 
 
-def _verdict(
-    a: str, b: str, found: Difference, p_value: float, of_equivalence: float, margin: float, pairs: int
-) -> Verdict:
+@dataclass(frozen=True)
+class _Family:
+    """What is asked of all pairs, how many they are, and how many are not told apart."""
+
+    margin: float
+    pairs: int
+    undecided: int
+
+
+def _verdict(a: str, b: str, found: Difference, p_value: float, of_equivalence: float, family: _Family) -> Verdict:
     interval = found.interval(CONFIDENCE)
-    span = range_in_points(interval)
-    if pairs > 1 and found.seeds < FEWEST_SEEDS:
-        words = f"{a} against {b}: cannot tell; two seeds are too few for {pairs} pairs (it is {span} points)"
+    if family.pairs > 1 and found.seeds < FEWEST_SEEDS:
+        too_few = f"two seeds are too few for {family.pairs} pairs"
+        words = f"{a} against {b}: cannot tell; {too_few} (it is {range_in_points(interval)} points)"
         return Verdict(a, b, "cannot tell", found, p_value, words)
     if p_value < 1 - CONFIDENCE and interval.low > 0:
-        return Verdict(a, b, "better", found, p_value, f"{a} is better than {b} by {span} points")
-    within = -margin < interval.low and interval.high < margin
+        return Verdict(a, b, "better", found, p_value, f"{a} is better than {b} by {range_in_points(interval)} points")
+    within = -family.margin < interval.low and interval.high < family.margin
     if within and of_equivalence < 1 - CONFIDENCE:
-        words = f"{a} and {b} are equivalent within {_points(margin)} points"
+        words = f"{a} and {b} are equivalent within {_points(family.margin)} points"
         return Verdict(a, b, "equivalent", found, p_value, words)
     alone = ", which among so many pairs may be chance" if interval.low > 0 or within else ""
-    words = f"{a} against {b}: cannot tell; {_wanting(found, margin)} (it is {span} points{alone})"
+    words = f"{a} against {b}: cannot tell; {_wanting(found, family)} (it is {range_in_points(interval)} points{alone})"
     return Verdict(a, b, "cannot tell", found, p_value, words)
 
 
-def _wanting(found: Difference, margin: float) -> str:
-    more = more_seeds(found, margin)
+def _wanting(found: Difference, family: _Family) -> str:
+    """What it would take to see the margin; or as much as was found, where that were real if this pair stood alone."""
+    stands_out = found.interval(CONFIDENCE).low > 0
+    size = found.estimate if stands_out else family.margin
+    what = f"the {_points(size)} points found" if stands_out else f"{_points(size)} points"
+    more = more_seeds(found, size, family.undecided)
     if more is None:
-        return f"no number of seeds would show {_points(margin)} points on as few test images"
+        return f"no number of seeds would show {what} on as few test images"
     if not more:
-        return f"the seeds would show {_points(margin)} points, and the difference may be that small"
+        return f"the seeds would show {what}, and the difference may be that small"
     if more > MOST_SEEDS:
-        return f"its seeds differ so much that {MOST_SEEDS:,} more would not show {_points(margin)} points"
-    return f"about {more} more seeds of each would be needed to see {_points(margin)} points"
+        return f"its seeds differ so much that {MOST_SEEDS:,} more would not show {what}"
+    return f"at least {more} more seed{'s' * (more > 1)} of each would be needed to see {what}"
 
 
-def more_seeds(found: Difference, margin: float) -> int | None:
-    """How many more seeds of each model would bring half the interval down to `margin`, at most one beyond MOST_SEEDS.
+def more_seeds(found: Difference, size: float, pairs: int = 1) -> int | None:
+    """How many more seeds of each model it takes until a difference of `size` is called real, at most MOST_SEEDS + 1.
 
-    None where no number would, since the images alone leave more open.
+    `pairs` are those that are not told apart yet, this one among them: Holm's method stopped at 5 % over their number,
+    and goes on when one of them has a p-value below that. None where no number of seeds would do, since the images
+    alone leave more open.
 
-    The variance over seeds is taken as found, so that it is a guess: given as many, 40 to 83 % of the studies have
-    enough (docs/statistics.md). It shrinks in proportion to the seeds, as the degrees of freedom grow; that over images
-    stays.
+    It is the least: when the true difference is `size`, half of the estimates are smaller. The variance over seeds is
+    taken as found and shrinks in proportion to the seeds, as the degrees of freedom grow; that over images stays. Given
+    as many, half the interval is at most `size` in 40 to 83 % of the studies of two models (docs/statistics.md). Where
+    the models' seeds differ in number, the fewer are taken, which asks for too few rather than too many.
     """
-
-    if NORMAL * math.sqrt(found.of_images) > margin:
+    tail = 1 - (1 - CONFIDENCE) / pairs / 2
+    if float(special.ndtri(tail)) * math.sqrt(found.of_images) > size:
         return None
 
     def enough(more: int) -> bool:
         seeds = found.seeds + more
         error = math.sqrt(found.of_seeds * found.seeds / seeds + found.of_images)
         freedom = found.freedom * (seeds - 1) / (found.seeds - 1)
-        return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error <= margin
+        return float(special.stdtrit(freedom, tail)) * error <= size
 
     return bisect_left(range(MOST_SEEDS + 1), True, key=enough)
 
