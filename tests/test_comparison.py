@@ -56,14 +56,55 @@ def test_runs_on_other_images_and_runs_given_twice_are_refused(study, tmp_path):
     copy = tmp_path / "other" / "narrow"
     with pytest.raises(UsageError, match="give at least two runs"):
         compare_folders([study / "wide"])
-    with pytest.raises(UsageError, match="two of the folders hold narrow"):
-        compare_folders([study / "narrow", copy])
+    again = study / "wide" / ".." / "narrow"
+    with pytest.raises(UsageError, match="give at least two runs"):
+        compare_folders([study / "narrow", again])
+    with pytest.raises(UsageError, match="narrow is given twice; give each folder once"):
+        compare_folders([study / "narrow", study / "wide", again])
     text = (copy / "run.json").read_text()
     checksum = next(iter(read_run(copy).data.checksums.values()))
     (copy / "run.json").write_text(text.replace(checksum, "0" * 64))
     with pytest.raises(UsageError, match="were tested on other images"):
         compare_folders([study / "wide", copy])
     shutil.rmtree(copy / "seeds", ignore_errors=True)
+
+
+def words_of(comparison):
+    return "\n".join(verdict.words for verdict in comparison.verdicts)
+
+
+def test_one_model_by_two_settings_is_called_by_its_folders_and_protocols(study, tmp_path):
+    run_study(digits_study(epochs=1), tmp_path / "short", jobs=1)
+    comparison = compare_folders([study / "wide", study / "narrow", tmp_path / "short" / "wide"])
+    longer, shorter = (read_run(where / "wide").protocol for where in (study, tmp_path / "short"))
+    assert longer.startswith("held-out but") and "epochs 3" in longer and "epochs 1" in shorter
+    names = {f"{study.name}/wide ({longer})", f"short/wide ({shorter})", f"narrow ({longer})"}
+    assert {entry.name for entry in comparison.entries} == names
+    assert all(words_of(comparison).count(name) == 2 for name in names)
+    sides = [np.stack([correct(top / "wide"), correct(top / "wide/seeds/43")]) for top in (study, tmp_path / "short")]
+    ours = next(v for v in comparison.verdicts if not {v.first, v.second} & {f"narrow ({longer})"})
+    assert abs(ours.difference.estimate) == pytest.approx(abs(sides[0].mean() - sides[1].mean()))
+
+
+def test_folders_are_called_by_as_much_of_their_path_as_tells_them_apart(study, tmp_path):
+    first, second = (tmp_path / top / "results" / "wide" for top in ("a", "b"))
+    for target in (first, second):
+        shutil.copytree(study / "wide", target)
+    names = {entry.name for entry in compare_folders([first, second, study / "narrow"]).entries}
+    assert names == {"a/results/wide", "b/results/wide", "narrow"}
+    runs = {entry.name for entry in compare_folders([first / "seeds" / "43", second / "seeds" / "43"]).entries}
+    assert runs == {"a/results/wide/seeds/43", "b/results/wide/seeds/43"}
+
+
+def test_seeds_of_one_model_by_different_protocols_are_refused(study, tmp_path):
+    copy = shutil.copytree(study, tmp_path / "mixed")
+    record = copy / "narrow" / "seeds" / "43" / "run.json"
+    record.write_text(record.read_text().replace('"protocol": "held-out but', '"protocol": "held-out but lr 0.1,'))
+    with pytest.raises(
+        UsageError, match=r"seeds/43 was made by protocol held-out but lr 0\.1, .*narrow by held-out but"
+    ):
+        compare_folders([copy])
+    assert compare_folders([copy / "narrow", copy / "wide" / "seeds" / "43"]).verdicts
 
 
 def protocol_changed(study, tmp_path, protocol):

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from modelflow.errors import DataError, UsageError
-from modelflow.leaderboard import HEADER, arranged, as_csv, as_markdown, leaderboard
+from modelflow.leaderboard import arranged, as_csv, as_markdown, leaderboard, table_of
 from modelflow.records import DataRecord, Metrics
 from modelflow.results import run_folder, write_run
 from modelflow.statistics import mean_interval, wilson_interval
@@ -61,7 +61,7 @@ def test_csv_has_every_field_unrounded(study):
 def test_markdown_has_the_columns_of_the_card_and_marks_dead_runs(study):
     heading, _, *lines = as_markdown(leaderboard(study)).splitlines()
     assert heading.startswith("Test accuracy, mean ± half its 95 % interval over seeds; the test images are also")
-    assert lines[0] == "| " + " | ".join(HEADER) + " |"
+    assert lines[0] == "| Model | Group | Seeds | Accuracy | Macro F1 | Parameters | Card acc | Card F1 |"
     assert lines[1] == "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     assert lines[3] == "| generic_2 | Custom (Simpler) | 2 | 87.00% ±12.71 | 0.4350 | 11,854 | 87.61% | 0.8746 |"
     assert lines[4].startswith("| cnn2_3 † | n_feature Variation (Narrower) | 1 | 10.00% |")
@@ -118,3 +118,41 @@ def test_the_intervals_are_those_of_statistics(study):
     assert (generic_2.accuracy_low, generic_2.accuracy_high) == (expected.low, expected.high)
     expected = wilson_interval(9000, 10_000)
     assert (wide.accuracy_low, wide.accuracy_high) == (expected.low, expected.high)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"), [("held-out", "held-out"), ("card but epochs 3", "card but epochs 3"), ("", "not known")]
+)
+def test_rows_of_different_protocols_name_theirs(study, other, named):
+    write_run(study / "wide", a_run(model_name="wide", metrics=metrics(0.9), protocol=other))
+    shown = table_of(leaderboard(study))
+    assert shown.header[: shown.left] == ("Model", "Group", "Protocol")
+    found = {line[0].split()[0]: line[2] for line in shown.lines}
+    assert found == {"generic_2": "card", "cnn2_3": "card", "wide": named}
+    header, rule, *lines = as_markdown(leaderboard(study)).splitlines()[2:]
+    assert (header.split(" | ")[2], rule.split(" | ")[2:4]) == ("Protocol", ["---", "---:"])
+    assert lines[0].split(" | ")[2] == named
+
+
+def test_one_model_by_two_protocols_of_a_name_has_both_whole(study):
+    write_run(
+        study / "generic_2" / "seeds" / "43", a_run(model_name="generic_2", seed=43, protocol="card but epochs 3")
+    )
+    shown = table_of(leaderboard(study))
+    assert {line[2] for line in shown.lines if line[0] == "generic_2"} == {"card", "card but epochs 3"}
+
+
+def test_the_figure_that_rows_are_sorted_by_is_shown(study):
+    rows = leaderboard(study)
+    usual = table_of(rows).header
+    for field, cells in (
+        ("loss", ["0.1000", "0.1300", "0.9000"]),
+        ("seconds", ["30.0000", "35.0000", "30.0000"]),
+        ("accuracy_least", ["90.00%", "86.00%", "10.00%"]),
+        ("warnings", ["0", "0", "1"]),
+        ("brier", ["", "", ""]),
+    ):
+        shown = table_of(rows, field)
+        assert shown.header == (*usual[:-2], field, *usual[-2:])
+        assert [line[-3] for line in shown.lines] == cells
+    assert all(table_of(rows, name).header == usual for name in ("accuracy", "model", "parameters", "card_macro_f1"))

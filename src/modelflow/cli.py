@@ -570,7 +570,7 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
     elif as_text:
         click.echo(as_csv(rows), nl=False)
     elif rows:
-        terminal.leaderboard_table(rows)
+        terminal.leaderboard_table(rows, sort)
     else:
         terminal.say(f"{results}: no model fits --only and --where")
 

@@ -51,19 +51,22 @@ class _Side:
 def compare_folders(folders: Sequence[Path]) -> Comparison:
     """The models in these folders, each with all its seeds; single runs where one of the folders is `…/seeds/N`.
 
-    One folder without a run of its own, such as `results`, stands for the models in it. Raises `UsageError` for fewer
-    than two, or when they were not tested on the same images, and `DataError` for a damaged run.
+    One folder without a run of its own, such as `results`, stands for the models in it. One model in two folders, such
+    as by two settings, is called by them; protocols that differ in settings stand behind the names. Raises `UsageError`
+    for fewer than two folders or one given twice, for seeds of a model or sides by protocols that cannot be compared, or
+    other test images, and `DataError` for a damaged run.
     """
     if len(folders) == 1 and not (folders[0] / RUN).is_file():
         folders = sorted({_model_folder(folder) for folder in run_folders(folders[0])})
-    if len(set(folders)) < 2:
+    if len({folder.resolve() for folder in folders}) < 2:
         raise UsageError("compare: give at least two runs, such as results/generic_1 results/generic_2, or a study")
+    _check_given_once(folders)
     single = any(_model_folder(folder) != folder for folder in folders)
     sides = [_read(folder, single) for folder in folders]
-    _check_names(sides)
     for side in sides[1:]:
         _check_comparable(side, sides[0])
-    return compare_sides({side.name: (side.runs, side.correct_SN) for side in sides})
+    names = _names(sides, folders)
+    return compare_sides({name: (side.runs, side.correct_SN) for name, side in zip(names, sides, strict=True)})
 
 
 def compare_sides(sides: dict[str, tuple[list[Run], Array]]) -> Comparison:
@@ -99,9 +102,14 @@ def _read(folder: Path, single: bool) -> _Side:
     records = [read_run(path) for path in folders]
     name = f"{records[0].model_name}, seed {records[0].seed}" if single else records[0].model_name
     correct, labels = zip(*(_correct(path) for path in folders), strict=True)
-    for path, labels_N in zip(folders, labels, strict=True):
+    for path, run, labels_N in zip(folders, records, labels, strict=True):
         if not np.array_equal(labels_N, labels[0]):
             raise UsageError(f"{path} and {folder} were tested on other images; compare runs of one data set")
+        if run.protocol != records[0].protocol:
+            raise UsageError(
+                f"{path} was made by protocol {run.protocol}, {folder} by {records[0].protocol}; the seeds of a model "
+                "are averaged, so give folders with runs of one protocol"
+            )
     return _Side(name, records, np.stack(correct), labels[0])
 
 
@@ -111,11 +119,31 @@ def _correct(folder: Path) -> tuple[Array, Array]:
     return logits_NK.argmax(1) == labels_N, labels_N
 
 
-def _check_names(sides: list[_Side]) -> None:
-    names = [side.name for side in sides]
-    twice = next((name for name in names if names.count(name) > 1), None)
+def _check_given_once(folders: Sequence[Path]) -> None:
+    places = [folder.resolve() for folder in folders]
+    twice = next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
-        raise UsageError(f"two of the folders hold {twice}; give each once")
+        raise UsageError(f"{twice} is given twice; give each folder once")
+
+
+def _names(sides: list[_Side], folders: Sequence[Path]) -> list[str]:
+    """What each side is called: by its model, by its folder where two hold one, with the protocol where these differ."""
+    names = [side.name for side in sides]
+    shared = [folder for folder, name in zip(folders, names, strict=True) if names.count(name) > 1]
+    paths = dict(zip(shared, _told_apart(shared), strict=True))
+    names = [paths.get(folder, name) for folder, name in zip(folders, names, strict=True)]
+    protocols = [side.runs[0].protocol for side in sides]
+    if len(set(protocols)) < 2:
+        return names
+    return [f"{name} ({protocol})" for name, protocol in zip(names, protocols, strict=True)]
+
+
+def _told_apart(folders: Sequence[Path]) -> list[str]:
+    """As few parts of each path, counted from its end, as tell all apart; two at least, so that none is a model's name."""
+    parts = [folder.resolve().parts for folder in folders]
+    most = max((len(one) for one in parts), default=0)
+    enough = next((n for n in range(2, most) if len({one[-n:] for one in parts}) == len(parts)), most)
+    return [str(Path(*one[-enough:])) for one in parts]
 
 
 def _check_comparable(side: _Side, first: _Side) -> None:

@@ -184,21 +184,74 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 DEAD = "\N{DAGGER}"
-HEADER = ("Model", "Group", "Seeds", "Accuracy", "Macro F1", "Parameters", "Card acc", "Card F1")
+Cell = Callable[[Row], str]
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """A row as it is shown, in the columns of `HEADER`; a model with dead runs is marked, see `dead_note`."""
-    return (
-        row.model + (f" {DEAD}" if row.warnings else ""),
-        row.group if row.card_accuracy is not None else f"{row.group}, on {row.data}",
-        str(row.seeds),
-        f"{row.accuracy:.2%}" + (f" ±{50 * (row.accuracy_high - row.accuracy_low):.2f}" if row.seeds > 1 else ""),
-        f"{row.macro_f1:.4f}",
-        f"{row.parameters:,}",
-        "" if row.card_accuracy is None else f"{row.card_accuracy:.2%}",
-        "" if row.card_macro_f1 is None else f"{row.card_macro_f1:.4f}",
-    )
+@dataclass(frozen=True)
+class Table:
+    """The rows as they are shown: the first `left` columns are text, the others figures."""
+
+    header: tuple[str, ...]
+    lines: list[tuple[str, ...]]
+    left: int
+
+
+def table_of(rows: Sequence[Row], sorted_by: str = "accuracy") -> Table:
+    """The usual columns, with the protocol where rows differ in it, and what they are sorted by where it is not there."""
+    columns = {
+        "Model": lambda row: row.model + (f" {DEAD}" if row.warnings else ""),
+        "Group": lambda row: row.group if row.card_accuracy is not None else f"{row.group}, on {row.data}",
+        **_protocol_column(rows),
+        "Seeds": lambda row: str(row.seeds),
+        "Accuracy": _accuracy,
+        "Macro F1": lambda row: f"{row.macro_f1:.4f}",
+        "Parameters": lambda row: f"{row.parameters:,}",
+        **_sorted_column(sorted_by),
+        **_card_columns(rows),
+    }
+    lines = [tuple(cell(row) for cell in columns.values()) for row in rows]
+    return Table(tuple(columns), lines, left=2 + ("Protocol" in columns))
+
+
+def _accuracy(row: Row) -> str:
+    half = f" ±{50 * (row.accuracy_high - row.accuracy_low):.2f}" if row.seeds > 1 else ""
+    return f"{row.accuracy:.2%}{half}"
+
+
+def _protocol_column(rows: Sequence[Row]) -> dict[str, Cell]:
+    """By name where that tells the rows' protocols apart, else whole."""
+    protocols = {row.protocol for row in rows}
+    if len(protocols) < 2:
+        return {}
+    if len({kept_apart(protocol) for protocol in protocols}) == len(protocols):
+        return {"Protocol": lambda row: kept_apart(row.protocol)}
+    return {"Protocol": lambda row: row.protocol or kept_apart(row.protocol)}
+
+
+USUAL = {"model", "group", "protocol", "seeds", "accuracy", "macro_f1", "parameters", "card_accuracy", "card_macro_f1"}
+
+
+def _sorted_column(field: str) -> dict[str, Cell]:
+    """Headed as in leaderboard.csv."""
+    return {} if field in USUAL else {field: lambda row: _figure(field, getattr(row, field))}
+
+
+def _figure(field: str, value: str | float | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.2%}" if "accuracy" in field else f"{value:,.{1 if abs(value) >= 100 else 4}f}"
+
+
+def _card_columns(rows: Sequence[Row]) -> dict[str, Cell]:
+    """What the card reports, where it reports anything of these rows."""
+    if all(row.card_accuracy is None for row in rows):
+        return {}
+    return {
+        "Card acc": lambda row: "" if row.card_accuracy is None else f"{row.card_accuracy:.2%}",
+        "Card F1": lambda row: "" if row.card_macro_f1 is None else f"{row.card_macro_f1:.4f}",
+    }
 
 
 def heading(rows: Sequence[Row]) -> str:
@@ -229,7 +282,9 @@ def dead_note(rows: Sequence[Row]) -> str:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """leaderboard.md: the table as it is shown, under its heading."""
-    lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *(cells(row) for row in rows)]
+    shown = table_of(rows)
+    rule = ("---",) * shown.left + ("---:",) * (len(shown.header) - shown.left)
+    lines = (shown.header, rule, *shown.lines)
     table = "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
     note = dead_note(rows)
     table = f"{heading(rows)}\n\n{table}"

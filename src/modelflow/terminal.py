@@ -89,12 +89,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "",
     console().print("", drawn, sep="\n")
 
 
-def leaderboard_table(rows: "Sequence[Row]") -> None:
+def leaderboard_table(rows: "Sequence[Row]", sorted_by: str = "accuracy") -> None:
     """The summary table, best first, beside the card's figures."""
-    from modelflow.leaderboard import HEADER, cells, dead_note, heading
+    from modelflow.leaderboard import dead_note, heading, table_of
 
-    columns = len(HEADER) - 2 * all(row.card_accuracy is None for row in rows)  # the card's two come last
-    table(HEADER[:columns], [cells(row)[:columns] for row in rows], heading(rows), left=2)
+    shown = table_of(rows, sorted_by)
+    table(shown.header, shown.lines, heading(rows), shown.left)
     if note := dead_note(rows):
         say(note)
 
