@@ -17,7 +17,7 @@ from modelflow.settings import StudySettings
 from modelflow.study import engine_named
 
 SAME_BYTES = ("model.safetensors", "history.csv", "predictions.npz", "confusion_matrix.csv", "spec.json")
-PATIENCE = 90
+PATIENCE = 240
 LONG = 600  # epochs
 
 
@@ -112,6 +112,15 @@ def test_a_run_begun_here_goes_on_there(two_workers, tmp_path):
     assert process.returncode == 0, told
     assert "narrow, seed 42: going on after epoch" in told
     assert not list(tmp_path.glob("r/**/training"))
+
+
+def test_sigterm_ends_with_1_and_says_what_is_kept(two_workers, tmp_path):
+    process = started(command(tmp_path, two_workers, LONG))
+    wait_for(lambda: runs(tmp_path / "r"), process)
+    process.terminate()
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 1, told
+    assert "of 4 runs are finished and kept" in told
 
 
 def test_runs_of_a_machine_that_is_lost_are_trained_elsewhere(long_alone, tmp_path):

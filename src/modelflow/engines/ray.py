@@ -6,8 +6,10 @@ when it is tried again, is Ray's to decide. A machine with other versions of wha
 
 import atexit
 import os
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -194,12 +196,15 @@ def _cluster(address: str | None, jobs: int | None) -> Iterator[Any]:
             f"--address {short(address)[1:-1]}: no Ray cluster answers there; start one with ray start --head, and "
             "give its HOST:PORT, from one of its machines"
         )
+    heard = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **quiet, **({} if address else here))
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"--engine ray: {str(error).splitlines()[0]}; give the HOST:PORT of a cluster that this machine is one of"
         ) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, heard)  # Ray has put its own in its place
     try:
         yield ray
     except LostHeadError:
