@@ -17,7 +17,7 @@ from modelflow.cli import _interrupt_once
 from modelflow.engines.local import _children_spared_interrupts
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.models.build import GenericCNN
-from modelflow.plans import is_finished, plans, set_aside
+from modelflow.plans import is_finished, plans, set_aside, unfinished
 from modelflow.results import read_run
 from modelflow.runs import open_run, train_run
 from modelflow.settings import StudySettings, validated
@@ -242,6 +242,24 @@ def test_a_study_killed_again_and_again_ends_in_the_bytes_of_one_left_alone(tmp_
         for name in SAME_BYTES:
             assert (killed / "r" / model / name).read_bytes() == (alone / "r" / model / name).read_bytes(), name
         assert not (killed / "r" / model / "training").exists()
+
+
+def test_a_run_broken_off_before_its_model_card_is_completed_without_training(finished, tmp_path):
+    folder = shutil.copytree(finished[0] / "wide", tmp_path / "wide")
+    before = (folder / "run.json").read_bytes()
+    (folder / "MODEL_CARD.md").unlink()
+    (folder / ".MODEL_CARD.md.0123456789ab.part").write_text("# wi")
+    (folder / "training").mkdir()
+    (folder / "training" / "plan.json").write_text("{}")
+    run = read_run(folder)
+    plan = plans(digits_study(seeds=[run.seed], epochs=run.epochs), tmp_path)[1]
+    assert unfinished([plan]) == [plan]
+    train_run(plan)
+    assert unfinished([plan]) == []
+    assert (folder / "MODEL_CARD.md").read_text().startswith("---")
+    assert (folder / "run.json").read_bytes() == before
+    assert not (folder / "training").exists()
+    assert not list(folder.glob(".*.part"))
 
 
 def test_a_run_half_way_is_not_mixed_with_other_settings(tmp_path):

@@ -72,8 +72,8 @@ def is_finished(plan: Plan) -> bool:
 
 
 def unfinished(planned: list[Plan]) -> list[Plan]:
-    """The plans that are still to be trained. Raises as `is_finished` does."""
-    return [plan for plan in planned if not is_finished(plan)]
+    """The plans of which something is still to be done, be it the model card alone. Raises as `is_finished` does."""
+    return [plan for plan in planned if not is_finished(plan) or not (plan.folder / results.MODEL_CARD).is_file()]
 
 
 def asked(plan: Plan) -> dict[str, Any]:

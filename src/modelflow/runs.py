@@ -14,7 +14,7 @@ from modelflow import results
 from modelflow.errors import DataError, ModelFlowError, RunError
 from modelflow.files import remove_parts, write_whole
 from modelflow.locks import alone_in
-from modelflow.plans import Event, OnEvent, Plan, asked
+from modelflow.plans import Event, OnEvent, Plan, asked, is_finished
 from modelflow.records import Run
 from modelflow.settings import RunSettings, validated
 from modelflow.shapes import MAX_PARAMETERS, trace
@@ -159,6 +159,9 @@ def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[],
     with alone_in(plan.folder):
         for folder in (plan.folder, plan.folder / results.TRAINING):
             remove_parts(folder)
+        if is_finished(plan):  # and was broken off before its model card was written
+            results.remove_training(plan.folder)
+            return write_card(plan.folder)
         return _train(make_flow(plan), plan, on_event, threads)
 
 

@@ -62,7 +62,7 @@ def failed(count: int | None, seed: int, tell: Callable[[int, int], None] = lamb
     """
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
-        run = ShortRun.warmed("compiled step", Path(scratch) / "run")
+        run = ShortRun.warmed("two epochs", Path(scratch) / "run")
         expected = run.finish(Path(scratch) / "alone")
         faults = list(_faults(run, Path(scratch)))
         chosen = faults if count is None else random.Random(seed).sample(faults, min(count, len(faults)))

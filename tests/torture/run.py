@@ -1,6 +1,6 @@
 """Kills, faults, small disks and a long soak: `make torture`, in a length one can choose.
 
-make torture                                   make torture KILLS=50 FAULTS=20 STUDIES=10
+make torture                                   make torture KILLS=50 FAULTS=20 STUDIES=10    # --parts kills soak: some of it
 
 The figures go into benchmarks/results/torture.json. Exit code 1, and the folder or the fault named, when a promise of
 docs/reliability.md does not hold.
@@ -8,7 +8,6 @@ docs/reliability.md does not hold.
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from modelflow import provenance
 from modelflow.files import write_whole
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "torture.json"
+PARTS = ("kills", "faults", "small-disks", "soak")
 DISKS = range(40, 400, 40)  # KiB: from too small for the lock to large enough for all but the last files
 
 
@@ -35,27 +35,33 @@ def main() -> int:
     parser.add_argument("--faults", type=int, help="failing system calls, drawn from all (default: each of them)")
     parser.add_argument("--studies", type=int, default=300, help="one after the other in one process (default 300)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is drawn (default: the time)")
+    parser.add_argument("--parts", nargs="+", metavar="PART", default=PARTS, choices=PARTS, help=", ".join(PARTS))
     given = parser.parse_args()
     short_run.prepare()
     parts: dict[str, Callable[[], Any]] = {
         "kills": lambda: kills.killed(given.kills, given.seed, _told("kills", given.kills)),
         "faults": lambda: faults.failed(given.faults, given.seed, lambda done, of: _told("faults", of)(done)),
-        "small disks": _small_disks,
+        "small-disks": _small_disks,
         "soak": lambda: soak.soaked(given.studies, _told("studies", given.studies + soak.WARM_UP)),
     }
-    found = {"seed": given.seed, "processor": provenance.processor(), "python": platform.python_version()}
-    found |= {"versions": provenance.versions(), "git_revision": provenance.git_revision()}
     broken = False
-    for name, measure in parts.items():
+    for name in given.parts:
         begin = time.monotonic()
         try:
-            found[name] = measure()
+            found = dict(parts[name]())
         except (AssertionError, TimeoutError) as error:
-            broken, found[name] = True, {"does not hold": str(error)}
-        found[name] = {**found[name], "seconds": round(time.monotonic() - begin)}
-        print(f"\r{name}: {found[name]}")
-    write_whole(RESULTS, json.dumps(found, indent=2) + "\n")
+            broken, found = True, {"does not hold": str(error)}
+        found |= {"seconds": round(time.monotonic() - begin), "seed": given.seed}
+        print(f"\r{name}: {found}")
+        _keep(name, found | {"processor": provenance.processor(), "versions": provenance.versions()})
     return int(broken)
+
+
+def _keep(name: str, found: dict[str, Any]) -> None:
+    """In torture.json, where the other parts' figures stay."""
+    stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found["git_revision"] = provenance.git_revision()
+    write_whole(RESULTS, json.dumps(stored | {name: found}, indent=2) + "\n")
 
 
 def _told(what: str, of: int) -> Callable[[int], None]:

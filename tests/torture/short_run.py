@@ -24,6 +24,7 @@ from modelflow.training import compiled
 SPEC = '{"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [8], "fc_sizes": [20]}'
 OPTIONS = ("--dataset", "digits", "--lr", "3e-3", "--recipe", "best", "--batch-size", "16")
 ENGINES = {"compiled step": ("--epochs", "30"), "autograd": ("--epochs", "3", "--optimizer", "rmsprop")}
+LENGTHS = ENGINES | {"two epochs": ("--epochs", "2")}
 DIFFERING = {RUN, MODEL_CARD, CHECKPOINT}  # which say when, how long and where
 MODEL = "tiny"
 PATIENCE = 120.0
@@ -76,15 +77,15 @@ class Child:
 
 @dataclass(frozen=True)
 class ShortRun:
-    """A training of less than two seconds, by one of the two engines."""
+    """A training of less than two seconds, one of `LENGTHS`."""
 
-    engine: str
+    length: str
     scratch: Path
 
     @classmethod
-    def warmed(cls, engine: str, scratch: Path) -> "ShortRun":
+    def warmed(cls, length: str, scratch: Path) -> "ShortRun":
         """Ready to fork: whatever a run imports is imported, whatever it compiles is compiled."""
-        run = cls(engine, scratch)
+        run = cls(length, scratch)
         scratch.mkdir(parents=True, exist_ok=True)
         (scratch / f"{MODEL}.json").write_text(SPEC)
         with tempfile.TemporaryDirectory(dir=scratch) as place:
@@ -94,7 +95,7 @@ class ShortRun:
     def arguments(self, results: Path) -> list[str]:
         """Of the command line."""
         spec = str(self.scratch / f"{MODEL}.json")
-        return ["train", spec, *OPTIONS, *ENGINES[self.engine], "--results", str(results)]
+        return ["train", spec, *OPTIONS, *LENGTHS[self.length], "--results", str(results)]
 
     def start(self, results: Path, before: Callable[[], None] = lambda: None) -> Child:
         """A child that runs it into this folder; `before` is called in the child first."""
