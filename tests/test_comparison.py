@@ -77,7 +77,8 @@ def test_one_model_by_two_settings_is_called_by_its_folders_and_protocols(study,
     run_study(digits_study(epochs=1), tmp_path / "short", jobs=1)
     comparison = compare_folders([study / "wide", study / "narrow", tmp_path / "short" / "wide"])
     longer, shorter = (read_run(where / "wide").protocol for where in (study, tmp_path / "short"))
-    assert longer.startswith("held-out but") and "epochs 3" in longer and "epochs 1" in shorter
+    assert longer.startswith("held-out but")
+    assert ("epochs 3" in longer, "epochs 1" in shorter) == (True, True)
     names = {f"{study.name}/wide ({longer})", f"short/wide ({shorter})", f"narrow ({longer})"}
     assert {entry.name for entry in comparison.entries} == names
     assert all(words_of(comparison).count(name) == 2 for name in names)

@@ -53,8 +53,8 @@ def compare_folders(folders: Sequence[Path]) -> Comparison:
 
     One folder without a run of its own, such as `results`, stands for the models in it. One model in two folders, such
     as by two settings, is called by them; protocols that differ in settings stand behind the names. Raises `UsageError`
-    for fewer than two folders or one given twice, for seeds of a model or sides by protocols that cannot be compared, or
-    other test images, and `DataError` for a damaged run.
+    for fewer than two folders or one given twice, for seeds of a model or sides by protocols that cannot be compared,
+    or other test images, and `DataError` for a damaged run.
     """
     if len(folders) == 1 and not (folders[0] / RUN).is_file():
         folders = sorted({_model_folder(folder) for folder in run_folders(folders[0])})
@@ -127,7 +127,7 @@ def _check_given_once(folders: Sequence[Path]) -> None:
 
 
 def _names(sides: list[_Side], folders: Sequence[Path]) -> list[str]:
-    """What each side is called: by its model, by its folder where two hold one, with the protocol where these differ."""
+    """What each side is called: by its model, by its folder where two hold one; with protocols that differ."""
     names = [side.name for side in sides]
     shared = [folder for folder, name in zip(folders, names, strict=True) if names.count(name) > 1]
     paths = dict(zip(shared, _told_apart(shared), strict=True))
@@ -139,7 +139,7 @@ def _names(sides: list[_Side], folders: Sequence[Path]) -> list[str]:
 
 
 def _told_apart(folders: Sequence[Path]) -> list[str]:
-    """As few parts of each path, counted from its end, as tell all apart; two at least, so that none is a model's name."""
+    """As few parts of each path, from its end, as tell all apart; two at least, so that none is a model's name."""
     parts = [folder.resolve().parts for folder in folders]
     most = max((len(one) for one in parts), default=0)
     enough = next((n for n in range(2, most) if len({one[-n:] for one in parts}) == len(parts)), most)

@@ -197,7 +197,7 @@ class Table:
 
 
 def table_of(rows: Sequence[Row], sorted_by: str = "accuracy") -> Table:
-    """The usual columns, with the protocol where rows differ in it, and what they are sorted by where it is not there."""
+    """The usual columns, with the protocol where rows differ in it, and what they are sorted by."""
     columns = {
         "Model": lambda row: row.model + (f" {DEAD}" if row.warnings else ""),
         "Group": lambda row: row.group if row.card_accuracy is not None else f"{row.group}, on {row.data}",

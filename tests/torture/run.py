@@ -1,6 +1,7 @@
 """Kills, faults, small disks and a long soak: `make torture`, in a length one can choose.
 
-make torture                                   make torture KILLS=50 FAULTS=20 STUDIES=10    # --parts kills soak: some of it
+make torture                                   make torture KILLS=50 FAULTS=20 STUDIES=10
+python tests/torture/run.py --parts kills soak                                # the others' figures stay
 
 The figures go into benchmarks/results/torture.json. Exit code 1, and the folder or the fault named, when a promise of
 docs/reliability.md does not hold.
