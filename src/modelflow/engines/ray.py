@@ -55,7 +55,15 @@ def run_plans(
     or when all its machines have other versions than this one.
     """
     with _cluster(address, jobs) as ray:
-        yield from _Tasks(ray, on_event, jobs).run(due)
+        head = _Head(ray.get_runtime_context().gcs_address)
+        try:
+            yield from _Tasks(ray, on_event, jobs).run(due, head)
+        except ModelFlowError:
+            raise
+        except Exception as error:  # Ray's, of many kinds, when the head goes in the midst of a call
+            if _answers(head.address, SECONDS_BETWEEN_LOOKS):
+                raise
+            raise head.lost() from error
 
 
 class _Tasks:
@@ -69,10 +77,9 @@ class _Tasks:
         self.due: deque[Plan] = deque()
         self.waiting: dict[Any, Plan] = {}
 
-    def run(self, due: list[Plan]) -> Iterator[tuple[Plan, Run | ModelFlowError]]:
+    def run(self, due: list[Plan], head: "_Head") -> Iterator[tuple[Plan, Run | ModelFlowError]]:
         """Yields each plan as its run ends."""
         self.due.extend(sorted(due, key=lambda plan: -trace(plan.spec).macs))
-        head = _Head(self.ray.get_runtime_context().gcs_address)
         while self.due or self.waiting:
             if head.answers():  # or else Ray would wait for it, and not give way
                 self._submit()
@@ -147,11 +154,15 @@ class _Head:
             self.answered = time.monotonic()
             return True
         if time.monotonic() - self.answered > PATIENCE:
-            raise LostHeadError(
-                f"the head of the cluster at {self.address} does not answer; what is finished is kept: start it anew, "
-                "and give the same command again to train the rest"
-            )
+            raise self.lost()
         return False
+
+    def lost(self) -> LostHeadError:
+        """What is to be said when it is gone."""
+        return LostHeadError(
+            f"the head of the cluster at {self.address} does not answer; what is finished is kept: start it anew, and "
+            "give the same command again to train the rest"
+        )
 
 
 def _answers(address: str, seconds: float) -> bool:
