@@ -13,11 +13,13 @@ from dataclasses import replace
 import pytest
 
 from modelflow import ModelFlow, run_study
-from modelflow.cli import _interrupt_once
+from modelflow.cli import _interrupt_once, run_command
 from modelflow.engines.local import _children_spared_interrupts
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.models.build import GenericCNN
-from modelflow.plans import is_finished, plans, set_aside, unfinished
+from modelflow.plans import interrupted, is_finished, missing, plans, set_aside, unfinished
+from modelflow.report.content import read_content
+from modelflow.report.page import render
 from modelflow.results import read_run
 from modelflow.runs import open_run, train_run
 from modelflow.settings import StudySettings, validated
@@ -122,6 +124,37 @@ def test_what_is_finished_is_not_trained_again(finished):
     assert (where / "wide" / "run.json").read_bytes() == before
 
 
+def test_what_is_missing_of_a_study_is_told_everywhere(finished, tmp_path, capsys):
+    where = shutil.copytree(finished[0], tmp_path / "half")
+    assert missing(where) == ""
+    shutil.rmtree(where / "narrow" / "seeds" / "43")
+    (where / "wide" / "run.json").unlink()
+    said = "2 of the 4 runs that study.json asks for are not finished: narrow (seed 43), wide (seed 42)"
+    assert missing(where).startswith(said)
+    assert run_command(["report", str(where)]) == run_command(["leaderboard", str(where)]) == 0
+    out, err = capsys.readouterr()
+    assert said in out
+    assert said in err
+    assert said in render(read_content(where))
+    assert said in (where / "MODEL_CARD.md").read_text()
+    shutil.rmtree(where / "wide")
+    assert run_command(["compare", str(where)]) == 2
+    assert "models with a finished run there: narrow; expected at least two (3 of the 4" in capsys.readouterr().err
+
+
+def test_a_vast_study_of_which_nothing_is_finished_is_told_of_in_few_words(tmp_path):
+    models = [{"name": f"m{i}", "spec": spec(3)} for i in range(3000)]
+    (tmp_path / "study.json").write_text(json.dumps({"models": models, "seeds": 10_000}))
+    assert missing(tmp_path).startswith("30,000,000 of the 30,000,000 runs that")
+    assert len(missing(tmp_path)) < 300
+
+
+def test_after_a_restart_the_same_command_would_begin_anew(finished):
+    planned = plans(digits_study(), finished[0])
+    assert "the same command again to train" in interrupted(planned)
+    assert "the same command again, without --restart (make: RESTART=1), to train" in interrupted(planned, True)
+
+
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
@@ -190,6 +223,7 @@ def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path, times):
     assert re.search(r"kept half-way, to go on from: \w+, seed 42", told)
     assert "Traceback" not in told
     assert "leaked" not in told
+    assert re.match(r"\d of the 7 runs", missing(tmp_path / "r"))
     assert not (tmp_path / "r" / "generic_3" / "run.json").exists()
 
 

@@ -212,7 +212,7 @@ def _train(
     from modelflow import plans
     from modelflow.locks import alone_in
     from modelflow.runs import check_data
-    from modelflow.study import write_study
+    from modelflow.study import write_asked, write_study
 
     planned = plans.plans(settings, results, data_dir)
     if restart:
@@ -227,7 +227,9 @@ def _train(
         due = plans.unfinished(planned)
         if len(due) < len(planned):
             terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
-        failures = _train_due(due, engine, jobs, settings.epochs) if due else []
+        if whole:
+            write_asked(settings, results)
+        failures = _train_due(due, engine, jobs, settings.epochs, restart) if due else []
         written = whole and len(failures) < len(planned)
         content = write_study(settings, results, data_dir) if written else None
     _show_results(planned, content, as_json)
@@ -235,7 +237,7 @@ def _train(
         raise RunError("; ".join(failures))
 
 
-def _train_due(due: list[Any], engine: Any, jobs: int | None, epochs: int) -> list[str]:
+def _train_due(due: list[Any], engine: Any, jobs: int | None, epochs: int, restarted: bool) -> list[str]:
     from modelflow.engines.local import cores
     from modelflow.plans import interrupted
     from modelflow.shapes import trace
@@ -248,7 +250,7 @@ def _train_due(due: list[Any], engine: Any, jobs: int | None, epochs: int) -> li
                 due, engine, progress.show, lambda plan, outcome: progress.ended(plan.title, _ending(plan, outcome))
             )
         except KeyboardInterrupt:
-            raise RunError(interrupted(due)) from None
+            raise RunError(interrupted(due, restarted)) from None
 
 
 def _set_aside(folder: Path) -> None:
@@ -302,6 +304,8 @@ def _show_report(content: Any) -> None:
     for group in content.groups:
         where = f"{group.data.name}, " if len(content.groups) > 1 else ""
         terminal.say(f"{where}protocol {group.protocol or 'not known'}: {headline(group)}")
+    if content.missing:
+        terminal.say(content.missing)
     terminal.say(f"Report: {(content.folder / REPORT).resolve()}")
 
 
@@ -563,8 +567,11 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
     """
     from modelflow.leaderboard import arranged, as_csv
     from modelflow.leaderboard import leaderboard as rows_in
+    from modelflow.plans import missing
 
     rows = arranged(rows_in(results), sort, only, where)
+    if note := missing(results):
+        terminal.tell(note)
     if as_json:
         click.echo(json.dumps([vars(row) for row in rows], indent=2))
     elif as_text:

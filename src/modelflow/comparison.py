@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from modelflow.errors import UsageError
+from modelflow.plans import missing
 from modelflow.records import Run, kept_apart
 from modelflow.results import RUN, read_predictions, read_run, run_folders, seed_folders
 from modelflow.statistics import Interval, accuracy_interval
@@ -57,7 +58,7 @@ def compare_folders(folders: Sequence[Path]) -> Comparison:
     or other test images, and `DataError` for a damaged run.
     """
     if len(folders) == 1 and not (folders[0] / RUN).is_file():
-        folders = sorted({_model_folder(folder) for folder in run_folders(folders[0])})
+        folders = _models_of(folders[0])
     if len({folder.resolve() for folder in folders}) < 2:
         raise UsageError("compare: give at least two runs, such as results/generic_1 results/generic_2, or a study")
     _check_given_once(folders)
@@ -67,6 +68,16 @@ def compare_folders(folders: Sequence[Path]) -> Comparison:
         _check_comparable(side, sides[0])
     names = _names(sides, folders)
     return compare_sides({name: (side.runs, side.correct_SN) for name, side in zip(names, sides, strict=True)})
+
+
+def _models_of(study: Path) -> list[Path]:
+    """The folders of a study's models. Raises `UsageError` for fewer than two."""
+    folders = sorted({_model_folder(folder) for folder in run_folders(study)})
+    if len(folders) < 2:
+        there = folders[0].name if folders else "none"
+        left = f" ({note})" if (note := missing(study)) else ""
+        raise UsageError(f"compare {study}: models with a finished run there: {there}; expected at least two{left}")
+    return folders
 
 
 def compare_sides(sides: dict[str, tuple[list[Run], Array]]) -> Comparison:

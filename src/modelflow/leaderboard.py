@@ -280,12 +280,10 @@ def dead_note(rows: Sequence[Row]) -> str:
     )
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """leaderboard.md: the table as it is shown, under its heading."""
+def as_markdown(rows: Sequence[Row], missing: str = "") -> str:
+    """leaderboard.md: the table as it is shown, under its heading; `missing` says what is not there."""
     shown = table_of(rows)
     rule = ("---",) * shown.left + ("---:",) * (len(shown.header) - shown.left)
     lines = (shown.header, rule, *shown.lines)
     table = "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
-    note = dead_note(rows)
-    table = f"{heading(rows)}\n\n{table}"
-    return f"{table}\n{note}\n" if note else table
+    return "\n".join([f"{heading(rows)}\n\n{table}", *(f"{note}\n" for note in (dead_note(rows), missing) if note)])

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from modelflow import results
-from modelflow.errors import UsageError
+from modelflow.errors import ModelFlowError, UsageError
 from modelflow.locks import alone_in
-from modelflow.settings import RunSettings, StudySettings
+from modelflow.settings import RunSettings, StudySettings, read_study
 from modelflow.spec import Spec, short
 
+MOST_NAMED = 5  # models of which a message says what is missing
 LATER_SETTINGS = {"schedule": "constant", "validation_images": None}  # which older records do not name
 
 
@@ -76,6 +77,41 @@ def unfinished(planned: list[Plan]) -> list[Plan]:
     return [plan for plan in planned if not is_finished(plan) or not (plan.folder / results.MODEL_CARD).is_file()]
 
 
+def missing(where: Path) -> str:
+    """Which of the runs that study.json asks for are not finished, in words.
+
+    Empty when all are, or no study file can be read. Raises `DataError` where a run's folder is a symbolic link.
+    """
+    try:
+        study = read_study(where / results.STUDY)
+    except ModelFlowError:
+        return ""
+    seeds = set(study.seeds)
+    done = {name: seeds & _finished_seeds(where / name, study.seeds[0]) for name in study.specs()}
+    begun = [name for name, found in done.items() if len(found) < len(seeds)]
+    if not begun:
+        return ""
+    asked_for, left = len(seeds) * len(done), len(seeds) * len(done) - sum(map(len, done.values()))
+    named = [f"{name} ({_seed_list(seeds - done[name])})" for name in begun[:MOST_NAMED]]
+    named += [f"{len(begun) - MOST_NAMED} models more"] if len(begun) > MOST_NAMED else []
+    return (
+        f"{left:,} of the {asked_for:,} runs that {results.STUDY} asks for are not finished: {', '.join(named)}; "
+        "the command that began them, given again, trains them"
+    )
+
+
+def _finished_seeds(folder: Path, first: int) -> set[int]:
+    """Those of a model's folder, which itself holds the run of the study's first seed."""
+    names = (str(first) if place == folder else place.name for place in results.model_runs(folder))
+    return {int(name) for name in names if name.isdecimal()}
+
+
+def _seed_list(seeds: set[int]) -> str:
+    if len(seeds) > MOST_NAMED:
+        return f"{len(seeds):,} seeds"
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, sorted(seeds)))}"
+
+
 def asked(plan: Plan) -> dict[str, Any]:
     """What makes a plan this very run: spec, seed and settings."""
     settings = plan.settings.model_dump(exclude={"max_parameters", "recipe"})
@@ -110,10 +146,11 @@ def set_aside(folder: Path) -> Path | None:
     return aside
 
 
-def interrupted(due: list[Plan]) -> str:
-    """What is there after an interruption, in words."""
+def interrupted(due: list[Plan], restarted: bool = False) -> str:
+    """What is there after an interruption, in words; a command that `restarted` would set it aside if given again."""
     finished = [plan for plan in due if (plan.folder / results.RUN).is_file()]
     begun = [plan.title for plan in due if plan not in finished and results.has_states(plan.folder)]
     lines = [f"interrupted: {len(finished)} of {len(due)} runs are finished and kept"]
     lines += [f"kept half-way, to go on from: {'; '.join(begun)}"] if begun else []
-    return "\n".join([*lines, "give the same command again to train the rest"])
+    again = "again, without --restart (make: RESTART=1)," if restarted else "again"
+    return "\n".join([*lines, f"give the same command {again} to train the rest"])

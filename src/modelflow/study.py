@@ -12,7 +12,7 @@ from modelflow.engines import local
 from modelflow.errors import ModelFlowError, RunError, UsageError
 from modelflow.files import remove_parts, write_whole
 from modelflow.locks import alone_in
-from modelflow.plans import OnEvent, Plan, plans, unfinished
+from modelflow.plans import OnEvent, Plan, missing, plans, unfinished
 from modelflow.records import Run
 from modelflow.runs import check_data, dataset_of
 from modelflow.settings import StudySettings
@@ -48,8 +48,16 @@ def train_due(due: list[Plan], engine: Engine, on_event: OnEvent, on_end: OnEnd)
     return failures
 
 
+def write_asked(study: StudySettings, where: Path) -> None:
+    """study.json, before anything is trained, so that what is missing can be told from what was never asked for."""
+    fields = study.model_dump(mode="json") | {
+        "models": [{"name": name, "spec": spec.model_dump(mode="json")} for name, spec in study.specs().items()]
+    }
+    write_whole(where / results.STUDY, json.dumps(fields, indent=2) + "\n")
+
+
 def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> Any:
-    """study.json, and the tables, pictures, report and model card of the study's finished runs; the report's `Content`.
+    """The tables, pictures, report and model card of the study's finished runs; the report's `Content`.
 
     Raises `DataError` when none is finished.
     """
@@ -60,12 +68,8 @@ def write_study(study: StudySettings, where: Path, data_dir: Path | None = None)
 
     remove_parts(where)
     rows = finished_rows(plans(study, where, data_dir))
-    fields = study.model_dump(mode="json") | {
-        "models": [{"name": name, "spec": spec.model_dump(mode="json")} for name, spec in study.specs().items()]
-    }
-    write_whole(where / results.STUDY, json.dumps(fields, indent=2) + "\n")
     write_whole(where / results.LEADERBOARD_CSV, as_csv(rows))
-    write_whole(where / results.LEADERBOARD_MD, as_markdown(rows))
+    write_whole(where / results.LEADERBOARD_MD, as_markdown(rows, missing(where)))
     points = [(row.model, row.parameters, row.accuracy) for row in rows]
     protocols = ", ".join(sorted({row.protocol for row in rows}))
     title = f"Accuracy against parameters (protocol {protocols})"
@@ -123,8 +127,9 @@ def run_study(
     planned, chosen = plans(settings, where, data_dir), engine_named(engine, jobs, address)
     check_data(unfinished(planned))
     with alone_in(where):
-        told = on_event or (lambda _event: None)
-        failures = train_due(unfinished(planned), chosen, told, lambda _plan, _outcome: None)
+        told, due = on_event or (lambda _event: None), unfinished(planned)
+        write_asked(settings, where)
+        failures = train_due(due, chosen, told, lambda _plan, _outcome: None)
         if len(failures) < len(planned):
             write_study(settings, where, data_dir)
     if failures:

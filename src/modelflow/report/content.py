@@ -24,6 +24,7 @@ from modelflow.evaluation.calibration import Bin, reliability
 from modelflow.evaluation.measure import measure
 from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
 from modelflow.files import read_bounded
+from modelflow.plans import missing
 from modelflow.records import DataRecord, Epoch, Metrics, Run
 from modelflow.report.selection import Key, key_of, selected
 from modelflow.report.words import shown
@@ -201,11 +202,15 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """A whole results folder; `left_out` gives folders that are in no figure, and why."""
+    """A whole results folder.
+
+    `left_out` gives folders that are in no figure, and why; `missing` says what was asked for and is not finished.
+    """
 
     folder: Path
     groups: tuple[Group, ...]
     left_out: tuple[tuple[str, str], ...]
+    missing: str = ""
 
     @property
     def models(self) -> list[Model]:
@@ -242,7 +247,7 @@ def read_content(results_folder: str | Path) -> Content:
         by_key[key_of(seed.run)].append(seed)
     largest_first = sorted(by_key.values(), key=lambda members: (-len(members), key_of(members[0].run)))
     groups = tuple(group_of(i, members, numbers) for i, members in enumerate(largest_first))
-    return Content(folder, groups, tuple(left_out))
+    return Content(folder, groups, tuple(left_out), missing(folder))
 
 
 def read_seed(folder: Path) -> Seed:

@@ -97,6 +97,7 @@ def study_card(content: Content) -> str:
     """
     parts = [Part(list(group.models), group) for group in content.groups]
     left_out = [f"Left out, {where}: {why}" for where, why in content.left_out]
+    left_out = [f"Not the whole study: {content.missing}.", *left_out] if content.missing else left_out
     return _rendered(parts, content.folder, True, left_out)
 
 
