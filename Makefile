@@ -12,6 +12,8 @@ study: $(VENV)/.ready  ## train the seven models with three seeds each, end with
 	  $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
 	  $(if $(RECIPE),--recipe $(RECIPE)) $(if $(LR),--lr $(LR)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(if $(RESTART),--restart)
 
+setup: $(VENV)/.ready  ## only set up .venv, for `. .venv/bin/activate` and the command modelflow
+
 test: $(VENV)/.ready-dev  ## run the tests on the real Fashion-MNIST
 	$(BIN)/python -m pytest -n auto
 
@@ -66,5 +68,5 @@ $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
 	touch $@
 
-.PHONY: study test lint bench card fuzz torture audit help
+.PHONY: study setup test lint bench card fuzz torture audit help
 .DEFAULT_GOAL := help
