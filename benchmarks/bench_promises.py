@@ -44,7 +44,7 @@ PROMISES = {
     "overhead": Promise(
         "training adds to its bare step and bare evaluation (progress, records, checkpoints), %",
         training.overhead,
-        ("flow_percent",),
+        ("outside_percent",),
         3,
         1,
     ),

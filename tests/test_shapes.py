@@ -162,7 +162,7 @@ def refusal(max_parameters=None, **fields):
         (
             {"cov_features": [8, 8, 16], "cov_kernel_sizes": [3, 3, 5], "max_pool_sizes": [4, 4, 2]},
             "conv_layers.2: cov_kernel_sizes[2] = 5: its input 8x1x1 is smaller than the kernel, expected at most 1; "
-            "make it 1 or smaller or drop block 3 or pool by 1 before it",
+            "make it 1 or smaller or drop block 3 or set a pool size before it to 1",
         ),
         (
             {"cov_features": [8, 8], "cov_kernel_sizes": [3, 27], "max_pool_sizes": [1, 1]},
@@ -177,7 +177,7 @@ def refusal(max_parameters=None, **fields):
         (
             {"cov_features": [8, 8], "max_pool_sizes": [2, 12], "family": "cnn2"},
             "pool2: max_pool_sizes[1] = 12: its input 8x11x11 is smaller than the pool, expected at most 11; "
-            "make it 11 or smaller or drop block 2 or pool by 1 before it",
+            "make it 11 or smaller or drop block 2 or set a pool size before it to 1",
         ),
     ],
     ids=["kernel", "kernel, nothing pooled", "first kernel", "pool"],

@@ -309,3 +309,10 @@ def test_values_in_messages_are_short_whatever_they_are():
     for value in (nested, "x" * 10**6, 10**4000, 16**10**5, dict.fromkeys(range(1000)), b"x" * 1000, {1, 2}):
         assert len(short(value)) <= 80
     assert short("a\x1b[31m") == r"'a\x1b[31m'"
+
+
+def test_a_study_in_the_place_of_a_spec_is_called_one(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("models: [generic_2]\nepochs: 3\n")
+    with pytest.raises(SpecError, match=r"study.yaml: is a study .it has models., expected one spec; for the study"):
+        read_spec(path)

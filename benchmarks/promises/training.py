@@ -4,7 +4,9 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from promises.measure import (
 
 from modelflow.engines.local import run_plans
 from modelflow.flow import ModelFlow
+from modelflow.kernels.network import Network
 from modelflow.models.build import GenericCNN
 from modelflow.plans import Event, plans
 from modelflow.presets import preset
@@ -49,32 +52,74 @@ def overhead(scope: Scope) -> Iterator[Row]:
     """What training by `Architecture` and by `ModelFlow` takes beside one call of the step and one of the evaluation.
 
     `ModelFlow` trains ten epochs, as a run does, with its checkpoints; a large model one short epoch, whose checkpoint's
-    cost is scaled to one of 60,000 images.
+    cost is scaled to one of 60,000 images. `outside_percent` is what passes outside the step and the evaluation in the
+    same seconds, which other work on the machine lengthens alike; `flow_percent` the difference to other seconds, in
+    which the bare step was called.
     """
-    for model in scope.models:
-        for batch in BATCHES:
-            yield {"model": model, "batch": batch} | _overhead(scope, model, batch)
+    clock = Clock()
+    with (
+        patch.object(Network, "train", clock.around(Network.train)),
+        patch.object(Network, "logits", clock.around(Network.logits)),
+    ):
+        for model in scope.models:
+            for batch in BATCHES:
+                yield {"model": model, "batch": batch} | _overhead(scope, model, batch, clock)
 
 
-def _overhead(scope: Scope, model: str, batch: int) -> Row:
+class Clock:
+    """The seconds spent within some functions, whoever calls them."""
+
+    def __init__(self) -> None:
+        self.inside = 0.0
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, its seconds counted."""
+
+        @wraps(function)
+        def counted(*arguments: Any, **named: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.inside += time.perf_counter() - start
+
+        return counted
+
+    def outside(self, run: Callable[[], float], kept: list[float]) -> Callable[[], float]:
+        """`run`, which says its seconds; those of them that were spent outside are kept each time."""
+
+        def measured() -> float:
+            before = self.inside
+            seconds = run()
+            kept.append(seconds - (self.inside - before))
+            return seconds
+
+        return measured
+
+
+def _overhead(scope: Scope, model: str, batch: int, clock: Clock) -> Row:
     data = scope.data(model)
     bare, flow = Bare(model, batch, data), _flow(scope, model, data.loaders(batch))
     arch = _flow(scope, model, data.loaders(batch)).arch
     epochs = 1 if model in FEWER else CARD_EPOCHS
-    trained = _told(flow.arch, lambda: flow.train(epochs))
+    outside: dict[str, list[float]] = {"architecture": [], "flow": []}
+    trained = clock.outside(_told(flow.arch, lambda: flow.train(epochs)), outside["flow"])
     contenders = {
         "step": timed(bare.train),
         "evaluation": timed(bare.evaluate),
-        "architecture": _told(arch, lambda: arch.train(1, seed=SEED)),
+        "architecture": clock.outside(_told(arch, lambda: arch.train(1, seed=SEED)), outside["architecture"]),
         "flow": lambda: trained() / epochs,
     }
     taken = interleaved(scope.rounds, contenders, bare.epochs_in(ROUND_SECONDS))
+    rounds = {name: np.reshape(seconds, (scope.rounds + 1, -1)).mean(1)[1:] for name, seconds in outside.items()}
+    rounds["flow"] /= epochs
     fastest = {name: seconds.min() for name, seconds in taken.items()}
     images = len(bare.labels)
     return {
         "images": images,
         "step_us_an_image": summary(taken["step"] / images * 1e6),
         "architecture_percent": summary(_added(taken["architecture"], taken)),
+        "outside_percent": summary(_whole(rounds, images) / (taken["step"] + taken["evaluation"]) * 100),
         "flow_percent": summary(_added(_whole(taken, images), taken)),
         "flow_percent_of_the_fastest": _added(_whole(fastest, images), fastest),
         "checkpoint_ms": summary((taken["flow"] - taken["architecture"]) * 1e3),

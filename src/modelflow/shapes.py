@@ -159,7 +159,7 @@ def _check_fits(spec: Spec, name: str, field: str, i: int, shape: Shape) -> None
     part = "kernel" if field == "cov_kernel_sizes" else "pool"
     mends = [f"make it {most} or smaller"]
     mends += [f"drop block {i + 1}"] if i else []
-    mends += ["pool by 1 before it"] if max(spec.max_pool_sizes[:i], default=1) > 1 else []
+    mends += ["set a pool size before it to 1"] if max(spec.max_pool_sizes[:i], default=1) > 1 else []
     raise ShapeError(
         f"{name}: {field}[{i}] = {size}: its input {shape_text(shape)} is smaller than the {part}, "
         f"expected at most {most}; " + " or ".join(mends)

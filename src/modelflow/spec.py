@@ -202,7 +202,10 @@ def read_spec(path: str | Path) -> Spec:
 
     Raises `SpecError` when the file is missing, too large, not readable as JSON or YAML, or no valid spec.
     """
-    return parse_spec(read_fields(path), str(path))
+    fields = read_fields(path)
+    if isinstance(fields, dict) and "models" in fields:
+        raise SpecError(f"{path}: is a study (it has models), expected one spec; for the study: modelflow run {path}")
+    return parse_spec(fields, str(path))
 
 
 def read_fields(path: str | Path) -> Any:
