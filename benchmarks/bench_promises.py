@@ -25,6 +25,7 @@ from promises.measure import EPOCH, Row, Scope, tell
 from modelflow import provenance
 from modelflow.engines.local import cores
 from modelflow.files import write_whole
+from modelflow.kernels.machine import host
 from modelflow.presets import CARD
 
 
@@ -118,7 +119,7 @@ def _measured(part: str, scope: Scope) -> dict[str, Any]:
         "images": scope.images,
         "versions": provenance.versions(),
         "git_revision": provenance.git_revision(),
-        "processor": provenance.processor(),
+        "processor": f"{provenance.processor()} ({host().cpu})",
         "cores": cores(),
         "load_average": [before, os.getloadavg()[0]],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelflow import provenance
+from modelflow.kernels.machine import host
 from peers.process import HERE, environment
 
 
@@ -21,7 +22,7 @@ class Record:
         self.content: dict[str, Any] = {
             "part": part,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "processor": provenance.processor(),
+            "processor": f"{provenance.processor()} ({host().cpu})",
             "cores": os.cpu_count(),
             "system": platform.platform(),
             "revision": provenance.git_revision(),
