@@ -32,7 +32,7 @@ def profile(name: str, batch: int = 16, rounds: int = 7) -> None:
     lanes = machine.lanes
     numbers = dict(
         count=blocks, batch=batch, seed=1, start=0, valid=lanes, number=batch, keys=12345678987654321, begin=0
-    )
+    ) | dict(thread=0, threads=1)
     arrays = dict(images=images, labels=labels, order=order, params=params, first=first, second=second, shared=memory)
     arrays |= dict(memory=memory, rates=_rates(Settings(), 0, 1), hyper=_hyper(Settings()), losses=np.zeros(4096))
     arrays |= dict(grads=memory[places.grads * lanes :], block=memory[places.shared * lanes :])
@@ -40,13 +40,11 @@ def profile(name: str, batch: int = 16, rounds: int = 7) -> None:
     flops = _flops(places, blocks, lanes)
     total, gathered = 0.0, []
     for function, (_, arguments) in program.functions.items():
-        if function in ("train", "logits") or "pack" in function or function.endswith("_only"):
+        if function in ("train", "logits", "wait") or "pack" in function or function.endswith("_only"):
             continue
         kinds = [ctypes.c_int64 if a in INTEGERS else ctypes.c_void_p for a in arguments]
         call = ctypes.CFUNCTYPE(None, *kinds)(library.address(function))
         values = [numbers[a] if a in INTEGERS else arrays[a].ctypes.data for a in arguments]
-        if function == "fc0":  # leave a filled network behind
-            pass
         per_batch = 1 if "blocks" in arguments or function == "adam" else blocks
         times = []
         call(*values)
