@@ -25,14 +25,15 @@ def killed(count: int, seed: int, tell: Callable[[int], None] = lambda _done: No
     """
     found: Counter[str] = Counter()
     rng = random.Random(seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        for number, engine in enumerate(ENGINES):
-            run = ShortRun.warmed(engine, Path(scratch) / str(number))
-            begin = time.monotonic()
-            expected = run.finish(Path(scratch) / f"alone-{number}")
-            seconds, goal = time.monotonic() - begin, count * (number + 1) // len(ENGINES)
-            while found["ended by a signal"] < goal:
-                _one_folder(run, expected, seconds, rng, found, goal, tell)
+    scratch = Path(tempfile.mkdtemp())
+    for number, engine in enumerate(ENGINES):
+        run = ShortRun.warmed(engine, scratch / str(number))
+        begin = time.monotonic()
+        expected = run.finish(scratch / f"alone-{number}")
+        seconds, goal = time.monotonic() - begin, count * (number + 1) // len(ENGINES)
+        while found["ended by a signal"] < goal:
+            _one_folder(run, expected, seconds, rng, found, goal, tell)
+    shutil.rmtree(scratch)
     return found
 
 
@@ -60,7 +61,9 @@ def _one_folder(
         if code == 0:
             break
         assert number is not None, f"{results}: exit code {code}: {child.said()}"
-    assert content(results / MODEL) == expected, f"{results}: other bytes than the run left alone"
+    left = content(results / MODEL)
+    other = sorted(name for name in left.keys() | expected.keys() if left.get(name) != expected.get(name))
+    assert not other, f"{results}: other bytes than the run left alone: {', '.join(other)}"
     assert not list(results.rglob("*.part")), f"{results}: something half written is left"
     found["runs finished"] += 1
     found["runs that went on from a state"] += "going on after epoch" in child.said() or bool(kept)
