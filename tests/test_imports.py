@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "modelflow"
 
 # from the ground up; a module imports only from lines above its own (or its own package)
 LAYERS = [
-    ["errors", "files", "seeding", "modes", "provenance", "statistics", "forecast"],
+    ["errors", "files", "interrupts", "seeding", "modes", "provenance", "statistics", "forecast"],
     ["spec", "locks"],
     ["shapes"],
     ["presets", "diagram", "figures", "records", "verdicts"],

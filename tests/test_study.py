@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from modelflow import ModelFlow, run_study
-from modelflow.cli import _interrupt_once, run_command
+from modelflow.cli import run_command
 from modelflow.engines.local import _children_spared_interrupts
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.models.build import GenericCNN
@@ -379,13 +379,3 @@ def test_workers_never_hear_of_an_interruption():
     with _children_spared_interrupts():
         assert blocked_in_a_child() == "True"
     assert blocked_in_a_child() == "False"
-
-
-def test_a_second_interruption_is_not_heard():
-    before = signal.signal(signal.SIGINT, _interrupt_once)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)

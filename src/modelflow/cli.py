@@ -6,7 +6,6 @@ Exit codes: 0, 1 (it failed) or 2 (what was given is wrong: with what, where, ex
 import io
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ import click
 
 from modelflow import terminal
 from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.interrupts import hear_interruptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -28,17 +28,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt_once)
-    signal.signal(signal.SIGTERM, _interrupt_once)
+    hear_interruptions()
     sys.exit(run_command(sys.argv[1:]))
-
-
-def _interrupt_once(_number: int, _frame: Any) -> None:
-    """Ctrl-C or SIGTERM ends the command; further ones, while it is cleaned up, are not heard."""
-    for heard in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(heard, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def run_command(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ Every multiply-add takes one broadcast weight and one vector; the accumulators o
 registers. ReLU comes after the pool, where it gives the same on fewer numbers.
 """
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -19,6 +20,7 @@ from modelflow.kernels.emit import I8, I32, Array, Code, Num, Var
 from modelflow.kernels.plan import Conv
 
 UNROLLED = 640  # multiply-adds written out in one piece
+LATENCY, PIPES = 4, 2  # cycles until a multiply-add's sum can be added to, and how many begin in each
 Offset = tuple[int, int]
 Accumulators = dict[tuple[int, Offset], Var]
 
@@ -351,9 +353,9 @@ def input_gradient(k: Code, conv: Conv, target: int, registers: int) -> None:
     Either gathered (each input sums over the bordered `spread`) or, where that leaves fewer multiply-adds, scattered:
     each pool's window adds to the inputs that it saw, which leaves out the border and what no pool reads.
     """
-    scattered = (conv.pooled * conv.pool) ** 2 * conv.taps + 5 * conv.pooled**2 * _window(conv) ** 2 / conv.channels
-    if _window(conv) ** 2 <= registers - 6 and scattered < conv.size**2 * conv.taps:
-        _scatter(k, conv, target)
+    rows = _rows_at_once(conv, registers)
+    if rows and _scattered_effort(conv, rows) < conv.size**2 * conv.taps:
+        _scatter(k, conv, target, rows, registers)
     else:
         _gather(k, conv, target, registers)
 
@@ -363,23 +365,51 @@ def _window(conv: Conv) -> int:
     return conv.pool + conv.kernel - 1
 
 
-def _scatter(k: Code, conv: Conv, target: int) -> None:
-    size = conv.size
+def _rows_at_once(conv: Conv, registers: int) -> int:
+    """Rows of a window that are summed at once, all windows in as few pieces as can be; 0 when not even one fits."""
+    window = _window(conv)
+    most = (registers - 6) // window
+    return -(-window // -(-window // most)) if most and conv.pool**2 * conv.taps <= UNROLLED else 0
+
+
+def _scattered_effort(conv: Conv, rows: int) -> float:
+    """Multiply-adds, what the sums' way in and out is worth of them, and waiting for sums that are too few."""
+    sums = rows * _window(conv)
+    multiply_adds = (conv.pooled * conv.pool) ** 2 * conv.taps
+    return multiply_adds * max(1.0, 8 / sums) + 5 * conv.pooled**2 * _window(conv) ** 2 / conv.channels
+
+
+def _scatter(k: Code, conv: Conv, target: int, rows: int, registers: int) -> None:
+    size, window = conv.size, _window(conv)
     out = k.vectors(k.block).at(target)
     for i in k.loop(conv.depth * size**2):
         out[i] = k.vector(0.0)
-    window = list(product(range(_window(conv)), range(_window(conv))))
+    pieces = [_chains(conv, range(y, min(y + rows, window)), registers) for y in range(0, window, rows)]
     for i in k.loop(conv.depth):
         for py in k.loop(conv.pooled):
             for px in k.loop(conv.pooled):
                 inputs = out.at(i * size**2 + py * (conv.pool * size) + px * conv.pool)
-                sums = {(y, x): k.var(inputs[y * size + x]) for y, x in window}
-                _scatter_window(k, conv, sums, i, py * (conv.pool * conv.spread_size) + px * conv.pool)
-                for (y, x), total in sums.items():
-                    inputs[y * size + x] = total.get()
+                for chains in pieces:
+                    sums = {(y, x): [k.var(inputs[y * size + x])] for y, x in chains}
+                    for at, total in sums.items():
+                        total += [k.var(k.vector(0.0)) for _ in range(1, chains[at])]
+                    _scatter_window(k, conv, sums, i, py * (conv.pool * conv.spread_size) + px * conv.pool)
+                    for (y, x), parts in sums.items():
+                        inputs[y * size + x] = sum((part.get() for part in parts[1:]), parts[0].get())
 
 
-def _scatter_window(k: Code, conv: Conv, sums: dict[Offset, Var], i: Num, corner: Num) -> None:
+def _chains(conv: Conv, rows: range, registers: int) -> dict[Offset, int]:
+    """The positions of a window in these rows, and how many sums each is divided into.
+
+    Two where one sum, to which as much is added one after the other, would be waited for, and registers are left.
+    """
+    places, taps = product(range(conv.pool), range(conv.pool)), list(product(range(conv.kernel), range(conv.kernel)))
+    added = Counter((y + ky, x + kx) for y, x in places for ky, kx in taps if y + ky in rows)
+    chains = {at: 1 + (LATENCY * PIPES * count > added.total()) for at, count in added.items()}
+    return chains if sum(chains.values()) <= registers - 6 else dict.fromkeys(added, 1)
+
+
+def _scatter_window(k: Code, conv: Conv, sums: dict[Offset, list[Var]], i: Num, corner: Num) -> None:
     """sums[y + ky, x + kx] += w[o, i, ky, kx] spread[o, y, x] for the channels o and one pool's window (y, x)."""
     wide = conv.spread_size
     taps, places = (list(product(range(n), range(n))) for n in (conv.kernel, conv.pool))
@@ -387,14 +417,20 @@ def _scatter_window(k: Code, conv: Conv, sums: dict[Offset, Var], i: Num, corner
     for o in k.loop(conv.channels):
         weights = k.array(k.params).at(o * (conv.depth * conv.taps) + i * conv.taps + conv.weight)
         gradients = spread.at(o * wide**2)
-        acc = {at: total.get() for at, total in sums.items()}
-        w = {(ky, kx): weights.broadcast(ky * conv.kernel + kx) for ky, kx in taps}
-        for y, x in places:
-            d = gradients[y * wide + x]
-            for ky, kx in taps:
-                acc[y + ky, x + kx] = k.fma(w[ky, kx], d, acc[y + ky, x + kx])
-        for at, total in sums.items():
-            total.set(acc[at])
+        acc = {at: deque(part.get() for part in parts) for at, parts in sums.items()}
+        d: dict[Offset, Num] = {}
+        for ky, kx in taps:
+            w = weights.broadcast(ky * conv.kernel + kx)
+            for y, x in places:
+                if (y + ky, x + kx) not in acc:
+                    continue
+                if (y, x) not in d:
+                    d[y, x] = gradients[y * wide + x]
+                parts = acc[y + ky, x + kx]
+                parts.append(k.fma(w, d[y, x], parts.popleft()))
+        for at, kept in sums.items():
+            for part, value in zip(kept, acc[at], strict=True):
+                part.set(value)
 
 
 def _gather(k: Code, conv: Conv, target: int, registers: int) -> None:
