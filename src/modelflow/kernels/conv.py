@@ -317,7 +317,7 @@ def _weight_tile(conv: Conv, registers: int) -> tuple[int, int, int]:
         rows, channels, columns = size
         taps = rows * columns
         waste = -(-conv.channels // channels) * channels * (-(-conv.kernel // rows)) * rows
-        per_position = max(channels * taps, 5) + 0.6 * (taps + channels) + 1
+        per_position = max(channels * taps, LATENCY * PIPES) + 0.6 * (taps + channels) + 1
         return waste * per_position / (channels * taps)
 
     return min(sizes, key=effort_of)
