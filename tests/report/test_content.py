@@ -140,6 +140,14 @@ def test_a_run_without_predictions_keeps_its_record_and_is_in_no_verdict(copied)
     assert headline(content.groups[0]) == "No two of the two models can be compared."
 
 
+def test_predictions_that_are_too_many_together_are_not_all_read(results, monkeypatch):
+    one = read_predictions(results / "narrow")[0].nbytes
+    monkeypatch.setattr("modelflow.report.content.MOST_PREDICTION_BYTES", one + 1)
+    seeds = read_content(results).seeds
+    assert sum(seed.logits_NK is not None for seed in seeds) == 2
+    assert {seed.missing for seed in seeds} == {"", "there are too many predictions for one page"}
+
+
 def test_other_protocols_and_other_data_are_not_compared(copied):
     change(copied / "narrow", protocol="held-out")
     change(copied / "wide", data={"checksums": {"digits": "0" * 64}})

@@ -11,7 +11,7 @@ import csv
 import io
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from modelflow.verdicts import Verdict, compare
 
 Array = np.ndarray[Any, Any]
 MAX_TABLE_BYTES = 4 << 20
+MOST_PREDICTION_BYTES = 512 << 20  # of all runs together, unpacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +236,7 @@ def read_content(results_folder: str | Path) -> Content:
     """
     folder = Path(results_folder)
     folders, left_out = selected(folder)
-    seeds = [read_seed(path) for path in folders]
+    seeds = list(_read_seeds(folders))
     if not seeds:
         why = f" ({'; '.join(reason for _, reason in left_out[:3])})" if left_out else ""
         raise DataError(
@@ -250,10 +251,21 @@ def read_content(results_folder: str | Path) -> Content:
     return Content(folder, groups, tuple(left_out), missing(folder))
 
 
-def read_seed(folder: Path) -> Seed:
+def _read_seeds(folders: Iterable[Path]) -> Iterator[Seed]:
+    """Each run, with its predictions as long as there is room for them."""
+    room = MOST_PREDICTION_BYTES
+    for folder in folders:
+        seed = read_seed(folder, with_predictions=room > 0)
+        room -= seed.logits_NK.nbytes if seed.logits_NK is not None else 0
+        yield seed
+
+
+def read_seed(folder: Path, with_predictions: bool = True) -> Seed:
     """One run. Raises `DataError` when its record is damaged; without predictions, its figures are the record's."""
     run = read_run(folder)
     history = read_history(folder)
+    if not with_predictions:
+        return Seed(folder, run, run.metrics, history, None, None, "there are too many predictions for one page")
     try:
         logits_NK, y_N = read_predictions(folder)
     except DataError as error:
