@@ -25,7 +25,7 @@ from modelflow.report.answer import (
 )
 from modelflow.report.content import Content, read_content
 from modelflow.report.how import how_made, repeat_command
-from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
+from modelflow.report.mistakes import A_MODEL, A_PAIR, MOST_TILES, mistakes_of, vote
 from modelflow.report.page import render
 from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
 from modelflow.results import read_predictions, read_run
@@ -352,6 +352,49 @@ def test_votes_and_disagreements_against_counting_one_by_one(results, content):
         for j, b in enumerate(found.votes):
             assert found.only_MM[i, j] == (right[a.model.name] & ~right[b.model.name]).sum()
     assert found.wrong_by_all == (~right["wide"] & ~right["narrow"]).sum()
+
+
+def differing(content, predicted_by_model):
+    """A group of models of one run with these predictions, surer of an image the later it stands."""
+    group = made_up(content, {name: [[True] * len(of_N)] for name, of_N in predicted_by_model.items()})
+    models = []
+    for model in group.models:
+        predicted_N = np.array(predicted_by_model[model.name])
+        scale_N1 = np.linspace(1, 5, len(predicted_N))[:, None]
+        logits_NK = (scale_N1 * np.eye(10)[predicted_N]).astype(np.float32)
+        models.append(replace(model, seeds=(replace(model.seeds[0], logits_NK=logits_NK),)))
+    return replace(group, models=tuple(models))
+
+
+def test_two_models_are_right_or_wrong_alike_or_differently(content):
+    labels_N = content.groups[0].labels_N[:60]
+    a_N, b_N = labels_N.copy(), labels_N.copy()
+    a_N[:40] = (labels_N[:40] + 1) % 10
+    b_N[:5], b_N[5:40] = labels_N[:5], (labels_N[5:40] + 2) % 10
+    b_N[5:8] = a_N[5:8]
+    b_N[50:] = (labels_N[50:] + 3) % 10
+    found = mistakes_of(differing(content, {"a": a_N, "b": b_N}))
+    (pair,) = found.pairs
+    assert (pair.first.name, pair.second.name) == ("a", "b")
+    assert (pair.right, pair.only_first, pair.only_second, pair.wrong_alike, pair.wrong_apart) == (10, 10, 5, 3, 32)
+    assert found.surest_apart[0, 1].tolist() == list(range(39, 15, -1))
+    assert found.surest_only[1, 0].tolist() == [4, 3, 2, 1, 0]
+    assert found.wrong[0].tolist() == list(range(39, -1, -1))
+    assert set(found.surest_apart[0, 1]) <= set(found.shown)
+
+
+def test_lists_of_two_models_end_where_an_image_is_not_shown(content, monkeypatch):
+    monkeypatch.setattr("modelflow.report.mistakes.MOST_TILES", 9)
+    found = mistakes_of(content.groups[0])
+    lists = {**found.surest_only, (0, 1, "apart"): found.surest_apart[0, 1]}
+    assert any(len(images) < A_PAIR for images in lists.values())
+    monkeypatch.undo()
+    whole = mistakes_of(content.groups[0])
+    for pair, images in lists.items():
+        surest = (whole.surest_only | {(0, 1, "apart"): whole.surest_apart[0, 1]})[pair]
+        assert images.tolist() == surest[: len(images)].tolist()
+        assert set(images) <= set(found.shown)
+        assert len(images) == len(surest) or surest[len(images)] not in found.shown
 
 
 def test_the_most_confident_mistakes_are_mistakes_and_the_surest(content):

@@ -14,6 +14,7 @@ from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders
 
 from modelflow.report import page as report_page
 from modelflow.report.content import Content, read_content
+from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import confusions, render, sure
 from modelflow.study import write_pages
 
@@ -340,20 +341,63 @@ def opened_ones(cards):
 
 
 @needs_chromium
-def test_disagreements_follow_both_choices(report, opened):
+def test_disagreements_follow_both_choices(report, opened, content):
     page = opened(report)
     only = data_of(report.read_text("utf-8"))["mistakes"]["g0"]["only"]
+    pair = mistakes_of(content.groups[0]).pairs[0]
     part = page.locator("[data-disagree]")
-    assert numbers(part)[1:3] == [only[0][1], only[1][0]]
+    assert numbers(part)[1:] == [only[0][1], only[1][0], pair.wrong_alike, pair.wrong_apart]
+    assert numbers(part)[4] > 0
     assert sum(numbers(part)) == 355
     part.locator("[data-side=b]").select_option("0")
     assert "Choose two different models." in part.text_content()
     part.locator("[data-side=a]").select_option("1")
     assert numbers(part)[1:3] == [only[1][0], only[0][1]]
     lists = part.locator("ul.tiles")
-    assert [lists.nth(i).locator("li").count() for i in (0, 1)] == [min(24, only[1][0]), min(24, only[0][1])]
+    totals = [only[1][0], only[0][1], pair.wrong_apart]
+    assert [lists.nth(i).locator("li").count() for i in range(3)] == [min(24, total) for total in totals]
+    assert lists.nth(2).locator(".says.wrong").count() == 2 * min(24, pair.wrong_apart)
+    for item in lists.nth(2).locator("li").all():
+        named = item.locator("bdi").all_text_contents()
+        assert len(set(named)) == len(named) == 3
     tile = lists.nth(1).locator(".tile").first
     assert tile.evaluate("tile => getComputedStyle(tile).backgroundImage").startswith('url("data:image/png')
+
+
+def test_the_agreements_of_every_pair_stand_in_a_table(content):
+    found = mistakes_of(content.groups[0])
+    (pair,) = found.pairs
+    html = render(content)
+    row = re.search(r"How every two models agree.*?<tbody><tr>(.*?)</tr>", html, re.S).group(1)
+    cells = [int(text) for text in re.findall(r'class="n">(\d+)<', row)]
+    assert cells == [pair.right, pair.only_first, pair.only_second, pair.wrong_alike, pair.wrong_apart]
+    assert sum(cells) == len(found.labels_N)
+
+
+def test_the_numbers_of_wrong_images_stand_in_the_page_and_are_cut_when_many(content, monkeypatch):
+    wrong = mistakes_of(content.groups[0]).wrong
+    listed = re.findall(r'<p class="numbers">([\d, ]+)</p>', render(content))
+    assert [[int(number) for number in text.split(", ")] for text in listed] == [images.tolist() for images in wrong]
+    assert f"Numbers of all {len(wrong[0])} images it has wrong" in render(content)
+    monkeypatch.setattr(report_page, "MOST_NUMBERS", 3)
+    html = render(content)
+    assert f"Numbers of the 3 surest of {len(wrong[0])} images it has wrong" in html
+    assert f'<p class="numbers">{", ".join(map(str, wrong[0][:3]))}</p>' in html
+    assert "the others are left out" in html
+
+
+@needs_chromium
+def test_a_list_of_two_models_that_is_cut_says_how_many_it_holds(content, opened, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelflow.report.mistakes.MOST_TILES", 30)
+    found = mistakes_of(content.groups[0])
+    path = tmp_path / "report.html"
+    path.write_text(render(content), "utf-8")
+    part = opened(path).locator("[data-outcome]")
+    held = [len(images) for images in (found.surest_only[0, 1], found.surest_only[1, 0], found.surest_apart[0, 1])]
+    lists = part.locator("ul.tiles")
+    assert [lists.nth(i).locator("li").count() for i in range(3)] == held
+    assert f"; the {held[0]} on which both are surest" in part.text_content()
+    assert 1 < held[0] < min(24, found.only_MM[0, 1])
 
 
 def numbers(part):
