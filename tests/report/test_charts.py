@@ -83,6 +83,18 @@ def test_long_curves_are_thinned_and_keep_their_ends(group):
     assert len(rows) <= charts.MOST_EPOCHS + 1
     assert (rows[0]["epoch"], rows[-1]["epoch"]) == (1, 1000)
     assert {row["validation"] for row in rows} == {None}
+    assert list(charts.mean_losses(replace(group, models=(model,)), "training")) == [row["epoch"] for row in rows]
+    assert charts.mean_losses(replace(group, models=(model,)), "validation") == {}
+    assert charts.thinned(replace(group, models=(model,)))
+    assert not charts.thinned(group)
+
+
+def test_mean_losses_are_of_the_runs_that_have_the_epoch(group):
+    longer = tuple(Epoch(epoch=i, loss=float(i), val_loss=None) for i in range(1, 4))
+    first, second = group.models[0].seeds
+    model = replace(group.models[0], seeds=(replace(first, history=longer), replace(second, history=longer[1:2])))
+    means = charts.mean_losses(replace(group, models=(model,)), "training")
+    assert means == {1: {model.name: 1}, 2: {model.name: 2}, 3: {model.name: 3}}
 
 
 def test_bins_without_images_are_not_drawn(group):

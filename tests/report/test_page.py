@@ -106,7 +106,7 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
 
 def test_what_is_validated_on_test_images_says_so(copied):
     html = render(read_content(copied))
-    assert "<figcaption>Validation loss of every run (these are the test images)" in html
+    assert "<figcaption>Validation loss (these are the test images): thin lines are runs, the thick line" in html
     assert html.count("alidation loss (these are the test images)</th>") == 2
     title = data_of(html)["charts"]["g0-validation"]["layer"][0]["encoding"]["y"]["axis"]["title"]
     assert title == "validation loss (these are the test images)"
@@ -117,6 +117,22 @@ def test_what_is_validated_on_test_images_says_so(copied):
     for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
         change(folder, protocol="held-out")
     assert "these are the test images" not in render(read_content(copied))
+
+
+def test_the_learning_curves_have_their_values_in_tables(content):
+    group = content.groups[0]
+    html = render(content)
+    assert html.count("thin lines are runs, the thick line of a model is their mean</figcaption>") == 2
+    for which, of in (("Training", "loss"), ("Validation", "val_loss")):
+        body = re.search(f'aria-label="{which} loss by epoch.*?<tbody>(.*?)</tbody>', html, re.S).group(1)
+        rows = [re.findall(r'class="n">([\d.]+)<', row) for row in body.split("</tr>") if "<td" in row]
+        for i, (epoch, *means) in enumerate(rows):
+            losses = [[getattr(seed.history[i], of) for seed in model.seeds] for model in group.models]
+            assert int(epoch) == i + 1
+            assert [float(mean) for mean in means] == pytest.approx(
+                [np.mean(of_model) for of_model in losses], rel=1e-3
+            )
+        assert len(rows) == 2
 
 
 def test_what_was_not_tested_is_said_with_it(content):

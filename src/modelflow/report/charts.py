@@ -6,8 +6,10 @@ Colours are the page's own variables (`var(--m0)`), so that one drawing serves l
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from modelflow.figures.pareto import Box, pareto_front, place_labels
@@ -291,6 +293,20 @@ def curve_rows(group: Group) -> Rows:
     ]
 
 
+def mean_losses(group: Group, which: str) -> dict[int, dict[str, float]]:
+    """By epoch the "training" or "validation" loss of each model, the mean over its runs: what the thick lines show."""
+    losses: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in curve_rows(group):
+        if row[which] is not None:
+            losses[row["epoch"]][row["model"]].append(row[which])
+    return {epoch: {name: fmean(found) for name, found in losses[epoch].items()} for epoch in sorted(losses)}
+
+
+def thinned(group: Group) -> bool:
+    """Whether of a run only every so many epochs are drawn."""
+    return any(_every(len(seed.history)) > 1 for model in group.models for seed in model.seeds)
+
+
 def _every(epochs: int) -> int:
     return max(1, math.ceil(epochs / MOST_EPOCHS))
 
@@ -328,7 +344,7 @@ def curves_chart(group: Group, which: str) -> Chart:
     spec = _spec({"data": {"name": f"g{group.number}-curves"}, "layer": [runs, means, points], "height": CURVES_HEIGHT})
     spec["params"] = [{"name": "hidden", "value": []}]
     spec["transform"] = [{"filter": f"isValid(datum.{which}) && indexof(hidden, datum.model) < 0"}]
-    return Chart(spec, f"The {title} of every run over its epochs. The table below has the losses of the last epoch.")
+    return Chart(spec, f"The {title} of every run over its epochs. The tables below have its values.")
 
 
 def _epoch_ends(epochs: Sequence[int]) -> list[float]:
