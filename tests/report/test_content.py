@@ -20,6 +20,7 @@ from modelflow.report.answer import (
     latency_words,
     protocol_words,
     reads_words,
+    seeds_that_could_tell,
     standing,
     too_few_seeds,
 )
@@ -84,6 +85,13 @@ def test_the_spread_over_seeds_and_the_least_latency(results, content):
     assert (alone.spread("accuracy"), "(one run, perhaps measured beside" in latency_words(alone)) == (None, True)
     bare = replace(alone.seeds[0], run=alone.first.model_copy(update={"latency_ms": {}}))
     assert latency_words(replace(alone, seeds=(bare,))) == ""
+
+
+def test_the_seconds_of_training_and_their_spread(content):
+    wide = model(content, "wide")
+    seconds = [seed.run.seconds["training"] for seed in wide.seeds]
+    assert (wide.seconds, wide.seconds_spread) == pytest.approx((np.mean(seconds), stats.tstd(seconds)))
+    assert replace(wide, seeds=wide.seeds[:1]).seconds_spread is None
 
 
 def test_the_confusion_matrix_is_the_sum_of_those_stored(results, content):
@@ -264,6 +272,94 @@ def test_a_headline_is_of_the_models_that_can_be_compared(content):
         "a has the highest mean accuracy of the two that can be compared, and b is equivalent to it within 0.5 points; "
         "not compared: d."
     )
+
+
+def with_parameters(group, parameters):
+    models = [
+        replace(model, seeds=tuple(replace(seed, run=priced(seed.run, parameters[model.name])) for seed in model.seeds))
+        for model in group.models
+    ]
+    return replace(group, models=tuple(models))
+
+
+def priced(run, parameters):
+    return run.model_copy(update={"parameters": parameters})
+
+
+def decided(content, kinds, parameters, unpaired=()):
+    """A group of the models a, b, c, …, the first the most accurate, with these verdicts of the others against it."""
+    group = made_up(content, {name: np.ones((3, 300)) for name in parameters})
+    verdicts = tuple(
+        Verdict("a", name, kind, Difference(0.01, 1e-6, 1e-6, 3.0, 3), 0.5, "", more)
+        for name, (kind, more) in kinds.items()
+    )
+    return replace(with_parameters(group, parameters), verdicts=verdicts, unpaired=unpaired)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ({"b": "better", "c": "better"}, "the most of the three models; it is better than each that has fewer."),
+        (
+            {"b": "equivalent", "c": "better"},
+            "the most of the three models; with fewer, b (2,000) is equivalent to it within 0.5 points.",
+        ),
+        (
+            {"b": "equivalent", "c": "cannot tell"},
+            "the most of the three models; with fewer, b (2,000) is equivalent to it within 0.5 points; with fewer, "
+            "c (1,000) cannot be told from it.",
+        ),
+    ],
+)
+def test_what_the_best_costs_is_said_with_no_more_than_its_verdicts(content, kinds, words):
+    kinds = {name: (kind, None) for name, kind in kinds.items()}
+    group = decided(content, kinds, {"a": 3000, "b": 2000, "c": 1000})
+    assert f"a has 3,000 parameters, {words}" in details(group)
+
+
+def test_the_rank_of_the_best_by_parameters(content):
+    def said(a, **others):
+        group = decided(content, dict.fromkeys(others, ("better", None)), {"a": a} | others)
+        return [line for line in details(group) if "parameters" in line]
+
+    assert said(1, b=2, c=3) == ["a has 1 parameters, the fewest of the three models."]
+    assert said(2, b=1, c=3, d=4) == [
+        "a has 2 parameters, the second fewest of the four models; it is better than b (1), which has fewer."
+    ]
+    assert said(3, b=1, c=2, d=2, e=4) == [
+        "a has 3 parameters, the second most of the five models; it is better than each that has fewer."
+    ]
+    assert said(2, b=2) == []
+
+
+def test_a_cheaper_model_that_is_not_compared_is_not_said_to_be_beaten(content):
+    kinds = {"b": ("better", None), "c": ("better", None)}
+    group = decided(content, kinds, {"a": 9, "b": 8, "c": 7, "d": 6}, unpaired=(("d", "one run alone"),))
+    assert "it is better than each of those compared that has fewer." in details(group)[1]
+
+
+def test_after_an_open_headline_the_seeds_that_could_tell_are_named(content):
+    parameters = {"a": 3, "b": 3, "c": 3}
+    kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", 9)}
+    assert seeds_that_could_tell(decided(content, kinds, parameters)) == (
+        "The same command with “--seeds 12” trains only the runs that are missing; 12 seeds of each are the least that "
+        "could tell a from b and c, by the spread of these runs."
+    )
+    kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", None)}
+    assert "“--seeds 7”" in seeds_that_could_tell(decided(content, kinds, parameters))
+    assert "could tell a from b, by" in seeds_that_could_tell(decided(content, kinds, parameters))
+    for kind in ("cannot tell", "better", "equivalent"):
+        assert seeds_that_could_tell(decided(content, {"b": (kind, None)}, parameters)) == ""
+
+
+def test_other_seeds_than_those_from_42_on_get_no_command(content):
+    group = decided(content, {"b": ("cannot tell", 4)}, {"a": 3, "b": 3})
+    model = group.models[0]
+    odd = replace(
+        model, seeds=tuple(replace(s, run=s.run.model_copy(update={"seed": 7 + i})) for i, s in enumerate(model.seeds))
+    )
+    said = seeds_that_could_tell(replace(group, models=(odd, *group.models[1:])))
+    assert said == "7 seeds of each are the least that could tell a from b, by the spread of these runs."
 
 
 def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):

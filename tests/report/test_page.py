@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from modelflow.report import page as report_page
 from modelflow.report.content import Content, read_content
 from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import confusions, render, sure
+from modelflow.report.words import significant
 from modelflow.study import write_pages
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -93,6 +95,14 @@ def test_groups_are_shown_apart_and_said(copied):
     assert "A verdict for each pair" not in html
 
 
+def test_seeds_that_could_tell_stand_below_an_open_headline(content):
+    rng = np.random.default_rng(4)
+    group = made_up(content, {name: rng.random((3, 355)) < 0.8 for name in "ab"})
+    html = render(Content(content.folder, (replace(group, verdicts=(replace(group.verdicts[0], more=4),)),), ()))
+    after = html[html.index('<p class="headline">It cannot be told') :]
+    assert after.index("The same command with “--seeds 7” trains only the runs that") < after.index("<figure>")
+
+
 def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     rng = np.random.default_rng(0)
     group = made_up(content, {name: rng.random((2, 355)) < 0.8 for name in "abc"})
@@ -139,6 +149,12 @@ def test_what_was_not_tested_is_said_with_it(content):
     html = render(content)
     assert "by their means, none beats at no more cost" in html
     assert "Differences in seconds are not tested." in html
+    waiting = "include waiting for a core that other runs share, and compiling"
+    assert html.count(waiting) == 2
+    assert re.search(r"<caption>Costs; seconds " + waiting, html)
+    for model in content.models:
+        text = f"{significant(model.seconds)} ± {significant(model.seconds_spread, 2)}"
+        assert f'<td class="n">{text}</td>' in html
     assert html.count("(least of 2 runs, measured beside other trainings; differences are not tested)") == 2
     assert html.count('title="standard deviation over seeds"') == 2
 
