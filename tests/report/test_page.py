@@ -14,7 +14,8 @@ import pytest
 from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of
 
 from modelflow.report import page as report_page
-from modelflow.report.content import Content, read_content
+from modelflow.report.charts import charts_of
+from modelflow.report.content import Content, group_of, read_content
 from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import confusions, render, sure
 from modelflow.report.words import significant
@@ -121,12 +122,29 @@ def test_what_is_validated_on_test_images_says_so(copied):
     title = data_of(html)["charts"]["g0-validation"]["layer"][0]["encoding"]["y"]["axis"]["title"]
     assert title == "validation loss (these are the test images)"
     assert data_of(html)["charts"]["g0-training"]["layer"][0]["encoding"]["y"]["axis"]["title"] == "training loss"
-    also = "(these are the test images, also validated on)"
+    also = "(protocol card: these are the test images, also validated on)"
     for words in ("all 2 runs together", "of equal width", "by the majority of their runs", "wrong by every model"):
         assert f"{words} {also}" in html
     for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
         change(folder, protocol="held-out")
     assert "these are the test images" not in render(read_content(copied))
+
+
+@pytest.mark.parametrize("protocol", ["card but epochs 2", "held-out but epochs 2", "own"])
+def test_every_table_and_chart_of_figures_names_its_protocol(content, protocol):
+    seeds = [replace(s, run=s.run.model_copy(update={"protocol": protocol})) for s in content.seeds]
+    group = group_of(0, seeds, {"narrow": 0, "wide": 1})
+    html = render(Content(content.folder, (group,), ()))
+    captions = [text.lower() for text in re.findall(r"<table.*?<caption[^>]*>(.*?)</caption>", html, re.S)]
+    short = {"own": "protocol not known"}.get(protocol, f"protocol {protocol.split()[0]}")
+    nameless = [text for text in captions if short not in text and f"protocol “<bdi>{protocol}</bdi>”" not in text]
+    assert [text.split()[0] for text in nameless] == ["input", "input", "sha-256"]
+    assert len(captions) == html[: html.index("<script")].count("<table") == 18
+    for name, chart in charts_of(group).items():
+        assert short in chart.label, name
+        assert short in json.dumps(chart.spec) or name in ("g0-training", "g0-validation"), name
+    for summary in re.findall(r'<details class="card" .*?<summary>(.*?)</summary>', html, re.S):
+        assert short in summary
 
 
 def test_the_learning_curves_have_their_values_in_tables(content):

@@ -195,6 +195,11 @@ def _single_details(group: Group) -> list[str]:
     return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
 
+def by_protocol(protocol: str) -> str:
+    """The protocol in short, for captions, titles and labels that may be read alone."""
+    return f"protocol {kept_apart(protocol)}"
+
+
 def of_validation(protocol: str) -> str:
     """What figures of the validation images need to say with them."""
     return " (these are the test images)" if kept_apart(protocol) == "card" else ""
@@ -202,7 +207,8 @@ def of_validation(protocol: str) -> str:
 
 def of_test(protocol: str) -> str:
     """What figures of the test images need to say with them."""
-    return " (these are the test images, also validated on)" if kept_apart(protocol) == "card" else ""
+    also = ": these are the test images, also validated on" if kept_apart(protocol) == "card" else ""
+    return f" ({by_protocol(protocol)}{also})"
 
 
 def latency_words(model: Model) -> str:

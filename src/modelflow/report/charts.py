@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from modelflow.figures.pareto import Box, pareto_front, place_labels
-from modelflow.report.answer import of_validation
+from modelflow.report.answer import by_protocol, of_validation
 from modelflow.report.content import Group, Model
 from modelflow.report.words import counted, listed
 
@@ -134,7 +134,7 @@ def accuracy_chart(group: Group) -> Chart:
     ends[1] += TEXT_ROOM * (ends[1] - ends[0])
 
     def x(field: str) -> Spec:
-        return _share(field, "accuracy on the test images (%)", ends)
+        return _share(field, f"accuracy on the test images (%), {by_protocol(group.protocol)}", ends)
 
     bars = _layer(
         {"type": "bar", "height": 10, "opacity": 0.28, "cornerRadius": 5},
@@ -157,11 +157,12 @@ def accuracy_chart(group: Group) -> Chart:
         means,
     )
     spec = _spec({"layer": [bars, dots, mean, text], "height": ROW_HEIGHT * len(names)})
-    best, last = group.models[0], group.models[-1]
+    best, last, how = group.models[0], group.models[-1], by_protocol(group.protocol)
     return Chart(
         spec,
-        f"Accuracy of {counted(len(names), 'model')}, best first: from {best.name} with {100 * best.accuracy:.1f} % to "
-        f"{last.name} with {100 * last.accuracy:.1f} %. The table below has every figure.",
+        f"Accuracy of {counted(len(names), 'model')}, {how}, best first: from {best.name} with "
+        f"{100 * best.accuracy:.1f} % to {last.name} with {100 * last.accuracy:.1f} %. The table below has every "
+        "figure.",
     )
 
 
@@ -214,7 +215,8 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     )
     x = {"field": "cost", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
     x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
-    y = _share("mean", "accuracy (%)", y_ends)
+    title = f"accuracy (%), {by_protocol(group.protocol)}"
+    y = _share("mean", title, y_ends)
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])
     line = _layer(
         {"type": "line", "interpolate": "step-after", "color": MUTED, "strokeDash": [5, 4], "strokeWidth": 1.4},
@@ -223,7 +225,7 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     )
     bars = _layer(
         {"type": "rule", "strokeWidth": 3, "opacity": 0.4},
-        {"x": x, "y": _share("low", "accuracy (%)", y_ends), "y2": {"field": "high"}, "color": _colours(group)},
+        {"x": x, "y": _share("low", title, y_ends), "y2": {"field": "high"}, "color": _colours(group)},
     )
     points = _layer(
         {"type": "point", "filled": True, "size": 110, "opacity": 1, "stroke": SURFACE, "strokeWidth": 1},
@@ -241,7 +243,11 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     layers = [line, bars, points, *names]
     spec = _spec({"data": {"values": rows}, "layer": layers, "height": COST_HEIGHT})
     unbeaten = listed([row["model"] for row in front])
-    return Chart(spec, f"Accuracy against {cost.title.lower()}. Beaten by no model that costs no more: {unbeaten}.")
+    return Chart(
+        spec,
+        f"Accuracy, {by_protocol(group.protocol)}, against {cost.title.lower()}. Beaten by no model that costs no "
+        f"more: {unbeaten}.",
+    )
 
 
 def _cost_tips(cost: Cost) -> list[Tip]:
@@ -344,7 +350,10 @@ def curves_chart(group: Group, which: str) -> Chart:
     spec = _spec({"data": {"name": f"g{group.number}-curves"}, "layer": [runs, means, points], "height": CURVES_HEIGHT})
     spec["params"] = [{"name": "hidden", "value": []}]
     spec["transform"] = [{"filter": f"isValid(datum.{which}) && indexof(hidden, datum.model) < 0"}]
-    return Chart(spec, f"The {title} of every run over its epochs. The tables below have its values.")
+    return Chart(
+        spec,
+        f"The {title} of every run over its epochs, {by_protocol(group.protocol)}. The tables below have its values.",
+    )
 
 
 def _epoch_ends(epochs: Sequence[int]) -> list[float]:
@@ -380,7 +389,8 @@ def bins_chart(model: Model) -> Chart:
     """The reliability diagram: accuracy over confidence, where a calibrated model lies on the diagonal."""
     unit = {"domain": [0, 1], "nice": False}
     x: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "confidence", "format": ".1f", "grid": False}}
-    y: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "share that is right", "format": ".1f"}}
+    share = {"title": f"share that is right, {by_protocol(model.first.protocol)}", "format": ".1f"}
+    y: Spec = {"type": "quantitative", "scale": unit, "axis": share}
     tips = [("low", "confidence above", ".2f"), ("high", "up to", ".2f"), ("images", "predictions", ",")]
     tips += [("confidence", "mean confidence", ".3f"), ("accuracy", "right", ".3f")]
     bars = _layer(
@@ -402,7 +412,9 @@ def bins_chart(model: Model) -> Chart:
     rows = bin_rows(model)
     spec = _spec({"data": {"values": rows}, "layer": [bars, diagonal, points], "height": BINS_HEIGHT})
     return Chart(
-        spec, f"Reliability diagram of {model.name}, {len(rows)} bins with images. The table below has every figure."
+        spec,
+        f"Reliability diagram of {model.name}, {by_protocol(model.first.protocol)}, {len(rows)} bins with images. The "
+        "table below has every figure.",
     )
 
 
