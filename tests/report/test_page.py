@@ -16,6 +16,7 @@ from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders
 from modelflow.report import page as report_page
 from modelflow.report.charts import charts_of
 from modelflow.report.content import Content, group_of, read_content
+from modelflow.report.marks import SIGNS
 from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import confusions, render, sure
 from modelflow.report.words import significant
@@ -181,7 +182,7 @@ def test_dead_runs_stand_out(copied):
     change(copied / "wide", warnings=["96 % of the images are called '<u>'"])
     html = render(read_content(copied))
     assert html.count("96 % of the images are called &#39;&lt;u&gt;&#39;") == 2
-    assert "⚠ dead run" in html
+    assert re.search(r'<span class="chip dead"><svg[^>]*><use href="#sign-warning"/></svg> dead run</span>', html)
 
 
 def test_one_run_each_says_that_it_cannot_tell(copied):
@@ -494,6 +495,54 @@ def test_nothing_is_wider_than_a_phone(hostile_report, opened):
     outside = """all => all.filter(e => !e.closest('.scroll, .contents, pre, svg, .hidden') &&
         e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 200))"""
     assert page.eval_on_selector_all("main *", outside) == []
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_bars_of_verdicts_stand_over_their_scale(content, opened, tmp_path, width):
+    rng = np.random.default_rng(5)
+    group = made_up(content, {name: rng.random((4, 355)) < share for name, share in SHARES.items()})
+    rows, axis = report_page.verdict_rows(group)
+    path = tmp_path / "report.html"
+    path.write_text(render(Content(content.folder, (group,), ())), "utf-8")
+    table = opened(path, viewport={"width": width, "height": 844}).locator("table.verdicts").first
+    assert table.locator("caption").bounding_box()["height"] < 60
+    bar, scale = table.locator("td.span svg").first, table.locator(".ticks:visible").first
+    boxes = bar.bounding_box(), scale.bounding_box()
+    assert boxes[0]["x"] == pytest.approx(boxes[1]["x"], abs=1)
+    assert boxes[0]["width"] == pytest.approx(boxes[1]["width"], abs=1)
+    assert table.locator(".ticks:visible").count() == (1 if width == 1280 else 2)
+    dot = bar.locator("circle").bounding_box()
+    assert dot["x"] + dot["width"] / 2 - boxes[0]["x"] == pytest.approx(rows[0].middle / 100 * boxes[0]["width"], abs=1)
+    middles = scale.evaluate(
+        """svg => [...document.querySelectorAll('#g0-ticks text')].map(t => t.getAttribute('x'))"""
+    )
+    assert middles == [f"{at}%" for at, _ in axis.marks]
+
+
+SHARES = {"a": 0.6, "b": 0.7, "c": 0.9}
+OF_FONTS = "▲▼▶▸▾◀●■◆◐✓✗✔✘⚠★"
+
+
+def test_no_mark_depends_on_a_font(copied):
+    change(copied / "wide", warnings=["dead"])
+    html = render(read_content(copied))
+    own = html[: html.index("<script")] + (report_page.TEMPLATES / "report.js").read_text("utf-8")
+    assert not set(own) & set(OF_FONTS)
+    assert "u2713" not in own
+    assert html.count('href="#sign-warning"') == 2
+    assert set(re.findall(r"#sign-([\w-]+)", own)) - {"${name}"} <= set(SIGNS)
+    assert all(f'<symbol id="sign-{name}"' in html for name in SIGNS)
+
+
+def test_legends_and_charts_have_the_same_marks(content):
+    html = render(content)
+    for model in content.models:
+        legend = re.search(rf'<path d="([^"]+)" fill="currentColor"/></svg><bdi>{model.name}<', html).group(1)
+        for name in ("g0-accuracy", "g0-cost-parameters", "g0-training"):
+            spec = data_of(html)["charts"][name]
+            shape = next(one["encoding"]["shape"]["scale"] for one in spec["layer"] if "shape" in one["encoding"])
+            assert shape["range"][shape["domain"].index(model.name)] == legend
 
 
 @needs_chromium

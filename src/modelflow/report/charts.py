@@ -15,6 +15,7 @@ from typing import Any
 from modelflow.figures.pareto import Box, pareto_front, place_labels
 from modelflow.report.answer import by_protocol, of_validation
 from modelflow.report.content import Group, Model
+from modelflow.report.marks import MODELS
 from modelflow.report.words import counted, listed
 
 Spec = dict[str, Any]
@@ -22,7 +23,6 @@ Rows = list[dict[str, Any]]
 Tip = tuple[str, str, str | None]  # field, title, number format
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 COLOURS = 8
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 MOST_EPOCHS = 60
 WIDE_RANGE = 30
 ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
@@ -81,8 +81,8 @@ def colour(model: Model) -> str:
 
 
 def shape(model: Model) -> str:
-    """The model's mark: with the colours it repeats after 56 models only."""
-    return SHAPES[model.index % len(SHAPES)]
+    """The model's mark as a path: with the colours it repeats after 56 models only."""
+    return MODELS[model.index % len(MODELS)]
 
 
 def charts_of(group: Group) -> dict[str, Chart]:
@@ -134,7 +134,7 @@ def accuracy_chart(group: Group) -> Chart:
     ends[1] += TEXT_ROOM * (ends[1] - ends[0])
 
     def x(field: str) -> Spec:
-        return _share(field, f"accuracy on the test images (%), {by_protocol(group.protocol)}", ends)
+        return _share(field, f"test accuracy (%), {by_protocol(group.protocol)}", ends)
 
     bars = _layer(
         {"type": "bar", "height": 10, "opacity": 0.28, "cornerRadius": 5},
@@ -142,7 +142,7 @@ def accuracy_chart(group: Group) -> Chart:
         means,
     )
     dots = _layer(
-        {"type": "point", "filled": True, "size": 52, "opacity": 1, "stroke": SURFACE, "strokeWidth": 0.8},
+        {"type": "point", "filled": True, "size": 72, "opacity": 1, "stroke": SURFACE, "strokeWidth": 0.8},
         {"y": y, "x": x("accuracy"), "color": _colours(group), "shape": _shapes(group), **_tips(SEED_TIPS)},
         {"values": seeds},
     )

@@ -19,7 +19,7 @@ import jinja2
 import vl_convert
 
 from modelflow.errors import DataError
-from modelflow.report import answer, charts, how, images, words
+from modelflow.report import answer, charts, how, images, marks, words
 from modelflow.report.content import Array, Content, Group, Model
 from modelflow.report.mistakes import MOST_NUMBERS, Mistakes, Pair, mistakes_of
 from modelflow.shapes import Trace
@@ -123,6 +123,7 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
         sure=sure,
         answer=answer,
         charts=charts,
+        signs=marks.SIGNS,
         words=words,
     )
     return text.strip() + "\n"

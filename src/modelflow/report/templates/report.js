@@ -9,6 +9,16 @@
     if (kind) made.className = kind;
     return made;
   };
+  const SVG = "http://www.w3.org/2000/svg";
+  const sign = (name) => {
+    const made = document.createElementNS(SVG, "svg");
+    made.setAttribute("class", "sign");
+    made.setAttribute("role", "img");
+    made.setAttribute("aria-label", name);
+    made.append(document.createElementNS(SVG, "use"));
+    made.firstChild.setAttribute("href", `#sign-${name}`);
+    return made;
+  };
   const commas = (number) => number.toLocaleString("en-US");
 
   // --- light and dark: the system's choice, until the button is used
@@ -162,8 +172,9 @@
   const tileProbe = (id) => document.querySelector(`.tile[data-sheet="${id}"]`) || root;
   const says = (found, model, place) => {
     const right = found.predicted[model][place] === found.labels[place];
-    const line = element("span", right ? "\u2713 " : "\u2717 ", right ? "says right" : "says wrong");
-    line.append(element("bdi", found.classes[found.predicted[model][place]]), ` ${found.confidence[model][place]}\u00a0%`);
+    const said = right ? "right" : "wrong";
+    const line = element("span", "", `says ${said}`);
+    line.append(sign(said), " ", element("bdi", found.classes[found.predicted[model][place]]), ` ${found.confidence[model][place]}\u00a0%`);
     return line;
   };
   const listed = (id, found, [a, b], title, total, places) => {
