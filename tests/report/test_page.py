@@ -586,14 +586,23 @@ def test_the_skip_link_is_the_first_stop_and_leads_to_the_report(report, opened)
 
 
 @needs_chromium
-def test_print_opens_every_model_and_closes_it_again(report, opened):
+def test_only_what_is_open_is_printed(report, opened):
     page = opened(report)
     cards = page.locator("#models > .card")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert opened_ones(cards) == [True, True]
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert "Only what is open is printed" in page.locator("#models > .screen").all_text_contents()[1]
+    few = pages_of(page.pdf(format="A4"))
     assert opened_ones(cards) == [True, False]
-    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.emulate_media(media="print")
+    assert page.locator("summary", has_text="How to read this").is_hidden()
+    assert cards.nth(1).locator("summary").first.is_visible()
+    assert page.locator("#models > .screen").nth(1).is_hidden()
+    page.emulate_media(media="screen")
+    page.get_by_role("button", name="Open all").click()
+    assert pages_of(page.pdf(format="A4")) > few
+
+
+def pages_of(pdf):
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
 # --- colours ---------------------------------------------------------------------------------------------------------

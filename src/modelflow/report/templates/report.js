@@ -247,24 +247,16 @@
     disagree(part);
   }
 
-  // --- print: everything open and as wide as paper, as it was afterwards
+  // --- print: charts as wide as paper, as they were afterwards
   const PAPER = 660;
-  let closed = [];
   const resizeAll = (most) => {
     for (const place of all("[data-chart]")) {
       const width = Math.min(widthOf(place), place.closest(".pair") ? (most - 20) / 2 : most);
       views[place.dataset.chart]?.width(width).run();
     }
   };
-  addEventListener("beforeprint", () => {
-    closed = all("details.card:not([open]), details.reading:not([open]), details.more:not([open])");
-    closed.forEach((part) => (part.open = true));
-    resizeAll(PAPER);
-  });
-  addEventListener("afterprint", () => {
-    closed.forEach((part) => (part.open = false));
-    resizeAll(Infinity);
-  });
+  addEventListener("beforeprint", () => resizeAll(PAPER));
+  addEventListener("afterprint", () => resizeAll(Infinity));
 
   drawAll();
 })();
