@@ -89,6 +89,12 @@ def test_long_curves_are_thinned_and_keep_their_ends(group):
     assert not charts.thinned(group)
 
 
+def test_a_single_epoch_is_drawn_as_points(group):
+    one = [replace(m, seeds=tuple(replace(s, history=s.history[:1]) for s in m.seeds)) for m in group.models]
+    means = [charts.curves_chart(g, "training").spec["layer"][1] for g in (replace(group, models=tuple(one)), group)]
+    assert [layer["mark"]["point"] for layer in means] == [True, False]
+
+
 def test_mean_losses_are_of_the_runs_that_have_the_epoch(group):
     longer = tuple(Epoch(epoch=i, loss=float(i), val_loss=None) for i in range(1, 4))
     first, second = group.models[0].seeds

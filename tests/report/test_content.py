@@ -1,6 +1,7 @@
 """What the report says of a folder, against what the files of the folder hold, counted independently."""
 
 import csv
+import platform
 import re
 import shutil
 from dataclasses import replace
@@ -25,7 +26,7 @@ from modelflow.report.answer import (
     too_few_seeds,
 )
 from modelflow.report.content import Content, read_content
-from modelflow.report.how import how_made, repeat_command
+from modelflow.report.how import data_words, how_made, made_with, repeat_command
 from modelflow.report.mistakes import A_MODEL, A_PAIR, MOST_TILES, mistakes_of, vote
 from modelflow.report.page import render
 from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
@@ -530,6 +531,40 @@ def test_the_facts_of_the_runs(content):
     assert facts["Images to train on"] == "1,442"
     assert "torch" in facts["Versions"]
     assert how_made(content).checksums == (("digits", "digits", content.runs[0].data.checksums["digits"]),)
+
+
+def test_what_to_install_and_where_the_data_come_from(content):
+    how, run = how_made(content), content.runs[0]
+    assert how.made_with.startswith(f"ModelFlow {run.versions['modelflow']} ")
+    assert how.made_with.endswith(f" and Python {platform.python_version()}")
+    assert made_with([run.model_copy(update={"git_revision": "0123456789abcdef"})]) == (
+        f"ModelFlow {run.versions['modelflow']} (revision 0123456789ab) and Python {platform.python_version()}"
+    )
+    sha256 = run.data.checksums["digits"]
+    assert how.data == (f"digits comes with scikit-learn ({run.versions['scikit-learn']}); SHA-256 {sha256}.",)
+    html = render(content)
+    assert f"It takes {how.made_with}, installed from its source by <code>" in html
+    assert f"<p>Data: <bdi>{how.data[0]}" in html
+
+
+@pytest.mark.parametrize(
+    ("name", "checksums", "words"),
+    [
+        ("fashion-mnist", {"a": "0", "b": "1"}, "is downloaded, and checked, where it is nowhere on the machine; "),
+        ("idx:my/images", {"a": "0", "b": "1"}, "which has to hold the same files; the SHA-256 of its 2 files stand"),
+        ("TensorDataset", {}, "was given in Python, and has to be given again; no checksum was recorded."),
+    ],
+)
+def test_the_origin_of_other_data_is_said(content, name, checksums, words):
+    run = content.runs[0]
+    data = run.data.model_copy(update={"name": name, "checksums": checksums})
+    assert words in data_words(run.model_copy(update={"data": data}))
+
+
+def test_versions_that_were_not_recorded_are_said(content):
+    bare = content.runs[0].model_copy(update={"versions": {}, "git_revision": "0123456789abcdef+"})
+    unknown = "of a version that was not recorded"
+    assert made_with([bare]) == f"ModelFlow {unknown} (revision 0123456789ab with changes) and Python {unknown}"
 
 
 def test_own_models_are_repeated_from_the_study_file(content):

@@ -6,13 +6,15 @@ import re
 import shutil
 from dataclasses import replace
 from html import unescape
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of
 
+from modelflow.evaluation.measure import measure
+from modelflow.records import Epoch
 from modelflow.report import page as report_page
 from modelflow.report.charts import charts_of
 from modelflow.report.content import Content, group_of, read_content
@@ -216,12 +218,26 @@ def test_confidence_is_whole_only_when_it_is():
     assert [sure(x) for x in (0.994, 0.9999, 1.0, 0.5)] == [99, 99, 100, 50]
 
 
-def test_the_page_of_seven_models_with_five_seeds_is_small(content):
-    """With noise for pictures' sake it would not be: what is measured is everything but the pictures of the runs."""
+def test_the_page_of_seven_models_with_five_seeds_and_ten_thousand_images_is_small(content, tmp_path, monkeypatch):
+    """All but the pictures of the runs, of which there may be so many; the test images are noise, which packs worst."""
     rng = np.random.default_rng(0)
-    group = made_up(content, {f"model_{i}": rng.random((5, 355)) < 0.7 + 0.02 * i for i in range(7)})
-    html = render(Content(content.folder, (group,), ()))
-    assert len(html.encode()) < 2 * MIB
+    labels_N = rng.integers(0, 10, 10_000)
+    history = tuple(Epoch(epoch=i, loss=1 / i, val_loss=1.1 / i) for i in range(1, 31))
+    base = replace(content.seeds[0], folder=tmp_path, history=history, labels_N=labels_N)
+    seeds = []
+    for i, number in product(range(7), range(42, 47)):
+        logits_NK = rng.normal(size=(10_000, 10)).astype(np.float32)
+        logits_NK[np.arange(10_000), labels_N] += 1.5 + 0.3 * i
+        run = base.run.model_copy(update={"model_name": f"model_{i}", "seed": number})
+        seeds.append(replace(base, run=run, figures=measure(logits_NK, labels_N), logits_NK=logits_NK))
+    group = group_of(0, seeds, {f"model_{i}": i for i in range(7)})
+    pixels = rng.integers(0, 256, (10_000, 28, 28), np.uint8)
+    monkeypatch.setattr(report_page.images, "evaluated_pixels", lambda *_: pixels)
+    html = render(Content(tmp_path, (group,), ()))
+    assert html.count("</table>") > 40
+    assert "Numbers of the 1,000 surest of" in html
+    assert html.count("data:image/png") == 1
+    assert len(html.encode()) + report_page.MOST_PICTURE_BYTES < 3 * MIB
 
 
 def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monkeypatch):

@@ -337,7 +337,8 @@ def curves_chart(group: Group, which: str) -> Chart:
     one_run = {"detail": {"field": "seed", "type": "nominal"}, "color": _colours(group)}
     runs = _layer({"type": "line", "strokeWidth": 1, "opacity": 0.55}, {"x": x, "y": y, **one_run})
     mean = {"x": x, "y": y | {"aggregate": "mean"}, "color": _colours(group)}
-    means = _layer({"type": "line", "strokeWidth": 2.4}, mean)
+    single = len({row["epoch"] for row in rows}) == 1  # a line of one point would not be seen
+    means = _layer({"type": "line", "strokeWidth": 2.4, "point": single}, mean)
     tips: list[Tip] = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
     tips += [("training", "training loss", ".4f"), ("validation", f"validation loss{tested}", ".4f")]
     points = _layer(
