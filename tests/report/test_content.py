@@ -536,14 +536,14 @@ def test_the_facts_of_the_runs(content):
 def test_what_to_install_and_where_the_data_come_from(content):
     how, run = how_made(content), content.runs[0]
     assert how.made_with.startswith(f"ModelFlow {run.versions['modelflow']} ")
-    assert how.made_with.endswith(f" and Python {platform.python_version()}")
+    assert how.made_with.endswith(f" on Python {platform.python_version()}")
     assert made_with([run.model_copy(update={"git_revision": "0123456789abcdef"})]) == (
-        f"ModelFlow {run.versions['modelflow']} (revision 0123456789ab) and Python {platform.python_version()}"
+        f"ModelFlow {run.versions['modelflow']} (revision 0123456789ab) on Python {platform.python_version()}"
     )
     sha256 = run.data.checksums["digits"]
     assert how.data == (f"digits comes with scikit-learn ({run.versions['scikit-learn']}); SHA-256 {sha256}.",)
     html = render(content)
-    assert f"It takes {how.made_with}, installed from its source by <code>" in html
+    assert f"These runs were made by {how.made_with}. In its source, <code>python -m pip install" in html
     assert f"<p>Data: <bdi>{how.data[0]}" in html
 
 
@@ -564,7 +564,7 @@ def test_the_origin_of_other_data_is_said(content, name, checksums, words):
 def test_versions_that_were_not_recorded_are_said(content):
     bare = content.runs[0].model_copy(update={"versions": {}, "git_revision": "0123456789abcdef+"})
     unknown = "of a version that was not recorded"
-    assert made_with([bare]) == f"ModelFlow {unknown} (revision 0123456789ab with changes) and Python {unknown}"
+    assert made_with([bare]) == f"ModelFlow {unknown} (revision 0123456789ab with changes) on Python {unknown}"
 
 
 def test_own_models_are_repeated_from_the_study_file(content):

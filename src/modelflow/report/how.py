@@ -27,7 +27,7 @@ AGAIN = "repeated"
 class How:
     """Settings and circumstances by name, the checksums of the data, and how to repeat it.
 
-    `made_with` says what to install, `data` where each data set comes from. `command` is empty where no study file
+    `made_with` says by which versions, `data` where each data set comes from. `command` is empty where no study file
     tells; `caution` says what `command` does not cover.
     """
 
@@ -90,11 +90,11 @@ def _facts(runs: list[Run]) -> Iterable[tuple[str, str]]:
 
 
 def made_with(runs: Sequence[Run]) -> str:
-    """The versions that it takes, by the records: "ModelFlow 0.1.0 (revision 0123456789ab) and Python 3.11.7"."""
+    """What the runs were made by, as recorded: "ModelFlow 0.1.0 (revision 0123456789ab) on Python 3.11.7"."""
     own, python = ([run.versions.get(name) for run in runs] for name in ("modelflow", "python"))
     revisions = [_revision(run.git_revision) for run in runs if run.git_revision]
     at = f" (revision {_values(revisions)})" if revisions else ""
-    return f"ModelFlow {_or_unknown(own)}{at} and Python {_or_unknown(python)}"
+    return f"ModelFlow {_or_unknown(own)}{at} on Python {_or_unknown(python)}"
 
 
 def _revision(revision: str) -> str:
