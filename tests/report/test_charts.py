@@ -93,6 +93,7 @@ def test_a_single_epoch_is_drawn_as_points(group):
     one = [replace(m, seeds=tuple(replace(s, history=s.history[:1]) for s in m.seeds)) for m in group.models]
     means = [charts.curves_chart(g, "training").spec["layer"][1] for g in (replace(group, models=tuple(one)), group)]
     assert [layer["mark"]["point"] for layer in means] == [True, False]
+    assert [layer["encoding"]["x"]["axis"].get("values") for layer in means] == [[1], None]
 
 
 def test_mean_losses_are_of_the_runs_that_have_the_epoch(group):

@@ -342,15 +342,15 @@ def test_a_cheaper_model_that_is_not_compared_is_not_said_to_be_beaten(content):
 def test_after_an_open_headline_the_seeds_that_could_tell_are_named(content):
     parameters = {"a": 3, "b": 3, "c": 3}
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", 9)}
-    assert seeds_that_could_tell(decided(content, kinds, parameters)) == (
+    assert seeds_that_could_tell(decided(content, kinds, parameters), of_study=True) == (
         "The same command with “--seeds 12” trains only the runs that are missing; 12 seeds of each are the least that "
         "could tell a from b and c, by the spread of these runs."
     )
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", None)}
-    assert "“--seeds 7”" in seeds_that_could_tell(decided(content, kinds, parameters))
-    assert "could tell a from b, by" in seeds_that_could_tell(decided(content, kinds, parameters))
+    assert "“--seeds 7”" in seeds_that_could_tell(decided(content, kinds, parameters), of_study=True)
+    assert "could tell a from b, by" in seeds_that_could_tell(decided(content, kinds, parameters), of_study=True)
     for kind in ("cannot tell", "better", "equivalent"):
-        assert seeds_that_could_tell(decided(content, {"b": (kind, None)}, parameters)) == ""
+        assert seeds_that_could_tell(decided(content, {"b": (kind, None)}, parameters), of_study=True) == ""
 
 
 def test_other_seeds_than_those_from_42_on_get_no_command(content):
@@ -359,8 +359,9 @@ def test_other_seeds_than_those_from_42_on_get_no_command(content):
     odd = replace(
         model, seeds=tuple(replace(s, run=s.run.model_copy(update={"seed": 7 + i})) for i, s in enumerate(model.seeds))
     )
-    said = seeds_that_could_tell(replace(group, models=(odd, *group.models[1:])))
-    assert said == "7 seeds of each are the least that could tell a from b, by the spread of these runs."
+    said = "7 seeds of each are the least that could tell a from b, by the spread of these runs."
+    assert seeds_that_could_tell(replace(group, models=(odd, *group.models[1:])), of_study=True) == said
+    assert seeds_that_could_tell(group, of_study=False) == said
 
 
 def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):

@@ -166,6 +166,19 @@ def test_the_learning_curves_have_their_values_in_tables(content):
         assert len(rows) == 2
 
 
+def test_the_captions_of_curves_say_what_is_drawn(content):
+    group = content.groups[0]
+    one_epoch = [replace(m, seeds=tuple(replace(s, history=s.history[:1]) for s in m.seeds)) for m in group.models]
+    one_run = [replace(m, seeds=m.seeds[:1]) for m in group.models]
+    for models, said in (
+        (one_epoch, "the mean of each model, after the one epoch"),
+        (one_run, "the one run of each model"),
+    ):
+        html = render(Content(content.folder, (replace(group, models=tuple(models)),), ()))
+        assert html.count(f": {said}</figcaption>") == 2
+        assert "thin lines are runs" not in html
+
+
 def test_what_was_not_tested_is_said_with_it(content):
     html = render(content)
     assert "by their means, none beats at no more cost" in html

@@ -92,15 +92,19 @@ def details(group: Group) -> list[str]:
     return sentences
 
 
-def seeds_that_could_tell(group: Group) -> str:
-    """After a headline that leaves it open: how many seeds, by the verdicts, are the least that could tell."""
+def seeds_that_could_tell(group: Group, of_study: bool) -> str:
+    """After a headline that leaves it open: how many seeds, by the verdicts, are the least that could tell.
+
+    `of_study` says whether the runs are a study's, which one command trains.
+    """
     found = standing(group)
     known = [(v.difference.seeds + v.more, _other(found, v)) for v in found.open if v.more] if found else []
     if found is None or not known:
         return ""
     seeds, names = max(seeds for seeds, _ in known), [name for _, name in known]
     least = f"the least that could tell {found.best} from {listed(names)}, by the spread of these runs"
-    if any(model.seed_numbers != list(range(42, 42 + len(model.seeds))) for model in group.models):
+    from_42 = all(model.seed_numbers == list(range(42, 42 + len(model.seeds))) for model in group.models)
+    if not (of_study and from_42):
         return f"{seeds:,} seeds of each are {least}."
     return (
         f"The same command with “--seeds {seeds}” trains only the runs that are missing; {seeds:,} seeds of each are "

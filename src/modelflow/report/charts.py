@@ -329,7 +329,8 @@ def curves_chart(group: Group, which: str) -> Chart:
     rows = curve_rows(group)
     losses = [row[name] for row in rows for name in ("training", "validation") if row[name] is not None]
     x: Spec = {"field": "epoch", "type": "quantitative", "axis": {"title": "epoch", "tickMinStep": 1, "grid": False}}
-    x["scale"] = {"domain": _epoch_ends([row["epoch"] for row in rows]), "nice": False}
+    epochs = sorted({row["epoch"] for row in rows})
+    x["scale"] = {"domain": _epoch_ends(epochs), "nice": False}
     tested = of_validation(group.protocol)
     title = f"{which} loss{tested if which == 'validation' else ''}"
     y: Spec = {"field": which, "type": "quantitative", "axis": {"title": title, "tickCount": 5}}
@@ -337,7 +338,8 @@ def curves_chart(group: Group, which: str) -> Chart:
     one_run = {"detail": {"field": "seed", "type": "nominal"}, "color": _colours(group)}
     runs = _layer({"type": "line", "strokeWidth": 1, "opacity": 0.55}, {"x": x, "y": y, **one_run})
     mean = {"x": x, "y": y | {"aggregate": "mean"}, "color": _colours(group)}
-    single = len({row["epoch"] for row in rows}) == 1  # a line of one point would not be seen
+    single = len(epochs) == 1  # a line of one point would not be seen
+    x["axis"] |= {"values": epochs} if single else {}
     means = _layer({"type": "line", "strokeWidth": 2.4, "point": single}, mean)
     tips: list[Tip] = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
     tips += [("training", "training loss", ".4f"), ("validation", f"validation loss{tested}", ".4f")]
