@@ -54,6 +54,22 @@ def test_too_few_seeds_cannot_tell_and_say_how_many_would():
     assert more == more_seeds(verdict.difference, 0.005) > 0
 
 
+def test_an_open_verdict_keeps_how_many_more_seeds_its_words_ask_for():
+    (verdict,) = compare(study(np.random.default_rng(2), {"a": 0.85, "b": 0.852}, 2, 20_000, seed_spread=0.02))
+    assert f"at least {verdict.more} more seeds of each" in verdict.words
+    rng = np.random.default_rng(3)
+    (hopeless,) = compare({name: np.tile(rng.random(100) < 0.85, (5, 1)) for name in "ab"})
+    (told,) = compare(study(np.random.default_rng(0), {"a": 0.80, "b": 0.90}))
+    assert (hopeless.more, told.more) == (None, None)
+
+
+def test_of_two_seeds_among_several_pairs_at_least_a_third_is_asked_for():
+    verdicts = compare(study(np.random.default_rng(4), {"a": 0.80, "b": 0.85, "c": 0.90}, seeds=2, images=20_000))
+    assert {verdict.kind for verdict in verdicts} == {"cannot tell"}
+    assert all(verdict.more is None or verdict.more >= 1 for verdict in verdicts)
+    assert any(verdict.more == 1 for verdict in verdicts)
+
+
 def test_too_few_images_say_that_no_number_of_seeds_helps():
     rng = np.random.default_rng(3)
     (verdict,) = compare({name: np.tile(rng.random(100) < 0.85, (5, 1)) for name in "ab"})

@@ -26,7 +26,10 @@ FEWEST_SEEDS = 3  # where several pairs are compared: with two, false claims are
 
 @dataclass(frozen=True)
 class Verdict:
-    """`first` against `second`, the more accurate one first; `p_value` is adjusted for the family of all pairs."""
+    """`first` against `second`, the more accurate one first; `p_value` is adjusted for the family of all pairs.
+
+    `more` is how many more seeds of each it takes at least to tell; None where it is told, or no such number is known.
+    """
 
     first: str
     second: str
@@ -34,6 +37,7 @@ class Verdict:
     difference: Difference
     p_value: float
     words: str
+    more: int | None = None
 
     @property
     def interval(self) -> Interval:
@@ -112,7 +116,7 @@ def _verdict(a: str, b: str, found: Difference, p_value: float, of_equivalence: 
     if family.pairs > 1 and found.seeds < FEWEST_SEEDS:
         too_few = f"two seeds are too few for {family.pairs} pairs"
         words = f"{a} against {b}: cannot tell; {too_few} (it is {range_in_points(interval)} points)"
-        return Verdict(a, b, "cannot tell", found, p_value, words)
+        return Verdict(a, b, "cannot tell", found, p_value, words, _more(found, family))
     if p_value < 1 - CONFIDENCE and interval.low > 0:
         return Verdict(a, b, "better", found, p_value, f"{a} is better than {b} by {range_in_points(interval)} points")
     within = -family.margin < interval.low and interval.high < family.margin
@@ -121,14 +125,13 @@ def _verdict(a: str, b: str, found: Difference, p_value: float, of_equivalence: 
         return Verdict(a, b, "equivalent", found, p_value, words)
     alone = ", which among so many pairs may be chance" if interval.low > 0 or within else ""
     words = f"{a} against {b}: cannot tell; {_wanting(found, family)} (it is {range_in_points(interval)} points{alone})"
-    return Verdict(a, b, "cannot tell", found, p_value, words)
+    return Verdict(a, b, "cannot tell", found, p_value, words, _more(found, family))
 
 
 def _wanting(found: Difference, family: _Family) -> str:
-    """What it would take to see the margin; or as much as was found, where that were real if this pair stood alone."""
-    stands_out = found.interval(CONFIDENCE).low > 0
-    size = found.estimate if stands_out else family.margin
-    what = f"the {_points(size)} points found" if stands_out else f"{_points(size)} points"
+    """What it would take to see the size that is asked for."""
+    size = _size(found, family)
+    what = f"the {_points(size)} points found" if size == found.estimate else f"{_points(size)} points"
     more = more_seeds(found, size, family.undecided)
     if more is None:
         return f"no number of seeds would show {what} on as few test images"
@@ -137,6 +140,19 @@ def _wanting(found: Difference, family: _Family) -> str:
     if more > MOST_SEEDS:
         return f"its seeds differ so much that {MOST_SEEDS:,} more would not show {what}"
     return f"at least {more} more seed{'s' * (more > 1)} of each would be needed to see {what}"
+
+
+def _size(found: Difference, family: _Family) -> float:
+    """The margin; or as much as was found, where that were real if this pair stood alone."""
+    return found.estimate if found.interval(CONFIDENCE).low > 0 else family.margin
+
+
+def _more(found: Difference, family: _Family) -> int | None:
+    """How many more seeds of each an open verdict asks for."""
+    more = more_seeds(found, _size(found, family), max(1, family.undecided))
+    if more is not None and family.pairs > 1:
+        more = max(more, FEWEST_SEEDS - found.seeds)
+    return more if more and more <= MOST_SEEDS else None
 
 
 def more_seeds(found: Difference, size: float, pairs: int = 1) -> int | None:

@@ -83,6 +83,25 @@ def test_long_curves_are_thinned_and_keep_their_ends(group):
     assert len(rows) <= charts.MOST_EPOCHS + 1
     assert (rows[0]["epoch"], rows[-1]["epoch"]) == (1, 1000)
     assert {row["validation"] for row in rows} == {None}
+    assert list(charts.mean_losses(replace(group, models=(model,)), "training")) == [row["epoch"] for row in rows]
+    assert charts.mean_losses(replace(group, models=(model,)), "validation") == {}
+    assert charts.thinned(replace(group, models=(model,)))
+    assert not charts.thinned(group)
+
+
+def test_a_single_epoch_is_drawn_as_points(group):
+    one = [replace(m, seeds=tuple(replace(s, history=s.history[:1]) for s in m.seeds)) for m in group.models]
+    means = [charts.curves_chart(g, "training").spec["layer"][1] for g in (replace(group, models=tuple(one)), group)]
+    assert [layer["mark"]["point"] for layer in means] == [True, False]
+    assert [layer["encoding"]["x"]["axis"].get("values") for layer in means] == [[1], None]
+
+
+def test_mean_losses_are_of_the_runs_that_have_the_epoch(group):
+    longer = tuple(Epoch(epoch=i, loss=float(i), val_loss=None) for i in range(1, 4))
+    first, second = group.models[0].seeds
+    model = replace(group.models[0], seeds=(replace(first, history=longer), replace(second, history=longer[1:2])))
+    means = charts.mean_losses(replace(group, models=(model,)), "training")
+    assert means == {1: {model.name: 1}, 2: {model.name: 2}, 3: {model.name: 3}}
 
 
 def test_bins_without_images_are_not_drawn(group):

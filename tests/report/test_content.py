@@ -1,6 +1,7 @@
 """What the report says of a folder, against what the files of the folder hold, counted independently."""
 
 import csv
+import platform
 import re
 import shutil
 from dataclasses import replace
@@ -20,12 +21,13 @@ from modelflow.report.answer import (
     latency_words,
     protocol_words,
     reads_words,
+    seeds_that_could_tell,
     standing,
     too_few_seeds,
 )
 from modelflow.report.content import Content, read_content
-from modelflow.report.how import how_made, repeat_command
-from modelflow.report.mistakes import A_MODEL, MOST_TILES, mistakes_of, vote
+from modelflow.report.how import data_words, how_made, made_with, repeat_command
+from modelflow.report.mistakes import A_MODEL, A_PAIR, MOST_TILES, mistakes_of, vote
 from modelflow.report.page import render
 from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
 from modelflow.results import read_predictions, read_run
@@ -84,6 +86,13 @@ def test_the_spread_over_seeds_and_the_least_latency(results, content):
     assert (alone.spread("accuracy"), "(one run, perhaps measured beside" in latency_words(alone)) == (None, True)
     bare = replace(alone.seeds[0], run=alone.first.model_copy(update={"latency_ms": {}}))
     assert latency_words(replace(alone, seeds=(bare,))) == ""
+
+
+def test_the_seconds_of_training_and_their_spread(content):
+    wide = model(content, "wide")
+    seconds = [seed.run.seconds["training"] for seed in wide.seeds]
+    assert (wide.seconds, wide.seconds_spread) == pytest.approx((np.mean(seconds), stats.tstd(seconds)))
+    assert replace(wide, seeds=wide.seeds[:1]).seconds_spread is None
 
 
 def test_the_confusion_matrix_is_the_sum_of_those_stored(results, content):
@@ -274,6 +283,95 @@ def test_a_headline_is_of_the_models_that_can_be_compared(content):
     )
 
 
+def with_parameters(group, parameters):
+    models = [
+        replace(model, seeds=tuple(replace(seed, run=priced(seed.run, parameters[model.name])) for seed in model.seeds))
+        for model in group.models
+    ]
+    return replace(group, models=tuple(models))
+
+
+def priced(run, parameters):
+    return run.model_copy(update={"parameters": parameters})
+
+
+def decided(content, kinds, parameters, unpaired=()):
+    """A group of the models a, b, c, …, the first the most accurate, with these verdicts of the others against it."""
+    group = made_up(content, {name: np.ones((3, 300)) for name in parameters})
+    verdicts = tuple(
+        Verdict("a", name, kind, Difference(0.01, 1e-6, 1e-6, 3.0, 3), 0.5, "", more)
+        for name, (kind, more) in kinds.items()
+    )
+    return replace(with_parameters(group, parameters), verdicts=verdicts, unpaired=unpaired)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ({"b": "better", "c": "better"}, "the most of the three models; it is better than each that has fewer."),
+        (
+            {"b": "equivalent", "c": "better"},
+            "the most of the three models; with fewer, b (2,000) is equivalent to it within 0.5 points.",
+        ),
+        (
+            {"b": "equivalent", "c": "cannot tell"},
+            "the most of the three models; with fewer, b (2,000) is equivalent to it within 0.5 points; with fewer, "
+            "c (1,000) cannot be told from it.",
+        ),
+    ],
+)
+def test_what_the_best_costs_is_said_with_no_more_than_its_verdicts(content, kinds, words):
+    kinds = {name: (kind, None) for name, kind in kinds.items()}
+    group = decided(content, kinds, {"a": 3000, "b": 2000, "c": 1000})
+    assert f"a has 3,000 parameters, {words}" in details(group)
+
+
+def test_the_rank_of_the_best_by_parameters(content):
+    def said(a, **others):
+        group = decided(content, dict.fromkeys(others, ("better", None)), {"a": a} | others)
+        return [line for line in details(group) if "parameters" in line]
+
+    assert said(1, b=2, c=3) == ["a has 1 parameters, the fewest of the three models."]
+    assert said(2, b=1, c=3, d=4) == [
+        "a has 2 parameters, the second fewest of the four models; it is better than b (1), which has fewer."
+    ]
+    assert said(3, b=1, c=2, d=2, e=4) == [
+        "a has 3 parameters, the second most of the five models; it is better than each that has fewer."
+    ]
+    assert said(2, b=2) == []
+
+
+def test_a_cheaper_model_that_is_not_compared_is_not_said_to_be_beaten(content):
+    kinds = {"b": ("better", None), "c": ("better", None)}
+    group = decided(content, kinds, {"a": 9, "b": 8, "c": 7, "d": 6}, unpaired=(("d", "one run alone"),))
+    assert "it is better than each of those compared that has fewer." in details(group)[1]
+
+
+def test_after_an_open_headline_the_seeds_that_could_tell_are_named(content):
+    parameters = {"a": 3, "b": 3, "c": 3}
+    kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", 9)}
+    assert seeds_that_could_tell(decided(content, kinds, parameters), of_study=True) == (
+        "The same command with “--seeds 12” trains only the runs that are missing; 12 seeds of each are the least that "
+        "could tell a from b and c, by the spread of these runs."
+    )
+    kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", None)}
+    assert "“--seeds 7”" in seeds_that_could_tell(decided(content, kinds, parameters), of_study=True)
+    assert "could tell a from b, by" in seeds_that_could_tell(decided(content, kinds, parameters), of_study=True)
+    for kind in ("cannot tell", "better", "equivalent"):
+        assert seeds_that_could_tell(decided(content, {"b": (kind, None)}, parameters), of_study=True) == ""
+
+
+def test_other_seeds_than_those_from_42_on_get_no_command(content):
+    group = decided(content, {"b": ("cannot tell", 4)}, {"a": 3, "b": 3})
+    model = group.models[0]
+    odd = replace(
+        model, seeds=tuple(replace(s, run=s.run.model_copy(update={"seed": 7 + i})) for i, s in enumerate(model.seeds))
+    )
+    said = "7 seeds of each are the least that could tell a from b, by the spread of these runs."
+    assert seeds_that_could_tell(replace(group, models=(odd, *group.models[1:])), of_study=True) == said
+    assert seeds_that_could_tell(group, of_study=False) == said
+
+
 def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):
     rng = np.random.default_rng(2)
     two = {name: runs(rng, share, n_seeds=2) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
@@ -362,6 +460,49 @@ def test_votes_and_disagreements_against_counting_one_by_one(results, content):
     assert found.wrong_by_all == (~right["wide"] & ~right["narrow"]).sum()
 
 
+def differing(content, predicted_by_model):
+    """A group of models of one run with these predictions, surer of an image the later it stands."""
+    group = made_up(content, {name: [[True] * len(of_N)] for name, of_N in predicted_by_model.items()})
+    models = []
+    for model in group.models:
+        predicted_N = np.array(predicted_by_model[model.name])
+        scale_N1 = np.linspace(1, 5, len(predicted_N))[:, None]
+        logits_NK = (scale_N1 * np.eye(10)[predicted_N]).astype(np.float32)
+        models.append(replace(model, seeds=(replace(model.seeds[0], logits_NK=logits_NK),)))
+    return replace(group, models=tuple(models))
+
+
+def test_two_models_are_right_or_wrong_alike_or_differently(content):
+    labels_N = content.groups[0].labels_N[:60]
+    a_N, b_N = labels_N.copy(), labels_N.copy()
+    a_N[:40] = (labels_N[:40] + 1) % 10
+    b_N[:5], b_N[5:40] = labels_N[:5], (labels_N[5:40] + 2) % 10
+    b_N[5:8] = a_N[5:8]
+    b_N[50:] = (labels_N[50:] + 3) % 10
+    found = mistakes_of(differing(content, {"a": a_N, "b": b_N}))
+    (pair,) = found.pairs
+    assert (pair.first.name, pair.second.name) == ("a", "b")
+    assert (pair.right, pair.only_first, pair.only_second, pair.wrong_alike, pair.wrong_apart) == (10, 10, 5, 3, 32)
+    assert found.surest_apart[0, 1].tolist() == list(range(39, 15, -1))
+    assert found.surest_only[1, 0].tolist() == [4, 3, 2, 1, 0]
+    assert found.wrong[0].tolist() == list(range(39, -1, -1))
+    assert set(found.surest_apart[0, 1]) <= set(found.shown)
+
+
+def test_lists_of_two_models_end_where_an_image_is_not_shown(content, monkeypatch):
+    monkeypatch.setattr("modelflow.report.mistakes.MOST_TILES", 9)
+    found = mistakes_of(content.groups[0])
+    lists = {**found.surest_only, (0, 1, "apart"): found.surest_apart[0, 1]}
+    assert any(len(images) < A_PAIR for images in lists.values())
+    monkeypatch.undo()
+    whole = mistakes_of(content.groups[0])
+    for pair, images in lists.items():
+        surest = (whole.surest_only | {(0, 1, "apart"): whole.surest_apart[0, 1]})[pair]
+        assert images.tolist() == surest[: len(images)].tolist()
+        assert set(images) <= set(found.shown)
+        assert len(images) == len(surest) or surest[len(images)] not in found.shown
+
+
 def test_the_most_confident_mistakes_are_mistakes_and_the_surest(content):
     found = mistakes_of(content.groups[0])
     for votes, surest in zip(found.votes, found.most_confident, strict=True):
@@ -399,6 +540,40 @@ def test_the_facts_of_the_runs(content):
     assert facts["Images to train on"] == "1,442"
     assert "torch" in facts["Versions"]
     assert how_made(content).checksums == (("digits", "digits", content.runs[0].data.checksums["digits"]),)
+
+
+def test_what_to_install_and_where_the_data_come_from(content):
+    how, run = how_made(content), content.runs[0]
+    assert how.made_with.startswith(f"ModelFlow {run.versions['modelflow']} ")
+    assert how.made_with.endswith(f" on Python {platform.python_version()}")
+    assert made_with([run.model_copy(update={"git_revision": "0123456789abcdef"})]) == (
+        f"ModelFlow {run.versions['modelflow']} (revision 0123456789ab) on Python {platform.python_version()}"
+    )
+    sha256 = run.data.checksums["digits"]
+    assert how.data == (f"digits comes with scikit-learn ({run.versions['scikit-learn']}); SHA-256 {sha256}.",)
+    html = render(content)
+    assert f"These runs were made by {how.made_with}. In its source, <code>python -m pip install" in html
+    assert f"<p>Data: <bdi>{how.data[0]}" in html
+
+
+@pytest.mark.parametrize(
+    ("name", "checksums", "words"),
+    [
+        ("fashion-mnist", {"a": "0", "b": "1"}, "is downloaded, and checked, where it is nowhere on the machine; "),
+        ("idx:my/images", {"a": "0", "b": "1"}, "which has to hold the same files; the SHA-256 of its 2 files stand"),
+        ("TensorDataset", {}, "was given in Python, and has to be given again; no checksum was recorded."),
+    ],
+)
+def test_the_origin_of_other_data_is_said(content, name, checksums, words):
+    run = content.runs[0]
+    data = run.data.model_copy(update={"name": name, "checksums": checksums})
+    assert words in data_words(run.model_copy(update={"data": data}))
+
+
+def test_versions_that_were_not_recorded_are_said(content):
+    bare = content.runs[0].model_copy(update={"versions": {}, "git_revision": "0123456789abcdef+"})
+    unknown = "of a version that was not recorded"
+    assert made_with([bare]) == f"ModelFlow {unknown} (revision 0123456789ab with changes) on Python {unknown}"
 
 
 def test_own_models_are_repeated_from_the_study_file(content):

@@ -4,17 +4,24 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of
 
+from modelflow.evaluation.measure import measure
+from modelflow.records import Epoch
 from modelflow.report import page as report_page
-from modelflow.report.content import Content, read_content
+from modelflow.report.charts import charts_of
+from modelflow.report.content import Content, group_of, read_content
+from modelflow.report.marks import SIGNS
+from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import confusions, render, sure
+from modelflow.report.words import significant
 from modelflow.study import write_pages
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -92,6 +99,14 @@ def test_groups_are_shown_apart_and_said(copied):
     assert "A verdict for each pair" not in html
 
 
+def test_seeds_that_could_tell_stand_below_an_open_headline(content):
+    rng = np.random.default_rng(4)
+    group = made_up(content, {name: rng.random((3, 355)) < 0.8 for name in "ab"})
+    html = render(Content(content.folder, (replace(group, verdicts=(replace(group.verdicts[0], more=4),)),), ()))
+    after = html[html.index('<p class="headline">It cannot be told') :]
+    assert after.index("The same command with “--seeds 7” trains only the runs that") < after.index("<figure>")
+
+
 def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     rng = np.random.default_rng(0)
     group = made_up(content, {name: rng.random((2, 355)) < 0.8 for name in "abc"})
@@ -105,12 +120,12 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
 
 def test_what_is_validated_on_test_images_says_so(copied):
     html = render(read_content(copied))
-    assert "<figcaption>Validation loss of every run (these are the test images)" in html
+    assert "<figcaption>Validation loss (these are the test images): thin lines are runs, the thick line" in html
     assert html.count("alidation loss (these are the test images)</th>") == 2
     title = data_of(html)["charts"]["g0-validation"]["layer"][0]["encoding"]["y"]["axis"]["title"]
     assert title == "validation loss (these are the test images)"
     assert data_of(html)["charts"]["g0-training"]["layer"][0]["encoding"]["y"]["axis"]["title"] == "training loss"
-    also = "(these are the test images, also validated on)"
+    also = "(protocol card: these are the test images, also validated on)"
     for words in ("all 2 runs together", "of equal width", "by the majority of their runs", "wrong by every model"):
         assert f"{words} {also}" in html
     for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
@@ -118,10 +133,62 @@ def test_what_is_validated_on_test_images_says_so(copied):
     assert "these are the test images" not in render(read_content(copied))
 
 
+@pytest.mark.parametrize("protocol", ["card but epochs 2", "held-out but epochs 2", "own"])
+def test_every_table_and_chart_of_figures_names_its_protocol(content, protocol):
+    seeds = [replace(s, run=s.run.model_copy(update={"protocol": protocol})) for s in content.seeds]
+    group = group_of(0, seeds, {"narrow": 0, "wide": 1})
+    html = render(Content(content.folder, (group,), ()))
+    captions = [text.lower() for text in re.findall(r"<table.*?<caption[^>]*>(.*?)</caption>", html, re.S)]
+    short = {"own": "protocol not known"}.get(protocol, f"protocol {protocol.split()[0]}")
+    nameless = [text for text in captions if short not in text and f"protocol “<bdi>{protocol}</bdi>”" not in text]
+    assert [text.split()[0] for text in nameless] == ["input", "input", "sha-256"]
+    assert len(captions) == html[: html.index("<script")].count("<table") == 18
+    for name, chart in charts_of(group).items():
+        assert short in chart.label, name
+        assert short in json.dumps(chart.spec) or name in ("g0-training", "g0-validation"), name
+    for summary in re.findall(r'<details class="card" .*?<summary>(.*?)</summary>', html, re.S):
+        assert short in summary
+
+
+def test_the_learning_curves_have_their_values_in_tables(content):
+    group = content.groups[0]
+    html = render(content)
+    assert html.count("thin lines are runs, the thick line of a model is their mean</figcaption>") == 2
+    for which, of in (("Training", "loss"), ("Validation", "val_loss")):
+        body = re.search(f'aria-label="{which} loss by epoch.*?<tbody>(.*?)</tbody>', html, re.S).group(1)
+        rows = [re.findall(r'class="n">([\d.]+)<', row) for row in body.split("</tr>") if "<td" in row]
+        for i, (epoch, *means) in enumerate(rows):
+            losses = [[getattr(seed.history[i], of) for seed in model.seeds] for model in group.models]
+            assert int(epoch) == i + 1
+            assert [float(mean) for mean in means] == pytest.approx(
+                [np.mean(of_model) for of_model in losses], rel=1e-3
+            )
+        assert len(rows) == 2
+
+
+def test_the_captions_of_curves_say_what_is_drawn(content):
+    group = content.groups[0]
+    one_epoch = [replace(m, seeds=tuple(replace(s, history=s.history[:1]) for s in m.seeds)) for m in group.models]
+    one_run = [replace(m, seeds=m.seeds[:1]) for m in group.models]
+    for models, said in (
+        (one_epoch, "the mean of each model, after the one epoch"),
+        (one_run, "the one run of each model"),
+    ):
+        html = render(Content(content.folder, (replace(group, models=tuple(models)),), ()))
+        assert html.count(f": {said}</figcaption>") == 2
+        assert "thin lines are runs" not in html
+
+
 def test_what_was_not_tested_is_said_with_it(content):
     html = render(content)
     assert "by their means, none beats at no more cost" in html
     assert "Differences in seconds are not tested." in html
+    waiting = "include waiting for a core that other runs share, and compiling"
+    assert html.count(waiting) == 2
+    assert re.search(r"<caption>Costs; seconds " + waiting, html)
+    for model in content.models:
+        text = f"{significant(model.seconds)} ± {significant(model.seconds_spread, 2)}"
+        assert f'<td class="n">{text}</td>' in html
     assert html.count("(least of 2 runs, measured beside other trainings; differences are not tested)") == 2
     assert html.count('title="standard deviation over seeds"') == 2
 
@@ -130,7 +197,7 @@ def test_dead_runs_stand_out(copied):
     change(copied / "wide", warnings=["96 % of the images are called '<u>'"])
     html = render(read_content(copied))
     assert html.count("96 % of the images are called &#39;&lt;u&gt;&#39;") == 2
-    assert "⚠ dead run" in html
+    assert re.search(r'<span class="chip dead"><svg[^>]*><use href="#sign-warning"/></svg> dead run</span>', html)
 
 
 def test_one_run_each_says_that_it_cannot_tell(copied):
@@ -164,12 +231,26 @@ def test_confidence_is_whole_only_when_it_is():
     assert [sure(x) for x in (0.994, 0.9999, 1.0, 0.5)] == [99, 99, 100, 50]
 
 
-def test_the_page_of_seven_models_with_five_seeds_is_small(content):
-    """With noise for pictures' sake it would not be: what is measured is everything but the pictures of the runs."""
+def test_the_page_of_seven_models_with_five_seeds_and_ten_thousand_images_is_small(content, tmp_path, monkeypatch):
+    """All but the pictures of the runs, of which there may be so many; the test images are noise, which packs worst."""
     rng = np.random.default_rng(0)
-    group = made_up(content, {f"model_{i}": rng.random((5, 355)) < 0.7 + 0.02 * i for i in range(7)})
-    html = render(Content(content.folder, (group,), ()))
-    assert len(html.encode()) < 2 * MIB
+    labels_N = rng.integers(0, 10, 10_000)
+    history = tuple(Epoch(epoch=i, loss=1 / i, val_loss=1.1 / i) for i in range(1, 31))
+    base = replace(content.seeds[0], folder=tmp_path, history=history, labels_N=labels_N)
+    seeds = []
+    for i, number in product(range(7), range(42, 47)):
+        logits_NK = rng.normal(size=(10_000, 10)).astype(np.float32)
+        logits_NK[np.arange(10_000), labels_N] += 1.5 + 0.3 * i
+        run = base.run.model_copy(update={"model_name": f"model_{i}", "seed": number})
+        seeds.append(replace(base, run=run, figures=measure(logits_NK, labels_N), logits_NK=logits_NK))
+    group = group_of(0, seeds, {f"model_{i}": i for i in range(7)})
+    pixels = rng.integers(0, 256, (10_000, 28, 28), np.uint8)
+    monkeypatch.setattr(report_page.images, "evaluated_pixels", lambda *_: pixels)
+    html = render(Content(tmp_path, (group,), ()))
+    assert html.count("</table>") > 40
+    assert "Numbers of the 1,000 surest of" in html
+    assert html.count("data:image/png") == 1
+    assert len(html.encode()) + report_page.MOST_PICTURE_BYTES < 3 * MIB
 
 
 def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monkeypatch):
@@ -340,20 +421,63 @@ def opened_ones(cards):
 
 
 @needs_chromium
-def test_disagreements_follow_both_choices(report, opened):
+def test_disagreements_follow_both_choices(report, opened, content):
     page = opened(report)
     only = data_of(report.read_text("utf-8"))["mistakes"]["g0"]["only"]
+    pair = mistakes_of(content.groups[0]).pairs[0]
     part = page.locator("[data-disagree]")
-    assert numbers(part)[1:3] == [only[0][1], only[1][0]]
+    assert numbers(part)[1:] == [only[0][1], only[1][0], pair.wrong_alike, pair.wrong_apart]
+    assert numbers(part)[4] > 0
     assert sum(numbers(part)) == 355
     part.locator("[data-side=b]").select_option("0")
     assert "Choose two different models." in part.text_content()
     part.locator("[data-side=a]").select_option("1")
     assert numbers(part)[1:3] == [only[1][0], only[0][1]]
     lists = part.locator("ul.tiles")
-    assert [lists.nth(i).locator("li").count() for i in (0, 1)] == [min(24, only[1][0]), min(24, only[0][1])]
+    totals = [only[1][0], only[0][1], pair.wrong_apart]
+    assert [lists.nth(i).locator("li").count() for i in range(3)] == [min(24, total) for total in totals]
+    assert lists.nth(2).locator(".says.wrong").count() == 2 * min(24, pair.wrong_apart)
+    for item in lists.nth(2).locator("li").all():
+        named = item.locator("bdi").all_text_contents()
+        assert len(set(named)) == len(named) == 3
     tile = lists.nth(1).locator(".tile").first
     assert tile.evaluate("tile => getComputedStyle(tile).backgroundImage").startswith('url("data:image/png')
+
+
+def test_the_agreements_of_every_pair_stand_in_a_table(content):
+    found = mistakes_of(content.groups[0])
+    (pair,) = found.pairs
+    html = render(content)
+    row = re.search(r"How every two models agree.*?<tbody><tr>(.*?)</tr>", html, re.S).group(1)
+    cells = [int(text) for text in re.findall(r'class="n">(\d+)<', row)]
+    assert cells == [pair.right, pair.only_first, pair.only_second, pair.wrong_alike, pair.wrong_apart]
+    assert sum(cells) == len(found.labels_N)
+
+
+def test_the_numbers_of_wrong_images_stand_in_the_page_and_are_cut_when_many(content, monkeypatch):
+    wrong = mistakes_of(content.groups[0]).wrong
+    listed = re.findall(r'<p class="numbers">([\d, ]+)</p>', render(content))
+    assert [[int(number) for number in text.split(", ")] for text in listed] == [images.tolist() for images in wrong]
+    assert f"Numbers of all {len(wrong[0])} images it has wrong" in render(content)
+    monkeypatch.setattr(report_page, "MOST_NUMBERS", 3)
+    html = render(content)
+    assert f"Numbers of the 3 surest of {len(wrong[0])} images it has wrong" in html
+    assert f'<p class="numbers">{", ".join(map(str, wrong[0][:3]))}</p>' in html
+    assert "the others are left out" in html
+
+
+@needs_chromium
+def test_a_list_of_two_models_that_is_cut_says_how_many_it_holds(content, opened, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelflow.report.mistakes.MOST_TILES", 30)
+    found = mistakes_of(content.groups[0])
+    path = tmp_path / "report.html"
+    path.write_text(render(content), "utf-8")
+    part = opened(path).locator("[data-outcome]")
+    held = [len(images) for images in (found.surest_only[0, 1], found.surest_only[1, 0], found.surest_apart[0, 1])]
+    lists = part.locator("ul.tiles")
+    assert [lists.nth(i).locator("li").count() for i in range(3)] == held
+    assert f"; the {held[0]} on which both are surest" in part.text_content()
+    assert 1 < held[0] < min(24, found.only_MM[0, 1])
 
 
 def numbers(part):
@@ -403,6 +527,54 @@ def test_nothing_is_wider_than_a_phone(hostile_report, opened):
 
 
 @needs_chromium
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_bars_of_verdicts_stand_over_their_scale(content, opened, tmp_path, width):
+    rng = np.random.default_rng(5)
+    group = made_up(content, {name: rng.random((4, 355)) < share for name, share in SHARES.items()})
+    rows, axis = report_page.verdict_rows(group)
+    path = tmp_path / "report.html"
+    path.write_text(render(Content(content.folder, (group,), ())), "utf-8")
+    table = opened(path, viewport={"width": width, "height": 844}).locator("table.verdicts").first
+    assert table.locator("caption").bounding_box()["height"] < 60
+    bar, scale = table.locator("td.span svg").first, table.locator(".ticks:visible").first
+    boxes = bar.bounding_box(), scale.bounding_box()
+    assert boxes[0]["x"] == pytest.approx(boxes[1]["x"], abs=1)
+    assert boxes[0]["width"] == pytest.approx(boxes[1]["width"], abs=1)
+    assert table.locator(".ticks:visible").count() == (1 if width == 1280 else 2)
+    dot = bar.locator("circle").bounding_box()
+    assert dot["x"] + dot["width"] / 2 - boxes[0]["x"] == pytest.approx(rows[0].middle / 100 * boxes[0]["width"], abs=1)
+    middles = scale.evaluate(
+        """svg => [...document.querySelectorAll('#g0-ticks text')].map(t => t.getAttribute('x'))"""
+    )
+    assert middles == [f"{at}%" for at, _ in axis.marks]
+
+
+SHARES = {"a": 0.6, "b": 0.7, "c": 0.9}
+OF_FONTS = "▲▼▶▸▾◀●■◆◐✓✗✔✘⚠★"
+
+
+def test_no_mark_depends_on_a_font(copied):
+    change(copied / "wide", warnings=["dead"])
+    html = render(read_content(copied))
+    own = html[: html.index("<script")] + (report_page.TEMPLATES / "report.js").read_text("utf-8")
+    assert not set(own) & set(OF_FONTS)
+    assert "u2713" not in own
+    assert html.count('href="#sign-warning"') == 2
+    assert set(re.findall(r"#sign-([\w-]+)", own)) - {"${name}"} <= set(SIGNS)
+    assert all(f'<symbol id="sign-{name}"' in html for name in SIGNS)
+
+
+def test_legends_and_charts_have_the_same_marks(content):
+    html = render(content)
+    for model in content.models:
+        legend = re.search(rf'<path d="([^"]+)" fill="currentColor"/></svg><bdi>{model.name}<', html).group(1)
+        for name in ("g0-accuracy", "g0-cost-parameters", "g0-training"):
+            spec = data_of(html)["charts"][name]
+            shape = next(one["encoding"]["shape"]["scale"] for one in spec["layer"] if "shape" in one["encoding"])
+            assert shape["range"][shape["domain"].index(model.name)] == legend
+
+
+@needs_chromium
 def test_hostile_names_are_shown_as_text(hostile_report, opened):
     page = opened(hostile_report)
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
@@ -443,14 +615,23 @@ def test_the_skip_link_is_the_first_stop_and_leads_to_the_report(report, opened)
 
 
 @needs_chromium
-def test_print_opens_every_model_and_closes_it_again(report, opened):
+def test_only_what_is_open_is_printed(report, opened):
     page = opened(report)
     cards = page.locator("#models > .card")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert opened_ones(cards) == [True, True]
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert "Only what is open is printed" in page.locator("#models > .screen").all_text_contents()[1]
+    few = pages_of(page.pdf(format="A4"))
     assert opened_ones(cards) == [True, False]
-    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.emulate_media(media="print")
+    assert page.locator("summary", has_text="How to read this").is_hidden()
+    assert cards.nth(1).locator("summary").first.is_visible()
+    assert page.locator("#models > .screen").nth(1).is_hidden()
+    page.emulate_media(media="screen")
+    page.get_by_role("button", name="Open all").click()
+    assert pages_of(page.pdf(format="A4")) > few
+
+
+def pages_of(pdf):
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
 # --- colours ---------------------------------------------------------------------------------------------------------

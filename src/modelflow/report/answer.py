@@ -3,12 +3,12 @@
 headline(group)  ->  "generic_2 is the most accurate of the seven models: better than each of the six others."
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from modelflow.records import kept_apart
 from modelflow.report.content import Group, Model
-from modelflow.report.words import count, counted, in_words, listed, percent, significant
+from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
 from modelflow.verdicts import MARGIN, Verdict, range_in_points
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
@@ -86,9 +86,30 @@ def details(group: Group) -> list[str]:
     if found.beaten and (found.open or found.equivalent):
         names = [_other(found, v) for v in found.beaten]
         sentences.append(f"{found.best} is better than {listed(names)}.")
+    sentences += cost_words(group, found)
     if group.unpaired:
         sentences.append(f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}.")
     return sentences
+
+
+def seeds_that_could_tell(group: Group, of_study: bool) -> str:
+    """After a headline that leaves it open: how many seeds, by the verdicts, are the least that could tell.
+
+    `of_study` says whether the runs are a study's, which one command trains.
+    """
+    found = standing(group)
+    known = [(v.difference.seeds + v.more, _other(found, v)) for v in found.open if v.more] if found else []
+    if found is None or not known:
+        return ""
+    seeds, names = max(seeds for seeds, _ in known), [name for _, name in known]
+    least = f"the least that could tell {found.best} from {listed(names)}, by the spread of these runs"
+    from_42 = all(model.seed_numbers == list(range(42, 42 + len(model.seeds))) for model in group.models)
+    if not (of_study and from_42):
+        return f"{seeds:,} seeds of each are {least}."
+    return (
+        f"The same command with “--seeds {seeds}” trains only the runs that are missing; {seeds:,} seeds of each are "
+        f"{least}."
+    )
 
 
 def too_few_seeds(group: Group) -> str:
@@ -103,6 +124,35 @@ def too_few_seeds(group: Group) -> str:
         "in which nothing differs one pair would be called better (so simulated for seven models of two seeds, "
         "docs/statistics.md), so that nothing is claimed from them. Train three or more."
     )
+
+
+def cost_words(group: Group, found: Standing) -> list[str]:
+    """How many parameters the best has, and how models with fewer stand to it; nothing where all have as many."""
+    parameters = {model.name: model.first.parameters for model in group.models}
+    own = parameters[found.best]
+    if len(set(parameters.values())) == 1:
+        return []
+    fewer, more = (sum(sign * (other - own) < 0 for other in parameters.values()) for sign in (1, -1))
+    rank = f"the {ordinal(fewer + 1, 'fewest')}" if fewer <= more else f"the {ordinal(more + 1, 'most')}"
+    among = f"of the {in_words(len(parameters))} models"
+    return [f"{found.best} has {own:,} parameters, {rank} {among}{_cheaper(found, parameters)}."]
+
+
+def _cheaper(found: Standing, parameters: Mapping[str, int]) -> str:
+    """How the models with fewer parameters than the best stand to it, by their verdicts."""
+    own = parameters[found.best]
+
+    def named(verdicts: Sequence[Verdict]) -> list[str]:
+        names = [_other(found, v) for v in verdicts]
+        return [f"{name} ({parameters[name]:,})" for name in names if parameters[name] < own]
+
+    same, unclear, beaten = (named(verdicts) for verdicts in (found.equivalent, found.open, found.beaten))
+    said = [f"; with fewer, {_equivalent(same)} to it within {MARGIN_POINTS} points"] if same else []
+    said += [f"; with fewer, {listed(unclear)} cannot be told from it"] if unclear else []
+    if beaten and not said:
+        each = "each of those compared that has fewer" if found.others + 1 < len(parameters) else "each that has fewer"
+        return f"; it is better than {f'{beaten[0]}, which has fewer' if len(beaten) == 1 else each}"
+    return "".join(said)
 
 
 def _other(found: Standing, verdict: Verdict) -> str:
@@ -149,6 +199,11 @@ def _single_details(group: Group) -> list[str]:
     return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
 
+def by_protocol(protocol: str) -> str:
+    """The protocol in short, for captions, titles and labels that may be read alone."""
+    return f"protocol {kept_apart(protocol)}"
+
+
 def of_validation(protocol: str) -> str:
     """What figures of the validation images need to say with them."""
     return " (these are the test images)" if kept_apart(protocol) == "card" else ""
@@ -156,7 +211,8 @@ def of_validation(protocol: str) -> str:
 
 def of_test(protocol: str) -> str:
     """What figures of the test images need to say with them."""
-    return " (these are the test images, also validated on)" if kept_apart(protocol) == "card" else ""
+    also = ": these are the test images, also validated on" if kept_apart(protocol) == "card" else ""
+    return f" ({by_protocol(protocol)}{also})"
 
 
 def latency_words(model: Model) -> str:

@@ -6,13 +6,16 @@ Colours are the page's own variables (`var(--m0)`), so that one drawing serves l
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from modelflow.figures.pareto import Box, pareto_front, place_labels
-from modelflow.report.answer import of_validation
+from modelflow.report.answer import by_protocol, of_validation
 from modelflow.report.content import Group, Model
+from modelflow.report.marks import MODELS
 from modelflow.report.words import counted, listed
 
 Spec = dict[str, Any]
@@ -20,7 +23,6 @@ Rows = list[dict[str, Any]]
 Tip = tuple[str, str, str | None]  # field, title, number format
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 COLOURS = 8
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 MOST_EPOCHS = 60
 WIDE_RANGE = 30
 ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
@@ -79,8 +81,8 @@ def colour(model: Model) -> str:
 
 
 def shape(model: Model) -> str:
-    """The model's mark: with the colours it repeats after 56 models only."""
-    return SHAPES[model.index % len(SHAPES)]
+    """The model's mark as a path: with the colours it repeats after 56 models only."""
+    return MODELS[model.index % len(MODELS)]
 
 
 def charts_of(group: Group) -> dict[str, Chart]:
@@ -132,7 +134,7 @@ def accuracy_chart(group: Group) -> Chart:
     ends[1] += TEXT_ROOM * (ends[1] - ends[0])
 
     def x(field: str) -> Spec:
-        return _share(field, "accuracy on the test images (%)", ends)
+        return _share(field, f"test accuracy (%), {by_protocol(group.protocol)}", ends)
 
     bars = _layer(
         {"type": "bar", "height": 10, "opacity": 0.28, "cornerRadius": 5},
@@ -140,7 +142,7 @@ def accuracy_chart(group: Group) -> Chart:
         means,
     )
     dots = _layer(
-        {"type": "point", "filled": True, "size": 52, "opacity": 1, "stroke": SURFACE, "strokeWidth": 0.8},
+        {"type": "point", "filled": True, "size": 72, "opacity": 1, "stroke": SURFACE, "strokeWidth": 0.8},
         {"y": y, "x": x("accuracy"), "color": _colours(group), "shape": _shapes(group), **_tips(SEED_TIPS)},
         {"values": seeds},
     )
@@ -155,11 +157,12 @@ def accuracy_chart(group: Group) -> Chart:
         means,
     )
     spec = _spec({"layer": [bars, dots, mean, text], "height": ROW_HEIGHT * len(names)})
-    best, last = group.models[0], group.models[-1]
+    best, last, how = group.models[0], group.models[-1], by_protocol(group.protocol)
     return Chart(
         spec,
-        f"Accuracy of {counted(len(names), 'model')}, best first: from {best.name} with {100 * best.accuracy:.1f} % to "
-        f"{last.name} with {100 * last.accuracy:.1f} %. The table below has every figure.",
+        f"Accuracy of {counted(len(names), 'model')}, {how}, best first: from {best.name} with "
+        f"{100 * best.accuracy:.1f} % to {last.name} with {100 * last.accuracy:.1f} %. The table below has every "
+        "figure.",
     )
 
 
@@ -212,7 +215,8 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     )
     x = {"field": "cost", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
     x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
-    y = _share("mean", "accuracy (%)", y_ends)
+    title = f"accuracy (%), {by_protocol(group.protocol)}"
+    y = _share("mean", title, y_ends)
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])
     line = _layer(
         {"type": "line", "interpolate": "step-after", "color": MUTED, "strokeDash": [5, 4], "strokeWidth": 1.4},
@@ -221,7 +225,7 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     )
     bars = _layer(
         {"type": "rule", "strokeWidth": 3, "opacity": 0.4},
-        {"x": x, "y": _share("low", "accuracy (%)", y_ends), "y2": {"field": "high"}, "color": _colours(group)},
+        {"x": x, "y": _share("low", title, y_ends), "y2": {"field": "high"}, "color": _colours(group)},
     )
     points = _layer(
         {"type": "point", "filled": True, "size": 110, "opacity": 1, "stroke": SURFACE, "strokeWidth": 1},
@@ -239,7 +243,11 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     layers = [line, bars, points, *names]
     spec = _spec({"data": {"values": rows}, "layer": layers, "height": COST_HEIGHT})
     unbeaten = listed([row["model"] for row in front])
-    return Chart(spec, f"Accuracy against {cost.title.lower()}. Beaten by no model that costs no more: {unbeaten}.")
+    return Chart(
+        spec,
+        f"Accuracy, {by_protocol(group.protocol)}, against {cost.title.lower()}. Beaten by no model that costs no "
+        f"more: {unbeaten}.",
+    )
 
 
 def _cost_tips(cost: Cost) -> list[Tip]:
@@ -291,6 +299,20 @@ def curve_rows(group: Group) -> Rows:
     ]
 
 
+def mean_losses(group: Group, which: str) -> dict[int, dict[str, float]]:
+    """By epoch the "training" or "validation" loss of each model, the mean over its runs: what the thick lines show."""
+    losses: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in curve_rows(group):
+        if row[which] is not None:
+            losses[row["epoch"]][row["model"]].append(row[which])
+    return {epoch: {name: fmean(found) for name, found in losses[epoch].items()} for epoch in sorted(losses)}
+
+
+def thinned(group: Group) -> bool:
+    """Whether of a run only every so many epochs are drawn."""
+    return any(_every(len(seed.history)) > 1 for model in group.models for seed in model.seeds)
+
+
 def _every(epochs: int) -> int:
     return max(1, math.ceil(epochs / MOST_EPOCHS))
 
@@ -307,7 +329,8 @@ def curves_chart(group: Group, which: str) -> Chart:
     rows = curve_rows(group)
     losses = [row[name] for row in rows for name in ("training", "validation") if row[name] is not None]
     x: Spec = {"field": "epoch", "type": "quantitative", "axis": {"title": "epoch", "tickMinStep": 1, "grid": False}}
-    x["scale"] = {"domain": _epoch_ends([row["epoch"] for row in rows]), "nice": False}
+    epochs = sorted({row["epoch"] for row in rows})
+    x["scale"] = {"domain": _epoch_ends(epochs), "nice": False}
     tested = of_validation(group.protocol)
     title = f"{which} loss{tested if which == 'validation' else ''}"
     y: Spec = {"field": which, "type": "quantitative", "axis": {"title": title, "tickCount": 5}}
@@ -315,7 +338,9 @@ def curves_chart(group: Group, which: str) -> Chart:
     one_run = {"detail": {"field": "seed", "type": "nominal"}, "color": _colours(group)}
     runs = _layer({"type": "line", "strokeWidth": 1, "opacity": 0.55}, {"x": x, "y": y, **one_run})
     mean = {"x": x, "y": y | {"aggregate": "mean"}, "color": _colours(group)}
-    means = _layer({"type": "line", "strokeWidth": 2.4}, mean)
+    single = len(epochs) == 1  # a line of one point would not be seen
+    x["axis"] |= {"values": epochs} if single else {}
+    means = _layer({"type": "line", "strokeWidth": 2.4, "point": single}, mean)
     tips: list[Tip] = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
     tips += [("training", "training loss", ".4f"), ("validation", f"validation loss{tested}", ".4f")]
     points = _layer(
@@ -328,7 +353,10 @@ def curves_chart(group: Group, which: str) -> Chart:
     spec = _spec({"data": {"name": f"g{group.number}-curves"}, "layer": [runs, means, points], "height": CURVES_HEIGHT})
     spec["params"] = [{"name": "hidden", "value": []}]
     spec["transform"] = [{"filter": f"isValid(datum.{which}) && indexof(hidden, datum.model) < 0"}]
-    return Chart(spec, f"The {title} of every run over its epochs. The table below has the losses of the last epoch.")
+    return Chart(
+        spec,
+        f"The {title} of every run over its epochs, {by_protocol(group.protocol)}. The tables below have its values.",
+    )
 
 
 def _epoch_ends(epochs: Sequence[int]) -> list[float]:
@@ -364,7 +392,8 @@ def bins_chart(model: Model) -> Chart:
     """The reliability diagram: accuracy over confidence, where a calibrated model lies on the diagonal."""
     unit = {"domain": [0, 1], "nice": False}
     x: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "confidence", "format": ".1f", "grid": False}}
-    y: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "share that is right", "format": ".1f"}}
+    share = {"title": f"share that is right, {by_protocol(model.first.protocol)}", "format": ".1f"}
+    y: Spec = {"type": "quantitative", "scale": unit, "axis": share}
     tips = [("low", "confidence above", ".2f"), ("high", "up to", ".2f"), ("images", "predictions", ",")]
     tips += [("confidence", "mean confidence", ".3f"), ("accuracy", "right", ".3f")]
     bars = _layer(
@@ -386,7 +415,9 @@ def bins_chart(model: Model) -> Chart:
     rows = bin_rows(model)
     spec = _spec({"data": {"values": rows}, "layer": [bars, diagonal, points], "height": BINS_HEIGHT})
     return Chart(
-        spec, f"Reliability diagram of {model.name}, {len(rows)} bins with images. The table below has every figure."
+        spec,
+        f"Reliability diagram of {model.name}, {by_protocol(model.first.protocol)}, {len(rows)} bins with images. The "
+        "table below has every figure.",
     )
 
 

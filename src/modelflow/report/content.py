@@ -87,6 +87,11 @@ class Model:
         return [seed.run for seed in self.seeds]
 
     @property
+    def seed_numbers(self) -> list[int]:
+        """Of its runs."""
+        return [run.seed for run in self.runs]
+
+    @property
     def accuracies(self) -> list[float]:
         """Of its runs."""
         return [seed.figures.accuracy for seed in self.seeds]
@@ -118,10 +123,18 @@ class Model:
 
     @property
     def seconds(self) -> float | None:
-        """Of training, the mean over its runs; None where a record has none."""
-        times = [seed.run.seconds.get("training") for seed in self.seeds]
-        known = [time for time in times if time is not None and time > 0]
-        return float(np.mean(known)) if known else None
+        """Of training, the mean over its runs; None where no record has any."""
+        return float(np.mean(self._seconds)) if self._seconds else None
+
+    @property
+    def seconds_spread(self) -> float | None:
+        """Of the seconds of training over its runs, the standard deviation; None where fewer than two are known."""
+        return float(np.std(self._seconds, ddof=1)) if len(self._seconds) > 1 else None
+
+    @property
+    def _seconds(self) -> list[float]:
+        times = [run.seconds.get("training") for run in self.runs]
+        return [time for time in times if time is not None and time > 0]
 
     @property
     def warnings(self) -> list[tuple[int, str]]:

@@ -19,6 +19,7 @@ from modelflow.results import STUDY
 from modelflow.settings import RunSettings, StudySettings, read_study
 
 LONGEST_LIST = 12
+SHORT = 12  # digits of a revision that tell it from others
 AGAIN = "repeated"
 
 
@@ -26,12 +27,15 @@ AGAIN = "repeated"
 class How:
     """Settings and circumstances by name, the checksums of the data, and how to repeat it.
 
-    `command` is empty where no study file tells; `caution` says what `command` does not cover.
+    `made_with` says by which versions, `data` where each data set comes from. `command` is empty where no study file
+    tells; `caution` says what `command` does not cover.
     """
 
     facts: tuple[tuple[str, str], ...]
     checksums: tuple[tuple[str, str, str], ...]
     notes: tuple[tuple[str, int, str], ...]
+    made_with: str
+    data: tuple[str, ...]
     command: str
     caution: str
 
@@ -42,7 +46,8 @@ def how_made(content: Content) -> How:
     notes = tuple((name, run.seed, shown(note)) for name, run in seeds for note in run.notes)
     sums = {(run.data.name, file, sha256) for run in content.runs for file, sha256 in run.data.checksums.items()}
     command, caution = repeat_command(content)
-    return How(tuple(_facts(content.runs)), tuple(sorted(sums)), notes, command, caution)
+    data = tuple(dict.fromkeys(data_words(run) for run in content.runs))
+    return How(tuple(_facts(content.runs)), tuple(sorted(sums)), notes, made_with(content.runs), data, command, caution)
 
 
 FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
@@ -82,6 +87,44 @@ def _facts(runs: list[Run]) -> Iterable[tuple[str, str]]:
     yield "Versions", ", ".join(versions) or NONE
     days = sorted({run.started[:10] for run in runs})
     yield "Trained on", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
+def made_with(runs: Sequence[Run]) -> str:
+    """What the runs were made by, as recorded: "ModelFlow 0.1.0 (revision 0123456789ab) on Python 3.11.7"."""
+    own, python = ([run.versions.get(name) for run in runs] for name in ("modelflow", "python"))
+    revisions = [_revision(run.git_revision) for run in runs if run.git_revision]
+    at = f" (revision {_values(revisions)})" if revisions else ""
+    return f"ModelFlow {_or_unknown(own)}{at} on Python {_or_unknown(python)}"
+
+
+def _revision(revision: str) -> str:
+    return f"{revision[:SHORT]} with changes" if revision.endswith("+") else revision[:SHORT]
+
+
+def _or_unknown(versions: Sequence[str | None]) -> str:
+    return _values(versions) if any(versions) else "of a version that was not recorded"
+
+
+def data_words(run: Run) -> str:
+    """Where the data of a run come from, and what shows that they are the same."""
+    sums = list(run.data.checksums.values())
+    if not sums:
+        return f"{_origin(run)}; no checksum was recorded."
+    known = f"SHA-256 {shown(sums[0])}" if len(sums) == 1 else f"the SHA-256 of its {len(sums)} files stand below"
+    return f"{_origin(run)}; {known}."
+
+
+def _origin(run: Run) -> str:
+    from modelflow.data.sources import KNOWN_SETS
+
+    name = shown(run.data.name)
+    if name in KNOWN_SETS:
+        return f"{name} is downloaded, and checked, where it is nowhere on the machine"
+    if name == "digits":
+        return f"{name} comes with scikit-learn ({_or_unknown([run.versions.get('scikit-learn')])})"
+    if name.startswith("idx:"):
+        return f"{name} is read from that folder, which has to hold the same files"
+    return f"{name} was given in Python, and has to be given again"
 
 
 def _values(found: Iterable[Any]) -> str:

@@ -4,8 +4,9 @@ A model with several runs votes: it names the class that most of its runs name, 
 greater probability in the mean; that mean probability is its confidence.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations, permutations
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from modelflow.report.content import Array, Group, Model, correct, tested_on
 MOST_TILES = 600
 A_PAIR = 24
 A_MODEL = 12
+MOST_NUMBERS = 1000  # of the images that a model has wrong
+Pair = tuple[int, int]  # two models by their places
 TIE = 0.5  # of a vote: more than any difference of probabilities is worth
 
 
@@ -37,14 +40,19 @@ class Votes:
 class Mistakes:
     """The mistakes of a group: counts of all images, and which images are shown.
 
-    `only_MM` counts the images that the model of the row has right and that of the column wrong; `most_confident` and
-    `shown` are indices of images.
+    `only_MM` counts the images that the model of the row has right and that of the column wrong, `apart_MM` those that
+    both have wrong, each taking it for another class. `surest_only` and `surest_apart` list them for each pair, those
+    first on which both are surest, as far as they are `shown`. `wrong` lists all that each model has wrong, the surest
+    first. All lists are of indices of images.
     """
 
     labels_N: Array
     votes: tuple[Votes, ...]
     only_MM: Array
-    most_confident: tuple[Array, ...]
+    apart_MM: Array
+    wrong: tuple[Array, ...]
+    surest_only: dict[Pair, Array]
+    surest_apart: dict[Pair, Array]
     shown: Array
 
     @property
@@ -53,9 +61,38 @@ class Mistakes:
         return np.stack([votes.predicted_N == self.labels_N for votes in self.votes])
 
     @property
+    def most_confident(self) -> list[Array]:
+        """Of each model the mistakes that are shown by themselves."""
+        return [images[:A_MODEL] for images in self.wrong]
+
+    @property
+    def pairs(self) -> list["Counts"]:
+        """How every two models agree and disagree, in the order of the models."""
+        return [self._counts(i, j) for i, j in combinations(range(len(self.votes)), 2)]
+
+    def _counts(self, i: int, j: int) -> "Counts":
+        only_first, only_second, apart = (int(n) for n in (self.only_MM[i, j], self.only_MM[j, i], self.apart_MM[i, j]))
+        right = int(self.right[i].sum()) - only_first
+        alike = len(self.labels_N) - right - only_first - only_second - apart
+        return Counts(self.votes[i].model, self.votes[j].model, right, only_first, only_second, alike, apart)
+
+    @property
     def wrong_by_all(self) -> int:
         """How many images no model has right."""
         return int((~self.right).all(0).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """On how many images two models agree, and how they disagree; the five add up to all images."""
+
+    first: Model
+    second: Model
+    right: int
+    only_first: int
+    only_second: int
+    wrong_alike: int
+    wrong_apart: int
 
 
 def vote(model: Model) -> Votes:
@@ -78,25 +115,48 @@ def mistakes_of(group: Group) -> Mistakes | None:
     votes = tuple(vote(model) for model in group.models if tested_on(model, group.labels_N))
     if not votes or group.labels_N is None:
         return None
-    right_MN = np.stack([one.predicted_N == group.labels_N for one in votes]).astype(np.int64)
-    only_MM = right_MN @ (1 - right_MN).T
-    own = tuple(_surest(one, np.flatnonzero(row == 0), A_MODEL) for one, row in zip(votes, right_MN, strict=True))
-    shown = _first_distinct([*own, *_between(votes, right_MN.astype(bool))], MOST_TILES)
-    return Mistakes(group.labels_N, votes, only_MM, own, shown)
+    predicted_MN = np.stack([one.predicted_N for one in votes])
+    right_MN, wrong_MN = predicted_MN == group.labels_N, predicted_MN != group.labels_N
+    models = range(len(votes))
+    only = {(i, j): right_MN[i] & wrong_MN[j] for i, j in permutations(models, 2)}
+    apart = {
+        (i, j): wrong_MN[i] & wrong_MN[j] & (predicted_MN[i] != predicted_MN[j]) for i, j in combinations(models, 2)
+    }
+    wrong = tuple(_surest(one.confidence_N, row) for one, row in zip(votes, wrong_MN, strict=True))
+    surest_only, surest_apart = (_surest_of_both(votes, images) for images in (only, apart))
+    own = [images[:A_MODEL] for images in wrong]
+    shown = _first_distinct([*own, *surest_only.values(), *surest_apart.values()], MOST_TILES)
+    counts = _table(only, len(votes)), _table(apart, len(votes)) + _table(apart, len(votes)).T
+    return Mistakes(group.labels_N, votes, *counts, wrong, _cut(surest_only, shown), _cut(surest_apart, shown), shown)
 
 
-def _surest(votes: Votes, images: Array, most: int) -> Array:
-    return images[np.argsort(-votes.confidence_N[images], kind="stable")[:most]]
+def _table(images: dict[Pair, Array], models: int) -> Array:
+    """How many images there are for each pair."""
+    counts_MM = np.zeros((models, models), np.int64)
+    for pair, chosen_N in images.items():
+        counts_MM[pair] = chosen_N.sum()
+    return counts_MM
 
 
-def _between(votes: tuple[Votes, ...], right_MN: Array) -> Iterator[Array]:
-    """For each ordered pair the images that the first has right and the second wrong, both as sure as can be."""
-    for i, a in enumerate(votes):
-        for j, b in enumerate(votes):
-            if i != j:
-                images = np.flatnonzero(right_MN[i] & ~right_MN[j])
-                surest = np.argsort(-(a.confidence_N * b.confidence_N)[images], kind="stable")
-                yield images[surest[:A_PAIR]]
+def _surest_of_both(votes: tuple[Votes, ...], images: dict[Pair, Array]) -> dict[Pair, Array]:
+    """Of each pair's images the indices of those on which both are surest."""
+    return {
+        (i, j): _surest(votes[i].confidence_N * votes[j].confidence_N, chosen_N)[:A_PAIR]
+        for (i, j), chosen_N in images.items()
+    }
+
+
+def _cut(lists: dict[Pair, Array], shown: Array) -> dict[Pair, Array]:
+    """Each list up to the first image that is not shown."""
+    return {
+        pair: images[: int(np.logical_and.accumulate(np.isin(images, shown)).sum())] for pair, images in lists.items()
+    }
+
+
+def _surest(sureness_N: Array, chosen_N: Array) -> Array:
+    """The indices of the chosen images, the surest first."""
+    images = np.flatnonzero(chosen_N)
+    return images[np.argsort(-sureness_N[images], kind="stable")]
 
 
 def _first_distinct(lists: Iterable[Array], most: int) -> Array:

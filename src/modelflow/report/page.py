@@ -19,9 +19,9 @@ import jinja2
 import vl_convert
 
 from modelflow.errors import DataError
-from modelflow.report import answer, charts, how, images, words
-from modelflow.report.content import Content, Group, Model
-from modelflow.report.mistakes import Mistakes, mistakes_of
+from modelflow.report import answer, charts, how, images, marks, words
+from modelflow.report.content import Array, Content, Group, Model
+from modelflow.report.mistakes import MOST_NUMBERS, Mistakes, Pair, mistakes_of
 from modelflow.shapes import Trace
 from modelflow.verdicts import MARGIN, Verdict, range_in_points
 
@@ -117,11 +117,13 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
         style=style,
         policy=_policy(script),
         most_classes=MOST_CLASSES,
+        most_numbers=MOST_NUMBERS,
         confusions=confusions,
         top_confusions=TOP_CONFUSIONS,
         sure=sure,
         answer=answer,
         charts=charts,
+        signs=marks.SIGNS,
         words=words,
     )
     return text.strip() + "\n"
@@ -237,13 +239,21 @@ def _mistake_data(one: Shown) -> dict[str, Any]:
         "classes": list(one.group.class_names),
         "images": len(found.labels_N),
         "only": found.only_MM.tolist(),
+        "apart": found.apart_MM.tolist(),
         "right": found.right.sum(1).tolist(),
         "shown": at.tolist(),
         "labels": found.labels_N[at].tolist(),
         "predicted": [votes.predicted_N[at].tolist() for votes in found.votes],
         "confidence": [[sure(share) for share in votes.confidence_N[at]] for votes in found.votes],
-        "wrong": [votes.wrong_N[at].tolist() for votes in found.votes],
+        "surest_only": _places(found.surest_only, one),
+        "surest_apart": _places(found.surest_apart, one),
     }
+
+
+def _places(lists: dict[Pair, Array], one: Shown) -> dict[str, list[int]]:
+    """For each pair "0,1" of models the places of its images among those shown."""
+    places = one.places
+    return {f"{i},{j}": [places[image] for image in images.tolist()] for (i, j), images in lists.items()}
 
 
 def _json(data: dict[str, Any]) -> str:

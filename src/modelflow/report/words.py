@@ -9,6 +9,7 @@ NONE = "\N{EN DASH}"
 LONGEST = 2000
 TURNING = {chr(code) for code in (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 BLANK = {chr(code) for code in (0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0)}
+ORDINALS = ("", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -61,6 +62,13 @@ def p_text(p_value: float) -> str:
 def in_words(number: int) -> str:
     """Small numbers as words, others with commas."""
     return NUMBERS[number] if 0 <= number < len(NUMBERS) else f"{number:,}"
+
+
+def ordinal(place: int, superlative: str) -> str:
+    """ "fewest", "second fewest", …, from the eleventh place on "fewest but 10"."""
+    if place > len(ORDINALS):
+        return f"{superlative} but {place - 1:,}"
+    return f"{ORDINALS[place - 1]} {superlative}".strip()
 
 
 def counted(number: int, what: str) -> str:

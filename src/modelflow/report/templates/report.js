@@ -9,6 +9,16 @@
     if (kind) made.className = kind;
     return made;
   };
+  const SVG = "http://www.w3.org/2000/svg";
+  const sign = (name) => {
+    const made = document.createElementNS(SVG, "svg");
+    made.setAttribute("class", "sign");
+    made.setAttribute("role", "img");
+    made.setAttribute("aria-label", name);
+    made.append(document.createElementNS(SVG, "use"));
+    made.firstChild.setAttribute("href", `#sign-${name}`);
+    return made;
+  };
   const commas = (number) => number.toLocaleString("en-US");
 
   // --- light and dark: the system's choice, until the button is used
@@ -151,7 +161,6 @@
   document.getElementById("close-all").addEventListener("click", setCards(false));
 
   // --- where two models disagree
-  const MOST = 24;
   const tileOf = (id, place) => {
     const tile = element("span", "", "tile");
     const columns = Number(getComputedStyle(tileProbe(id)).getPropertyValue("--columns")) || 1;
@@ -161,36 +170,39 @@
     return tile;
   };
   const tileProbe = (id) => document.querySelector(`.tile[data-sheet="${id}"]`) || root;
-  const says = (found, model, place, right) => {
-    const line = element("span", right ? "\u2713 " : "\u2717 ", right ? "says right" : "says wrong");
-    line.append(element("bdi", found.classes[found.predicted[model][place]]), ` ${found.confidence[model][place]}\u00a0%`);
+  const says = (found, model, place) => {
+    const right = found.predicted[model][place] === found.labels[place];
+    const said = right ? "right" : "wrong";
+    const line = element("span", "", `says ${said}`);
+    line.append(sign(said), " ", element("bdi", found.classes[found.predicted[model][place]]), ` ${found.confidence[model][place]}\u00a0%`);
     return line;
   };
-  const side = (id, found, right, wrong) => {
-    const places = found.labels
-      .map((label, place) => place)
-      .filter((p) => found.predicted[right][p] === found.labels[p] && found.predicted[wrong][p] !== found.labels[p])
-      .sort((p, q) => sureness(found, right, wrong, q) - sureness(found, right, wrong, p))
-      .slice(0, MOST);
-    const total = found.only[right][wrong];
-    const title = element("p");
-    title.append(element("b", `${commas(total)} image${total === 1 ? "" : "s"}`), " that ");
-    title.append(element("bdi", found.models[right]), " has right (\u2713) and ");
-    title.append(element("bdi", found.models[wrong]), " wrong (\u2717), each with its confidence");
-    if (places.length < total) title.append(element("span", `; the ${places.length} on which both are surest`, "quiet"));
+  const listed = (id, found, [a, b], title, total, places) => {
+    const heading = element("p");
+    heading.append(element("b", `${commas(total)} image${total === 1 ? "" : "s"}`), " that ", ...title);
+    if (total) heading.append(", each with its confidence");
+    if (places.length < total) heading.append(element("span", surestWords(places.length), "quiet"));
     const list = element("ul", "", "tiles");
     for (const place of places) {
       const item = element("li");
       if (tileProbe(id) !== root) item.append(tileOf(id, place));
-      item.append(says(found, right, place, true), says(found, wrong, place, false));
+      item.append(says(found, a, place), says(found, b, place));
+      if (found.predicted[a][place] !== found.labels[place] && found.predicted[b][place] !== found.labels[place]) {
+        const truth = element("span", "is ", "truth");
+        truth.append(element("bdi", found.classes[found.labels[place]]));
+        item.append(truth);
+      }
       item.append(element("span", `image ${found.shown[place]}`, "quiet"));
       list.append(item);
     }
     const part = element("div");
-    part.append(title, list);
+    part.append(heading, list);
     return part;
   };
-  const sureness = (found, a, b, place) => found.confidence[a][place] * found.confidence[b][place];
+  const surestWords = (number) => {
+    if (!number) return "; none of them is among the images of this page";
+    return `; the ${number === 1 ? "one" : number} on which both are surest`;
+  };
   const count = (number, before, ...names) => {
     const item = element("li");
     item.append(element("b", commas(number)), before);
@@ -207,38 +219,44 @@
       return;
     }
     const both = found.right[a] - found.only[a][b];
+    const wrong = found.images - both - found.only[a][b] - found.only[b][a];
+    const apart = found.apart[a][b];
+    const [first, second] = [a, b].map((model) => element("bdi", found.models[model]));
+    const again = (name) => name.cloneNode(true);
     const counts = element("ul", "", "counts");
     counts.append(
       count(both, "both right"),
       count(found.only[a][b], "only right:", found.models[a]),
       count(found.only[b][a], "only right:", found.models[b]),
-      count(found.images - both - found.only[a][b] - found.only[b][a], "both wrong")
+      count(wrong - apart, "both wrong, the same class"),
+      count(apart, "both wrong, differently")
     );
-    outcome.replaceChildren(counts, side(id, found, a, b), side(id, found, b, a));
+    const only = (i, j, right, missed) =>
+      listed(id, found, [i, j], [again(right), " has right and ", again(missed), " wrong"], found.only[i][j], found.surest_only[[i, j]]);
+    const differing = ["both have wrong, ", again(first), " and ", again(second), " each taking it for another class"];
+    const ofBoth = found.surest_apart[[Math.min(a, b), Math.max(a, b)]];
+    outcome.replaceChildren(
+      counts,
+      only(a, b, first, second),
+      only(b, a, second, first),
+      listed(id, found, [a, b], differing, apart, ofBoth)
+    );
   };
   for (const part of all("[data-disagree]")) {
     part.addEventListener("change", () => disagree(part));
     disagree(part);
   }
 
-  // --- print: everything open and as wide as paper, as it was afterwards
+  // --- print: charts as wide as paper, as they were afterwards
   const PAPER = 660;
-  let closed = [];
   const resizeAll = (most) => {
     for (const place of all("[data-chart]")) {
       const width = Math.min(widthOf(place), place.closest(".pair") ? (most - 20) / 2 : most);
       views[place.dataset.chart]?.width(width).run();
     }
   };
-  addEventListener("beforeprint", () => {
-    closed = all("details.card:not([open]), details.reading:not([open]), details.more:not([open])");
-    closed.forEach((part) => (part.open = true));
-    resizeAll(PAPER);
-  });
-  addEventListener("afterprint", () => {
-    closed.forEach((part) => (part.open = false));
-    resizeAll(Infinity);
-  });
+  addEventListener("beforeprint", () => resizeAll(PAPER));
+  addEventListener("afterprint", () => resizeAll(Infinity));
 
   drawAll();
 })();
