@@ -340,3 +340,8 @@ def test_the_help_says_what_the_recipes_are():
         told = f"{settings.epochs} epochs, batch {settings.batch_size}, "
         assert told in RECIPE_HELP
         assert f"{settings.lr:g}" in RECIPE_HELP.split(told)[1].split(";")[0]
+
+
+def test_the_package_is_a_command_too():
+    done = subprocess.run([sys.executable, "-m", "modelflow", "models"], capture_output=True, text=True, check=True)
+    assert "generic_2" in done.stdout

@@ -26,6 +26,7 @@ LAYERS = [
     ["study"],
     ["terminal"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 NO_TORCH = [

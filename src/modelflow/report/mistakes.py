@@ -118,32 +118,26 @@ def mistakes_of(group: Group) -> Mistakes | None:
     predicted_MN = np.stack([one.predicted_N for one in votes])
     right_MN, wrong_MN = predicted_MN == group.labels_N, predicted_MN != group.labels_N
     models = range(len(votes))
-    only = {(i, j): right_MN[i] & wrong_MN[j] for i, j in permutations(models, 2)}
-    apart = {
-        (i, j): wrong_MN[i] & wrong_MN[j] & (predicted_MN[i] != predicted_MN[j]) for i, j in combinations(models, 2)
-    }
+    only_MM, surest_only = _of_pairs(votes, (((i, j), right_MN[i] & wrong_MN[j]) for i, j in permutations(models, 2)))
+    both_differ = (
+        ((i, j), wrong_MN[i] & wrong_MN[j] & (predicted_MN[i] != predicted_MN[j])) for i, j in combinations(models, 2)
+    )
+    apart_MM, surest_apart = _of_pairs(votes, both_differ)
     wrong = tuple(_surest(one.confidence_N, row) for one, row in zip(votes, wrong_MN, strict=True))
-    surest_only, surest_apart = (_surest_of_both(votes, images) for images in (only, apart))
     own = [images[:A_MODEL] for images in wrong]
     shown = _first_distinct([*own, *surest_only.values(), *surest_apart.values()], MOST_TILES)
-    counts = _table(only, len(votes)), _table(apart, len(votes)) + _table(apart, len(votes)).T
+    counts = only_MM, apart_MM + apart_MM.T
     return Mistakes(group.labels_N, votes, *counts, wrong, _cut(surest_only, shown), _cut(surest_apart, shown), shown)
 
 
-def _table(images: dict[Pair, Array], models: int) -> Array:
-    """How many images there are for each pair."""
-    counts_MM = np.zeros((models, models), np.int64)
-    for pair, chosen_N in images.items():
-        counts_MM[pair] = chosen_N.sum()
-    return counts_MM
-
-
-def _surest_of_both(votes: tuple[Votes, ...], images: dict[Pair, Array]) -> dict[Pair, Array]:
-    """Of each pair's images the indices of those on which both are surest."""
-    return {
-        (i, j): _surest(votes[i].confidence_N * votes[j].confidence_N, chosen_N)[:A_PAIR]
-        for (i, j), chosen_N in images.items()
-    }
+def _of_pairs(votes: tuple[Votes, ...], chosen: Iterable[tuple[Pair, Array]]) -> tuple[Array, dict[Pair, Array]]:
+    """How many images are chosen for each pair, and the indices of those on which both are surest."""
+    counts_MM = np.zeros((len(votes), len(votes)), np.int64)
+    lists = {}
+    for (i, j), chosen_N in chosen:
+        counts_MM[i, j] = chosen_N.sum()
+        lists[i, j] = _surest(votes[i].confidence_N * votes[j].confidence_N, chosen_N)[:A_PAIR]
+    return counts_MM, lists
 
 
 def _cut(lists: dict[Pair, Array], shown: Array) -> dict[Pair, Array]:
