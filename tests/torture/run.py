@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def _keep(name: str, found: dict[str, Any]) -> None:
     write_whole(RESULTS, json.dumps(stored | {name: found}, indent=2) + "\n")
 
 
+@cache
 def _told(what: str, of: int) -> Callable[[int], None]:
     begin = time.monotonic()
 
