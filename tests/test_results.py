@@ -212,3 +212,11 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
 def test_predictions_that_are_missing_are_asked_for(tmp_path):
     with pytest.raises(DataError, match="not there; evaluate the run again"):
         results.read_predictions(tmp_path)
+
+
+def test_predictions_of_more_classes_than_a_table_can_hold_are_refused(tmp_path):
+    (tmp_path / "predictions.npz").write_bytes(
+        results.predictions_npz(np.zeros((1, 40_000), np.float32), np.zeros(1, int))
+    )
+    with pytest.raises(DataError, match="40,000 classes, expected at most 2,000"):
+        results.read_predictions(tmp_path)

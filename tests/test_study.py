@@ -16,6 +16,7 @@ from modelflow import ModelFlow, run_study
 from modelflow.cli import run_command
 from modelflow.engines.local import _children_spared_interrupts
 from modelflow.errors import DataError, RunError, UsageError
+from modelflow.locks import alone_in
 from modelflow.models.build import GenericCNN
 from modelflow.plans import interrupted, is_finished, missing, plans, set_aside, unfinished
 from modelflow.report.content import read_content
@@ -379,3 +380,19 @@ def test_workers_never_hear_of_an_interruption():
     with _children_spared_interrupts():
         assert blocked_in_a_child() == "True"
     assert blocked_in_a_child() == "False"
+
+
+def test_what_another_process_works_on_is_not_set_aside(tmp_path):
+    study = tmp_path / "results"
+    for at_work, asked in ((study / "narrow", study), (study, study / "narrow"), (study, study / "narrow/seeds/43")):
+        asked.mkdir(parents=True, exist_ok=True)
+        with alone_in(at_work), pytest.raises(UsageError, match="another process is at work there"):
+            set_aside(asked)
+        assert asked.is_dir()
+
+
+def test_a_worker_whose_study_died_before_it_began_ends():
+    code = (
+        "import time; from modelflow.engines.local import _be_a_worker; _be_a_worker(None, None, 2**22); time.sleep(30)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=20, check=False).returncode == 1

@@ -25,7 +25,10 @@ def interrupt_once(_number: int, _frame: Any) -> None:
 
 def _try_again(lost: Any) -> None:
     """Called where an exception cannot leave, such as within `__del__`: an interruption comes again a little later."""
-    if lost.exc_type is KeyboardInterrupt:
-        signal.setitimer(signal.ITIMER_REAL, DEAF_SECONDS)
-    else:
-        sys.__unraisablehook__(lost)
+    try:
+        if lost.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(lost)
+            return
+    except KeyboardInterrupt:  # while it was told of another one
+        pass
+    signal.setitimer(signal.ITIMER_REAL, DEAF_SECONDS)

@@ -214,8 +214,8 @@ def table_of(rows: Sequence[Row], sorted_by: str = "accuracy") -> Table:
 
 
 def _accuracy(row: Row) -> str:
-    half = f" ±{50 * (row.accuracy_high - row.accuracy_low):.2f}" if row.seeds > 1 else ""
-    return f"{row.accuracy:.2%}{half}"
+    half = max(row.accuracy_high - row.accuracy, row.accuracy - row.accuracy_low)  # one end may be cut at 0 or 1
+    return f"{row.accuracy:.2%} ±{100 * half:.2f}" if row.seeds > 1 else f"{row.accuracy:.2%}"
 
 
 def _protocol_column(rows: Sequence[Row]) -> dict[str, Cell]:

@@ -12,8 +12,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from modelflow.errors import UsageError
+from modelflow.files import read_bounded
 
 LOCK = ".lock"
+MAX_SIGNATURE = 4096  # bytes
 PATIENCE = 5.0  # seconds: workers of a process that was killed end within one
 
 
@@ -43,6 +45,6 @@ def _sign(folder: Path) -> None:
 
 def _holder(folder: Path) -> str:
     try:
-        return (folder / LOCK).read_text()[:200].strip() or "unknown"
-    except OSError:
+        return read_bounded(folder / LOCK, MAX_SIGNATURE, links=False).decode()[:200].strip() or "unknown"
+    except (OSError, ValueError):
         return "unknown"

@@ -2,15 +2,16 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelflow import results
 from modelflow.errors import ModelFlowError, UsageError
-from modelflow.locks import alone_in
+from modelflow.locks import LOCK, alone_in
 from modelflow.settings import RunSettings, StudySettings, read_study
-from modelflow.spec import Spec, short
+from modelflow.spec import Spec, read_fields, short
 
 MOST_NAMED = 5  # models of which a message says what is missing
 LATER_SETTINGS = {"schedule": "constant", "validation_images": None}  # which older records do not name
@@ -77,13 +78,25 @@ def unfinished(planned: list[Plan]) -> list[Plan]:
     return [plan for plan in planned if not is_finished(plan) or not (plan.folder / results.MODEL_CARD).is_file()]
 
 
+def read_written_study(where: Path) -> StudySettings:
+    """study.json as a study writes it, with its specs within. Raises `UsageError` or `SpecError` for any other."""
+    path = where / results.STUDY
+    fields = None if path.is_symlink() else read_fields(path)
+    models = fields.get("models") if isinstance(fields, dict) else None
+    if not isinstance(models, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("spec"), dict) for one in models
+    ):
+        raise UsageError(f"{path}: expected a study's settings with the specs of its models")
+    return read_study(path)
+
+
 def missing(where: Path) -> str:
     """Which of the runs that study.json asks for are not finished, in words.
 
     Empty when all are, or no study file can be read. Raises `DataError` where a run's folder is a symbolic link.
     """
     try:
-        study = read_study(where / results.STUDY)
+        study = read_written_study(where)
     except ModelFlowError:
         return ""
     seeds = set(study.seeds)
@@ -134,16 +147,25 @@ def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
 def set_aside(folder: Path) -> Path | None:
     """Moves a folder that exists to the first free name `FOLDER.old-N`, and says which.
 
-    Raises `UsageError` while another process is at work there.
+    Raises `UsageError` while another process is at work there, in a folder below it or in its study.
     """
     if not folder.exists():
         return None
     n = 1
     while (aside := folder.with_name(f"{folder.name}.old-{n}")).exists():
         n += 1
-    with alone_in(folder):
+    with ExitStack() as held:
+        held.enter_context(alone_in(folder))
+        for place in _places_of_work(folder):
+            held.enter_context(alone_in(place, patience=0))
         shutil.move(folder, aside)
     return aside
+
+
+def _places_of_work(folder: Path) -> list[Path]:
+    """The folders above and below it that a process may be at work in."""
+    below = [path.parent for path in folder.rglob(LOCK) if path.parent != folder]
+    return [place for place in (folder.parent, *folder.parents[2:3]) if (place / LOCK).is_file()] + below
 
 
 def interrupted(due: list[Plan], restarted: bool = False) -> str:

@@ -44,6 +44,7 @@ LEADERBOARD_CSV, LEADERBOARD_MD = "leaderboard.csv", "leaderboard.md"
 MAX_RECORD_BYTES = 1 << 20
 MAX_PREDICTION_BYTES = 1 << 27
 MAX_FIGURE = 1e100
+MAX_CLASSES = 2000  # tables of confusions grow with the square
 STORED = (PREDICTIONS, WEIGHTS, CHECKPOINT)
 CENTRAL, END = struct.Struct("<4s4B4H3L5H2L"), struct.Struct("<4s4H2LH")  # of a zip: a member, the archive
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -148,6 +149,8 @@ def _arrays(content: bytes) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
         raise ValueError(str(error) or "it ends early") from None
     if logits_NK.ndim != 2 or logits_NK.dtype != np.float32 or not np.isfinite(logits_NK).all():
         raise ValueError("the logits are not finite float32, images x classes")
+    if logits_NK.shape[1] > MAX_CLASSES:
+        raise ValueError(f"{logits_NK.shape[1]:,} classes, expected at most {MAX_CLASSES:,}")
     fits = y_N.dtype == np.int32 and y_N.shape == logits_NK.shape[:1] and y_N.size > 0
     if not fits or y_N.min() < 0 or y_N.max() >= logits_NK.shape[1]:
         raise ValueError("the labels are not one class an image")

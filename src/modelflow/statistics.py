@@ -47,13 +47,11 @@ class Difference:
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """Where the true difference lies with this confidence."""
-        half = _t_quantile(confidence, self.freedom) * self.error if self.error else 0.0
+        half = _t_quantile(confidence, self.freedom) * self.error
         return Interval(self.estimate - half, self.estimate + half)
 
     def p_value(self) -> float:
         """Of no difference at all, two-sided."""
-        if not self.error:
-            return 1.0 if self.estimate == 0 else 0.0
         return float(2 * special.stdtr(self.freedom, -abs(self.estimate) / self.error))
 
     def p_value_of_equivalence(self, margin: float) -> float:
@@ -61,8 +59,6 @@ class Difference:
 
         Schuirmann, "A comparison of the two one-sided tests procedure …" (1987).
         """
-        if not self.error:
-            return 0.0 if abs(self.estimate) < margin else 1.0
         return float(special.stdtr(self.freedom, (abs(self.estimate) - margin) / self.error))
 
 
@@ -162,7 +158,7 @@ def answers(correct_SN: Array) -> Answers:
         raise ValueError("fewer than two seeds; with one run each, use bootstrap_difference and mcnemar")
     by_seed_S1, mean_N = correct_SN.mean(1, keepdims=True), correct_SN.mean(0)
     rest = correct_SN - by_seed_S1 - mean_N + correct_SN.mean()
-    left = float((rest**2).sum() / ((seeds - 1) * (images - 1)))
+    left = float((rest**2).sum() / ((seeds - 1) * max(images - 1, 1)))
     return Answers(mean_N, seeds, float(by_seed_S1.var(ddof=1)) / seeds, left / (images * seeds))
 
 
@@ -179,14 +175,21 @@ def difference_of(a: Answers, b: Answers) -> Difference:
 
     Seeds and images are crossed: the variance is that of the seeds' accuracies, of each model, plus that of the images'
     mean differences, less what both count, which is the variance that is left within an image and a seed (two-way
-    analysis of variance; Owen, "The pigeonhole bootstrap", 2007).
+    analysis of variance; Owen, "The pigeonhole bootstrap", 2007). It is at least that of what may differ unseen: when
+    no image of n differs, up to 1 - 0.025 ** (1 / n) of all such images may (95 %; Clopper and Pearson, 1934).
     """
     difference_N = a.mean_N - b.mean_N
     n = len(difference_N)
     counted_twice = min(a.left + b.left, a.of_seeds + b.of_seeds)  # so that the sum is at least that over images alone
-    of_images = max(0.0, float(difference_N.var(ddof=1)) / n - counted_twice)
-    freedom = _freedom([a.of_seeds, b.of_seeds], [a.seeds - 1, b.seeds - 1], of_images, n - 1)
-    return Difference(float(difference_N.mean()), a.of_seeds + b.of_seeds, of_images, freedom, min(a.seeds, b.seeds))
+    of_seeds, over_images = a.of_seeds + b.of_seeds, float(difference_N.var(ddof=1)) / n if n > 1 else 0.0
+    of_images = max(0.0, over_images - counted_twice, _unseen(n) - of_seeds)
+    freedom = _freedom([a.of_seeds, b.of_seeds], [a.seeds - 1, b.seeds - 1], of_images, max(n - 1, 1))
+    return Difference(float(difference_N.mean()), of_seeds, of_images, freedom, min(a.seeds, b.seeds))
+
+
+def _unseen(images: int) -> float:
+    """The variance whose 95 % interval, around nothing, reaches the share that may differ though none of these does."""
+    return float(((1 - 0.025 ** (1 / images)) / special.ndtri(0.975)) ** 2)
 
 
 def _freedom(of_seeds: list[float], freedoms: list[int], of_images: float, most: int) -> float:

@@ -56,12 +56,12 @@ def rename_classes(folder, names):
 
 def answering(seed, correct_N, number=None):
     """The run as it would be with these answers: right ones its labels, wrong ones the class after."""
-    labels_N, n = seed.labels_N, len(correct_N)
-    predicted_N = np.where(correct_N, labels_N[:n], (labels_N[:n] + 1) % 10)
+    labels_N = np.resize(seed.labels_N, len(correct_N))
+    predicted_N = np.where(correct_N, labels_N, (labels_N + 1) % 10)
     logits_NK = (5.0 * np.eye(10, dtype=np.float32))[predicted_N]
     run = seed.run if number is None else seed.run.model_copy(update={"seed": number})
     figures = seed.figures.model_copy(update={"accuracy": float(correct_N.mean())})
-    return replace(seed, run=run, figures=figures, logits_NK=logits_NK, labels_N=labels_N[:n])
+    return replace(seed, run=run, figures=figures, logits_NK=logits_NK, labels_N=labels_N)
 
 
 def made_up(content, correct_by_model):

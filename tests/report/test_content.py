@@ -25,7 +25,7 @@ from modelflow.report.answer import (
     standing,
     too_few_seeds,
 )
-from modelflow.report.content import Content, read_content
+from modelflow.report.content import Content, read_content, read_history
 from modelflow.report.how import data_words, how_made, made_with, repeat_command
 from modelflow.report.mistakes import A_MODEL, A_PAIR, MOST_TILES, mistakes_of, vote
 from modelflow.report.page import render
@@ -151,10 +151,15 @@ def test_a_run_without_predictions_keeps_its_record_and_is_in_no_verdict(copied)
 
 def test_predictions_that_are_too_many_together_are_not_all_read(results, monkeypatch):
     one = read_predictions(results / "narrow")[0].nbytes
-    monkeypatch.setattr("modelflow.report.content.MOST_PREDICTION_BYTES", one + 1)
+    monkeypatch.setattr("modelflow.report.content.MOST_PREDICTION_BYTES", one * 3 // 2)
     seeds = read_content(results).seeds
     assert sum(seed.logits_NK is not None for seed in seeds) == 2
     assert {seed.missing for seed in seeds} == {"", "there are too many predictions for one page"}
+
+
+def test_a_history_is_read_as_far_as_there_is_room(results):
+    assert len(read_history(results / "narrow")) == 2
+    assert [epoch.epoch for epoch in read_history(results / "narrow", 1)] == [1]
 
 
 def test_other_protocols_and_other_data_are_not_compared(copied):
@@ -246,7 +251,7 @@ def test_models_that_cannot_be_told_apart_are_not_ranked(content):
 
 
 def test_equivalent_models_are_called_so(content):
-    same = np.tile(np.arange(300) < 270, (5, 1))
+    same = np.tile(np.arange(3000) < 2700, (5, 1))
     group = made_up(content, {"a": same, "b": same, "c": np.zeros_like(same)})
     assert headline(group) == "a has the highest mean accuracy, and b is equivalent to it within 0.5 points."
 
@@ -276,7 +281,8 @@ def test_a_headline_is_of_the_models_that_can_be_compared(content):
         "a is the most accurate of the three that can be compared: better than each of the two others; not compared: d."
     )
     assert "that of the next of those compared, b " in details(group)[0]
-    equal = made_up(content, {"a": correct["a"], "b": correct["a"], "d": runs(rng, 0.95, n_seeds=1)})
+    same = np.tile(np.arange(3000) < 2700, (5, 1))
+    equal = made_up(content, {"a": same, "b": same, "d": same[:1]})
     assert headline(equal) == (
         "a has the highest mean accuracy of the two that can be compared, and b is equivalent to it within 0.5 points; "
         "not compared: d."

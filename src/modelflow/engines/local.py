@@ -67,7 +67,7 @@ def _result(plan: Plan, future: "Future[Run | ModelFlowError]") -> Run | ModelFl
 
 @contextmanager
 def _pool(workers: int, context: Any, shared: tuple[Any, Any]) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_a_worker, initargs=shared)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_a_worker, initargs=(*shared, os.getpid()))
     try:
         yield pool
     except BaseException:
@@ -79,15 +79,15 @@ def _pool(workers: int, context: Any, shared: tuple[Any, Any]) -> Iterator[Proce
     pool.shutdown()
 
 
-def _be_a_worker(events: Any, threads: Any) -> None:
+def _be_a_worker(events: Any, threads: Any, parent: int) -> None:
     global _events, _threads
     _events, _threads = events, threads
-    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_the_parent, args=(parent,), daemon=True).start()
     tqdm.set_lock(threading.RLock())  # its own, between processes, would be left behind when a worker is ended
 
 
 def _end_with_the_parent(parent: int) -> None:
-    """A worker whose study was killed would go on beside the next one."""
+    """A worker whose study was killed, be it while the worker began, would go on beside the next one."""
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os._exit(1)

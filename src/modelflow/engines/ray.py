@@ -122,8 +122,11 @@ class _Tasks:
             outcome, files = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
             return RunError(f"{plan.title}: {_in_words(error)}")
-        if not isinstance(outcome, Refused):
-            _unpack(files, plan.folder)
+        try:
+            if not isinstance(outcome, Refused):
+                _unpack(files, plan.folder)
+        except OSError as error:
+            return RunError(f"{plan.title}: {error.filename or plan.folder}: {error.strerror or error}")
         if isinstance(outcome, Run):
             results.remove_training(plan.folder)
         answer: Run | ModelFlowError | Refused = outcome
@@ -280,7 +283,11 @@ def _refusal(versions: dict[str, str]) -> Refused | None:
 
 def _packed(folder: Path) -> Files:
     """The files of a run's folder, finished or half-way, by their names within it."""
-    paths = [path for path in [*folder.glob("*"), *folder.glob(f"{results.TRAINING}/*")] if path.is_file()]
+    paths = [
+        path
+        for path in [*folder.glob("*"), *folder.glob(f"{results.TRAINING}/*")]
+        if path.is_file() and not path.is_symlink()
+    ]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.name != LOCK}
 
 

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from modelflow.verdicts import Verdict, compare
 Array = np.ndarray[Any, Any]
 MAX_TABLE_BYTES = 4 << 20
 MOST_PREDICTION_BYTES = 512 << 20  # of all runs together, unpacked
+MOST_EPOCHS = 200_000  # of all runs together
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,17 +268,19 @@ def read_content(results_folder: str | Path) -> Content:
 
 def _read_seeds(folders: Iterable[Path]) -> Iterator[Seed]:
     """Each run, with its predictions as long as there is room for them."""
-    room = MOST_PREDICTION_BYTES
+    room, epochs = MOST_PREDICTION_BYTES, MOST_EPOCHS
     for folder in folders:
-        seed = read_seed(folder, with_predictions=room > 0)
-        room -= seed.logits_NK.nbytes if seed.logits_NK is not None else 0
+        seed = read_seed(folder, room > 0, epochs)
+        if seed.logits_NK is not None and seed.labels_N is not None:
+            room -= seed.logits_NK.nbytes + seed.labels_N.nbytes
+        epochs -= len(seed.history)
         yield seed
 
 
-def read_seed(folder: Path, with_predictions: bool = True) -> Seed:
+def read_seed(folder: Path, with_predictions: bool = True, most_epochs: int = MOST_EPOCHS) -> Seed:
     """One run. Raises `DataError` when its record is damaged; without predictions, its figures are the record's."""
     run = read_run(folder)
-    history = read_history(folder)
+    history = read_history(folder, most_epochs)
     if not with_predictions:
         return Seed(folder, run, run.metrics, history, None, None, "there are too many predictions for one page")
     try:
@@ -286,10 +290,10 @@ def read_seed(folder: Path, with_predictions: bool = True) -> Seed:
     return Seed(folder, run, measure(logits_NK, y_N), history, logits_NK, y_N)
 
 
-def read_history(folder: Path) -> tuple[Epoch, ...]:
-    """history.csv; what is not finite or cannot be read is left out."""
+def read_history(folder: Path, most: int = MOST_EPOCHS) -> tuple[Epoch, ...]:
+    """The first lines of history.csv; what is not finite or cannot be read is left out."""
     epochs = []
-    for row in _table(folder / HISTORY)[1:]:
+    for row in _table(folder / HISTORY, most + 1)[1:]:
         try:
             number, loss, val_loss = int(row[0]), float(row[1]), float(row[2]) if row[2] else None
         except (ValueError, IndexError):
@@ -307,9 +311,11 @@ def read_class_names(folder: Path, n_classes: int) -> tuple[str, ...]:
     return tuple(shown(name) for name in names)
 
 
-def _table(path: Path) -> list[list[str]]:
+def _table(path: Path, most: int | None = None) -> list[list[str]]:
+    """The first `most` lines of a table; none where it cannot be read."""
     try:
-        return list(csv.reader(io.StringIO(read_bounded(path, MAX_TABLE_BYTES, links=False).decode())))
+        lines = csv.reader(io.StringIO(read_bounded(path, MAX_TABLE_BYTES, links=False).decode()))
+        return list(islice(lines, most))
     except (OSError, ValueError, csv.Error):
         return []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelflow.errors import ModelFlowError
+from modelflow.plans import read_written_study
 from modelflow.records import Run, kept_apart
 from modelflow.report.content import Content
 from modelflow.report.words import NONE, count, listed, shown
@@ -144,7 +145,7 @@ def repeat_command(content: Content) -> tuple[str, str]:
             f"There is no {STUDY} here: the runs were trained one by one, and the run.json of each tells how.",
         )
     try:
-        study = read_study(path)
+        study = read_written_study(content.folder)
         planned = set(study.specs())
     except ModelFlowError as error:
         return "", f"{STUDY} cannot be read: {shown(error)}"
