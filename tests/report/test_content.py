@@ -1,6 +1,7 @@
 """What the report says of a folder, against what the files of the folder hold, counted independently."""
 
 import csv
+import json
 import platform
 import re
 import shutil
@@ -28,6 +29,7 @@ from modelflow.report.answer import (
 from modelflow.report.content import Content, read_content, read_history
 from modelflow.report.how import data_words, how_made, made_with, repeat_command
 from modelflow.report.mistakes import A_MODEL, A_PAIR, MOST_TILES, mistakes_of, vote
+from modelflow.report.model_card import study_card
 from modelflow.report.page import render
 from modelflow.report.words import MINUS, NO_NAME, NONE, p_text, percent, shown, significant
 from modelflow.results import read_predictions, read_run
@@ -155,6 +157,15 @@ def test_predictions_that_are_too_many_together_are_not_all_read(results, monkey
     seeds = read_content(results).seeds
     assert sum(seed.logits_NK is not None for seed in seeds) == 2
     assert {seed.missing for seed in seeds} == {"", "there are too many predictions for one page"}
+
+
+def test_a_study_file_that_asks_for_other_settings_is_told_of(copied):
+    assert repeat_command(read_content(copied))[1] == ""
+    fields = json.loads((copied / "study.json").read_text()) | {"epochs": 7, "protocol": "held-out"}
+    (copied / "study.json").write_text(json.dumps(fields))
+    said = "study.json asks for another protocol and epochs than some of these runs have."
+    assert repeat_command(read_content(copied))[1] == said
+    assert said in study_card(read_content(copied))
 
 
 def test_a_history_is_read_as_far_as_there_is_room(results):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelflow.errors import ModelFlowError
-from modelflow.plans import read_written_study
+from modelflow.plans import LATER_SETTINGS, read_written_study
 from modelflow.records import Run, kept_apart
 from modelflow.report.content import Content
 from modelflow.report.words import NONE, count, listed, shown
@@ -151,10 +151,10 @@ def repeat_command(content: Content) -> tuple[str, str]:
         return "", f"{STUDY} cannot be read: {shown(error)}"
     others = sorted({model.name for model in content.models} - planned)
     cautions = [f"The study file does not cover {listed(others)}."] if others else []
-    caution = " ".join([*cautions, *_other_seeds(content, study.seeds, planned)])
+    cautions += [*_other_seeds(content, study.seeds, planned), *_other_settings(content, study, planned)]
     options = _options(study)
     asked = [str(path)] if options is None else options
-    return shlex.join(["modelflow", "run", *asked, "--results", AGAIN]), caution
+    return shlex.join(["modelflow", "run", *asked, "--results", AGAIN]), " ".join(cautions)
 
 
 def _other_seeds(content: Content, asked: list[int], planned: set[str]) -> Iterable[str]:
@@ -169,6 +169,17 @@ def _other_seeds(content: Content, asked: list[int], planned: set[str]) -> Itera
     if by_seeds:
         have = [f"{_seed_list(found)} ({listed(names)})" for found, names in by_seeds.items()]
         yield f"{STUDY} asks for {_seed_list(sorted(set(asked)))}; these runs have {'; '.join(have)}."
+
+
+def _other_settings(content: Content, study: StudySettings, planned: set[str]) -> Iterable[str]:
+    """A sentence where a run of a model that is planned has other settings than are asked for."""
+    asked = study.run_settings().model_dump(exclude={"max_parameters", "recipe"})
+    found = [
+        {**LATER_SETTINGS, **run.settings, "epochs": run.epochs} for run in content.runs if run.model_name in planned
+    ]
+    others = [name for name, value in asked.items() if any(one.get(name) != value for one in found)]
+    if others:
+        yield f"{STUDY} asks for another {listed(others)} than some of these runs have."
 
 
 def _seed_list(seeds: Sequence[int]) -> str:

@@ -26,6 +26,7 @@ from modelflow.records import Kept, Run, kept_apart
 from modelflow.report import answer
 from modelflow.report import card_tables as tables
 from modelflow.report.content import Content, Group, Model, Seed, correct, model_of, tested_on
+from modelflow.report.how import repeat_command
 from modelflow.report.markdown import Ready, escaped, plain, table
 from modelflow.settings import RunSettings
 from modelflow.spec import parse_spec
@@ -98,6 +99,8 @@ def study_card(content: Content) -> str:
     parts = [Part(list(group.models), group) for group in content.groups]
     left_out = [f"Left out, {where}: {why}" for where, why in content.left_out]
     left_out = [f"Not the whole study: {content.missing}.", *left_out] if content.missing else left_out
+    if (content.folder / results.STUDY).is_file() and (caution := repeat_command(content)[1]):
+        left_out.append(f"The command below: {caution}")
     return _rendered(parts, content.folder, True, left_out)
 
 
