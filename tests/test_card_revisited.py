@@ -126,7 +126,7 @@ def both(tmp_path):
 def test_both_protocols_stand_side_by_side(both):
     text = document(both)
     assert "not trained yet" not in text
-    lines = [line for line in text.splitlines() if line.startswith(("| Increasing", "| `generic_2` was"))]
+    lines = [line for line in text.splitlines() if line.startswith(("| Increasing", "| The simplest model"))]
     assert len(lines) == 2
     for line in lines:
         _, by_card, by_held_out, _ = line.split(" | ")
