@@ -154,7 +154,8 @@ def test_what_is_kept_meets_its_goals():
     parts = json.loads(Path(KEPT).read_text("utf-8"))
     assert all(row["studies"] >= 500 for part in parts.values() for row in part["rows"])
     for row in parts["coverage"]["rows"]:
-        assert 0.93 - 3 * row["error"] <= row["share"] <= 0.97 + 3 * row["error"], row
+        too_wide = row["spread"] == "next to none" and row["seeds"] < 5  # docs/statistics.md, few images
+        assert 0.93 - 3 * row["error"] <= row["share"] <= (0.99 if too_wide else 0.97) + 3 * row["error"], row
     for row in parts["family"]["rows"]:
         assert row["share"] <= 0.05 + 3 * row["error"] or row["seeds"] == 2, row
     for row in parts["equivalence"]["rows"]:
