@@ -24,6 +24,7 @@ from modelflow.report.answer import (
     reads_words,
     seeds_that_could_tell,
     standing,
+    still_learning,
     too_few_seeds,
 )
 from modelflow.report.content import Content, read_content, read_history
@@ -166,6 +167,17 @@ def test_a_study_file_that_asks_for_other_settings_is_told_of(copied):
     said = "study.json asks for another protocol and epochs than some of these runs have."
     assert repeat_command(read_content(copied))[1] == said
     assert said in study_card(read_content(copied))
+
+
+def test_runs_that_were_still_learning_are_told_of(copied):
+    def told(*losses):
+        for folder in [*run_folders_of(copied, "narrow"), *run_folders_of(copied, "wide")]:
+            lines = [f"{i},1.0,{loss},card" for i, loss in enumerate(losses, 1)]
+            (folder / "history.csv").write_text("\n".join(["epoch,loss,val_loss,protocol", *lines]))
+        return still_learning(read_content(copied).groups[0])
+
+    assert told(0.9, 0.8, 0.7).startswith("In 4 of 4 runs the validation loss was lowest after the last epoch")
+    assert told(0.9, 0.7, 0.8) == told(0.9) == told("", "") == ""
 
 
 def test_a_history_is_read_as_far_as_there_is_room(results):

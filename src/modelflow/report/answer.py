@@ -112,6 +112,19 @@ def seeds_that_could_tell(group: Group, of_study: bool) -> str:
     )
 
 
+def still_learning(group: Group) -> str:
+    """A notice where most runs had their lowest validation loss after their last epoch; empty elsewhere."""
+    losses = [[epoch.val_loss for epoch in seed.history] for model in group.models for seed in model.seeds]
+    known = [[loss for loss in of_run if loss is not None] for of_run in losses if of_run and None not in of_run]
+    last = sum(len(of_run) > 1 and min(of_run) == of_run[-1] for of_run in known)
+    if 2 * last <= len(known):
+        return ""
+    return (
+        f"In {last:,} of {counted(len(known), 'run')} the validation loss was lowest after the last epoch: longer "
+        "training might improve them, and change which is best."
+    )
+
+
 def too_few_seeds(group: Group) -> str:
     """A notice where models of two seeds stand in a family of several pairs, which Holm's method then does not keep."""
     compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
