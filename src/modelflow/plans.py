@@ -10,6 +10,7 @@ from typing import Any
 from modelflow import results
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.locks import LOCK, alone_in
+from modelflow.records import Run
 from modelflow.settings import RunSettings, StudySettings, read_study
 from modelflow.spec import Spec, read_fields, short
 
@@ -69,7 +70,7 @@ def is_finished(plan: Plan) -> bool:
             _check_same(plan, results.read_plan(plan.folder))
         return False
     run = results.read_run(plan.folder)
-    _check_same(plan, {"spec": run.spec, "seed": run.seed, **LATER_SETTINGS, **run.settings, "epochs": run.epochs})
+    _check_same(plan, {"spec": run.spec, "seed": run.seed, **settings_of(run)})
     return True
 
 
@@ -127,8 +128,17 @@ def _seed_list(seeds: set[int]) -> str:
 
 def asked(plan: Plan) -> dict[str, Any]:
     """What makes a plan this very run: spec, seed and settings."""
-    settings = plan.settings.model_dump(exclude={"max_parameters", "recipe"})
-    return {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings}
+    return {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings_asked(plan.settings)}
+
+
+def settings_asked(settings: RunSettings) -> dict[str, Any]:
+    """Those that make a run another one."""
+    return settings.model_dump(exclude={"max_parameters", "recipe"})
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Those of a finished run, as `settings_asked` has them."""
+    return {**LATER_SETTINGS, **run.settings, "epochs": run.epochs}
 
 
 def _check_same(plan: Plan, stored: dict[str, Any]) -> None:

@@ -376,7 +376,7 @@ def _scattered_effort(conv: Conv, rows: int) -> float:
     """Multiply-adds, what the sums' way in and out is worth of them, and waiting for sums that are too few."""
     sums = rows * _window(conv)
     multiply_adds = (conv.pooled * conv.pool) ** 2 * conv.taps
-    return multiply_adds * max(1.0, 8 / sums) + 5 * conv.pooled**2 * _window(conv) ** 2 / conv.channels
+    return multiply_adds * max(1.0, LATENCY * PIPES / sums) + 5 * conv.pooled**2 * _window(conv) ** 2 / conv.channels
 
 
 def _scatter(k: Code, conv: Conv, target: int, rows: int, registers: int) -> None:

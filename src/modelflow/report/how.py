@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelflow.errors import ModelFlowError
-from modelflow.plans import LATER_SETTINGS, read_written_study
+from modelflow.plans import read_written_study, settings_asked, settings_of
 from modelflow.records import Run, kept_apart
 from modelflow.report.content import Content
 from modelflow.report.words import NONE, count, listed, shown
@@ -173,10 +173,8 @@ def _other_seeds(content: Content, asked: list[int], planned: set[str]) -> Itera
 
 def _other_settings(content: Content, study: StudySettings, planned: set[str]) -> Iterable[str]:
     """A sentence where a run of a model that is planned has other settings than are asked for."""
-    asked = study.run_settings().model_dump(exclude={"max_parameters", "recipe"})
-    found = [
-        {**LATER_SETTINGS, **run.settings, "epochs": run.epochs} for run in content.runs if run.model_name in planned
-    ]
+    asked = settings_asked(study.run_settings())
+    found = [settings_of(run) for run in content.runs if run.model_name in planned]
     others = [name for name, value in asked.items() if any(one.get(name) != value for one in found)]
     if others:
         yield f"{STUDY} asks for another {listed(others)} than some of these runs have."
