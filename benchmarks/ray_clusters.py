@@ -32,10 +32,22 @@ def add_worker(cluster: Any, scratch: Path, **variables: str) -> Any:
     return cluster.add_node(num_cpus=1, node_ip_address=HOST, object_store_memory=200 << 20, env_vars=variables)
 
 
+def without_modelflow(folder: Path) -> dict[str, str]:
+    """What a worker's environment must say for it to have no ModelFlow."""
+    package = folder / "modelflow" / "__init__.py"
+    package.parent.mkdir(parents=True)
+    package.write_text('raise ModuleNotFoundError("No module named modelflow", name="modelflow")\n')
+    return _first_on_the_path(folder)
+
+
 def another_version(folder: Path, package: str = "modelflow", version: str = "9.9") -> dict[str, str]:
     """What a worker's environment must say for it to have another version of a package."""
     metadata = folder / f"{package}-{version}.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
     metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    return _first_on_the_path(folder)
+
+
+def _first_on_the_path(folder: Path) -> dict[str, str]:
     paths = [str(folder), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}

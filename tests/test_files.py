@@ -87,4 +87,5 @@ def test_content_reaches_the_disk_before_the_name_does(path, monkeypatch):
         real = getattr(os, name)
         monkeypatch.setattr(files.os, name, lambda *a, name=name, real=real: (calls.append(name), real(*a))[1])
     write_whole(path, "x")
-    assert calls == ["fsync", "replace", "fsync"]
+    of_two_new_folders = ["fsync", "fsync"]
+    assert calls == [*of_two_new_folders, "fsync", "replace", "fsync"]

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 import warnings
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.metrics import classification_report, confusion_matrix, log_loss, t
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from modelflow import CNN2, GerenicCNN, ModelFlow
+from modelflow import CNN2, GerenicCNN, ModelFlow, provenance
 from modelflow.data.batches import Batches
 from modelflow.errors import DataError, RunError, SpecError, UsageError
 from modelflow.results import read_predictions, read_run
@@ -367,6 +368,24 @@ def test_a_damaged_state_is_set_aside_and_the_one_before_is_used(flow_of, monkey
     assert before.exists()
     mended.run(epochs=2)
     assert content(mended, "model.safetensors") == content(whole, "model.safetensors")
+
+
+def test_what_is_gone_on_with_under_other_versions_says_so(flow_of, monkeypatch):
+    save_often(monkeypatch)
+    flow = flow_of()
+    pull_the_plug(flow, 1, 100)
+    with pytest.raises(PulledPlugError):
+        flow.train(1)
+    was = provenance.versions()["numpy"]
+    same = flow_of()
+    assert "bytes may differ" not in same.go_on()
+    assert not any("bytes may differ" in note for note in same.notes)
+    monkeypatch.setattr(provenance, "versions", lambda: {"numpy": "9.9"})
+    other = flow_of()
+    told = other.go_on()
+    assert f"the bytes may differ from those of one piece: python {sys.version.split()[0]} before, None since" in told
+    assert f"numpy {was} before, 9.9 since" in told
+    assert told in other.notes
 
 
 def test_states_are_saved_so_seldom_that_they_take_a_hundredth_of_the_time(flow_of, monkeypatch):

@@ -16,7 +16,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     Makes the folder when it is missing; who may read the file is as the system's umask says. Raises `OSError` as the
     system does, leaving nothing half written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         with open(temporary, "xb") as file:
@@ -28,6 +28,15 @@ def write_whole(path: Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and those above it that are missing, each kept through a crash. Raises `OSError`."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _flush_folder(folder.parent)
 
 
 def remove_parts(folder: Path) -> None:

@@ -216,6 +216,7 @@ class ModelFlow:
             "first_epoch": self._first_epoch,
             "asked": {"seed": self.seed, **self.settings},
             "engine": self.arch.engine,
+            "made_by": provenance.versions() | {"processor": provenance.processor()},
             "notes": self.notes,
             "started": self.started.isoformat(),
             "seconds": self.seconds | {"training": self._seconds_trained()},
@@ -243,7 +244,11 @@ class ModelFlow:
         self._first_epoch, self.notes = call["first_epoch"], [*call["notes"], *damaged]
         self.seconds, self.started = dict(call["seconds"]), datetime.fromisoformat(call["started"])
         steps = 0 if state["midway"] is None else state["midway"]["steps"]
-        return f"going on after epoch {state['epoch']}" + (f", step {steps:,} of the next" if steps else "")
+        where = f"going on after epoch {state['epoch']}" + (f", step {steps:,} of the next" if steps else "")
+        if other := provenance.since(call.get("made_by", {})):
+            where += f"; the bytes may differ from those of one piece: {', '.join(other)}"
+            self.notes.append(where)
+        return where
 
     def _check_asked(self, stored: dict[str, Any], path: Path) -> None:
         asked = {"seed": self.seed, **self.settings}

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from modelflow.errors import UsageError
-from modelflow.files import read_bounded
+from modelflow.files import make_folder, read_bounded
 
 LOCK = ".lock"
 MAX_SIGNATURE = 4096  # bytes
@@ -22,7 +22,7 @@ PATIENCE = 5.0  # seconds: workers of a process that was killed end within one
 @contextmanager
 def alone_in(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Holds the folder, which is made when it is missing. Raises `UsageError` naming the process that holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if (folder / LOCK).is_symlink():  # it is written into
         raise UsageError(f"{folder / LOCK}: is a symbolic link; take it away")
     lock = FileLock(folder / LOCK)

@@ -32,6 +32,12 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def since(before: dict[str, str]) -> list[str]:
+    """What is another now than the `versions` and `processor` of before, in words."""
+    here = versions() | {"processor": processor()}
+    return [f"{name} {was} before, {here.get(name)} since" for name, was in before.items() if here.get(name) != was]
+
+
 @cache
 def git_revision() -> str | None:
     """The revision of ModelFlow's own checkout, "+" behind it when files differ from it; None outside a checkout."""

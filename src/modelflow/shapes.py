@@ -36,6 +36,13 @@ class Layer:
     relu: bool = False
 
     @property
+    def what(self) -> str:
+        """What it does, in order, such as "conv 5x5, ReLU" or "dropout 0.5, linear"."""
+        size = f" {self.kernel_size}x{self.kernel_size}" if self.kernel_size else ""
+        dropout = f"dropout {self.dropout:g}, " if self.dropout else ""
+        return f"{dropout}{self.kind}{size}{', ReLU' if self.relu else ''}"
+
+    @property
     def parameters(self) -> int:
         """Weights and biases."""
         if self.kind == "conv":

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from ray_clusters import add_worker, another_version, cluster_of
+from ray_clusters import add_worker, another_version, cluster_of, without_modelflow
 
 from modelflow import run_study
 from modelflow.errors import UsageError
@@ -160,6 +160,20 @@ def test_a_machine_with_another_version_is_given_no_run_and_named(alone, tmp_pat
         assert refused.returncode == 2, told
         assert "no machine of the cluster can train this study" in told
         assert "it has modelflow 9.9 instead of" in told
+        add_worker(cluster, tmp_path)
+        process = started(command(tmp_path / "second", cluster, 2))
+        told = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 0, told
+    assert_same_bytes(tmp_path / "second" / "r", alone)
+
+
+def test_a_machine_without_modelflow_is_given_no_run_and_named(alone, tmp_path):
+    with cluster_of(0, tmp_path) as cluster:
+        add_worker(cluster, tmp_path, **without_modelflow(tmp_path / "bare"))
+        refused = started(command(tmp_path / "first", cluster, 2))
+        told = refused.communicate(timeout=PATIENCE)[1]
+        assert refused.returncode == 2, told
+        assert "is given no run, for it lacks modelflow; install the same modelflow[ray] there" in told
         add_worker(cluster, tmp_path)
         process = started(command(tmp_path / "second", cluster, 2))
         told = process.communicate(timeout=PATIENCE)[1]

@@ -432,6 +432,7 @@ def test_every_interval_of_a_pair_is_rounded_as_in_its_verdict(content):
     (verdict,) = group.verdicts
     low, high = re.search(r"(?:by|it is) (-?[\d.]+) to (-?[\d.]+) points", verdict.words).groups()
     assert f"(95 % interval {low} to {high})." in details(group)[0]
+    low = low.replace("-", MINUS)
     assert f'points, from {low} to {high}"' in render(Content(content.folder, (group,), ()))
 
 
@@ -568,6 +569,10 @@ def test_the_facts_of_the_runs(content):
     assert facts["Test images evaluated"] == "after every epoch"
     assert facts["Images to train on"] == "1,442"
     assert "torch" in facts["Versions"]
+    assert facts["Recipe"] == "card (the settings of the course's model card, but for those given)"
+    assert facts["Trained by"] == "compiled step (machine code made for each architecture)"
+    seconds = sum(run.seconds["training"] for run in content.runs)
+    assert float(facts["Seconds of training, all runs together"]) == pytest.approx(seconds, rel=0.005)
     assert how_made(content).checksums == (("digits", "digits", content.runs[0].data.checksums["digits"]),)
 
 

@@ -165,7 +165,7 @@ def test_a_study_has_mean_spread_and_intervals_over_its_seeds_best_first(study):
     card = study_card(study)
     rows = tables(section(card, "Evaluation"))[0][1:]
     assert [row[0] for row in rows] == ["wide", "narrow_one"]
-    for name, seeds, accuracy, interval, another, f1, loss, parameters in rows:
+    for name, seeds, accuracy, interval, another, of_two, f1, loss in rows:
         runs = [stored(study / name / place) for place in (".", "seeds/43", "seeds/44")]
         shares = [accuracy_score(y, p.argmax(1)) for p, y in runs]
         mean, sd = np.mean(shares), np.std(shares, ddof=1)
@@ -181,7 +181,19 @@ def test_a_study_has_mean_spread_and_intervals_over_its_seeds_best_first(study):
             np.mean([f1_score(y, p.argmax(1), average="macro") for p, y in runs]), abs=5.1e-5
         )
         assert float(loss) == pytest.approx(np.mean([log_loss(y, p, labels=range(10)) for p, y in runs]), abs=1e-4)
-        assert int(parameters.replace(",", "")) == json.loads((study / name / "run.json").read_text())["parameters"]
+        likely = [(p[np.arange(len(y)), y] >= np.sort(p, 1)[:, -2]).mean() for p, y in runs]
+        assert of_two == f"{100 * np.mean(likely):.2f} %"
+
+
+def test_a_study_has_what_each_model_costs(study):
+    rows = tables(section(study_card(study), "Training"))[-1]
+    for name, parameters, macs, size, seconds, one, many in rows[1:]:
+        runs = [read_run(study / name / place) for place in (".", "seeds/43", "seeds/44")]
+        costs = (runs[0].parameters, runs[0].macs, (study / name / "model.safetensors").stat().st_size)
+        assert tuple(int(cost.replace(",", "")) for cost in (parameters, macs, size)) == costs
+        assert float(seconds) == pytest.approx(np.mean([run.seconds["training"] for run in runs]), abs=0.051)
+        for batch, least in (("1", one), ("64", many)):
+            assert float(least) == pytest.approx(min(run.latency_ms[batch] for run in runs), rel=0.005)
 
 
 def span(text):

@@ -1,11 +1,12 @@
 """Runs on a Ray cluster: each is one task on some machine, and its files come back to be written here.
 
 A run lost with its machine is trained anew on another one; its bytes do not depend on where. Which task goes where, and
-when it is tried again, is Ray's to decide. A machine with other versions of what trains is given no run.
+when it is tried again, is Ray's to decide. A machine without what trains, or with other versions, is given no run.
 """
 
 import atexit
 import os
+import pickle
 import signal
 import socket
 import tempfile
@@ -22,7 +23,7 @@ from typing import Any
 from modelflow import provenance, results
 from modelflow.errors import ModelFlowError, RunError, UsageError
 from modelflow.files import write_whole
-from modelflow.locks import LOCK
+from modelflow.locks import LOCK, alone_in
 from modelflow.plans import Event, OnEvent, Plan
 from modelflow.records import Run
 from modelflow.runs import outcome_of
@@ -33,6 +34,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": this machine is 127.0.0.1, and listens there alone
 PATIENCE = 10.0  # seconds with a head that does not answer
 RETRIES = 3  # of a run whose machine is lost
+SAME_THERE = "install the same modelflow[ray] there"
 AHEAD = 2  # tasks a processor that wait or run: the rest of a large study stays here
 
 Files = dict[str, bytes]
@@ -104,12 +106,13 @@ class _Tasks:
     def _submit(self) -> None:
         """As many as may be on their way."""
         most = self.jobs or AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-        task = self.ray.remote(num_cpus=1, max_retries=RETRIES)(_train_there)
+        task = self.ray.remote(num_cpus=1, max_retries=RETRIES)(_task())
         if self.refused:
             task = task.options(label_selector={"ray.io/node-id": f"!in({','.join(self.refused)})"})
         while self.due and len(self.waiting) < most:
             plan = self.due.popleft()
-            self.waiting[task.remote(plan, _packed(plan.folder), self.versions, self.mailbox)] = plan
+            there = replace(plan, data_dir=plan.data_dir and plan.data_dir.absolute())
+            self.waiting[task.remote(pickle.dumps((there, _packed(plan.folder), self.versions)), self.mailbox)] = plan
 
     def _pass_on(self) -> None:
         """What the runs have told; silence where it is lost, which no run depends on."""
@@ -122,13 +125,15 @@ class _Tasks:
             outcome, files = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
             return RunError(f"{plan.title}: {_in_words(error)}")
+        if isinstance(outcome, tuple):
+            return _lacking(*outcome)
         try:
             if not isinstance(outcome, Refused):
-                _unpack(files, plan.folder)
+                _keep(files, plan.folder, finished=isinstance(outcome, Run))
+        except ModelFlowError as error:
+            return error
         except OSError as error:
             return RunError(f"{plan.title}: {error.filename or plan.folder}: {error.strerror or error}")
-        if isinstance(outcome, Run):
-            results.remove_training(plan.folder)
         answer: Run | ModelFlowError | Refused = outcome
         return answer
 
@@ -184,12 +189,10 @@ def _works(node: dict[str, Any]) -> bool:
 
 
 def _in_words(error: Exception) -> str:
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, ModuleNotFoundError):
-        return f"a machine of the cluster lacks {cause.name}; install the same modelflow[ray] on each"
     if "NodeDied" in type(error).__name__ or "Crashed" in type(error).__name__:
         return f"its machine was lost {RETRIES + 1} times; give the same command again to train the rest"
-    return f"the cluster failed ({str(error).strip().splitlines()[-1]}); give the same command again to train the rest"
+    last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return f"the cluster failed ({last}); give the same command again to train the rest"
 
 
 @contextmanager
@@ -253,6 +256,29 @@ def _mailbox(ray: Any) -> Any:
     return ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox).remote()
 
 
+def _task() -> Any:
+    """`_train_there` in a function that Ray sends as it is, so that a machine without ModelFlow can say that it is."""
+
+    def task(packed: bytes, mailbox: Any) -> Any:
+        import importlib
+        import pickle
+
+        try:
+            there = importlib.import_module("modelflow.engines.ray")
+            plan, files, versions = pickle.loads(packed)  # from the process that was given the study
+        except ImportError as error:
+            ray = importlib.import_module("ray")
+            node = ray.get_runtime_context().get_node_id()
+            return (node, ray.util.get_node_ip_address(), str(error.name or error)), {}
+        return there._train_there(plan, files, versions, mailbox)
+
+    return task
+
+
+def _lacking(node: str, host: str, missing: str) -> Refused:
+    return Refused(node, f"{host} (node {node[:8]}) is given no run, for it lacks {missing}; {SAME_THERE}")
+
+
 def _train_there(
     plan: Plan, files: Files, versions: dict[str, str], mailbox: Any
 ) -> tuple[Run | ModelFlowError | Refused, Files]:
@@ -277,8 +303,7 @@ def _refusal(versions: dict[str, str]) -> Refused | None:
     if not other:
         return None
     node, host = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
-    why = f"{host} (node {node[:8]}) is given no run, for it has {', '.join(other)}; install the same there"
-    return Refused(node, why)
+    return Refused(node, f"{host} (node {node[:8]}) is given no run, for it has {', '.join(other)}; {SAME_THERE}")
 
 
 def _packed(folder: Path) -> Files:
@@ -289,6 +314,18 @@ def _packed(folder: Path) -> Files:
         if path.is_file() and not path.is_symlink()
     ]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.name != LOCK}
+
+
+def _keep(files: Files, folder: Path, finished: bool) -> None:
+    """Writes what came back; of a finished run the model card last, without which it is not done.
+
+    Raises `UsageError` while another process is at work in the folder.
+    """
+    with alone_in(folder):
+        _unpack({name: content for name, content in files.items() if name != results.MODEL_CARD}, folder)
+        if finished:
+            results.remove_training(folder)
+        _unpack({name: content for name, content in files.items() if name == results.MODEL_CARD}, folder)
 
 
 def _unpack(files: Files, folder: Path) -> None:

@@ -16,6 +16,7 @@ from modelflow.statistics import accuracy_interval, prediction_interval
 Rows = list[list[str]]
 MOST_COLUMNS = 8
 MOST_PARAMETERS = 10**12
+LATENCIES = {"milliseconds for 1 image": "1", "for 64": "64"}
 CAPTIONS = {
     results.STUDY: "what was asked for",
     results.LEADERBOARD_CSV: "the models, best first, unrounded",
@@ -63,8 +64,9 @@ def layers(run: Run) -> Rows:
     """Each layer with its output and its costs for one image."""
     rows: Rows = [["layer", "kind", "output", "parameters", "multiply-accumulates"]]
     for layer in trace(parse_spec(run.spec), max_parameters=MOST_PARAMETERS).layers:
-        kind = f"{layer.kind} {layer.kernel_size}x{layer.kernel_size}" if layer.kernel_size else layer.kind
-        rows.append([layer.name, kind, shape_text(layer.output_shape), f"{layer.parameters:,}", f"{layer.macs:,}"])
+        rows.append(
+            [layer.name, layer.what, shape_text(layer.output_shape), f"{layer.parameters:,}", f"{layer.macs:,}"]
+        )
     return rows
 
 
@@ -131,15 +133,25 @@ def _all(values: Iterable[str]) -> str:
 
 
 def costs(models: list[Model]) -> Rows:
-    """What a run of each model costs: the mean over its seeds."""
-    rows: Rows = [["model", "parameters", "multiply-accumulates", "seconds of training a run"]]
+    """What each model costs: seconds are the mean over its seeds, milliseconds of a forward pass the least."""
+    rows: Rows = [
+        ["model", "parameters", "multiply-accumulates", "bytes of weights", "seconds of training a run", *LATENCIES]
+    ]
     for model in models:
+        first = model.first
         seconds = statistics.fmean(run.seconds.get("training", 0.0) for run in model.runs)
-        macs = model.runs[0].macs
-        rows.append(
-            [model.name, f"{model.runs[0].parameters:,}", "" if macs is None else f"{macs:,}", f"{seconds:.1f}"]
-        )
+        sizes = [_known(first.parameters), _known(first.macs), _known(first.bytes_on_disk)]
+        rows.append([model.name, *sizes, f"{seconds:.1f}", *(_latency(model, batch) for batch in LATENCIES.values())])
     return rows
+
+
+def _known(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _latency(model: Model, batch: str) -> str:
+    found = model.latency(batch)
+    return "" if found is None else f"{found[0]:.3g}"
 
 
 def run_figures(seed: Seed) -> Rows:
@@ -163,18 +175,21 @@ def run_figures(seed: Seed) -> Rows:
 
 def study_figures(models: list[Model]) -> Rows:
     """The evaluation of each model over its seeds."""
-    rows: Rows = [["model", "seeds", "accuracy", "its interval", "another run", "macro F1", "loss", "parameters"]]
+    rows: Rows = [["model", "seeds", "accuracy", "its interval", "another run", "of two likeliest", "macro F1", "loss"]]
     for model in models:
         runs, several, interval = model.runs, len(model.runs) > 1, model.interval
         spread = f" ± {100 * statistics.stdev(model.accuracies):.2f}" if several else ""
         another = prediction_interval(model.accuracies) if several else None
+        top2 = model.mean("top2_accuracy")
         rows.append(
             [
                 *(model.name, str(len(runs)), per_cent(statistics.fmean(model.accuracies)) + spread),
                 *(_span(interval.low, interval.high), "" if another is None else _span(another.low, another.high)),
-                f"{statistics.fmean(run.metrics.macro_f1 for run in runs):.4f}",
+                *(
+                    "" if top2 is None else per_cent(top2),
+                    f"{statistics.fmean(run.metrics.macro_f1 for run in runs):.4f}",
+                ),
                 f"{statistics.fmean(run.metrics.loss for run in runs):.4f}",
-                f"{runs[0].parameters:,}",
             ]
         )
     return rows

@@ -157,13 +157,15 @@ def accuracy_chart(group: Group) -> Chart:
         means,
     )
     spec = _spec({"layer": [bars, dots, mean, text], "height": ROW_HEIGHT * len(names)})
-    best, last, how = group.models[0], group.models[-1], by_protocol(group.protocol)
     return Chart(
-        spec,
-        f"Accuracy of {counted(len(names), 'model')}, {how}, best first: from {best.name} with "
-        f"{100 * best.accuracy:.1f} % to {last.name} with {100 * last.accuracy:.1f} %. The table below has every "
-        "figure.",
+        spec, f"Accuracy, {by_protocol(group.protocol)}: {_span(group.models)}. The table below has every figure."
     )
+
+
+def _span(models: Sequence[Model]) -> str:
+    """The best and the last of the models, best first; or the one that there is."""
+    ends = [f"{model.name} with {100 * model.accuracy:.1f} %" for model in (models[0], models[-1])]
+    return ends[0] if len(models) == 1 else f"{counted(len(models), 'model')}, best first, from {ends[0]} to {ends[1]}"
 
 
 MEAN_TIPS = [("model", "model", None), ("mean", "mean, %", ".2f"), ("low", "95 % from", ".2f"), ("high", "to", ".2f")]

@@ -15,13 +15,18 @@ from modelflow.errors import ModelFlowError
 from modelflow.plans import read_written_study, settings_asked, settings_of
 from modelflow.records import Run, kept_apart
 from modelflow.report.content import Content
-from modelflow.report.words import NONE, count, listed, shown
+from modelflow.report.words import NONE, count, listed, shown, significant
 from modelflow.results import STUDY
 from modelflow.settings import RunSettings, StudySettings, read_study
 
 LONGEST_LIST = 12
 SHORT = 12  # digits of a revision that tell it from others
 AGAIN = "repeated"
+EXPLAINED = {
+    "card": "card (the settings of the course's model card, but for those given)",
+    "best": "best (the settings found best on validation images, but for those given)",
+    "compiled step": "compiled step (machine code made for each architecture)",
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
     ("Images to validate on", lambda run: count(run.data.validation_images)),
     ("Images to test on", lambda run: count(run.metrics.images)),
     ("Protocol", lambda run: run.protocol),
-    ("Recipe", lambda run: run.settings.get("recipe")),
+    ("Recipe", lambda run: _explained(run.settings.get("recipe"))),
     ("Epochs", lambda run: run.epochs),
     ("Batch size", lambda run: run.settings.get("batch_size")),
     ("Optimizer", lambda run: run.settings.get("optimizer")),
@@ -65,12 +70,17 @@ FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
     ("Schedule", lambda run: run.settings.get("schedule")),
     ("Seeds", lambda run: run.seed),
     ("Test images evaluated", lambda run: _reads(run)),
-    ("Trained by", lambda run: run.engine),
+    ("Trained by", lambda run: _explained(run.engine)),
     ("Device", lambda run: run.device),
     ("Processor", lambda run: run.processor),
     ("Threads", lambda run: run.threads),
     ("Revision of ModelFlow", lambda run: run.git_revision),
 )
+
+
+def _explained(value: Any) -> Any:
+    """With what the word means, where it is one of ours."""
+    return EXPLAINED.get(value, value) if isinstance(value, str) else value
 
 
 def _reads(run: Run) -> str | None:
@@ -86,6 +96,7 @@ def _facts(runs: list[Run]) -> Iterable[tuple[str, str]]:
     packages = sorted({package for run in runs for package in run.versions})
     versions = [f"{shown(name)} {_values(run.versions.get(name) for run in runs)}" for name in packages]
     yield "Versions", ", ".join(versions) or NONE
+    yield "Seconds of training, all runs together", significant(sum(run.seconds.get("training", 0.0) for run in runs))
     days = sorted({run.started[:10] for run in runs})
     yield "Trained on", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
 

@@ -292,6 +292,7 @@ def _environment() -> jinja2.Environment:
         "percent": words.percent,
         "decimal": words.decimal,
         "count": words.count,
+        "minus": words.minus,
         "significant": words.significant,
         "p": words.p_text,
         "counted": words.counted,

@@ -1,5 +1,6 @@
 """What the report says in words and numbers: names safe to show, figures with their digits, sentences. No torch."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -29,6 +30,11 @@ def _legal(character: str) -> str:
 
 def _visible(character: str) -> bool:
     return unicodedata.category(character)[0] not in "CZ" and character not in BLANK
+
+
+def minus(text: str) -> str:
+    """Words with true minus signs before their numbers."""
+    return re.sub(r"(?<![^\s(])-(?=\d)", MINUS, text)
 
 
 def percent(share: float | None, digits: int = 2) -> str:

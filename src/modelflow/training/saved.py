@@ -48,6 +48,7 @@ class Call(BaseModel):
     asked: dict[str, Any]
     engine: str
     first_epoch: Whole
+    made_by: dict[str, str] = Field(default_factory=dict)
     notes: list[str]
     seconds: dict[str, Finite]
     started: Annotated[str, AfterValidator(datetime.fromisoformat)]
