@@ -220,28 +220,27 @@ def _train(
             terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
         if whole:
             write_asked(settings, results)
-        failures = _train_due(due, engine, jobs, settings.epochs, restart) if due else []
-        written = whole and len(failures) < len(planned)
-        content = write_study(settings, results, data_dir) if written else None
+        try:
+            failures = _train_due(due, engine, jobs, settings.epochs) if due else []
+            written = whole and len(failures) < len(planned)
+            content = write_study(settings, results, data_dir) if written else None
+        except KeyboardInterrupt:
+            raise RunError(plans.interrupted(planned, restart)) from None
     _show_results(planned, content, as_json)
     if failures:
         raise RunError("; ".join(failures))
 
 
-def _train_due(due: list[Any], engine: Any, jobs: int | None, epochs: int, restarted: bool) -> list[str]:
+def _train_due(due: list[Any], engine: Any, jobs: int | None, epochs: int) -> list[str]:
     from modelflow.engines.local import cores
-    from modelflow.plans import interrupted
     from modelflow.shapes import trace
     from modelflow.study import train_due
 
     work = {plan.title: float(trace(plan.spec).macs) for plan in due}
     with terminal.runs_progress(work, min(jobs or cores(), len(due)), epochs) as progress:
-        try:
-            return train_due(
-                due, engine, progress.show, lambda plan, outcome: progress.ended(plan.title, _ending(plan, outcome))
-            )
-        except KeyboardInterrupt:
-            raise RunError(interrupted(due, restarted)) from None
+        return train_due(
+            due, engine, progress.show, lambda plan, outcome: progress.ended(plan.title, _ending(plan, outcome))
+        )
 
 
 def _set_aside(folder: Path) -> None:
@@ -255,8 +254,10 @@ def _set_aside(folder: Path) -> None:
 
 def _make_folder(results: Path) -> None:
     """Raises `UsageError` where no results can be written, before hours of training."""
+    from modelflow.files import make_folder
+
     try:
-        results.mkdir(parents=True, exist_ok=True)
+        make_folder(results)
     except OSError as error:
         raise UsageError(f"--results {results}: cannot be made: {error.strerror}; give another folder") from None
     if not os.access(results, os.W_OK):
@@ -500,10 +501,14 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
 
     RUN is the folder of a finished run; its tables, pictures and MODEL_CARD.md are written anew.
     """
+    from modelflow.locks import alone_in
+    from modelflow.results import read_run
     from modelflow.runs import open_run, write_card
 
-    metrics = open_run(run_folder, data_dir).evaluate()
-    run = write_card(run_folder)
+    read_run(run_folder)  # before anything is made there
+    with alone_in(run_folder):
+        metrics = open_run(run_folder, data_dir).evaluate()
+        run = write_card(run_folder)
     for warning in run.warnings:
         terminal.tell(f"warning: {warning}")
     if as_json:

@@ -178,11 +178,12 @@ def _places_of_work(folder: Path) -> list[Path]:
     return [place for place in (folder.parent, *folder.parents[2:3]) if (place / LOCK).is_file()] + below
 
 
-def interrupted(due: list[Plan], restarted: bool = False) -> str:
+def interrupted(planned: list[Plan], restarted: bool = False) -> str:
     """What is there after an interruption, in words; a command that `restarted` would set it aside if given again."""
-    finished = [plan for plan in due if (plan.folder / results.RUN).is_file()]
-    begun = [plan.title for plan in due if plan not in finished and results.has_states(plan.folder)]
-    lines = [f"interrupted: {len(finished)} of {len(due)} runs are finished and kept"]
+    finished = [plan for plan in planned if (plan.folder / results.RUN).is_file()]
+    begun = [plan.title for plan in planned if plan not in finished and results.has_states(plan.folder)]
+    lines = [f"interrupted: {len(finished)} of {len(planned)} runs are finished and kept"]
     lines += [f"kept half-way, to go on from: {'; '.join(begun)}"] if begun else []
     again = "again, without --restart (make: RESTART=1)," if restarted else "again"
-    return "\n".join([*lines, f"give the same command {again} to train the rest"])
+    rest = "train the rest" if len(finished) < len(planned) else "write the tables and pages of all"
+    return "\n".join([*lines, f"give the same command {again} to {rest}"])
