@@ -38,7 +38,7 @@ card: $(VENV)/.ready  ## train the card five times and --recipe best three times
 fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes (some 20 minutes); COUNT=2000 TARGETS='idx where'
 	$(BIN)/python tests/fuzz/run.py $(TARGETS) $(if $(COUNT),--count $(COUNT))
 
-torture: $(VENV)/.ready-dev  ## 500 kills, every failing system call, full disks, 300 studies in a row (some 25 minutes); KILLS=50 FAULTS=20 STUDIES=10
+torture: $(VENV)/.ready-dev  ## 500 SIGKILLs, every failing system call, full disks, 300 studies in a row (some 40 minutes); KILLS=50 FAULTS=20 STUDIES=10
 	$(BIN)/python tests/torture/run.py $(if $(KILLS),--kills $(KILLS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(STUDIES),--studies $(STUDIES))
 
 audit: $(VENV)/.ready-fuzz  ## ask for known holes in the pinned packages, where a network allows

@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from modelflow.statistics import (
     Difference,
     Interval,
+    accuracy_interval,
     bootstrap_difference,
     difference,
     holm,
@@ -53,6 +54,19 @@ def test_the_prediction_interval_is_students():
     half = stats.t(4).ppf(0.975) * np.std(FIVE, ddof=1) * math.sqrt(1.2)
     assert ends(prediction_interval(FIVE)) == pytest.approx((0.81 - half, 0.81 + half))
     assert half == pytest.approx(2.776445 * 0.00790569 * 1.0954451, rel=1e-6)
+
+
+def test_seeds_that_agree_leave_what_rounding_to_whole_images_leaves():
+    """Two seeds at 850 of 1,000: the true means may lie half an image to either side, their spread is not known."""
+    half = stats.t(1).ppf(0.975) * math.sqrt(1 / 12 / 2) / 1000
+    assert ends(accuracy_interval([0.85, 0.85], 1000)) == pytest.approx((0.85 - half, 0.85 + half))
+    assert ends(accuracy_interval(FIVE, 1000)) == ends(mean_interval(FIVE))
+    assert accuracy_interval([1.0, 1.0], 1000).high == 1.0
+
+
+@pytest.mark.parametrize("interval", [mean_interval, prediction_interval, lambda two: prediction_interval(two, 100)])
+def test_no_interval_of_an_accuracy_leaves_nought_to_one(interval):
+    assert ends(interval([0.1, 0.9])) == (0.0, 1.0)
 
 
 def test_a_fresh_test_sample_adds_its_variance():

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from modelflow.statistics import Difference, difference, holm
-from modelflow.verdicts import compare, more_seeds
+from modelflow.verdicts import compare, fewest_seeds, more_seeds
 
 LATENT = (lambda rng: rng.normal(0, 2, 10**6) + rng.logistic(0, 1, 10**6))(np.random.default_rng(99))
 
@@ -220,11 +220,18 @@ def test_nothing_is_claimed_from_two_seeds_where_several_pairs_are_compared():
     models = {name: coins(p, 2, 5000, i) for i, (name, p) in enumerate((("a", 0.9), ("b", 0.7), ("c", 0.5)))}
     verdicts = compare(models)
     assert {verdict.kind for verdict in verdicts} == {"cannot tell"}
-    assert all("two seeds are too few for 3 pairs" in verdict.words for verdict in verdicts)
+    assert all("2 seeds are too few for 3 pairs" in verdict.words for verdict in verdicts)
     (alone,) = compare({"a": models["a"], "c": models["c"]})
     assert alone.kind == "better"
     three = compare({name: np.concatenate([side, side[:1]]) for name, side in models.items()})
     assert {verdict.kind for verdict in three} == {"better"}
+
+
+def test_the_more_pairs_the_more_seeds_a_claim_takes():
+    ten, eleven = ({str(i): coins(0.5 + 0.04 * i, 3, 5000, i) for i in range(n)} for n in (10, 11))
+    assert any(verdict.kind == "better" for verdict in compare(ten))
+    assert {verdict.kind for verdict in compare(eleven)} == {"cannot tell"}
+    assert [fewest_seeds(pairs) for pairs in (0, 1, 2, 45, 46, 190, 191, 10_000)] == [2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_a_pair_of_two_seeds_takes_no_rank_from_the_others():

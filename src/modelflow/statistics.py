@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special  # scipy.stats takes half a second to import
 
 Array = np.ndarray[Any, Any]
+LEAST = 0.5  # of the variance over images alone, that of a difference (docs/statistics.md)
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,21 @@ def wilson_interval(right: int, images: int, confidence: float = 0.95) -> Interv
 def mean_interval(accuracies: Sequence[float], confidence: float = 0.95) -> Interval:
     """Of the mean accuracy over all seeds, on the same images: Student's t. Raises `ValueError` for fewer than two."""
     n, mean, variance = _moments(accuracies)
-    half = _t_quantile(confidence, n - 1) * math.sqrt(variance / n)
-    return Interval(mean - half, mean + half)
+    return _shares(mean, _t_quantile(confidence, n - 1) * math.sqrt(variance / n))
 
 
 def accuracy_interval(accuracies: Sequence[float], n_images: int) -> Interval:
-    """95 %, within 0 and 1: of the mean over several seeds, or of one run over images like those it was tested on."""
-    if len(accuracies) < 2:
+    """95 %: of the mean over several seeds, or of one run over images like those it was tested on.
+
+    Seeds that agree are no certainty: an accuracy is a whole number of images, and the interval of the mean is at least
+    what that rounding leaves open, with a standard deviation of 1 / sqrt(12) of an image (Sheppard, 1898).
+    """
+    n = len(accuracies)
+    if n < 2:
         return wilson_interval(round(accuracies[0] * n_images), n_images)
-    found = mean_interval(accuracies)
-    return Interval(max(0.0, found.low), min(1.0, found.high))
+    found, mean = mean_interval(accuracies), sum(accuracies) / n
+    rounding = _shares(mean, _t_quantile(0.95, n - 1) / n_images / math.sqrt(12 * n))
+    return Interval(min(found.low, rounding.low), max(found.high, rounding.high))
 
 
 def prediction_interval(accuracies: Sequence[float], n_images: int | None = None, confidence: float = 0.95) -> Interval:
@@ -103,7 +109,12 @@ def prediction_interval(accuracies: Sequence[float], n_images: int | None = None
     over_seeds = _t_quantile(confidence, n - 1) * math.sqrt(variance * (1 + 1 / n))
     of_images = 0.0 if n_images is None else 2 * mean * (1 - mean) / n_images
     half = math.hypot(over_seeds, float(special.ndtri((1 + confidence) / 2)) * math.sqrt(of_images))
-    return Interval(mean - half, mean + half)
+    return _shares(mean, half)
+
+
+def _shares(middle: float, half: float) -> Interval:
+    """Of a share: within 0 and 1."""
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
 def _moments(accuracies: Sequence[float]) -> tuple[int, float, float]:
@@ -175,14 +186,15 @@ def difference_of(a: Answers, b: Answers) -> Difference:
 
     Seeds and images are crossed: the variance is that of the seeds' accuracies, of each model, plus that of the images'
     mean differences, less what both count, which is the variance that is left within an image and a seed (two-way
-    analysis of variance; Owen, "The pigeonhole bootstrap", 2007). It is at least that of what may differ unseen: when
-    no image of n differs, up to 1 - 0.025 ** (1 / n) of all such images may (95 %; Clopper and Pearson, 1934).
+    analysis of variance; Owen, "The pigeonhole bootstrap", 2007). It is at least LEAST of that over images alone, so
+    that few seeds that agree by chance give no certainty, and at least that of what may differ unseen: when no image of
+    n differs, up to 1 - 0.025 ** (1 / n) of all such images may (95 %; Clopper and Pearson, 1934).
     """
     difference_N = a.mean_N - b.mean_N
     n = len(difference_N)
-    counted_twice = min(a.left + b.left, a.of_seeds + b.of_seeds)  # so that the sum is at least that over images alone
-    of_seeds, over_images = a.of_seeds + b.of_seeds, float(difference_N.var(ddof=1)) / n if n > 1 else 0.0
-    of_images = max(0.0, over_images - counted_twice, _unseen(n) - of_seeds)
+    counted_twice, of_seeds = a.left + b.left, a.of_seeds + b.of_seeds
+    over_images = float(difference_N.var(ddof=1)) / n if n > 1 else 0.0
+    of_images = max(0.0, over_images - counted_twice, LEAST * over_images - of_seeds, _unseen(n) - of_seeds)
     freedom = _freedom([a.of_seeds, b.of_seeds], [a.seeds - 1, b.seeds - 1], of_images, max(n - 1, 1))
     return Difference(float(difference_N.mean()), of_seeds, of_images, freedom, min(a.seeds, b.seeds))
 
@@ -196,8 +208,8 @@ def _freedom(of_seeds: list[float], freedoms: list[int], of_images: float, most:
     """Of the sum of the variances: Welch's degrees of freedom of the seeds' (1947), times the total over their part.
 
     Satterthwaite (1946) squares that ratio. When few seeds lie close together by chance, that takes the estimate for
-    surer than it is: seven equal models of three seeds each gave a false claim in 6 to 9 studies of 100, and give one
-    in 3 to 4 so (docs/statistics.md). The two agree where either part is nothing.
+    surer than it is: seven equal models of three seeds each gave a false claim in 8 to 9 studies of 100, and give one
+    in 4 to 5 so (docs/statistics.md). The two agree where either part is nothing.
     """
     squares = sum(part**2 / freedom for part, freedom in zip(of_seeds, freedoms, strict=True))
     seeds = sum(of_seeds)

@@ -21,7 +21,7 @@ Kind = Literal["better", "equivalent", "cannot tell"]
 MARGIN = 0.005  # of accuracy: what would matter, half a point
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
-FEWEST_SEEDS = 3  # where several pairs are compared: with two, false claims are too many (docs/statistics.md)
+FEWEST_SEEDS = ((1, 2), (45, 3), (190, 4), (math.inf, 5))  # up to so many pairs, as simulated (docs/statistics.md)
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> li
 
     All are tested on the same images. A difference is called real when its p-value, by Holm's method over all pairs, is
     below 5 %; two models are called equivalent when the 95 % interval lies within `margin` either way and, by Holm's
-    method too, the p-value of equivalence is below 5 %. Two seeds each are too few for that to hold: seven equal models
-    then have a false claim in 10 to 12 studies of 100, in at most 5 from three seeds on (docs/statistics.md). So where
-    there are several pairs, one with fewer than three counts with a p-value of 1.
+    method too, the p-value of equivalence is below 5 %. Few seeds are too few for that to hold among many pairs: seven
+    equal models of two seeds would have a false claim in some 10 studies of 100. So a pair of fewer seeds than
+    `fewest_seeds` counts with a p-value of 1.
     """
     pairs = [_ordered(a, b, correct_by_model) for a, b in combinations(correct_by_model, 2)]
     answered = {name: answers(correct_SN) for name, correct_SN in correct_by_model.items()}
     found = [difference_of(answered[a], answered[b]) for a, b in pairs]
-    claimable = [len(pairs) == 1 or one.seeds >= FEWEST_SEEDS for one in found]
+    claimable = [one.seeds >= fewest_seeds(len(pairs)) for one in found]
     of_difference = holm([one.p_value() if may else 1.0 for one, may in zip(found, claimable, strict=True)])
     of_equivalence = holm(
         [one.p_value_of_equivalence(margin) if may else 1.0 for one, may in zip(found, claimable, strict=True)]
@@ -65,6 +65,11 @@ def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> li
     family = _Family(margin, len(pairs), sum(p >= 1 - CONFIDENCE for p in of_difference))
     both = zip(of_difference, of_equivalence, strict=True)
     return [_verdict(*pair, one, *ps, family) for pair, one, ps in zip(pairs, found, both, strict=True)]
+
+
+def fewest_seeds(pairs: int) -> int:
+    """How many seeds of a model it takes at least for something to be claimed among so many pairs."""
+    return next(seeds for most, seeds in FEWEST_SEEDS if pairs <= most)
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,8 @@ class _Family:
 
 def _verdict(a: str, b: str, found: Difference, p_value: float, of_equivalence: float, family: _Family) -> Verdict:
     interval = found.interval(CONFIDENCE)
-    if family.pairs > 1 and found.seeds < FEWEST_SEEDS:
-        too_few = f"two seeds are too few for {family.pairs} pairs"
+    if found.seeds < fewest_seeds(family.pairs):
+        too_few = f"{found.seeds} seeds are too few for {family.pairs:,} pairs"
         words = f"{a} against {b}: cannot tell; {too_few} (it is {range_in_points(interval)} points)"
         return Verdict(a, b, "cannot tell", found, p_value, words, _more(found, family))
     if p_value < 1 - CONFIDENCE and interval.low > 0:
@@ -154,8 +159,8 @@ def _size(found: Difference, family: _Family) -> float:
 def _more(found: Difference, family: _Family) -> int | None:
     """How many more seeds of each an open verdict asks for."""
     more = more_seeds(found, _size(found, family), max(1, family.undecided))
-    if more is not None and family.pairs > 1:
-        more = max(more, FEWEST_SEEDS - found.seeds)
+    if more is not None:
+        more = max(more, fewest_seeds(family.pairs) - found.seeds)
     return more if more and more <= MOST_SEEDS else None
 
 
@@ -168,7 +173,7 @@ def more_seeds(found: Difference, size: float, pairs: int = 1) -> int | None:
 
     It is the least: when the true difference is `size`, half of the estimates are smaller. The variance over seeds is
     taken as found and shrinks in proportion to the seeds, as the degrees of freedom grow; that over images stays. Given
-    as many, half the interval is at most `size` in 40 to 83 % of the studies of two models (docs/statistics.md). Where
+    as many, half the interval is at most `size` in 45 to 83 % of the studies of two models (docs/statistics.md). Where
     the models' seeds differ in number, the fewer are taken, which asks for too few rather than too many.
     """
     tail = 1 - (1 - CONFIDENCE) / pairs / 2

@@ -19,7 +19,7 @@ HOUR = 3600.0
 
 
 def killed(count: int, seed: int, tell: Callable[[int], None] = lambda _done: None) -> Counter[str]:
-    """Ends runs `count` times, by both engines in turn. How often by what, and amid what.
+    """Ends runs by SIGKILL `count` times, and by other signals besides, by both engines. How often by what, amid what.
 
     Raises `AssertionError` naming the folder, which stays, when a run left other bytes, a traceback or a hang.
     """
@@ -31,7 +31,7 @@ def killed(count: int, seed: int, tell: Callable[[int], None] = lambda _done: No
         begin = time.monotonic()
         expected = run.finish(scratch / f"alone-{number}")
         seconds, goal = time.monotonic() - begin, count * (number + 1) // len(ENGINES)
-        while found["ended by a signal"] < goal:
+        while found["by SIGKILL"] < goal:
             _one_folder(run, expected, seconds, rng, found, goal, tell)
     shutil.rmtree(scratch)
     return found
@@ -51,12 +51,12 @@ def _one_folder(
     kept = 0
     while True:
         child = run.start(results)
-        last = found["ended by a signal"] >= goal
+        last = found["by SIGKILL"] >= goal
         number = None if last or not _alive_after(child, rng.uniform(0, seconds)) else rng.choice(SIGNALS)
         code = child.code() if number is None else child.end(number)
         assert "Traceback" not in child.said(), f"{results}: {child.said()}"
         kept += _note(code, number, results / MODEL, found)
-        tell(found["ended by a signal"])
+        tell(found["by SIGKILL"])
         _turn_back_the_clock(results / MODEL / TRAINING, rng)
         if code == 0:
             break

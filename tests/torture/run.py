@@ -33,7 +33,7 @@ DISKS = range(40, 400, 40)  # KiB: from too small for the lock to large enough f
 def main() -> int:
     """Exit code 1 when something does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=500, help="signals at random moments (default 500)")
+    parser.add_argument("--kills", type=int, default=500, help="SIGKILLs, beside other signals (default 500)")
     parser.add_argument("--faults", type=int, help="failing system calls, drawn from all (default: each of them)")
     parser.add_argument("--studies", type=int, default=300, help="one after the other in one process (default 300)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is drawn (default: the time)")

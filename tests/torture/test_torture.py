@@ -31,8 +31,8 @@ def expected(run):
 
 
 def test_ended_at_random_moments_a_run_leaves_the_bytes_of_one_left_alone():
-    found = kills.killed(16, seed=1)
-    assert found["ended by a signal"] == 16
+    found = kills.killed(10, seed=1)
+    assert found["ended by a signal"] > found["by SIGKILL"] == 10
     assert found["with a state to go on from"] > 3
     assert found["runs finished"] >= 2
 

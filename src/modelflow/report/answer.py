@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from modelflow.records import kept_apart
 from modelflow.report.content import Group, Model
 from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
-from modelflow.verdicts import MARGIN, Verdict, range_in_points
+from modelflow.verdicts import MARGIN, Verdict, fewest_seeds, range_in_points
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
 SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
@@ -126,16 +126,18 @@ def still_learning(group: Group) -> str:
 
 
 def too_few_seeds(group: Group) -> str:
-    """A notice where models of two seeds stand in a family of several pairs, which Holm's method then does not keep."""
+    """A notice where models have too few seeds for so many pairs, which Holm's method then does not keep."""
     compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
-    two = [model.name for model in group.models if model.name in compared and len(model.seeds) == 2]
-    if len(group.verdicts) < 2 or not two:
+    needed = fewest_seeds(len(group.verdicts))
+    few = [model for model in group.models if model.name in compared and len(model.seeds) < needed]
+    if not few:
         return ""
-    whose = "each model" if len(two) == len(compared) else listed(two)
+    seeds = listed([in_words(n) for n in sorted({len(model.seeds) for model in few})])
+    whose = "each model" if len(few) == len(compared) else listed([model.name for model in few])
     return (
-        f"Two seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: in 10 to 12 studies of 100 "
-        "in which nothing differs one pair would be called better (so simulated for seven models of two seeds, "
-        "docs/statistics.md), so that nothing is claimed from them. Train three or more."
+        f"{seeds.capitalize()} seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: in more "
+        "than 5 studies of 100 in which nothing differs one pair would be called better (so simulated, docs/statistics.md), "
+        f"so that nothing is claimed from them. Train {in_words(needed)} or more."
     )
 
 
