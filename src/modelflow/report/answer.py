@@ -136,8 +136,8 @@ def too_few_seeds(group: Group) -> str:
     whose = "each model" if len(few) == len(compared) else listed([model.name for model in few])
     return (
         f"{seeds.capitalize()} seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: in more "
-        "than 5 studies of 100 in which nothing differs one pair would be called better (so simulated, docs/statistics.md), "
-        f"so that nothing is claimed from them. Train {in_words(needed)} or more."
+        "than 5 studies of 100 in which nothing differs one pair would be called better (so simulated, "
+        f"docs/statistics.md), so that nothing is claimed from them. Train {in_words(needed)} or more."
     )
 
 
