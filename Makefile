@@ -15,7 +15,7 @@ study: $(VENV)/.ready  ## train the seven models with five seeds each, end with 
 setup: $(VENV)/.ready  ## only set up .venv, for `. .venv/bin/activate` and the command modelflow
 
 test: $(VENV)/.ready-dev  ## run the tests on the real Fashion-MNIST
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff check .

@@ -112,7 +112,8 @@ class _Tasks:
         while self.due and len(self.waiting) < most:
             plan = self.due.popleft()
             there = replace(plan, data_dir=plan.data_dir and plan.data_dir.absolute())
-            self.waiting[task.remote(pickle.dumps((there, _packed(plan.folder), self.versions)), self.mailbox)] = plan
+            packed = pickle.dumps((there, _packed(plan.folder)))
+            self.waiting[task.remote(packed, self.versions, self.mailbox)] = plan
 
     def _pass_on(self) -> None:
         """What the runs have told; silence where it is lost, which no run depends on."""
@@ -259,18 +260,16 @@ def _mailbox(ray: Any) -> Any:
 def _task() -> Any:
     """`_train_there` in a function that Ray sends as it is, so that a machine without ModelFlow can say that it is."""
 
-    def task(packed: bytes, mailbox: Any) -> Any:
+    def task(packed: bytes, versions: dict[str, str], mailbox: Any) -> Any:
         import importlib
-        import pickle
 
         try:
             there = importlib.import_module("modelflow.engines.ray")
-            plan, files, versions = pickle.loads(packed)  # from the process that was given the study
         except ImportError as error:
             ray = importlib.import_module("ray")
             node = ray.get_runtime_context().get_node_id()
             return (node, ray.util.get_node_ip_address(), str(error.name or error)), {}
-        return there._train_there(plan, files, versions, mailbox)
+        return there._train_there(packed, versions, mailbox)
 
     return task
 
@@ -279,12 +278,14 @@ def _lacking(node: str, host: str, missing: str) -> Refused:
     return Refused(node, f"{host} (node {node[:8]}) is given no run, for it lacks {missing}; {SAME_THERE}")
 
 
-def _train_there(
-    plan: Plan, files: Files, versions: dict[str, str], mailbox: Any
-) -> tuple[Run | ModelFlowError | Refused, Files]:
-    """On a machine of the cluster: the run in a folder of its own, and what it left there."""
+def _train_there(packed: bytes, versions: dict[str, str], mailbox: Any) -> tuple[Run | ModelFlowError | Refused, Files]:
+    """On a machine of the cluster: the run in a folder of its own, and what it left there.
+
+    `packed` is the plan and the files of its folder, pickled by the process that was given the study.
+    """
     if refused := _refusal(versions):
         return refused, {}
+    plan, files = pickle.loads(packed)
     with tempfile.TemporaryDirectory(prefix="modelflow-") as place:
         there = replace(plan, folder=Path(place) / plan.folder.name)
         _unpack(files, there.folder)
