@@ -127,6 +127,27 @@ def _record(content: bytes, place: Path) -> bool:
     return True
 
 
+def _pages(content: bytes, place: Path) -> bool:
+    """The answer and the cards of a folder whose one run has this record, beside sound predictions and losses."""
+    from modelflow.report import answer, how
+    from modelflow.report.content import read_content
+    from modelflow.report.model_card import run_card, study_card
+
+    folder = place / "study" / "tiny"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder, results.RUN, content)
+    _write(folder, results.PREDICTIONS, _npz()[0])
+    _write(folder, results.HISTORY, b"epoch,loss,val_loss\n1,0.5,0.4\n")
+    found = read_content(place / "study")
+    for group in found.groups:
+        answer.headline(group)
+    how.how_made(found)
+    study_card(found)
+    for seed in found.seeds:
+        run_card(seed)
+    return True
+
+
 def _predictions(content: bytes, place: Path) -> bool:
     (place / "run.json").unlink(missing_ok=True)
     _write(place, "predictions.npz", content)
@@ -314,6 +335,9 @@ TARGETS = {
     "seeds": Target(_seeds_option, "bytes", lambda: [b"3", b"1,2,3"], (b",", b" ", b"_", b"\xd9\xa3", *NUMBERS)),
     "run_json": Target(
         _record, "json", lambda: [a_run().model_dump_json().encode()], (b'"\\u001b[31m"', b'"../x"', *JSON_WORDS)
+    ),
+    "pages": Target(
+        _pages, "json", lambda: [a_run(files={}).model_dump_json().encode()], (b'"\\u202e"', b'"<img>"', *JSON_WORDS)
     ),
     "predictions": Target(_predictions, "zip", _npz, NPY_WORDS),
     "checkpoint": Target(_checkpoint, "zip", _checkpoints, PICKLE_WORDS),

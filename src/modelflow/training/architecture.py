@@ -171,10 +171,11 @@ class Architecture:
     def _train_one(self, epoch: int, seed: int, on_steps: OnSteps) -> None:
         step, factors_S = self._compiled_step(), self._factors(epoch)
         (begun, randomness), self._begun = self._begun, (START, None)
-        with ordered_by(self.train_loader, seed, "order", epoch), drawn_from(seed, "dropout", epoch):
+        with ordered_by(self.train_loader, seed, "order", epoch):
             if step is None:
                 parts = (self.model, self.loss_fn, self.optimizer, self.train_loader, self.device)
-                loss = train_epoch(*parts, on_steps, epoch, factors_S, begun, lambda: set_random_state(randomness))
+                with drawn_from(seed, "dropout", epoch):
+                    loss = train_epoch(*parts, on_steps, epoch, factors_S, begun, lambda: set_random_state(randomness))
             else:
                 dropout = stream(seed, "dropout", epoch)
                 loss = step.train_epoch(self.train_loader, dropout, on_steps, epoch, factors_S, begun)
