@@ -12,6 +12,7 @@ import json
 import statistics
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             where = Path(folder)
             study = study_of(given.runs)
+            seconds_of(plans(study_of(1), where / "warm local"), local.run_plans, jobs=1)
             row = {"local, one process": seconds_of(plans(study, where / "local"), local.run_plans, jobs=1)}
             with cluster_of(1, where) as cluster:
                 row["tasks a second"] = tasks_a_second(cluster.address)
@@ -83,7 +85,7 @@ def main() -> None:
     found = {"runs": given.runs, "model": MODEL, "medians": medians, "rounds": rows}
     found |= {
         "processor": provenance.processor(),
-        "versions": provenance.versions(),
+        "versions": provenance.versions() | {"ray": version("ray")},
         "revision": provenance.git_revision(),
     }
     write_whole(RESULTS, json.dumps(found, indent=2) + "\n")

@@ -2,12 +2,11 @@
 
 import errno
 import os
-import subprocess
 
 import pytest
 
 from modelflow import files
-from modelflow.files import remove_parts, write_whole
+from modelflow.files import write_whole
 
 
 @pytest.fixture
@@ -90,17 +89,3 @@ def test_content_reaches_the_disk_before_the_name_does(path, monkeypatch):
     write_whole(path, "x")
     of_two_new_folders = ["fsync", "fsync"]
     assert calls == [*of_two_new_folders, "fsync", "replace", "fsync"]
-
-
-def test_only_what_a_dead_process_left_half_written_is_taken_away(tmp_path):
-    living, dead = subprocess.Popen(["sleep", "60"]), subprocess.Popen(["true"])
-    dead.wait()
-    writing, left = (tmp_path / f".file.txt.{one.pid}-0123456789ab.part" for one in (living, dead))
-    for path in (writing, left, tmp_path / ".file.txt.0123456789ab.part"):
-        path.write_text("half")
-    try:
-        remove_parts(tmp_path)
-    finally:
-        living.kill()
-        living.wait()
-    assert list(tmp_path.iterdir()) == [writing]

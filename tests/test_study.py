@@ -153,7 +153,7 @@ def test_a_vast_study_of_which_nothing_is_finished_is_told_of_in_few_words(tmp_p
 def test_after_a_restart_the_same_command_would_begin_anew(finished):
     planned = plans(digits_study(), finished[0])
     assert "4 of 4 runs are finished" in interrupted(planned)
-    assert "the same command again to write the tables and pages of all" in interrupted(planned)
+    assert "the same command again to write what is missing of its pages" in interrupted(planned)
     more = plans(digits_study(seeds=[42, 43, 44]), finished[0])
     assert "4 of 6 runs are finished" in interrupted(more)
     assert "the same command again to train the rest" in interrupted(more)
@@ -169,7 +169,7 @@ def test_an_interruption_while_the_pages_are_written_says_what_is_kept(finished,
     assert run_command(["run", str(tmp_path / "r" / "study.json"), "--results", str(tmp_path / "r")]) == 1
     told = capsys.readouterr().err
     assert "interrupted: 4 of 4 runs are finished and kept" in told
-    assert "give the same command again to write the tables and pages of all" in told
+    assert "give the same command again to write what is missing of its pages" in told
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,9 @@ Written: a temporary file in the same folder, flushed to disk, then moved into p
 
 import hashlib
 import os
-import re
 import secrets
 import stat
 from pathlib import Path
-
-PART = re.compile(r"\.(\d+)-[0-9a-f]{12}\.part$")
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -20,7 +17,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     system does, leaving nothing half written.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(6)}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         with open(temporary, "xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -43,24 +40,9 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Takes away what writers that were killed have left half written; what a living process writes stays."""
+    """Takes away what writers that were killed have left half written in a folder that nobody else writes into."""
     for path in folder.glob(".*.part"):
-        writer = PART.search(path.name)
-        if writer is None or not _lives(int(writer[1])):
-            path.unlink(missing_ok=True)
-
-
-def _lives(process: int) -> bool:
-    """Whether another process of this number is there, as far as the system tells."""
-    if os.name != "posix" or process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    except OverflowError:
-        return False
-    return True
+        path.unlink(missing_ok=True)
 
 
 def read_bounded(path: Path, limit: int, links: bool = True) -> bytes:

@@ -180,10 +180,10 @@ def _places_of_work(folder: Path) -> list[Path]:
 
 def interrupted(planned: list[Plan], restarted: bool = False) -> str:
     """What is there after an interruption, in words; a command that `restarted` would set it aside if given again."""
-    finished = [plan for plan in planned if (plan.folder / results.RUN).is_file()]
-    begun = [plan.title for plan in planned if plan not in finished and results.has_states(plan.folder)]
-    lines = [f"interrupted: {len(finished)} of {len(planned)} runs are finished and kept"]
+    left = [plan for plan in planned if not (plan.folder / results.RUN).is_file()]
+    begun = [plan.title for plan in left if results.has_states(plan.folder)]
+    lines = [f"interrupted: {len(planned) - len(left)} of {len(planned)} runs are finished and kept"]
     lines += [f"kept half-way, to go on from: {'; '.join(begun)}"] if begun else []
     again = "again, without --restart (make: RESTART=1)," if restarted else "again"
-    rest = "train the rest" if len(finished) < len(planned) else "write the tables and pages of all"
+    rest = "train the rest" if left else "write what is missing of its pages"
     return "\n".join([*lines, f"give the same command {again} to {rest}"])

@@ -21,7 +21,7 @@ Kind = Literal["better", "equivalent", "cannot tell"]
 MARGIN = 0.005  # of accuracy: what would matter, half a point
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
-FEWEST_SEEDS = ((1, 2), (45, 3), (190, 4), (math.inf, 5))  # up to so many pairs, as simulated (docs/statistics.md)
+FEWEST_SEEDS = ((1, 2), (21, 3), (190, 4), (780, 5), (math.inf, 10))  # up to so many pairs (docs/statistics.md)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> li
     All are tested on the same images. A difference is called real when its p-value, by Holm's method over all pairs, is
     below 5 %; two models are called equivalent when the 95 % interval lies within `margin` either way and, by Holm's
     method too, the p-value of equivalence is below 5 %. Few seeds are too few for that to hold among many pairs: seven
-    equal models of two seeds would have a false claim in some 10 studies of 100. So a pair of fewer seeds than
+    equal models of two seeds would have a false claim in some 9 studies of 100. So a pair of fewer seeds than
     `fewest_seeds` counts with a p-value of 1.
     """
     pairs = [_ordered(a, b, correct_by_model) for a, b in combinations(correct_by_model, 2)]
@@ -158,7 +158,7 @@ def _size(found: Difference, family: _Family) -> float:
 
 def _more(found: Difference, family: _Family) -> int | None:
     """How many more seeds of each an open verdict asks for."""
-    more = more_seeds(found, _size(found, family), max(1, family.undecided))
+    more = more_seeds(found, _size(found, family), family.undecided)
     if more is not None:
         more = max(more, fewest_seeds(family.pairs) - found.seeds)
     return more if more and more <= MOST_SEEDS else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,9 +11,12 @@ import pytest
 from ray_clusters import add_worker, another_version, cluster_of, without_modelflow
 
 from modelflow import run_study
+from modelflow.engines import ray as ray_engine
 from modelflow.errors import UsageError
 from modelflow.leaderboard import leaderboard
-from modelflow.results import read_run
+from modelflow.plans import asked, plans
+from modelflow.results import read_run, write_plan
+from modelflow.runs import train_run
 from modelflow.settings import StudySettings
 from modelflow.study import engine_named
 
@@ -179,6 +183,51 @@ def test_a_machine_without_modelflow_is_given_no_run_and_named(alone, tmp_path):
         told = process.communicate(timeout=PATIENCE)[1]
         assert process.returncode == 0, told
     assert_same_bytes(tmp_path / "second" / "r", alone)
+
+
+def came_back(folder):
+    """A plan of that folder, and the files of its run, trained elsewhere."""
+    settings = StudySettings(**study_of(1) | {"seeds": [42]})
+    (there, _), (plan, _) = (plans(settings, place) for place in (folder / "there", folder / "here"))
+    train_run(there)
+    return plan, ray_engine._packed(there.folder)
+
+
+def test_what_comes_back_ends_with_the_model_card_and_leaves_no_states(tmp_path):
+    plan, files = came_back(tmp_path)
+    states = plan.folder / "training"
+    states.mkdir(parents=True)
+    write_plan(plan.folder, asked(plan))
+    ray_engine._keep(dict(files), plan, finished=True)
+    assert not states.exists()
+    assert ray_engine._packed(plan.folder) == files
+    ages = {path.name: path.stat().st_mtime_ns for path in plan.folder.iterdir()}
+    assert sorted(ages, key=ages.get)[-2:] == ["run.json", "MODEL_CARD.md"]
+
+
+def test_states_that_were_replaced_there_are_replaced_here(tmp_path):
+    plan, _ = came_back(tmp_path)
+    write_plan(plan.folder, asked(plan))
+    for name in ("state-000001-00000000-0123456789abcdef.pth", "state-000002-00000000-0123456789abcdef.pth"):
+        (plan.folder / "training" / name).write_bytes(b"older")
+    files = ray_engine._packed(plan.folder)
+    del files["training/state-000001-00000000-0123456789abcdef.pth"]
+    files["training/state-000003-00000000-0123456789abcdef.pth"] = b"newer"
+    ray_engine._keep(dict(files), plan, finished=False)
+    assert ray_engine._packed(plan.folder) == files
+
+
+def test_what_another_process_has_left_meanwhile_is_not_written_over(tmp_path):
+    plan, files = came_back(tmp_path)
+    shutil.copytree(tmp_path / "there" / "narrow", plan.folder)
+    run = json.loads((plan.folder / "run.json").read_text())
+    (plan.folder / "run.json").write_text(json.dumps(run | {"warnings": ["made here"]}))
+    ray_engine._keep(dict(files), plan, finished=True)
+    assert read_run(plan.folder).warnings == ("made here",)
+    (plan.folder / "run.json").write_text(json.dumps(run | {"epochs": 3}))
+    with pytest.raises(UsageError, match="holds a run with another epochs"):
+        ray_engine._keep(dict(files), plan, finished=True)
+    assert read_run(plan.folder).epochs == 3
 
 
 def test_where_no_cluster_answers_the_command_says_so(tmp_path):

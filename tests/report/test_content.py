@@ -405,7 +405,7 @@ def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):
     rng = np.random.default_rng(2)
     two = {name: runs(rng, share, n_seeds=2) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
     notice = too_few_seeds(made_up(content, two))
-    assert notice.startswith("Two seeds of each model are too few for a family of 3 pairs: in more than 5 studies ")
+    assert notice.startswith("Two seeds of each model are too few for a family of 3 pairs: they were not shown to ")
     assert notice.endswith("Train three or more.")
     mixed = two | {"c": runs(rng, 0.2, n_seeds=3)}
     assert too_few_seeds(made_up(content, mixed)).startswith("Two seeds of a and b are too few for a family of 3 pairs")

@@ -24,7 +24,7 @@ from modelflow import provenance, results
 from modelflow.errors import ModelFlowError, RunError, UsageError
 from modelflow.files import write_whole
 from modelflow.locks import LOCK, alone_in
-from modelflow.plans import Event, OnEvent, Plan
+from modelflow.plans import Event, OnEvent, Plan, is_finished
 from modelflow.records import Run
 from modelflow.runs import outcome_of
 from modelflow.shapes import trace
@@ -54,7 +54,7 @@ def run_plans(
     """Trains the plans on the cluster at `address`, or on one of this machine alone, and yields each as it ends.
 
     At most `jobs` at a time, where it is given. Raises `UsageError` when Ray is not installed, when no cluster answers,
-    or when all its machines have other versions than this one.
+    or when all its machines lack what trains or have other versions of it than this one.
     """
     with _cluster(address, jobs) as ray:
         head = _Head(ray.get_runtime_context().gcs_address)
@@ -78,6 +78,7 @@ class _Tasks:
         self.refused: dict[str, str] = {}
         self.due: deque[Plan] = deque()
         self.waiting: dict[Any, Plan] = {}
+        self.task = ray.remote(num_cpus=1, max_retries=RETRIES)(_task())
 
     def run(self, due: list[Plan], head: "_Head") -> Iterator[tuple[Plan, Run | ModelFlowError]]:
         """Yields each plan as its run ends."""
@@ -106,7 +107,7 @@ class _Tasks:
     def _submit(self) -> None:
         """As many as may be on their way."""
         most = self.jobs or AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-        task = self.ray.remote(num_cpus=1, max_retries=RETRIES)(_task())
+        task = self.task
         if self.refused:
             task = task.options(label_selector={"ray.io/node-id": f"!in({','.join(self.refused)})"})
         while self.due and len(self.waiting) < most:
@@ -130,7 +131,7 @@ class _Tasks:
             return _lacking(*outcome)
         try:
             if not isinstance(outcome, Refused):
-                _keep(files, plan.folder, finished=isinstance(outcome, Run))
+                _keep(files, plan, finished=isinstance(outcome, Run))
         except ModelFlowError as error:
             return error
         except OSError as error:
@@ -317,16 +318,23 @@ def _packed(folder: Path) -> Files:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.name != LOCK}
 
 
-def _keep(files: Files, folder: Path, finished: bool) -> None:
+def _keep(files: Files, plan: Plan, finished: bool) -> None:
     """Writes what came back; of a finished run the model card last, without which it is not done.
 
-    Raises `UsageError` while another process is at work in the folder.
+    What another process has finished meanwhile stays. Raises `UsageError` while one is at work in the folder, or when
+    one has left another run there.
     """
-    with alone_in(folder):
-        _unpack({name: content for name, content in files.items() if name != results.MODEL_CARD}, folder)
+    with alone_in(plan.folder):
+        if is_finished(plan):
+            return
+        card = {name: files.pop(name) for name in (results.MODEL_CARD,) if name in files}
+        _unpack(files, plan.folder)
+        for path in [*plan.folder.glob(f"{results.TRAINING}/*")]:
+            if path.relative_to(plan.folder).as_posix() not in files:  # replaced or set aside there
+                path.unlink()
         if finished:
-            results.remove_training(folder)
-        _unpack({name: content for name, content in files.items() if name == results.MODEL_CARD}, folder)
+            results.remove_training(plan.folder)
+        _unpack(card, plan.folder)
 
 
 def _unpack(files: Files, folder: Path) -> None:

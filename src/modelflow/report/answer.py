@@ -135,9 +135,9 @@ def too_few_seeds(group: Group) -> str:
     seeds = listed([in_words(n) for n in sorted({len(model.seeds) for model in few})])
     whose = "each model" if len(few) == len(compared) else listed([model.name for model in few])
     return (
-        f"{seeds.capitalize()} seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: in more "
-        "than 5 studies of 100 in which nothing differs one pair would be called better (so simulated, "
-        f"docs/statistics.md), so that nothing is claimed from them. Train {in_words(needed)} or more."
+        f"{seeds.capitalize()} seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: they "
+        "were not shown to keep the chance of even one false “better” at 5 % (docs/statistics.md), so that nothing is "
+        f"claimed from them. Train {in_words(needed)} or more."
     )
 
 

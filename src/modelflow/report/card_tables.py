@@ -9,6 +9,7 @@ from modelflow import results
 from modelflow.evaluation.calibration import Bin
 from modelflow.records import DataRecord, Run, kept_apart
 from modelflow.report.content import Model, Seed
+from modelflow.report.words import significant
 from modelflow.shapes import shape_text, trace
 from modelflow.spec import parse_spec
 from modelflow.statistics import accuracy_interval, prediction_interval
@@ -151,7 +152,7 @@ def _known(value: int | None) -> str:
 
 def _latency(model: Model, batch: str) -> str:
     found = model.latency(batch)
-    return "" if found is None else f"{found[0]:.3g}"
+    return "" if found is None else significant(found[0])
 
 
 def run_figures(seed: Seed) -> Rows:
@@ -179,7 +180,8 @@ def study_figures(models: list[Model]) -> Rows:
     for model in models:
         runs, several, interval = model.runs, len(model.runs) > 1, model.interval
         spread = f" ± {100 * statistics.stdev(model.accuracies):.2f}" if several else ""
-        another = prediction_interval(model.accuracies) if several else None
+        differ = len(set(model.accuracies)) > 1  # or else nothing is known of how far another seed may lie
+        another = prediction_interval(model.accuracies) if differ else None
         top2 = model.mean("top2_accuracy")
         rows.append(
             [

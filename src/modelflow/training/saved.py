@@ -22,9 +22,19 @@ from modelflow.seeding import check_random_state
 from modelflow.spec import explain
 from modelflow.training.checkpoint import read_checkpoint
 
+
+def _shown(text: str) -> str:
+    """What is put before the user as it is. Raises `ValueError` for control characters."""
+    if len(text) > LONGEST or not text.replace("\n", " ").isprintable():
+        raise ValueError(f"expected at most {LONGEST:,} printable characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_shown)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0, lt=1 << 53)]
 KEPT = 2
+LONGEST = 10_000
 DIGITS = 16
 NAME = re.compile(r"state-(\d{6,})-(\d{8,})-([0-9a-f]{16})\.pth")
 
@@ -48,8 +58,8 @@ class Call(BaseModel):
     asked: dict[str, Any]
     engine: str
     first_epoch: Whole
-    made_by: dict[str, str] = Field(default_factory=dict)
-    notes: list[str]
+    made_by: dict[Text, Text] = Field(default_factory=dict)
+    notes: list[Text]
     seconds: dict[str, Finite]
     started: Annotated[str, AfterValidator(datetime.fromisoformat)]
 
