@@ -22,11 +22,11 @@ lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (two hours, idle); PARTS='epochs' ROUNDS=7 ROUNDS_STUDY=1 STUDIES=2000
+bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (two hours, idle); PARTS='epochs'; for a try ROUNDS=1 IMAGES=4000 STUDIES=100
 	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
-	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(IMAGES),--images $(IMAGES)) \
 	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))
-	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/bench_promises.py $(if $(ROUNDS),--rounds $(ROUNDS)))
+	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/bench_promises.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMAGES),--images $(IMAGES)))
 	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/simulate_statistics.py $(if $(STUDIES),--studies $(STUDIES)))
 
 card: $(VENV)/.ready  ## train the card five times and --recipe best three times (an hour), then write the README's table

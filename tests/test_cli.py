@@ -345,3 +345,30 @@ def test_the_help_says_what_the_recipes_are():
 def test_the_package_is_a_command_too():
     done = subprocess.run([sys.executable, "-m", "modelflow", "models"], capture_output=True, text=True, check=True)
     assert "generic_2" in done.stdout
+
+
+def test_a_pair_picked_out_of_a_study_is_said_to_be_one(capsys, results):
+    shutil.copytree(results / "wide", results / "widest")
+    try:
+        pair = both_printed(capsys, "compare", results / "narrow", results / "wide")[1]
+        whole = both_printed(capsys, "compare", results / "narrow", results / "wide", results / "widest")[1]
+    finally:
+        shutil.rmtree(results / "widest")
+    assert f"1 more models are in {results.resolve()}" in pair
+    assert "more models" not in whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "SPEC"], "is a spec, expected a study; to train it: modelflow train"),
+        (["train", "SPEC", "--dataset", "digits", "--batch-size", "5000"], "batch_size = 5,000: more than the 1,322"),
+        (["compare", "nowhere"], "compare nowhere: no such folder"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_once(capsys, results, tmp_path, arguments, message):
+    spec = results.parent / "narrow.json"
+    given = [str(spec) if part == "SPEC" else part for part in arguments]
+    where = [] if arguments[0] == "compare" else ["--results", str(tmp_path)]
+    assert run_command([*given, *where]) == 2
+    assert message in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_many_pairs_are_called_equivalent_on_stronger_grounds_than_one():
         (alone,) = compare({name: models[name] for name in (verdict.first, verdict.second)})
         if verdict.kind != alone.kind:
             assert (alone.kind, verdict.kind) == ("equivalent", "cannot tell")
-            assert verdict.words.endswith(" points, which among so many pairs may be chance)")
+            assert verdict.words.endswith(" points, which among 45 pairs may be chance)")
             break
     else:
         raise AssertionError("no pair was")
@@ -225,6 +225,16 @@ def test_nothing_is_claimed_from_two_seeds_where_several_pairs_are_compared():
     assert alone.kind == "better"
     three = compare({name: np.concatenate([side, side[:1]]) for name, side in models.items()})
     assert {verdict.kind for verdict in three} == {"better"}
+
+
+def test_a_model_whose_predictions_are_lost_makes_no_other_pair_better():
+    sides = {name: coins(p, 3, 5000, i) for i, (name, p) in enumerate((("a", 0.9), ("b", 0.88), ("c", 0.5)))}
+    whole = {(v.first, v.second): v for v in compare(sides)}
+    (left,) = compare({name: sides[name] for name in "ab"}, lost=1)
+    assert left.p_value >= whole["a", "b"].p_value
+    assert left.p_value == pytest.approx(min(1.0, 3 * left.difference.p_value()))
+    (two_seeds,) = compare({name: sides[name][:2] for name in "ac"}, lost=1)
+    assert "2 seeds are too few for 3 pairs" in two_seeds.words
 
 
 def test_the_more_pairs_the_more_seeds_a_claim_takes():

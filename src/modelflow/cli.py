@@ -211,7 +211,7 @@ def _train(
         for folder in [results] if whole else [plan.folder for plan in planned]:
             _set_aside(folder)
     if due := plans.unfinished(planned):
-        terminal.tell(f"getting the data, then training {len(due)} runs …")
+        terminal.tell(f"getting the data, then training {len(due)} run{'s' * (len(due) > 1)} …")
         check_data(due)
         _make_folder(results)
     with alone_in(results) if whole else nullcontext():
@@ -287,6 +287,10 @@ def _show_results(planned: list[Any], content: Any, as_json: bool) -> None:
             terminal.say(f"Results: {planned[0].folder.resolve()}")
         else:
             _show_report(content)
+            if len(content.runs) > sum(row.seeds for row in rows):
+                terminal.say(
+                    f"It is of all {len(content.runs)} runs in that folder; the table above of those asked for."
+                )
 
 
 def _show_report(content: Any) -> None:
@@ -499,7 +503,8 @@ RUN_FOLDER = click.argument("run_folder", metavar="RUN", type=click.Path(path_ty
 def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     """Evaluate the stored model of RUN again.
 
-    RUN is the folder of a finished run; its tables, pictures and MODEL_CARD.md are written anew.
+    RUN is the folder of a finished run; its tables, pictures and MODEL_CARD.md are written anew, and run.json counts
+    that the test images were read once more.
     """
     from modelflow.locks import alone_in
     from modelflow.results import read_run
@@ -575,7 +580,7 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
     elif rows:
         terminal.leaderboard_table(rows, sort)
     else:
-        terminal.say(f"{results}: no model fits --only and --where")
+        terminal.say(f"{results}: no model fits --only and --where (accuracies are shares of 1, as in --csv)")
 
 
 @cli.command(context_settings=HELP, epilog=example("report results"))
@@ -602,9 +607,15 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     RUNS are folders of models, each with all its seeds; single runs, such as results/generic_2/seeds/43; or one folder
     of a study. The method: docs/statistics.md.
     """
-    from modelflow.comparison import as_data, compare_folders
+    from modelflow.comparison import as_data, beside, compare_folders
 
     comparison = compare_folders(runs)
+    study, more = beside(runs)
+    if more > 0:
+        terminal.tell(
+            f"{more} more models are in {study}: of a pair chosen after a look “better” is said too easily; "
+            f"modelflow compare {study} counts every pair"
+        )
     if as_json:
         click.echo(json.dumps(as_data(comparison), indent=2))
     else:

@@ -70,8 +70,19 @@ def compare_folders(folders: Sequence[Path]) -> Comparison:
     return compare_sides({name: (side.runs, side.correct_SN) for name, side in zip(names, sides, strict=True)})
 
 
+def beside(folders: Sequence[Path]) -> tuple[Path, int]:
+    """The study that all these folders of models are in, and how many more models with a finished run are there."""
+    parents = {_model_folder(folder).resolve().parent for folder in folders}
+    if len(folders) < 2 or len(parents) > 1:
+        return folders[0], 0
+    (study,) = parents
+    return study, len({_model_folder(path) for path in run_folders(study)}) - len(folders)
+
+
 def _models_of(study: Path) -> list[Path]:
     """The folders of a study's models. Raises `UsageError` for fewer than two."""
+    if not study.is_dir():
+        raise UsageError(f"compare {study}: no such folder; give that of a study, or those of two models")
     folders = sorted({_model_folder(folder) for folder in run_folders(study)})
     if len(folders) < 2:
         there = folders[0].name if folders else "none"

@@ -146,10 +146,13 @@ def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
     name = next((name for name in now if now[name] != stored.get(name)), None)
     if name is None:
         return
+    if name == "spec" and isinstance(stored.get("spec"), dict):
+        now, stored = now["spec"], stored["spec"]
+        name = next(field for field in {**now, **stored} if now.get(field) != stored.get(field))
     add = f"; to add a seed: modelflow run --seeds {stored['seed']},{plan.seed}" if name == "seed" else ""
     raise UsageError(
         f"{plan.folder} holds a run with another {name} (stored {short(stored.get(name))}, asked "
-        f"{short(now[name])}); give another folder with --results, or --restart (make: RESTART=1), which keeps "
+        f"{short(now.get(name))}); give another folder with --results, or --restart (make: RESTART=1), which keeps "
         f"the old one aside{add}"
     )
 

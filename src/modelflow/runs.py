@@ -95,8 +95,10 @@ def check_data(due: list[Plan]) -> None:
     for plan in due:
         data = dataset_of(plan.settings.dataset, plan.data_dir)
         check_data_fit(plan.model_name, plan.spec, data)
-        if plan.settings.protocol == "held-out":
-            data.held_out_count(plan.settings.validation_images)
+        held_out = data.held_out_count(plan.settings.validation_images) if plan.settings.protocol == "held-out" else 0
+        images, size = len(data.train_y_N) - held_out, plan.settings.batch_size
+        if size > images:
+            raise DataError(f"batch_size = {size:,}: more than the {images:,} images to train on; give at most as many")
 
 
 def open_run(folder: Path, data_dir: Path | None = None) -> Any:

@@ -113,6 +113,8 @@ def read_study(path: str | Path | None, **overrides: Any) -> StudySettings:
     fields = {} if path is None else read_fields(path)
     if not isinstance(fields, dict):
         raise UsageError(f"{path}: {short(fields)}: expected settings such as `epochs: 10`; write them so")
+    if "in_channels" in fields and "models" not in fields:
+        raise UsageError(f"{path}: is a spec, expected a study; to train it: modelflow train {path}")
     options = {name: value for name, value in overrides.items() if value is not None}
     where = " and ".join([*([] if path is None else [str(path)]), *(["options"] if options else [])]) or "settings"
     study = validated(StudySettings, fields | options, where)

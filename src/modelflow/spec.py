@@ -198,7 +198,7 @@ def short(value: object) -> str:
 
 
 def read_spec(path: str | Path) -> Spec:
-    """The spec in a JSON or YAML file; lines that begin with `//` are comments.
+    """The spec in a JSON or YAML file; in JSON, lines that begin with `//` are comments.
 
     Raises `SpecError` when the file is missing, too large, not readable as JSON or YAML, or no valid spec.
     """

@@ -45,26 +45,33 @@ class Verdict:
         return self.difference.interval(CONFIDENCE)
 
 
-def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN) -> list[Verdict]:
+def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN, lost: int = 0) -> list[Verdict]:
     """A verdict for each pair of models, from whether each seed (S, two or more) has each image (N) right: S x N.
 
     All are tested on the same images. A difference is called real when its p-value, by Holm's method over all pairs, is
     below 5 %; two models are called equivalent when the 95 % interval lies within `margin` either way and, by Holm's
     method too, the p-value of equivalence is below 5 %. Few seeds are too few for that to hold among many pairs: seven
-    equal models of two seeds would have a false claim in some 9 studies of 100. So a pair of fewer seeds than
-    `fewest_seeds` counts with a p-value of 1.
+    equal models of two seeds would have a false claim in 10 to 12 studies of 100. So a pair of fewer seeds than
+    `fewest_seeds` counts with a p-value of 1, as do the pairs of models whose predictions are `lost`: damage makes no
+    pair better.
     """
     pairs = [_ordered(a, b, correct_by_model) for a, b in combinations(correct_by_model, 2)]
     answered = {name: answers(correct_SN) for name, correct_SN in correct_by_model.items()}
     found = [difference_of(answered[a], answered[b]) for a, b in pairs]
-    claimable = [one.seeds >= fewest_seeds(len(pairs)) for one in found]
-    of_difference = holm([one.p_value() if may else 1.0 for one, may in zip(found, claimable, strict=True)])
-    of_equivalence = holm(
-        [one.p_value_of_equivalence(margin) if may else 1.0 for one, may in zip(found, claimable, strict=True)]
-    )
-    family = _Family(margin, len(pairs), sum(p >= 1 - CONFIDENCE for p in of_difference))
+    family_pairs = math.comb(len(correct_by_model) + lost, 2)
+    claimable = [one.seeds >= fewest_seeds(family_pairs) for one in found]
+    of_difference = _adjusted([one.p_value() for one in found], claimable, family_pairs)
+    of_equivalence = _adjusted([one.p_value_of_equivalence(margin) for one in found], claimable, family_pairs)
+    undecided = family_pairs - sum(p < 1 - CONFIDENCE for p in of_difference)
+    family = _Family(margin, family_pairs, undecided)
     both = zip(of_difference, of_equivalence, strict=True)
     return [_verdict(*pair, one, *ps, family) for pair, one, ps in zip(pairs, found, both, strict=True)]
+
+
+def _adjusted(p_values: list[float], claimable: list[bool], pairs: int) -> list[float]:
+    """By Holm's method over so many pairs; those of which nothing may be claimed, or nothing is known, count with 1."""
+    known = [p if may else 1.0 for p, may in zip(p_values, claimable, strict=True)]
+    return holm([*known, *[1.0] * (pairs - len(known))])[: len(known)]
 
 
 def fewest_seeds(pairs: int) -> int:
@@ -132,7 +139,7 @@ def _verdict(a: str, b: str, found: Difference, p_value: float, of_equivalence: 
     if within and of_equivalence < 1 - CONFIDENCE:
         words = f"{a} and {b} are equivalent within {_points(family.margin)} points"
         return Verdict(a, b, "equivalent", found, p_value, words)
-    alone = ", which among so many pairs may be chance" if interval.low > 0 or within else ""
+    alone = f", which among {family.pairs} pairs may be chance" if interval.low > 0 or within else ""
     words = f"{a} against {b}: cannot tell; {_wanting(found, family)} (it is {range_in_points(interval)} points{alone})"
     return Verdict(a, b, "cannot tell", found, p_value, words, _more(found, family))
 

@@ -93,7 +93,14 @@ def test_a_single_epoch_is_drawn_as_points(group):
     one = [replace(m, seeds=tuple(replace(s, history=s.history[:1]) for s in m.seeds)) for m in group.models]
     means = [charts.curves_chart(g, "training").spec["layer"][1] for g in (replace(group, models=tuple(one)), group)]
     assert [layer["mark"]["point"] for layer in means] == [True, False]
-    assert [layer["encoding"]["x"]["axis"].get("values") for layer in means] == [[1], None]
+    assert [layer["encoding"]["x"]["axis"].get("values") for layer in means] == [[1], [1, 2]]
+
+
+def test_the_axis_of_many_epochs_marks_no_more_than_fit(group):
+    longer = tuple(Epoch(epoch=i, loss=float(i), val_loss=None) for i in range(1, 14))
+    many = [replace(m, seeds=tuple(replace(s, history=longer) for s in m.seeds)) for m in group.models]
+    x = charts.curves_chart(replace(group, models=tuple(many)), "training").spec["layer"][1]["encoding"]["x"]
+    assert "values" not in x["axis"]
 
 
 def test_mean_losses_are_of_the_runs_that_have_the_epoch(group):

@@ -16,6 +16,7 @@ from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders
 
 from modelflow.errors import DataError
 from modelflow.report.answer import (
+    DECIDE_BEFORE,
     dead_runs,
     details,
     headline,
@@ -381,7 +382,7 @@ def test_after_an_open_headline_the_seeds_that_could_tell_are_named(content):
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", 9)}
     assert seeds_that_could_tell(decided(content, kinds, parameters), of_study=True) == (
         "The same command with “--seeds 12” trains only the runs that are missing; 12 seeds of each are the least that "
-        "could tell a from b and c, by the spread of these runs."
+        f"could tell a from b and c, by the spread of these runs. {DECIDE_BEFORE}"
     )
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", None)}
     assert "“--seeds 7”" in seeds_that_could_tell(decided(content, kinds, parameters), of_study=True)
@@ -396,7 +397,7 @@ def test_other_seeds_than_those_from_42_on_get_no_command(content):
     odd = replace(
         model, seeds=tuple(replace(s, run=s.run.model_copy(update={"seed": 7 + i})) for i, s in enumerate(model.seeds))
     )
-    said = "7 seeds of each are the least that could tell a from b, by the spread of these runs."
+    said = f"7 seeds of each are the least that could tell a from b, by the spread of these runs. {DECIDE_BEFORE}"
     assert seeds_that_could_tell(replace(group, models=(odd, *group.models[1:])), of_study=True) == said
     assert seeds_that_could_tell(group, of_study=False) == said
 

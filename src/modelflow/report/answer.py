@@ -12,6 +12,9 @@ from modelflow.report.words import count, counted, in_words, listed, ordinal, pe
 from modelflow.verdicts import MARGIN, Verdict, fewest_seeds, range_in_points
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
+DECIDE_BEFORE = (
+    "Decide how many before you train: adding seeds until a verdict turns up finds differences where there are none."
+)
 SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
 
 
@@ -105,10 +108,10 @@ def seeds_that_could_tell(group: Group, of_study: bool) -> str:
     least = f"the least that could tell {found.best} from {listed(names)}, by the spread of these runs"
     from_42 = all(model.seed_numbers == list(range(42, 42 + len(model.seeds))) for model in group.models)
     if not (of_study and from_42):
-        return f"{seeds:,} seeds of each are {least}."
+        return f"{seeds:,} seeds of each are {least}. {DECIDE_BEFORE}"
     return (
         f"The same command with “--seeds {seeds}” trains only the runs that are missing; {seeds:,} seeds of each are "
-        f"{least}."
+        f"{least}. {DECIDE_BEFORE}"
     )
 
 

@@ -24,6 +24,7 @@ Tip = tuple[str, str, str | None]  # field, title, number format
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 COLOURS = 8
 MOST_EPOCHS = 60
+MOST_MARKS = 12  # on the axis of epochs, one for each
 WIDE_RANGE = 30
 ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
 TEXT_ROOM = 0.09
@@ -341,7 +342,7 @@ def curves_chart(group: Group, which: str) -> Chart:
     runs = _layer({"type": "line", "strokeWidth": 1, "opacity": 0.55}, {"x": x, "y": y, **one_run})
     mean = {"x": x, "y": y | {"aggregate": "mean"}, "color": _colours(group)}
     single = len(epochs) == 1  # a line of one point would not be seen
-    x["axis"] |= {"values": epochs} if single else {}
+    x["axis"] |= {"values": epochs} if len(epochs) <= MOST_MARKS else {}
     means = _layer({"type": "line", "strokeWidth": 2.4, "point": single}, mean)
     tips: list[Tip] = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
     tips += [("training", "training loss", ".4f"), ("validation", f"validation loss{tested}", ".4f")]

@@ -330,7 +330,8 @@ def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> G
     labels_N = _usual_labels(models)
     reasons = {model.name: _why_unpaired(model, labels_N) for model in models}
     paired = {model.name: correct(model) for model in models if not reasons[model.name]}
-    verdicts = tuple(compare(paired)) if len(paired) > 1 else ()
+    lost = sum(len(model.predicting) < len(model.seeds) > 1 for model in models)
+    verdicts = tuple(compare(paired, lost=lost)) if len(paired) > 1 else ()
     unpaired = tuple((name, why) for name, why in reasons.items() if why)
     first = models[0].first
     return Group(number, first.data, first.protocol, tuple(models), labels_N, verdicts, unpaired)
