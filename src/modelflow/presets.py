@@ -11,6 +11,7 @@ from modelflow.spec import Spec, did_you_mean, parse_spec, read_spec, short
 
 SPEC_ENDINGS = (".json", ".yaml", ".yml")
 LONGEST_PATH = 1000
+ESCAPED = 4  # characters that show one that cannot be printed, such as \x0d
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 TAKEN = re.compile(r"(?i).*\.old-\d+|study\.json|leaderboard\.(csv|md)|(pareto|dataset_samples)\.png|report\.html")
 
@@ -51,7 +52,7 @@ def resolve(model: str, folder: Path | None = None) -> tuple[str, Spec]:
     """
     if model in CARD:
         return model, preset(model)
-    if len(model) > LONGEST_PATH:
+    if sum(1 if character.isprintable() else ESCAPED for character in model) > LONGEST_PATH:
         raise UsageError(f"MODEL {short(model)}: expected a name or a path of at most {LONGEST_PATH:,} characters")
     if not model.lower().endswith(SPEC_ENDINGS) and "/" not in model:
         raise UsageError(_unknown(model))
