@@ -351,11 +351,14 @@ def test_a_pair_picked_out_of_a_study_is_said_to_be_one(capsys, results):
     shutil.copytree(results / "wide", results / "widest")
     try:
         pair = both_printed(capsys, "compare", results / "narrow", results / "wide")[1]
+        single = [results / name / "seeds" / "43" for name in ("narrow", "wide")]
+        seeds = both_printed(capsys, "compare", *single)[1]
         whole = both_printed(capsys, "compare", results / "narrow", results / "wide", results / "widest")[1]
     finally:
         shutil.rmtree(results / "widest")
-    assert f"1 more models are in {results.resolve()}" in pair
-    assert "more models" not in whole
+    assert f"1 more model in {results.resolve()}" in pair
+    assert "more model" not in whole
+    assert "more model" not in seeds
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,7 @@ def _train(
 ) -> None:
     from modelflow import plans
     from modelflow.locks import alone_in
+    from modelflow.report.words import counted
     from modelflow.runs import check_data
     from modelflow.study import write_asked, write_study
 
@@ -211,7 +212,7 @@ def _train(
         for folder in [results] if whole else [plan.folder for plan in planned]:
             _set_aside(folder)
     if due := plans.unfinished(planned):
-        terminal.tell(f"getting the data, then training {len(due)} run{'s' * (len(due) > 1)} …")
+        terminal.tell(f"getting the data, then training {counted(len(due), 'run')} …")
         check_data(due)
         _make_folder(results)
     with alone_in(results) if whole else nullcontext():
@@ -608,12 +609,13 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     of a study. The method: docs/statistics.md.
     """
     from modelflow.comparison import as_data, beside, compare_folders
+    from modelflow.report.words import counted
 
     comparison = compare_folders(runs)
     study, more = beside(runs)
     if more > 0:
         terminal.tell(
-            f"{more} more models are in {study}: of a pair chosen after a look “better” is said too easily; "
+            f"{counted(more, 'more model')} in {study}: of a pair chosen after a look “better” is said too easily; "
             f"modelflow compare {study} counts every pair"
         )
     if as_json:

@@ -14,7 +14,7 @@ import numpy as np
 from modelflow.errors import UsageError
 from modelflow.plans import missing
 from modelflow.records import Run, kept_apart
-from modelflow.results import RUN, read_predictions, read_run, run_folders, seed_folders
+from modelflow.results import RUN, SEEDS, SET_ASIDE, read_predictions, read_run, run_folders, seed_folders
 from modelflow.statistics import Interval, accuracy_interval
 from modelflow.verdicts import MARGIN, RunVerdict, Verdict, compare, compare_runs
 
@@ -72,11 +72,12 @@ def compare_folders(folders: Sequence[Path]) -> Comparison:
 
 def beside(folders: Sequence[Path]) -> tuple[Path, int]:
     """The study that all these folders of models are in, and how many more models with a finished run are there."""
-    parents = {_model_folder(folder).resolve().parent for folder in folders}
-    if len(folders) < 2 or len(parents) > 1:
-        return folders[0], 0
-    (study,) = parents
-    return study, len({_model_folder(path) for path in run_folders(study)}) - len(folders)
+    own = {folder.resolve() for folder in folders}
+    study = next(iter(own)).parent
+    if len(own) < 2 or study.name == SEEDS or {folder.parent for folder in own} != {study}:
+        return study, 0
+    finished = {path.parent for path in study.glob(f"*/{RUN}") if not SET_ASIDE.search(path.parent.name)}
+    return study, len(finished - own)
 
 
 def _models_of(study: Path) -> list[Path]:

@@ -156,28 +156,22 @@ def test_after_the_head_was_lost_the_same_command_trains_the_rest(long_alone, tm
     assert {folder: read_run(folder).started for folder in before} == before
 
 
-def test_a_machine_with_another_version_is_given_no_run_and_named(alone, tmp_path):
+@pytest.mark.parametrize(
+    ("unlike", "told_of"),
+    [
+        (another_version, "it has modelflow 9.9 instead of"),
+        (without_modelflow, "is given no run, for it lacks modelflow; install the same modelflow[ray] there"),
+    ],
+    ids=["another version", "without modelflow"],
+)
+def test_a_machine_unlike_this_one_is_given_no_run_and_named(alone, tmp_path, unlike, told_of):
     with cluster_of(0, tmp_path) as cluster:
-        add_worker(cluster, tmp_path, **another_version(tmp_path / "other"))
+        add_worker(cluster, tmp_path, **unlike(tmp_path / "unlike"))
         refused = started(command(tmp_path / "first", cluster, 2))
         told = refused.communicate(timeout=PATIENCE)[1]
         assert refused.returncode == 2, told
         assert "no machine of the cluster can train this study" in told
-        assert "it has modelflow 9.9 instead of" in told
-        add_worker(cluster, tmp_path)
-        process = started(command(tmp_path / "second", cluster, 2))
-        told = process.communicate(timeout=PATIENCE)[1]
-        assert process.returncode == 0, told
-    assert_same_bytes(tmp_path / "second" / "r", alone)
-
-
-def test_a_machine_without_modelflow_is_given_no_run_and_named(alone, tmp_path):
-    with cluster_of(0, tmp_path) as cluster:
-        add_worker(cluster, tmp_path, **without_modelflow(tmp_path / "bare"))
-        refused = started(command(tmp_path / "first", cluster, 2))
-        told = refused.communicate(timeout=PATIENCE)[1]
-        assert refused.returncode == 2, told
-        assert "is given no run, for it lacks modelflow; install the same modelflow[ray] there" in told
+        assert told_of in told
         add_worker(cluster, tmp_path)
         process = started(command(tmp_path / "second", cluster, 2))
         told = process.communicate(timeout=PATIENCE)[1]

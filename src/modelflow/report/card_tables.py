@@ -9,7 +9,7 @@ from modelflow import results
 from modelflow.evaluation.calibration import Bin
 from modelflow.records import DataRecord, Run, kept_apart
 from modelflow.report.content import Model, Seed
-from modelflow.report.words import significant
+from modelflow.report.words import counted, significant
 from modelflow.shapes import shape_text, trace
 from modelflow.spec import parse_spec
 from modelflow.statistics import accuracy_interval, prediction_interval
@@ -50,15 +50,10 @@ def what_it_is(run: Run) -> str:
     blocks, linear = len(traced.of_kind("conv")), len(traced.of_kind("linear"))
     classes = traced.layers[-1].output_shape[0]
     return (
-        f"{count(blocks, 'convolutional block')} and {count(linear, 'fully connected layer')}, from images of "
+        f"{counted(blocks, 'convolutional block')} and {counted(linear, 'fully connected layer')}, from images of "
         f"{shape_text(traced.input_shape)} to {classes} classes; {run.parameters:,} parameters, {traced.macs:,} "
         "multiply-accumulates an image"
     )
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def layers(run: Run) -> Rows:
@@ -107,7 +102,7 @@ def _settings(runs: list[Run]) -> Rows:
     rows.append(
         [
             "trained by",
-            _all(f"{run.engine or 'not known'} on {run.device}, {count(run.threads, 'thread')}" for run in runs),
+            _all(f"{run.engine or 'not known'} on {run.device}, {counted(run.threads, 'thread')}" for run in runs),
         ]
     )
     rows.append(["processor", _all(run.processor for run in runs)])
@@ -168,7 +163,7 @@ def run_figures(seed: Seed) -> Rows:
     if run.validation is not None:
         held = run.validation
         rows.append([f"accuracy on the {held.images:,} images held out", per_cent(held.accuracy)])
-    rows += [[f"milliseconds for {count(int(n), 'image')}", f"{ms:g}"] for n, ms in run.latency_ms.items()]
+    rows += [[f"milliseconds for {counted(int(n), 'image')}", f"{ms:g}"] for n, ms in run.latency_ms.items()]
     if run.bytes_on_disk is not None:
         rows.append([f"bytes of {results.WEIGHTS}", f"{run.bytes_on_disk:,}"])
     return rows

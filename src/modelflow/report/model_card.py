@@ -28,6 +28,7 @@ from modelflow.report import card_tables as tables
 from modelflow.report.content import Content, Group, Model, Seed, correct, model_of, tested_on
 from modelflow.report.how import repeat_command
 from modelflow.report.markdown import Ready, escaped, plain, table
+from modelflow.report.words import counted
 from modelflow.settings import RunSettings
 from modelflow.spec import parse_spec
 from modelflow.verdicts import RunVerdict, Verdict, compare_runs
@@ -138,7 +139,7 @@ def _head(parts: list[Part], study: bool) -> dict[str, Any]:
     first = models[0].runs[0]
     names = _data_names(models)
     if study:
-        title = f"{tables.count(len(set(_names(models))), 'small network')} compared on {names}"
+        title = f"{counted(len(set(_names(models))), 'small network')} compared on {names}"
         summary = [line for part in parts for line in _summary(part, len(parts) > 1)]
     else:
         title = f"{first.model_name}, seed {first.seed}, trained on {names}"

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from modelflow.errors import DataError
 from modelflow.files import write_whole
+from modelflow.results import CONTROL
 from modelflow.seeding import check_random_state
 from modelflow.spec import explain
 from modelflow.training.checkpoint import read_checkpoint
@@ -25,8 +26,8 @@ from modelflow.training.checkpoint import read_checkpoint
 
 def _shown(text: str) -> str:
     """What is put before the user as it is. Raises `ValueError` for control characters."""
-    if len(text) > LONGEST or not text.replace("\n", " ").isprintable():
-        raise ValueError(f"expected at most {LONGEST:,} printable characters")
+    if len(text) > LONGEST or CONTROL.search(text):
+        raise ValueError(f"expected at most {LONGEST:,} characters, none of them a control character")
     return text
 
 
