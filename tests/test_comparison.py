@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from modelflow.comparison import Comparison, Entry, as_data, compare_folders
+from modelflow.comparison import Comparison, Entry, as_data, beside, compare_folders
 from modelflow.errors import UsageError
 from modelflow.leaderboard import leaderboard
 from modelflow.results import read_predictions, read_run
@@ -144,3 +144,13 @@ def test_the_table_rounds_intervals_outwards_as_the_verdicts_do(capsys):
     entry = Entry("a", 3, 0.87, Interval(0.86449, 0.87551), "card")
     comparison_tables(Comparison((entry,), ()))
     assert "86.4 to 87.6" in capsys.readouterr().out
+
+
+def test_models_beside_those_compared_are_counted_and_nothing_else(tmp_path):
+    for place in ("a", "b", "c", "c.old-1", *(f"a/seeds/{seed}" for seed in (43, 44, 45))):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / "run.json").touch()
+    assert beside([tmp_path / "a", tmp_path / "b"]) == (tmp_path, 1)
+    assert beside([tmp_path / name for name in "abc"])[1] == 0
+    assert beside([tmp_path / "a" / "seeds" / seed for seed in ("43", "44")])[1] == 0
+    assert beside([tmp_path])[1] == 0

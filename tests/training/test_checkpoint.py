@@ -14,6 +14,7 @@ from modelflow.errors import DataError
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
 from modelflow.training.checkpoint import KEYS, read_checkpoint
+from modelflow.training.saved import checked_state
 
 KINDS = ["adam", "adamw", "sgd", "rmsprop"]
 
@@ -374,3 +375,12 @@ def test_what_a_file_says_of_its_modules_is_not_obeyed(saved, make_arch):
     assert all(one is other for one, other in zip(before, arch.model.parameters(), strict=True))
     rewritten(saved, lambda checkpoint: checkpoint["model_state_dict"]._metadata.update({"conv_layers.0": 3}))
     make_arch().load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("text", ["1\x1b[31m", "a" * 10_001])
+def test_the_words_of_a_state_cannot_write_to_the_terminal(text):
+    call = {"asked": {}, "engine": "", "first_epoch": 0, "seconds": {}, "started": "2025-01-01", "notes": ["fine"]}
+    checked_state({"midway": None, "call": call | {"made_by": {"numpy": "2.4"}}}, "state.pth")
+    for field in ({"notes": [text]}, {"made_by": {"numpy": text}}, {"made_by": {text: "1"}}):
+        with pytest.raises(DataError, match="none of them a control character"):
+            checked_state({"midway": None, "call": call | field}, "state.pth")
