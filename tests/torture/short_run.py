@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from modelflow import cli, flow
 from modelflow.results import CHECKPOINT, MODEL_CARD, RUN
@@ -107,6 +109,7 @@ class ShortRun:
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             _print_into(log)
+            tqdm.set_lock(threading.RLock())  # the one shared by all forks stays taken when its holder is killed
             sys.argv = ["modelflow", *self.arguments(results)]
             before()
             cli.main()

@@ -1,5 +1,6 @@
 """A short form of `make torture`: some kills, some failing system calls, a full disk, a few studies in a row."""
 
+import os
 import signal
 
 import faults
@@ -8,6 +9,7 @@ import pytest
 import short_run
 import small_disk
 import soak
+from tqdm import tqdm
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,6 +37,16 @@ def test_ended_at_random_moments_a_run_leaves_the_bytes_of_one_left_alone():
     assert found["ended by a signal"] > found["by SIGKILL"] == 10
     assert found["with a state to go on from"] > 3
     assert found["runs finished"] >= 2
+
+
+def test_a_run_killed_with_the_lock_of_the_progress_bars_in_hand_does_not_stop_the_next(run, tmp_path, monkeypatch):
+    def die_with_it() -> None:
+        tqdm.get_lock().acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert run.start(tmp_path / "killed", die_with_it).code() == -signal.SIGKILL
+    monkeypatch.setattr(short_run, "PATIENCE", 20)
+    assert run.start(tmp_path / "next").code() == 0
 
 
 def test_a_run_that_left_other_bytes_would_be_noticed(run, expected):
