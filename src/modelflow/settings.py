@@ -62,15 +62,18 @@ class RunSettings(BaseModel):
 
 def _seeds_from_42(seeds: Any) -> Any:
     """A number of seeds as that many, from 42 on."""
-    counted = isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_SEEDS
-    return list(range(42, 42 + seeds)) if counted else seeds
+    if isinstance(seeds, list | tuple):
+        return seeds
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_SEEDS:
+        return list(range(42, 42 + seeds))
+    raise ValueError(f"how many, from 1 to {MOST_SEEDS:,}, or a list such as [1, 2, 3]")
 
 
 class StudySettings(RunSettings):
     """A study: each of `models` with each of `seeds`. The default is the card's: seven models, one seed."""
 
     models: Annotated[list[Any], Field(min_length=1, max_length=10_000)] = Field(default_factory=lambda: list(CARD))
-    seeds: Annotated[list[Seed], BeforeValidator(_seeds_from_42), Field(min_length=1, max_length=10_000)] = Field(
+    seeds: Annotated[list[Seed], BeforeValidator(_seeds_from_42), Field(min_length=1, max_length=MOST_SEEDS)] = Field(
         default_factory=lambda: [42]
     )
 
