@@ -106,7 +106,7 @@ def test_options_override_the_file_and_none_does_not(study_file):
         ("find_best_lr: 1", "find_best_lr = 1: expected true or false"),
         ("dataset: 3", "dataset = 3: expected a text"),
         ("max_parameters: 0", "max_parameters = 0: expected at least 1"),
-        ("seeds: three", "seeds = 'three': expected how many, from 1 to 10,000, or a list such as [1, 2, 3]; change it"),
+        ("seeds: three", "seeds = 'three': expected how many, from 1 to 10,000, or a list such as [1, 2, 3]"),
         ("seeds: 0", "seeds = 0: expected how many, from 1 to 10,000, or a list"),
         ("seeds: true", "seeds = True: expected how many"),
         ("seeds: []", "seeds = []: expected a list of at least 1"),

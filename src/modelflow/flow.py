@@ -157,10 +157,10 @@ class ModelFlow:
         try:
             _, best_lr = self.arch.find_best_lr(self.arch.train_loader, end_lr, num_iter, set_lr, self.seed, start_lr)
         finally:
-            self._write_search()
+            self._write_search(set_lr)
         return best_lr
 
-    def _write_search(self) -> None:
+    def _write_search(self, set_lr: bool) -> None:
         found = self.arch.lr_search
         if found is None:
             return
@@ -168,7 +168,7 @@ class ModelFlow:
         self._write_png(results.LR_FINDER_PNG, figure)
         rows = zip(found.lrs, found.losses, strict=True)
         self._write(results.LR_FINDER_CSV, results.csv_text(("lr", "smoothed_loss"), rows))
-        self.notes += _search_notes(found)
+        self.notes += _search_notes(found, None if set_lr else float(self.optimizer.param_groups[0]["lr"]))
 
     def train(self, epochs: int = 10) -> None:
         """Trains `epochs` more epochs; `RunError` when the loss is not finite.
@@ -506,8 +506,11 @@ def _images_of(loader: Any) -> int | None:
     return loader.images if isinstance(loader, Batches) else length(getattr(loader, "dataset", ()))
 
 
-def _search_notes(found: LRSearch) -> list[str]:
-    notes = [found.note] if found.note else []
+def _search_notes(found: LRSearch, kept_lr: float | None) -> list[str]:
+    """What a search found, and what became of it: it was set, or the run has kept its own."""
+    what = "learning rate search: "
+    notes = [what + found.note.removeprefix(what)] if found.note else []
     if found.suggestion is not None:
-        notes.append(f"learning rate search: {METHOD} {found.suggestion:.3g}, steepest point {found.steepest:.3g}")
+        use = "set for this run" if kept_lr is None else f"only looked at: the run keeps {kept_lr:g}"
+        notes.append(f"{what}{METHOD} {found.suggestion:.3g}, steepest point {found.steepest:.3g}; {use}")
     return notes
