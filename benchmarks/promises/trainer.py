@@ -1,0 +1,19 @@
+"""Trains a model for each name that it reads, and answers with the seconds; the package is whichever is on its path."""
+
+import sys
+import tempfile
+import time
+
+from modelflow import ModelFlow, load_dataset
+from modelflow.models.build import GenericCNN
+from modelflow.presets import preset
+
+epochs, batch = map(int, sys.argv[1:])
+data = load_dataset("fashion-mnist")
+for line in sys.stdin:
+    name = line.strip()
+    with tempfile.TemporaryDirectory() as folder:
+        flow = ModelFlow(GenericCNN(preset(name), 42), *data.loaders(batch), name, results_dir=folder, verbose=False)
+        begin = time.perf_counter()
+        flow.train(epochs)
+        print(time.perf_counter() - begin, flush=True)
