@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -201,10 +201,9 @@ def _train(
     whole: bool,
 ) -> None:
     from modelflow import plans
-    from modelflow.locks import alone_in
     from modelflow.report.words import counted
     from modelflow.runs import check_data
-    from modelflow.study import write_asked, write_study
+    from modelflow.study import complete
 
     planned = plans.plans(settings, results, data_dir)
     if restart:
@@ -215,28 +214,28 @@ def _train(
         terminal.tell(f"getting the data, then training {counted(len(due), 'run')} …")
         check_data(due)
         _make_folder(results)
-    with alone_in(results) if whole else nullcontext():
-        due = plans.unfinished(planned)
-        if len(due) < len(planned):
-            terminal.tell(f"{len(planned) - len(due)} of {len(planned)} runs are finished already and are kept")
+    train = partial(_train_due, planned=len(planned), engine=engine, jobs=jobs, epochs=settings.epochs)
+    try:
         if whole:
-            write_asked(settings, results)
-        try:
-            failures = _train_due(due, engine, jobs, settings.epochs) if due else []
-            written = whole and len(failures) < len(planned)
-            content = write_study(settings, results, data_dir) if written else None
-        except KeyboardInterrupt:
-            raise RunError(plans.interrupted(planned, restart)) from None
+            failures, content = complete(settings, planned, results, data_dir, train)
+        else:
+            failures, content = train(plans.unfinished(planned)), None
+    except KeyboardInterrupt:
+        raise RunError(plans.interrupted(planned, restart)) from None
     _show_results(planned, content, as_json)
     if failures:
         raise RunError("; ".join(failures))
 
 
-def _train_due(due: list[Any], engine: Any, jobs: int | None, epochs: int) -> list[str]:
+def _train_due(due: list[Any], planned: int, engine: Any, jobs: int | None, epochs: int) -> list[str]:
     from modelflow.engines.local import cores
     from modelflow.shapes import trace
     from modelflow.study import train_due
 
+    if len(due) < planned:
+        terminal.tell(f"{planned - len(due)} of {planned} runs are finished already and are kept")
+    if not due:
+        return []
     work = {plan.title: float(trace(plan.spec).macs) for plan in due}
     with terminal.runs_progress(work, min(jobs or cores(), len(due)), epochs) as progress:
         return train_due(

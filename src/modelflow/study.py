@@ -48,6 +48,23 @@ def train_due(due: list[Plan], engine: Engine, on_event: OnEvent, on_end: OnEnd)
     return failures
 
 
+def complete(
+    study: StudySettings,
+    planned: list[Plan],
+    where: Path,
+    data_dir: Path | None,
+    train: Callable[[list[Plan]], list[str]],
+) -> tuple[list[str], Any]:
+    """Alone in the folder: `train` what is still due, then the study's tables and pages.
+
+    What went wrong, as `train` says it, and the report's `Content`, None when no run is finished.
+    """
+    with alone_in(where):
+        write_asked(study, where)
+        failures = train(unfinished(planned))
+        return failures, write_study(study, where, data_dir) if len(failures) < len(planned) else None
+
+
 def write_asked(study: StudySettings, where: Path) -> None:
     """study.json, before anything is trained, so that what is missing can be told from what was never asked for."""
     fields = study.model_dump(mode="json") | {
@@ -126,12 +143,9 @@ def run_study(
     where, data_dir = Path(where), None if data_dir is None else Path(data_dir)
     planned, chosen = plans(settings, where, data_dir), engine_named(engine, jobs, address)
     check_data(unfinished(planned))
-    with alone_in(where):
-        told, due = on_event or (lambda _event: None), unfinished(planned)
-        write_asked(settings, where)
-        failures = train_due(due, chosen, told, lambda _plan, _outcome: None)
-        if len(failures) < len(planned):
-            write_study(settings, where, data_dir)
+    told = on_event or (lambda _event: None)
+    train = partial(train_due, engine=chosen, on_event=told, on_end=lambda _plan, _outcome: None)
+    failures, _ = complete(settings, planned, where, data_dir, train)
     if failures:
         raise RunError("; ".join(failures))
     return finished_rows(planned)
