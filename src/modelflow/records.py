@@ -1,11 +1,12 @@
 """Plain data that leaves a run: frozen, validated, to and from JSON. No torch."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 RECORD_VERSION = 1
 Kept = Literal["held-out", "card", "not known"]
+BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
 
 
 class Record(BaseModel):
@@ -89,7 +90,7 @@ class Run(Record):
     metrics: Metrics
     validation: Metrics | None = None
     test_reads: int | None = None
-    latency_ms: dict[str, float] = Field(default_factory=dict)
+    latency_ms: dict[BatchSize, float] = Field(default_factory=dict)
     bytes_on_disk: int | None = None
     dead_units: dict[str, tuple[int, int]]
     warnings: tuple[str, ...]
