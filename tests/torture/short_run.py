@@ -101,14 +101,15 @@ class ShortRun:
 
     def start(self, results: Path, before: Callable[[], None] = lambda: None) -> Child:
         """A child that runs it into this folder; `before` is called in the child first."""
-        log = Path(tempfile.mkstemp(".log", dir=self.scratch)[1])
+        handle, log = tempfile.mkstemp(".log", dir=self.scratch)
+        os.close(handle)
         sys.stdout.flush()
         sys.stderr.flush()
         if pid := os.fork():
-            return Child(pid, log)
+            return Child(pid, Path(log))
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            _print_into(log)
+            _print_into(Path(log))
             tqdm.set_lock(threading.RLock())  # the one shared by all forks stays taken when its holder is killed
             sys.argv = ["modelflow", *self.arguments(results)]
             before()
