@@ -28,6 +28,7 @@ bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every 
 	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))
 	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/bench_promises.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMAGES),--images $(IMAGES)))
 	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/simulate_statistics.py $(if $(STUDIES),--studies $(STUDIES)))
+	cat benchmarks/results/peers.md $(if $(PARTS),,benchmarks/results/promises.md)
 
 card: $(VENV)/.ready  ## train the card five times and --recipe best three times (an hour), then write the README's table
 	$(BIN)/modelflow run --protocol card --seeds 5 --results results-card
@@ -35,10 +36,11 @@ card: $(VENV)/.ready  ## train the card five times and --recipe best three times
 	$(BIN)/python benchmarks/card_repeated.py keep results-card results-best
 	$(BIN)/python benchmarks/card_revisited.py keep card results-card
 
-fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes (some 20 minutes); COUNT=2000 TARGETS='idx where'
+fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes, 300 random specs beside PyTorch (some 40 minutes); COUNT=2000 TARGETS='idx where'
+	MODELFLOW_SPECS=300 $(BIN)/python -m pytest -q tests/kernels -k random_specs
 	$(BIN)/python tests/fuzz/run.py $(TARGETS) $(if $(COUNT),--count $(COUNT))
 
-torture: $(VENV)/.ready-dev  ## 500 SIGKILLs, every failing system call, full disks, 300 studies in a row (some 40 minutes); KILLS=50 FAULTS=20 STUDIES=10
+torture: $(VENV)/.ready-dev  ## 500 SIGKILLs, every failing system call, full disks, 300 studies in a row (some 70 minutes); KILLS=50 FAULTS=20 STUDIES=10
 	$(BIN)/python tests/torture/run.py $(if $(KILLS),--kills $(KILLS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(STUDIES),--studies $(STUDIES))
 
 audit: $(VENV)/.ready-fuzz  ## ask for known holes in the pinned packages, where a network allows

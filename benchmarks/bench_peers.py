@@ -42,7 +42,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=CARD, default=list(CARD), help="of epochs")
     parser.add_argument("--batches", nargs="+", type=int, default=[16, 64, 256], help="of epochs")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--images", type=int, help="at most so many a round (epochs) or an epoch (accuracy)")
+    parser.add_argument(
+        "--images",
+        type=int,
+        help="a round of epochs (60000: a whole epoch; default 800 to 12,800), or at most an epoch of accuracy",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="of accuracy")
     parser.add_argument("--epochs", type=int, default=1, help="of study")
     parser.add_argument("--rounds-study", type=int, default=1)

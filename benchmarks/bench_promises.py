@@ -79,11 +79,12 @@ PROMISES = {
 }
 
 
-def main() -> None:
-    """Measures the parts asked for, writing each as it ends; a part that fails is told of and left out."""
+def main() -> int:
+    """Measures the parts asked for, writing each as it ends; 1 when a part failed, which is told of and left out."""
     asked = _arguments()
     asked.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # as a run of a study
+    failed = False
     for part in asked.parts:
         tell(f"{part}: {PROMISES[part].text}")
         try:
@@ -92,7 +93,9 @@ def main() -> None:
                 _write(asked.output, part, _measured(part, scope))
         except Exception:  # hours of other parts must not be lost
             tell(f"{part} FAILED\n{traceback.format_exc()}")
+            failed = True
     tell(f"Results: {asked.output / 'promises.md'}")
+    return int(failed)
 
 
 def _arguments() -> argparse.Namespace:
@@ -193,4 +196,4 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

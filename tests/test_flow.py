@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from modelflow import CNN2, GerenicCNN, ModelFlow, provenance
 from modelflow.data.batches import Batches
 from modelflow.errors import DataError, RunError, SpecError, UsageError
+from modelflow.models.build import GenericCNN
+from modelflow.presets import preset
 from modelflow.results import read_predictions, read_run
 
 FILES = {
@@ -349,6 +351,27 @@ def test_a_training_broken_off_goes_on_to_the_same_bytes(flow_of, monkeypatch, m
     names = ("model.safetensors", "history.csv", "predictions.npz")
     assert content(mended, *names) == content(whole, *names)
     assert not (mended.results_dir / "training").exists()
+
+
+def test_within_an_epoch_training_changes_from_the_compiled_step_to_autograd(flow_of, monkeypatch):
+    def without_dropout():
+        return GenericCNN(preset("generic_2").model_copy(update={"p": 0.0}), seed=42)
+
+    save_often(monkeypatch)
+    whole = flow_of("whole", without_dropout())
+    whole.train(2)
+    broken = flow_of("broken", without_dropout())
+    pull_the_plug(broken, 2, 60)
+    with pytest.raises(PulledPlugError):
+        broken.train(2)
+    mended = flow_of("broken", without_dropout())
+    mended.model.conv_layers[0].register_forward_hook(lambda *_: None)
+    step = int(mended.go_on().partition("step ")[2].partition(" of")[0])
+    assert 0 < step < 125
+    mended.train(2)
+    assert mended.arch.engine.startswith("autograd")
+    for ours, theirs in zip(mended.model.parameters(), whole.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_a_damaged_state_is_set_aside_and_the_one_before_is_used(flow_of, monkeypatch):

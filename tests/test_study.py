@@ -277,16 +277,25 @@ def wait_for_new_states(where, process):
         time.sleep(0.02)
 
 
-def test_a_study_killed_again_and_again_ends_in_the_bytes_of_one_left_alone(tmp_path):
+@pytest.fixture
+def states_often_in_workers_too(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import modelflow.flow as f; f.SECONDS_BETWEEN_STATES = 0.2")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.usefixtures("states_often_in_workers_too")
+def test_a_study_killed_again_and_again_ends_in_the_bytes_of_one_left_alone(tmp_path, jobs):
     alone, killed = small_study(tmp_path / "alone"), small_study(tmp_path / "killed")
     subprocess.run(command(alone), check=True, capture_output=True)
+    again = command(killed, "--jobs", jobs)
     for kill in range(3):
-        process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(again, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for_new_states(killed / "r", process)
         time.sleep(0.1 * kill)
         process.kill()
         process.wait()
-    done = subprocess.run(command(killed), capture_output=True, text=True, check=False)
+    done = subprocess.run(again, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "going on after epoch" in done.stderr
     for model in ("narrow", "wide"):

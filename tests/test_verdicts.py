@@ -230,10 +230,10 @@ def test_nothing_is_claimed_from_two_seeds_where_several_pairs_are_compared():
 def test_a_model_whose_predictions_are_lost_makes_no_other_pair_better():
     sides = {name: coins(p, 3, 5000, i) for i, (name, p) in enumerate((("a", 0.9), ("b", 0.88), ("c", 0.5)))}
     whole = {(v.first, v.second): v for v in compare(sides)}
-    (left,) = compare({name: sides[name] for name in "ab"}, lost=1)
+    (left,) = compare({name: sides[name] for name in "ab"}, absent=1)
     assert left.p_value >= whole["a", "b"].p_value
     assert left.p_value == pytest.approx(min(1.0, 3 * left.difference.p_value()))
-    (two_seeds,) = compare({name: sides[name][:2] for name in "ac"}, lost=1)
+    (two_seeds,) = compare({name: sides[name][:2] for name in "ac"}, absent=1)
     assert "2 seeds are too few for 3 pairs" in two_seeds.words
 
 

@@ -120,8 +120,9 @@ def _cell(options: Namespace, peers: dict[str, Peer], model: str, batch: int) ->
 
 
 def _images(options: Namespace, model: str, batch: int) -> int:
-    images = IMAGES_A_ROUND.get(batch, 200 * batch) // (4 if model in LARGE else 1)
-    return images if options.images is None else max(batch, min(images, options.images))
+    if options.images is not None:
+        return max(batch, min(options.images, TRAINING_IMAGES))
+    return IMAGES_A_ROUND.get(batch, 200 * batch) // (4 if model in LARGE else 1)
 
 
 def _ratios(seconds: dict[str, list[float]], name: str) -> dict[str, float]:

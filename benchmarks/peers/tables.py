@@ -47,8 +47,13 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _epochs(content: dict[str, Any]) -> str:
     rows = content["rows"]
     names = list(rows[0]["median"]) if rows else []
-    seconds = [[r["model"], str(r["batch"]), *(f"{r['median'][name]:.2f}" for name in names)] for r in rows]
-    text = "Seconds an epoch of 60,000 images, median of the rounds:\n\n" + _table(["model", "batch", *names], seconds)
+    seconds = [
+        [r["model"], str(r["batch"]), f"{r['images']:,}", *(f"{r['median'][name]:.2f}" for name in names)] for r in rows
+    ]
+    text = (
+        "Seconds an epoch of 60,000 images, median of the rounds, each of as many images as stand there, scaled to an "
+        "epoch:\n\n" + _table(["model", "batch", "images a round", *names], seconds)
+    )
     if OURS not in names:
         return text
     peers = [name for name in names if name != OURS]
@@ -57,7 +62,15 @@ def _epochs(content: dict[str, Any]) -> str:
     ]
     header = ["model", "batch", *peers, "our GFLOP/s", "share of sgemm on one thread"]
     text += "\n\nHow often longer than ours, median of the ratios a round [their range]:\n\n" + _table(header, ratios)
-    return text + "\n\n" + _evaluation(rows, names)
+    return text + "\n\n" + _evaluation(rows, names) + _memory(content)
+
+
+def _memory(content: dict[str, Any]) -> str:
+    """Of one process that has trained all of the models."""
+    if "peak_mb" not in content:
+        return ""
+    lines = [[name, f"{peak:.0f}"] for name, peak in content["peak_mb"].items()]
+    return "\n\nPeak resident memory of the process that trained them all, MB:\n\n" + _table(["", "MB"], lines)
 
 
 def _evaluation(rows: list[dict[str, Any]], names: list[str]) -> str:

@@ -1,10 +1,13 @@
 """What is measured around the compiled step: its overhead, runs side by side, evaluation, and how costs grow."""
 
 import multiprocessing
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -182,7 +185,7 @@ def evaluation_share(scope: Scope) -> Iterator[Row]:
 
 
 def side_by_side(scope: Scope) -> Iterator[Row]:
-    """Two processes that train at once against the same two one after the other."""
+    """Two processes that train at once against the same two one after the other: `ModelFlow`, its states and checkpoint."""
     for model in (model for model in TOGETHER if model in scope.models):
         epochs = Bare(model, BATCHES[0], scope.data(model)).epochs_in(TOGETHER_SECONDS)
         with _workers(scope, model, epochs) as pipes:
@@ -202,7 +205,11 @@ def _workers(scope: Scope, model: str, epochs: int) -> Iterator[list[Any]]:
     """Pipes to two processes, started as a study starts them, that train when they are told to."""
     context = multiprocessing.get_context("spawn")
     barrier, pairs = context.Barrier(2), [context.Pipe() for _ in range(2)]
-    processes = [context.Process(target=_work, args=(scope, model, epochs, end, barrier)) for _, end in pairs]
+    apart = [replace(scope, folder=scope.folder / f"side {i}") for i in range(2)]
+    processes = [
+        context.Process(target=_work, args=(own, model, epochs, end, barrier))
+        for own, (_, end) in zip(apart, pairs, strict=True)
+    ]
     for process in processes:
         process.start()
     for _, end in pairs:
@@ -217,14 +224,14 @@ def _workers(scope: Scope, model: str, epochs: int) -> Iterator[list[Any]]:
 
 
 def _work(scope: Scope, model: str, epochs: int, pipe: Any, barrier: Any) -> None:
-    bare = Bare(model, BATCHES[0], scope.data(model))
+    flow = _flow(scope, model, scope.data(model).loaders(BATCHES[0]))
+    flow.arch.threads = lambda: 1  # as a study trains runs side by side
     with suppress(EOFError):  # the end, when the other side closes the pipe
         while True:
             if pipe.recv() > 1:
                 barrier.wait(PATIENCE)
             start = time.perf_counter()
-            for _ in range(epochs):
-                bare.train()
+            flow.train(epochs)
             pipe.send((start, time.perf_counter()))
 
 
@@ -259,7 +266,8 @@ def _against_epochs(scope: Scope) -> dict[int, Any]:
 def _against_runs(scope: Scope) -> dict[int, Any]:
     def train(runs: int) -> None:
         study = read_study(None, models=[GROWING], seeds=list(range(SEED, SEED + runs)), epochs=1)
-        for plan, outcome in run_plans(plans(study, scope.folder / "runs"), lambda _event: None, 1):
+        anew = Path(tempfile.mkdtemp(dir=scope.folder))  # what is finished would not be trained again
+        for plan, outcome in run_plans(plans(study, anew), lambda _event: None, 1):
             tell(f"  {plan.title}: accuracy {outcome.metrics.accuracy:.2%}")
 
     return interleaved(scope.few, {n: timed(lambda n=n: train(n)) for n in SEEDS})

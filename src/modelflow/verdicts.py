@@ -45,20 +45,20 @@ class Verdict:
         return self.difference.interval(CONFIDENCE)
 
 
-def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN, lost: int = 0) -> list[Verdict]:
+def compare(correct_by_model: Mapping[str, Array], margin: float = MARGIN, absent: int = 0) -> list[Verdict]:
     """A verdict for each pair of models, from whether each seed (S, two or more) has each image (N) right: S x N.
 
     All are tested on the same images. A difference is called real when its p-value, by Holm's method over all pairs, is
     below 5 %; two models are called equivalent when the 95 % interval lies within `margin` either way and, by Holm's
     method too, the p-value of equivalence is below 5 %. Few seeds are too few for that to hold among many pairs: seven
     equal models of two seeds would have a false claim in 10 to 12 studies of 100. So a pair of fewer seeds than
-    `fewest_seeds` counts with a p-value of 1, as do the pairs of models whose predictions are `lost`: damage makes no
-    pair better.
+    `fewest_seeds` counts with a p-value of 1, as do the pairs of models that are `absent`: without predictions, or
+    not shown. Neither damage nor choosing the best to show makes a pair better.
     """
     pairs = [_ordered(a, b, correct_by_model) for a, b in combinations(correct_by_model, 2)]
     answered = {name: answers(correct_SN) for name, correct_SN in correct_by_model.items()}
     found = [difference_of(answered[a], answered[b]) for a, b in pairs]
-    family_pairs = math.comb(len(correct_by_model) + lost, 2)
+    family_pairs = math.comb(len(correct_by_model) + absent, 2)
     claimable = [one.seeds >= fewest_seeds(family_pairs) for one in found]
     of_difference = _adjusted([one.p_value() for one in found], claimable, family_pairs)
     of_equivalence = _adjusted([one.p_value_of_equivalence(margin) for one in found], claimable, family_pairs)

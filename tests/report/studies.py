@@ -64,15 +64,15 @@ def answering(seed, correct_N, number=None):
     return replace(seed, run=run, figures=figures, logits_NK=logits_NK, labels_N=labels_N)
 
 
-def made_up(content, correct_by_model):
-    """A group of models whose runs (S) have right what is said (S x N)."""
+def made_up(content, correct_by_model, absent=0):
+    """A group of models whose runs (S) have right what is said (S x N), best of `absent` more."""
     base = content.groups[0].models[0].seeds[0]
     seeds = []
     for name, correct_SN in correct_by_model.items():
         for i, correct_N in enumerate(np.asarray(correct_SN, bool)):
             seed = answering(base, correct_N, 42 + i)
             seeds.append(replace(seed, run=seed.run.model_copy(update={"model_name": name})))
-    return group_of(0, seeds, {name: i for i, name in enumerate(correct_by_model)})
+    return group_of(0, seeds, {name: i for i, name in enumerate(correct_by_model)}, absent)
 
 
 def write_predictions(folder, logits_NK, labels_N):

@@ -415,6 +415,15 @@ def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):
     assert too_few_seeds(made_up(content, {name: two[name] for name in "ab"})) == ""
 
 
+def test_the_best_of_more_models_than_are_shown_are_judged_as_such(content):
+    rng = np.random.default_rng(2)
+    three = {name: runs(rng, share, n_seeds=3) for name, share in {"a": 0.9, "b": 0.2}.items()}
+    alone, best_of_eight = made_up(content, three), made_up(content, three, absent=6)
+    assert [verdict.kind for verdict in alone.verdicts] == ["better"]
+    assert (best_of_eight.family, [verdict.kind for verdict in best_of_eight.verdicts]) == (28, ["cannot tell"])
+    assert too_few_seeds(best_of_eight).startswith("Three seeds of each model are too few for a family of 28 pairs")
+
+
 def test_what_is_equivalent_to_the_first_is_a_rival_where_it_cannot_be_told(content):
     group = made_up(content, {name: np.ones((2, 300)) for name in ("generic_A", "b", "tinyNet")})
     kinds = {("generic_A", "b"): "cannot tell", ("generic_A", "tinyNet"): "equivalent", ("b", "tinyNet"): "cannot tell"}

@@ -24,8 +24,8 @@ def vast(tmp_path):
 
 
 def shown(results):
-    folders, left_out = selection.selected(results)
-    return [str(folder.relative_to(results)) for folder in folders], dict(left_out)
+    found = selection.selected(results)
+    return [str(folder.relative_to(results)) for folder in found.folders], dict(found.left_out)
 
 
 def test_a_usual_study_is_shown_whole(vast):
@@ -44,6 +44,19 @@ def test_the_most_accurate_models_and_the_least_seeds_are_shown_of_more(vast, mo
     content = read_content(vast)
     assert [model.name for model in content.models] == ["m4", "m3", "m2"]
     assert ("2 further models", left_out["2 further models"]) in content.left_out
+
+
+def test_models_that_a_page_has_no_room_for_stay_in_the_family_of_those_it_shows(tmp_path, monkeypatch):
+    for i in range(8):
+        for seed in (42, 43, 44):
+            write_run(
+                tmp_path / f"m{i}" / ("" if seed == 42 else f"seeds/{seed}"), a_run(model_name=f"m{i}", seed=seed)
+            )
+    write_run(tmp_path / "alone", a_run(model_name="alone"))
+    monkeypatch.setattr(selection, "MOST_MODELS", 7)
+    (group,) = read_content(tmp_path).groups
+    assert len(group.models) == 7
+    assert group.family == 28
 
 
 def test_damaged_records_are_counted_where_there_are_many(vast, monkeypatch):

@@ -15,7 +15,7 @@ from short_run import ENGINES, MODEL, Child, ShortRun, content
 from modelflow.results import RUN, TRAINING
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-HOUR = 3600.0
+DAY = 86_400.0
 
 
 def killed(count: int, seed: int, tell: Callable[[int], None] = lambda _done: None) -> Counter[str]:
@@ -50,14 +50,14 @@ def _one_folder(
     results = Path(tempfile.mkdtemp(dir=run.scratch)) / "r"
     kept = 0
     while True:
-        child = run.start(results)
+        child = run.start(results, lambda: _let_the_clock_jump(rng))
         last = found["by SIGKILL"] >= goal
         number = None if last or not _alive_after(child, rng.uniform(0, seconds)) else rng.choice(SIGNALS)
         code = child.code() if number is None else child.end(number)
         assert "Traceback" not in child.said(), f"{results}: {child.said()}"
         kept += _note(code, number, results / MODEL, found)
         tell(found["by SIGKILL"])
-        _turn_back_the_clock(results / MODEL / TRAINING, rng)
+        _let_files_jump(results / MODEL / TRAINING, rng)
         if code == 0:
             break
         assert number is not None, f"{results}: exit code {code}: {child.said()}"
@@ -97,8 +97,14 @@ def _note(code: int, number: signal.Signals | None, folder: Path, found: Counter
     return int(bool(states))
 
 
-def _turn_back_the_clock(training: Path, rng: random.Random) -> None:
-    """As if each state had been written by a clock that jumps back and forth."""
+def _let_the_clock_jump(rng: random.Random) -> None:
+    """In a child: each look at the clock finds it up to a day before or after."""
+    true = time.time
+    time.time = lambda: true() + rng.uniform(-DAY, DAY)
+
+
+def _let_files_jump(training: Path, rng: random.Random) -> None:
+    """As if each state had been written by such a clock."""
     for path in training.glob("state-*.pth"):
-        moment = time.time() + rng.uniform(-1, 1) * 24 * HOUR
+        moment = time.time() + rng.uniform(-DAY, DAY)
         os.utime(path, (moment, moment))

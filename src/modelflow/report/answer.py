@@ -131,14 +131,14 @@ def still_learning(group: Group) -> str:
 def too_few_seeds(group: Group) -> str:
     """A notice where models have too few seeds for so many pairs, which Holm's method then does not keep."""
     compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
-    needed = fewest_seeds(len(group.verdicts))
+    needed = fewest_seeds(group.family)
     few = [model for model in group.models if model.name in compared and len(model.seeds) < needed]
     if not few:
         return ""
     seeds = listed([in_words(n) for n in sorted({len(model.seeds) for model in few})])
     whose = "each model" if len(few) == len(compared) else listed([model.name for model in few])
     return (
-        f"{seeds.capitalize()} seeds of {whose} are too few for a family of {len(group.verdicts):,} pairs: they "
+        f"{seeds.capitalize()} seeds of {whose} are too few for a family of {group.family:,} pairs: they "
         "were not shown to keep the chance of even one false “better” at 5 % (docs/statistics.md), so that nothing is "
         f"claimed from them. Train {in_words(needed)} or more."
     )

@@ -183,8 +183,9 @@ class Model:
 class Group:
     """Runs on the same data by the same protocol, which alone are compared; its models, most accurate first.
 
-    `labels_N` are of the images that most runs were evaluated on; `unpaired` gives models that are in no verdict, and
-    why.
+    `labels_N` are of the images that most runs were evaluated on; `family` counts the pairs that the verdicts are
+    among, more than there are verdicts where models are damaged or not shown; `unpaired` gives models that are in no
+    verdict, and why.
     """
 
     number: int
@@ -193,6 +194,7 @@ class Group:
     models: tuple[Model, ...]
     labels_N: Array | None
     verdicts: tuple[Verdict, ...]
+    family: int
     unpaired: tuple[tuple[str, str], ...]
 
     @property
@@ -250,8 +252,8 @@ def read_content(results_folder: str | Path) -> Content:
     Raises `DataError` when it holds no finished run that can be read.
     """
     folder = Path(results_folder)
-    folders, left_out = selected(folder)
-    seeds = list(_read_seeds(folders))
+    chosen = selected(folder)
+    seeds, left_out = list(_read_seeds(chosen.folders)), chosen.left_out
     if not seeds:
         why = f" ({'; '.join(reason for _, reason in left_out[:3])})" if left_out else ""
         raise DataError(
@@ -262,7 +264,9 @@ def read_content(results_folder: str | Path) -> Content:
     for seed in seeds:
         by_key[key_of(seed.run)].append(seed)
     largest_first = sorted(by_key.values(), key=lambda members: (-len(members), key_of(members[0].run)))
-    groups = tuple(group_of(i, members, numbers) for i, members in enumerate(largest_first))
+    groups = tuple(
+        group_of(i, members, numbers, chosen.absent[key_of(members[0].run)]) for i, members in enumerate(largest_first)
+    )
     return Content(folder, groups, tuple(left_out), missing(folder))
 
 
@@ -320,8 +324,8 @@ def _table(path: Path, most: int | None = None) -> list[list[str]]:
         return []
 
 
-def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> Group:
-    """Runs of the same data and protocol as their models; `numbers` gives each its index."""
+def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int], absent: int = 0) -> Group:
+    """Runs of the same data and protocol as their models; `numbers` gives each its index, `absent` counts others."""
     by_name: dict[str, list[Seed]] = defaultdict(list)
     for seed in members:
         by_name[seed.run.model_name].append(seed)
@@ -330,11 +334,12 @@ def group_of(number: int, members: Iterable[Seed], numbers: dict[str, int]) -> G
     labels_N = _usual_labels(models)
     reasons = {model.name: _why_unpaired(model, labels_N) for model in models}
     paired = {model.name: correct(model) for model in models if not reasons[model.name]}
-    lost = sum(len(model.predicting) < len(model.seeds) > 1 for model in models)
-    verdicts = tuple(compare(paired, lost=lost)) if len(paired) > 1 else ()
+    absent += sum(len(model.predicting) < len(model.seeds) > 1 for model in models)
+    verdicts = tuple(compare(paired, absent=absent)) if len(paired) > 1 else ()
     unpaired = tuple((name, why) for name, why in reasons.items() if why)
     first = models[0].first
-    return Group(number, first.data, first.protocol, tuple(models), labels_N, verdicts, unpaired)
+    family = math.comb(len(paired) + absent, 2)
+    return Group(number, first.data, first.protocol, tuple(models), labels_N, verdicts, family, unpaired)
 
 
 def model_of(name: str, index: int, seeds: Sequence[Seed]) -> Model:

@@ -3,7 +3,7 @@
 A million records are read one after the other; what is kept of them grows with the number of models alone.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,19 @@ class _Seen:
         self.places.add(place)
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The folders of the runs that are shown, model by model; what is left out, and why.
+
+    `absent` counts the models of several runs that a page has no room for, by their data and protocol: those shown are
+    the best of them, and are judged as such.
+    """
+
+    folders: list[Path]
+    left_out: list[tuple[str, str]]
+    absent: Counter[Key]
+
+
 class _LeftOut:
     """Folders that are not shown, and why: the first ones, then how many more."""
 
@@ -57,8 +70,8 @@ class _LeftOut:
         return self.reasons + further
 
 
-def selected(results: Path) -> tuple[list[Path], list[tuple[str, str]]]:
-    """The folders of the runs that are shown, model by model, and what is left out, with the reason."""
+def selected(results: Path) -> Selection:
+    """What a report of this folder shows."""
     left_out = _LeftOut()
     seen: dict[Name, _Seen] = defaultdict(_Seen)
     for path, run in _readable(run_folders(results), results, left_out):
@@ -73,7 +86,8 @@ def selected(results: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     if len(chosen) < len(seen):
         why = f"a report shows {MOST_MODELS}, the most accurate first; the leaderboard has all"
         left_out.add(f"{len(seen) - len(chosen):,} further models", why)
-    return folders, left_out.all()
+    absent = Counter(name[0] for name in seen.keys() - set(chosen) if seen[name].runs > 1)
+    return Selection(folders, left_out.all(), absent)
 
 
 def _readable(folders: Iterable[Path], results: Path, left_out: _LeftOut) -> Iterator[tuple[Path, Run]]:

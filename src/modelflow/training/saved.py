@@ -129,5 +129,5 @@ def _states(folder: Path) -> list[Path]:
     """Newest first."""
     files = [path for path in folder.glob("state-*.pth") if path.is_file() and not path.is_symlink()]
     named = [(found, path) for path in files if (found := NAME.fullmatch(path.name))]
-    named.sort(key=lambda pair: (int(pair[0][1]), int(pair[0][2]), pair[1].stat().st_mtime_ns), reverse=True)
+    named.sort(key=lambda pair: (int(pair[0][1]), int(pair[0][2]), pair[1].name), reverse=True)
     return [path for _, path in named]
