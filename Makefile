@@ -22,12 +22,13 @@ lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (two hours, idle); PARTS='epochs'; for a try ROUNDS=1 IMAGES=4000 STUDIES=100
+bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (two hours, idle); PARTS='epochs'; for a try ROUNDS=1 IMAGES=4000 STUDIES=100; SINCE=REVISION trains beside that one's code
 	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(IMAGES),--images $(IMAGES)) \
 	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))
 	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/bench_promises.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMAGES),--images $(IMAGES)))
 	$(if $(PARTS),,$(VENV)-bench/bin/python benchmarks/simulate_statistics.py $(if $(STUDIES),--studies $(STUDIES)))
+	$(if $(SINCE),$(VENV)-bench/bin/python benchmarks/against_revision.py $(SINCE) $(if $(ROUNDS),--rounds $(ROUNDS)))
 	cat benchmarks/results/peers.md $(if $(PARTS),,benchmarks/results/promises.md)
 
 card: $(VENV)/.ready  ## train the card five times and --recipe best three times (an hour), then write the README's table
