@@ -234,17 +234,14 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
         {"type": "point", "filled": True, "size": 110, "opacity": 1, "stroke": SURFACE, "strokeWidth": 1},
         {"x": x, "y": y, "color": _colours(group), "shape": _shapes(group), **_tips(_cost_tips(cost))},
     )
-    halo = {"stroke": SURFACE, "strokeWidth": 4, "strokeJoin": "round"}
     names = [
         _layer(
             {"type": "text", "align": align, "baseline": "middle", "dx": dx, "dy": -dy, "fontSize": LABEL_SIZE}
-            | {"color": INK, "limit": 130}
-            | behind,
+            | {"color": INK, "limit": 130},
             {"x": x, "y": y, "text": {"field": "model", "type": "nominal"}},
             {"values": [row]},
         )
         for row, (dx, dy, align) in zip(rows, _places(rows, x_ends, y_ends), strict=True)
-        for behind in (halo, {})
     ]
     layers = [line, bars, points, *names]
     spec = _spec({"data": {"values": rows}, "layer": layers, "height": COST_HEIGHT})
