@@ -2,8 +2,8 @@
 
     python benchmarks/same_accuracy.py [--models generic_2 cnn2_7] [--seeds 5] [--epochs 10]
 
-The card's protocol, two runs side by side. Order and dropout are drawn alike in kind, not in number, so that two runs of one
-seed differ as two seeds do. Writes same_accuracy.json: the accuracies, and the 95 % interval of the difference of the means.
+The card's protocol, two runs side by side. Both see the images in the same order; dropout is drawn by other numbers, so that two
+runs of one seed come apart. Writes same_accuracy.json: the accuracies, and the 95 % interval of the difference of the means.
 """
 
 import argparse

@@ -90,22 +90,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "",
 
 
 def leaderboard_table(rows: "Sequence[Row]", sorted_by: str = "accuracy") -> None:
-    """The summary table, best first, beside the card's figures; without the groups where the terminal is narrower."""
+    """The summary table, best first, beside the card's figures."""
     from modelflow.leaderboard import dead_note, heading, table_of
 
     shown = table_of(rows, sorted_by)
-    header, lines, left = shown.header, shown.lines, shown.left
-    if _width(header, lines) > console().width:
-        header, lines, left = (header[0], *header[2:]), [(line[0], *line[2:]) for line in lines], left - 1
-    table(header, lines, heading(rows), left)
+    table(shown.header, shown.lines, heading(rows), shown.left)
     if note := dead_note(rows):
         say(note)
-
-
-def _width(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Of a table whose cells are whole."""
-    gap = 2  # between columns: padding, and the place of a line
-    return sum(max(map(len, column)) + gap for column in zip(header, *rows, strict=True)) - gap
 
 
 def comparison_tables(comparison: "Comparison") -> None:

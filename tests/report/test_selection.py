@@ -52,7 +52,10 @@ def test_models_that_a_page_has_no_room_for_stay_in_the_family_of_those_it_shows
             write_run(
                 tmp_path / f"m{i}" / ("" if seed == 42 else f"seeds/{seed}"), a_run(model_name=f"m{i}", seed=seed)
             )
-    write_run(tmp_path / "alone", a_run(model_name="alone"))
+    alone = a_run(model_name="alone")
+    write_run(
+        tmp_path / "alone", alone.model_copy(update={"metrics": alone.metrics.model_copy(update={"accuracy": 0.1})})
+    )
     monkeypatch.setattr(selection, "MOST_MODELS", 7)
     (group,) = read_content(tmp_path).groups
     assert len(group.models) == 7
