@@ -4,9 +4,9 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -52,25 +52,23 @@ EPOCHS, SEEDS, REPEATS = (1, 2, 4, 8), (1, 2, 4), 3
 
 
 def overhead(scope: Scope) -> Iterator[Row]:
-    """What training by `Architecture` and by `ModelFlow` takes beside one call of the step and one of the evaluation.
+    """What `ModelFlow` adds to its bare step, in the same seconds: ten epochs of a run as `modelflow run` makes it.
 
-    `ModelFlow` trains ten epochs, as a run does, with its checkpoints; a large model one short epoch, whose checkpoint's
-    cost is scaled to one of 60,000 images. `outside_percent` is what passes outside the step and the evaluation in the
-    same seconds, which other work on the machine lengthens alike; `flow_percent` the difference to other seconds, in
-    which the bare step was called.
+    A twelfth of the images is held out and evaluated after each epoch; states, records, progress and the checkpoint are
+    written. `outside_percent` is what passes outside step and evaluation, `added_percent` all that passes outside the
+    step: for a run alone, whose evaluation two threads share, and for one beside another. A large model trains one epoch.
     """
-    clock = Clock()
-    with (
-        patch.object(Network, "train", clock.around(Network.train)),
-        patch.object(Network, "logits", clock.around(Network.logits)),
-    ):
+    clocks = {name: Clock() for name in ("train", "logits")}
+    with ExitStack() as stack:
+        for name, clock in clocks.items():
+            stack.enter_context(patch.object(Network, name, clock.around(getattr(Network, name))))
         for model in scope.models:
             for batch in BATCHES:
-                yield {"model": model, "batch": batch} | _overhead(scope, model, batch, clock)
+                yield {"model": model, "batch": batch} | _overhead(scope, model, batch, *clocks.values())
 
 
 class Clock:
-    """The seconds spent within some functions, whoever calls them."""
+    """The seconds spent within some function, whoever calls it."""
 
     def __init__(self) -> None:
         self.inside = 0.0
@@ -88,55 +86,33 @@ class Clock:
 
         return counted
 
-    def outside(self, run: Callable[[], float], kept: list[float]) -> Callable[[], float]:
-        """`run`, which says its seconds; those of them that were spent outside are kept each time."""
 
-        def measured() -> float:
-            before = self.inside
-            seconds = run()
-            kept.append(seconds - (self.inside - before))
-            return seconds
+def _overhead(scope: Scope, model: str, batch: int, step: Clock, evaluation: Clock) -> Row:
+    loaders = first_images(scope.images).held_out_loaders(batch)
+    flow, epochs = _flow(scope, model, loaders[:2]), 1 if model in FEWER else CARD_EPOCHS
+    train, spent = _told(flow.arch, lambda: flow.train(epochs)), {threads: [] for threads in (1, 2)}
 
-        return measured
+    def by(threads: int) -> float:
+        flow.arch.threads = lambda: threads
+        before = step.inside, evaluation.inside
+        seconds = train()
+        spent[threads].append((seconds, step.inside - before[0], evaluation.inside - before[1]))
+        return seconds
 
-
-def _overhead(scope: Scope, model: str, batch: int, clock: Clock) -> Row:
-    data = scope.data(model)
-    bare, flow = Bare(model, batch, data), _flow(scope, model, data.loaders(batch))
-    arch = _flow(scope, model, data.loaders(batch)).arch
-    epochs = 1 if model in FEWER else CARD_EPOCHS
-    outside: dict[str, list[float]] = {"architecture": [], "flow": []}
-    trained = clock.outside(_told(flow.arch, lambda: flow.train(epochs)), outside["flow"])
-    contenders = {
-        "step": timed(bare.train),
-        "evaluation": timed(bare.evaluate),
-        "architecture": clock.outside(_told(arch, lambda: arch.train(1, seed=SEED)), outside["architecture"]),
-        "flow": lambda: trained() / epochs,
-    }
-    taken = interleaved(scope.rounds, contenders, bare.epochs_in(ROUND_SECONDS))
-    rounds = {name: np.reshape(seconds, (scope.rounds + 1, -1)).mean(1)[1:] for name, seconds in outside.items()}
-    rounds["flow"] /= epochs
-    fastest = {name: seconds.min() for name, seconds in taken.items()}
-    images = len(bare.labels)
+    interleaved(scope.few if model in FEWER else scope.rounds, {threads: partial(by, threads) for threads in spent})
+    whole, bare, evaluated = np.array([spent[1][1:], spent[2][1:]]).transpose(2, 0, 1)  # beside another, alone; rounds
+    added, outside = (whole / bare - 1) * 100, (whole / (bare + evaluated) - 1) * 100
     return {
-        "images": images,
-        "step_us_an_image": summary(taken["step"] / images * 1e6),
-        "architecture_percent": summary(_added(taken["architecture"], taken)),
-        "outside_percent": summary(_whole(rounds, images) / (taken["step"] + taken["evaluation"]) * 100),
-        "flow_percent": summary(_added(_whole(taken, images), taken)),
-        "flow_percent_of_the_fastest": _added(_whole(fastest, images), fastest),
-        "checkpoint_ms": summary((taken["flow"] - taken["architecture"]) * 1e3),
-        "evaluation_percent": summary(taken["evaluation"] / taken["step"] * 100),
-        "flow_percent_with_evaluation_as_added": summary((_whole(taken, images) / taken["step"] - 1) * 100),
+        "images": loaders[0].images,
+        "held_out": loaders[1].images,
+        "step_us_an_image": summary(bare[0] / loaders[0].images / epochs * 1e6),
+        "evaluation_percent": summary(evaluated[0] / bare[0] * 100),
+        "evaluation_alone_percent": summary(evaluated[1] / bare[1] * 100),
+        "outside_percent": summary(outside[0]),
+        "outside_alone_percent": summary(outside[1]),
+        "added_percent": summary(added[0]),
+        "added_alone_percent": summary(added[1]),
     }
-
-
-def _whole(taken: Any, images: int) -> Any:
-    return taken["architecture"] + (taken["flow"] - taken["architecture"]) * images / EPOCH
-
-
-def _added(seconds: Any, taken: Any) -> Any:
-    return (seconds / (taken["step"] + taken["evaluation"]) - 1) * 100
 
 
 def _flow(scope: Scope, model: str, loaders: Any) -> ModelFlow:

@@ -156,7 +156,7 @@ def _load(arch: Any, folder: Path, run: Run) -> None:
 def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[], int] = lambda: 1) -> Run:
     """Trains one run to its finished folder. Raises `RunError` naming the run when its loss is not finite.
 
-    `threads` says how many cores a large network may use at the moment; the bytes do not depend on it.
+    `threads` says how many cores an evaluation or a large network may use at the moment; the bytes do not depend on it.
     """
     with alone_in(plan.folder):
         for folder in (plan.folder, plan.folder / results.TRAINING):

@@ -201,8 +201,17 @@ def test_two_threads_give_the_bytes_of_one(batch: int) -> None:
         ]
         np.testing.assert_array_equal(*losses)
     assert same(*states)
-    one, two = (network.logits(x, states[0].params, threads) for threads in (1, 2))
+
+
+@pytest.mark.parametrize("spec", [SPEC, WIDE], ids=["small", "large"])
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 127, 131, 1001])
+def test_two_threads_that_divide_the_images_give_the_logits_of_one(spec: Spec, count: int) -> None:
+    network, x = compiled(trace(spec)), data(max(count, 1))[0][:count]
+    params = flat(GenericCNN(spec).parameters())
+    one, two = (network.logits(x, params, threads) for threads in (1, 2))
     np.testing.assert_array_equal(one, two)
+    each = [network.logits(x[i : i + 1], params) for i in range(count)]
+    np.testing.assert_array_equal(one, np.concatenate([one[:0], *each]))
 
 
 def test_two_threads_both_stop_at_a_loss_that_is_not_finite() -> None:

@@ -28,7 +28,7 @@ def run_plans(
 ) -> Generator[tuple[Plan, Run | ModelFlowError], None, None]:
     """Trains the plans, `jobs` at a time in processes of their own, and yields each as it ends, failed ones too.
 
-    When fewer are left than `jobs`, a large network shares in the cores that have become free.
+    When fewer are left than `jobs`, evaluation and large networks share in the cores that have become free.
     """
     if jobs == 1 or len(due) <= 1:
         for plan in due:

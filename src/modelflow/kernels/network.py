@@ -95,7 +95,7 @@ class Network:
         rates, hyper = _rates(settings, state.step, steps), _hyper(settings)
         memory = self._workspace(-(-min(batch_size, max(len(order), 1)) // self.plan.lanes))
         train, barrier = self._function("train", TRAIN, ctypes.c_int64), np.zeros(BARRIER, np.int64)
-        threads = self._share(threads)
+        threads = min(threads, MOST_THREADS) if self.plan.has_large else 1
 
         def run(thread: int) -> int:
             made: int = train(
@@ -120,10 +120,11 @@ class Network:
         return Trained(losses[: done + (failed is not None)], failed)
 
     def logits(self, images: Floats, params: Floats, threads: int = 1) -> Floats:
-        """Logits of all images, without dropout; `threads` as for `train`."""
+        """Logits of all images, without dropout; each of at most `MOST_THREADS` threads takes a part of the images."""
         _check(self.plan, images, None, None, 1)
         out = np.empty((len(images), self.plan.classes), np.float32)
-        blocks, threads = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.plan.lanes), self._share(threads)
+        blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.plan.lanes)
+        threads = max(1, min(threads, MOST_THREADS, len(images) // EVALUATED_AT_ONCE))
         packed, memories = self._packed(0, params), self._workspace(blocks, threads)
         logits = self._function("logits", LOGITS, None)
 
@@ -135,10 +136,6 @@ class Network:
 
         _together(run, threads)
         return out
-
-    def _share(self, threads: int) -> int:
-        """How many of the threads this network makes use of."""
-        return min(threads, MOST_THREADS) if self.plan.has_large else 1
 
     def _packed(self, which: int, flat: Floats) -> Floats:
         """Of parameters and both averages, the one at `which` in the order of the step; its padding stays zero."""

@@ -51,7 +51,7 @@ class Architecture:
     `losses` and `val_losses` have one entry an epoch (the mean over the images), `total_epochs` counts them over all
     calls of `train`. `engine` says what trained the last epoch: the compiled step, or autograd and why.
     `schedule` (see `schedules`) says what each step multiplies the optimizer's learning rate by; `say` is told what
-    takes a while; `threads` says how many may share in large layers of the compiled step, which changes no byte.
+    takes a while; `threads` says how many may share in large layers and in evaluation, which changes no byte.
     `on_step(epoch, step, loss)` is called after each step of autograd, and about every second, with the last step made,
     by the compiled one; then `on_midway()`, where a `state()` can be saved; `on_epoch()` after each epoch.
     """

@@ -140,7 +140,7 @@ def _about_part(loader: Batches) -> str:
 class CompiledStep:
     """The compiled step of one model and optimizer, with the flat vectors that their tensors are views of.
 
-    `threads` says, asked anew about every second, how many may share in layers that are large enough.
+    `threads` says, asked anew about every second, how many may share in evaluation and in layers that are large enough.
     """
 
     def __init__(
