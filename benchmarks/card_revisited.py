@@ -205,7 +205,7 @@ def ranking(of: Evidence) -> str:
 
 
 def still_falling(of: Evidence) -> str:
-    """In how many runs the validation loss is lowest after the last epoch."""
+    """In how many runs the validation loss is lowest in the last epoch."""
     runs = [run for run in of.runs.runs if run.val_losses and None not in run.val_losses]
     last = [run for run in runs if min(run.val_losses, key=float) == run.val_losses[-1]]  # type: ignore[arg-type]
     return f"{len(last)} of {len(runs)} runs by protocol {of.name}"
@@ -280,7 +280,7 @@ Accuracy in per cent of the 10,000 test images, and macro F1; mean ± standard d
 - **"A fixed random seed (42) ensures deterministic weight initialization … consistent across runs."** It did not: the weights
   were drawn before the seed was set. Seeds alone spread the accuracy of a model by {spreads} (standard deviation, least and greatest of the
   seven): a rank that hangs on one run is chance where models are closer than that.
-- **Ten epochs.** The validation loss was lowest after the last epoch in {falling}: most networks were still
+- **Ten epochs.** The validation loss was lowest in the last epoch in {falling}: most networks were still
   learning, so the claims are of networks trained this long. `--recipe best` trains six times as long: [recipes.md](recipes.md).
 - **"The original manually-tuned LR was already close to an optimal value."** For ten epochs at a constant rate two rates were
   tried, the card's and a sixteen times higher one, which is worse (above): no optimum is shown by that. Of the cycles tried over

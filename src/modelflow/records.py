@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 RECORD_VERSION = 1
 Kept = Literal["held-out", "card", "not known"]
+Setting = str | int | float | bool | None
 BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
 
 
@@ -71,7 +72,7 @@ class Run(Record):
     model_name: str
     model_class: str
     spec: dict[str, Any] | None
-    settings: dict[str, Any]
+    settings: dict[str, Setting]
     protocol: str
     seed: int
     epochs: int

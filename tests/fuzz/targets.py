@@ -140,7 +140,8 @@ def _pages(content: bytes, place: Path) -> bool:
     _write(folder, results.HISTORY, b"epoch,loss,val_loss\n1,0.5,0.4\n")
     found = read_content(place / "study")
     for group in found.groups:
-        answer.headline(group)
+        for say in (answer.headline, answer.details, answer.conditions, answer.still_learning):
+            say(group)
     how.how_made(found)
     study_card(found)
     for seed in found.seeds:
@@ -265,7 +266,13 @@ def a_run(**changes: Any) -> Run:
         "model_name": "tiny",
         "model_class": "GenericCNN",
         "spec": TINY,
-        "settings": {"dataset": "digits"},
+        "settings": {
+            "dataset": "digits",
+            "recipe": "card",
+            "batch_size": 16,
+            "optimizer": "adam",
+            "schedule": "constant",
+        },
         "protocol": "card",
         "seed": 42,
         "epochs": 1,

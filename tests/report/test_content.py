@@ -17,6 +17,7 @@ from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders
 from modelflow.errors import DataError
 from modelflow.report.answer import (
     DECIDE_BEFORE,
+    conditions,
     dead_runs,
     details,
     headline,
@@ -26,6 +27,7 @@ from modelflow.report.answer import (
     seeds_that_could_tell,
     standing,
     still_learning,
+    tally,
     too_few_seeds,
 )
 from modelflow.report.content import Content, read_content, read_history
@@ -177,8 +179,33 @@ def test_runs_that_were_still_learning_are_told_of(copied):
             (folder / "history.csv").write_text("\n".join(["epoch,loss,val_loss,protocol", *lines]))
         return still_learning(read_content(copied).groups[0])
 
-    assert told(0.9, 0.8, 0.7).startswith("In 4 of 4 runs the validation loss was lowest after the last epoch")
+    assert told(0.9, 0.8, 0.7).startswith("In 4 of 4 runs the validation loss was lowest in the last epoch")
     assert told(0.9, 0.7, 0.8) == told(0.9) == told("", "") == ""
+
+
+def test_the_answer_says_with_which_settings_it_was_found_as_far_as_they_are_shared(copied):
+    def told():
+        return conditions(read_content(copied).groups[0])
+
+    assert told() == (
+        "It holds for these settings (adam, learning rate 0.003, batch size 16, 2 epochs): with others another model "
+        "may be best."
+    )
+    folder = run_folders_of(copied, "wide")[0]
+    change(folder, settings=read_run(folder).settings | {"batch_size": 64, "optimizer": "<b>"}, lr=0.1)
+    assert told() == "It holds for these settings (2 epochs): with others another model may be best."
+    assert told() in render(read_content(copied))
+
+
+def test_the_pairs_are_counted_by_what_is_told_of_them(content):
+    rng = np.random.default_rng(0)
+    right = {"a": rng.random((4, 355)) < 0.95, "b": rng.random((4, 355)) < 0.7, "c": rng.random((4, 355)) < 0.7}
+    group = made_up(content, right)
+    kinds = [verdict.kind for verdict in group.verdicts]
+    assert (kinds.count("better"), kinds.count("cannot tell")) == (2, 1)
+    said = "Of 3 pairs, in 2 one model is better and in 1 it cannot be told."
+    assert tally(group) == said
+    assert said in render(Content(content.folder, (group,), ()))
 
 
 def test_a_history_is_read_as_far_as_there_is_room(results):

@@ -71,6 +71,15 @@ def test_pictures_keep_their_pixels_and_lose_all_else(tmp_path):
     assert "Comment" not in drawn.info
 
 
+def test_rare_colours_keep_theirs(results):
+    for path in [*results.rglob("filters_*.png"), *results.rglob("intermediate_outputs.png")]:
+        picture = images.stored_picture(path, results)
+        stored = Image.open(path).convert("RGB")
+        if stored.width > images.WIDEST:
+            stored = stored.resize((picture.width, picture.height), Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(opened(picture).convert("RGB")).astype(int) - np.asarray(stored)).max() <= 24, path
+
+
 def test_what_is_no_picture_of_the_folder_is_left_out(tmp_path):
     root, outside = tmp_path / "results", tmp_path / "secret.png"
     root.mkdir()

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -156,6 +157,18 @@ def test_a_loader_without_a_length(make_arch, images):
     assert found_by(make_arch(train_loader=DataLoader(Stream(), 20))) == found_by(
         make_arch(train_loader=DataLoader(images, 20))
     )
+
+
+def test_a_search_that_takes_long_says_so_once_and_nothing_else_is_printed(make_arch, capsys, monkeypatch):
+    arch = make_arch()
+    arch.say = print
+    found_by(arch)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("modelflow.training.lr_finder.PATIENCE", 0)
+    found_by(arch)
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"learning rate range test: 100 steps, about \d+ s\n", printed.out)
+    assert printed.err == ""
 
 
 def test_attached_hooks_see_nothing_of_the_search(make_arch, unseen):

@@ -3,13 +3,15 @@
 headline(group)  ->  "generic_2 is the most accurate of the seven models: better than each of the six others."
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
-from modelflow.records import kept_apart
+from modelflow.records import Run, kept_apart
 from modelflow.report.content import Group, Model
-from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
-from modelflow.verdicts import MARGIN, Verdict, fewest_seeds, range_in_points
+from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, shown, significant
+from modelflow.verdicts import MARGIN, Kind, Verdict, fewest_seeds, range_in_points
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
 DECIDE_BEFORE = (
@@ -116,16 +118,43 @@ def seeds_that_could_tell(group: Group, of_study: bool) -> str:
 
 
 def still_learning(group: Group) -> str:
-    """A notice where most runs had their lowest validation loss after their last epoch; empty elsewhere."""
+    """A notice where most runs had their lowest validation loss in their last epoch; empty elsewhere."""
     losses = [[epoch.val_loss for epoch in seed.history] for model in group.models for seed in model.seeds]
     known = [[loss for loss in of_run if loss is not None] for of_run in losses if of_run and None not in of_run]
     last = sum(len(of_run) > 1 and min(of_run) == of_run[-1] for of_run in known)
     if 2 * last <= len(known):
         return ""
     return (
-        f"In {last:,} of {counted(len(known), 'run')} the validation loss was lowest after the last epoch: longer "
+        f"In {last:,} of {counted(len(known), 'run')} the validation loss was lowest in the last epoch: longer "
         "training might improve them, and change which is best."
     )
+
+
+def conditions(group: Group) -> str:
+    """With which settings the answer was found, as far as all runs share them."""
+    runs = [seed.run for model in group.models for seed in model.seeds]
+    found = [
+        {_setting(run, "optimizer") for run in runs},
+        {f"learning rate {run.lr:g}" for run in runs},
+        {_setting(run, "batch_size", "batch size ") for run in runs},
+        {counted(run.epochs, "epoch") for run in runs},
+    ]
+    shared = [text for texts in found if len(texts) == 1 for text in texts if text]
+    how = f"these settings ({', '.join(shared)})" if shared else "the settings that each run was given"
+    return f"It holds for {how}: with others another model may be best."
+
+
+def _setting(run: Run, name: str, before: str = "") -> str:
+    value = run.settings.get(name)
+    return "" if value is None else f"{before}{shown(value)}"
+
+
+def tally(group: Group) -> str:
+    """How many of the pairs are decided, in a sentence."""
+    kinds = Counter(verdict.kind for verdict in group.verdicts)
+    words = ("one model is better", "both are equivalent", "it cannot be told")
+    parts = [f"in {kinds[kind]:,} {said}" for kind, said in zip(get_args(Kind), words, strict=True) if kinds[kind]]
+    return f"Of {counted(len(group.verdicts), 'pair')}, {listed(parts)}."
 
 
 def too_few_seeds(group: Group) -> str:

@@ -441,7 +441,7 @@ class Architecture:
 
     def _range_test(self, loader: Any, end_lr: float, num_iter: int, **how: Any) -> Curve:
         parts = (self.model, self.loss_fn, self.optimizer, loader)
-        return range_test(*parts, device=self.device, end_lr=end_lr, num_iter=num_iter, **how)
+        return range_test(*parts, device=self.device, end_lr=end_lr, num_iter=num_iter, say=self.say, **how)
 
     def plot_lr_search(self, title: str = "Learning rate range test") -> "Figure":
         """The curve of the last `find_best_lr` and both suggestions. Raises `UsageError` when there was none."""

@@ -9,7 +9,9 @@ import contextlib
 import copy
 import io
 import math
-from collections.abc import Iterator, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ FEWEST_STEPS = 30
 SMOOTH = 0.05
 SMALLEST_FALL, STANDARD_ERRORS = 0.05, 3
 METHOD = "steepest trend"
+PATIENCE = 2.0  # seconds without a word
 
 Array = np.ndarray[Any, Any]
 
@@ -56,13 +59,16 @@ class LRSearch:
 
 
 class _Passes:
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, on_batch: Callable[[], None]) -> None:
         self.loader = loader
+        self.on_batch = on_batch
         self.begun = 0
 
     def __iter__(self) -> Iterator[Any]:
         self.begun += 1
-        return iter(self.loader)
+        for batch in self.loader:
+            self.on_batch()
+            yield batch
 
 
 def range_test(
@@ -78,12 +84,13 @@ def range_test(
     seed: int = 42,
     smooth: float = SMOOTH,
     step_mode: str = "exp",
+    say: Callable[[str], None] | None = None,
 ) -> Curve:
     """Losses of `num_iter` steps from `start_lr` (left out: the optimizer's) to `end_lr`; fewer if they grew fivefold.
 
     Works on deep copies, so that model, optimizer, modes and random state are as before whatever happens. A loader with
-    fewer batches is gone through again. Raises `UsageError` for bounds that leave nothing to search and for a loader
-    without batches.
+    fewer batches is gone through again. `say` is told once how long it takes, when that is more than some seconds.
+    Raises `UsageError` for bounds that leave nothing to search and for a loader without batches.
     """
     start_lr = float(optimizer.param_groups[0]["lr"]) if start_lr is None else start_lr
     _check_bounds(start_lr, end_lr, num_iter, smooth, step_mode)
@@ -94,7 +101,7 @@ def range_test(
     for group in trial_optimizer.param_groups:
         group.pop("initial_lr", None)  # else torch-lr-finder refuses an optimizer that a scheduler knows
     finder = LRFinder(trial_model, trial_optimizer, trial_loss, device=device)
-    passes = _Passes(loader)
+    passes = _Passes(loader, _told_when_slow(say, num_iter))
     with drawn_from(seed, "lr_finder"), ordered_by(loader, seed, "lr_finder"), _silence():
         try:
             finder.range_test(
@@ -108,6 +115,23 @@ def range_test(
         except StopIteration:
             raise UsageError("learning rate search: the loader has no batches; give it data") from None
     return Curve(tuple(finder.history["lr"]), tuple(finder.history["loss"]), passes.begun)
+
+
+def _told_when_slow(say: Callable[[str], None] | None, steps: int) -> Callable[[], None]:
+    """What is called at each step: says once how long all take, when some seconds have passed and more are left."""
+    heard = sys.stdout, sys.stderr
+    started, made, told = time.monotonic(), 0, False
+
+    def on_batch() -> None:
+        nonlocal made, told
+        passed = time.monotonic() - started
+        if say and made and not told and passed > PATIENCE and passed / made * (steps - made) > PATIENCE:
+            told = True
+            with contextlib.redirect_stdout(heard[0]), contextlib.redirect_stderr(heard[1]):
+                say(f"learning rate range test: {steps} steps, about {passed / made * steps:,.0f} s")
+        made += 1
+
+    return on_batch
 
 
 @contextlib.contextmanager
