@@ -26,6 +26,7 @@ MAX_YAML_BYTES = 1 << 16  # its parser is slow
 MAX_YAML_DEPTH = 50
 MAX_EXPRESSION_STEPS = 10_000
 MAX_COMPUTED = 1 << 64  # in size, of any number that an expression makes
+LONGEST_WORDS = 500  # of a parser
 MAX_LAYERS = 1000
 MAX_SIZE = 1 << 20
 
@@ -350,7 +351,8 @@ def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _yaml_loader())
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
+        words = str(error)  # which repeat a tag of any length
+        raise ValueError(words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 3]}...") from None
 
 
 @cache
