@@ -26,16 +26,16 @@ from modelflow.presets import CARD
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-EPOCHS, BATCH = 10, 16
+BATCH = 16
 
 
 class Source:
-    """A process that imports the package from one folder, and trains when asked."""
+    """A process that imports the package from one folder, and trains so many epochs when asked."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, epochs: int) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in SLOWING}
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "promises" / "trainer.py"), str(EPOCHS), str(BATCH)],
+            [sys.executable, str(HERE / "promises" / "trainer.py"), str(epochs), str(BATCH)],
             env=kept | {"PYTHONPATH": str(source)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -43,7 +43,7 @@ class Source:
         )
 
     def seconds(self, model: str) -> float:
-        """Of one training of this model, `EPOCHS` epochs long."""
+        """Of one training of this model."""
         assert self.process.stdin
         assert self.process.stdout
         print(model, file=self.process.stdin, flush=True)
@@ -68,11 +68,13 @@ def main() -> None:
     parser.add_argument("revision", help="the earlier one")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--models", nargs="+", choices=CARD, default=["cnn2_3", "generic_2", "generic_1"])
+    parser.add_argument("--epochs", type=int, default=10, help="of a training")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        sources = {"then": Source(unpacked(given.revision, Path(folder))), "now": Source(ROOT / "src")}
+        places = {"then": unpacked(given.revision, Path(folder)), "now": ROOT / "src"}
+        sources = {name: Source(place, given.epochs) for name, place in places.items()}
         for model in given.models:
             shares = []
             for number in range(given.rounds + 1):
@@ -80,7 +82,7 @@ def main() -> None:
                 taken = {name: sources[name].seconds(model) for name in order}
                 if number:  # the first one compiles and warms up
                     shares.append(100 * taken["now"] / taken["then"])
-            row = {"model": model, "batch": BATCH, "epochs": EPOCHS, "percent of then": summary(shares)}
+            row = {"model": model, "batch": BATCH, "epochs": given.epochs, "percent of then": summary(shares)}
             rows.append(row)
             print(f"{time.strftime('%H:%M:%S')} {row}", flush=True)
         for source in sources.values():
