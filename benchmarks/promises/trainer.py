@@ -4,10 +4,13 @@ import sys
 import tempfile
 import time
 
+import torch
+
 from modelflow import ModelFlow, load_dataset
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
 
+torch.set_num_threads(1)  # as a run of a study
 epochs, batch = map(int, sys.argv[1:])
 data = load_dataset("fashion-mnist")
 for line in sys.stdin:

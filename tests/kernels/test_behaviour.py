@@ -7,7 +7,7 @@ from oracle import flat, keep
 from torch.nn import functional as F
 
 from modelflow.kernels import cache
-from modelflow.kernels.network import Network, Settings, State, compiled
+from modelflow.kernels.network import Network, Settings, State, _together, compiled
 from modelflow.models.build import GenericCNN
 from modelflow.shapes import trace
 from modelflow.spec import Spec
@@ -204,11 +204,18 @@ def test_two_threads_give_the_bytes_of_one(batch: int) -> None:
 
 
 @pytest.mark.parametrize("spec", [SPEC, WIDE], ids=["small", "large"])
-@pytest.mark.parametrize("count", [0, 1, 63, 64, 127, 131, 1001])
-def test_two_threads_that_divide_the_images_give_the_logits_of_one(spec: Spec, count: int) -> None:
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 127, 128, 131, 1001])
+def test_two_threads_that_divide_the_images_give_the_logits_of_one(spec: Spec, count: int, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     network, x = compiled(trace(spec)), data(max(count, 1))[0][:count]
-    params = flat(GenericCNN(spec).parameters())
+    params, at_work = flat(GenericCNN(spec).parameters()), []
+
+    def together(run, threads):  # type: ignore[no-untyped-def]
+        at_work.append(threads)
+        return _together(run, threads)
+
+    monkeypatch.setattr("modelflow.kernels.network._together", together)
     one, two = (network.logits(x, params, threads) for threads in (1, 2))
+    assert at_work == [1, 2 if count >= 128 else 1]
     np.testing.assert_array_equal(one, two)
     each = [network.logits(x[i : i + 1], params) for i in range(count)]
     np.testing.assert_array_equal(one, np.concatenate([one[:0], *each]))

@@ -176,9 +176,11 @@ def _together(run: Callable[[int], int], threads: int) -> int:
         return run(0)
 
     def first() -> int:
-        for thread in range(1, threads):
-            team.submit(run, thread)
-        return run(0)
+        others = [team.submit(run, thread) for thread in range(1, threads)]
+        made = run(0)
+        for other in others:
+            other.result()
+        return made
 
     with ThreadPoolExecutor(threads) as team:
         return team.submit(first).result()
