@@ -57,6 +57,15 @@ def content(flow, *names):
     return [(flow.results_dir / name).read_bytes() for name in names]
 
 
+def test_a_batch_size_that_is_no_plain_number_is_recorded_as_one_or_not_at_all(fashion, tmp_path):
+    for size, recorded in ((np.int64(16), 16), ([8, 16], None)):
+        train_loader, val_loader = fashion.loaders(16)
+        train_loader.batch_size = size
+        flow = ModelFlow(GenericCNN(preset("cnn2_3")), train_loader, val_loader, results_dir=tmp_path, verbose=False)
+        assert flow.settings["batch_size"] == recorded
+        assert type(flow.settings["batch_size"]) in (int, type(None))
+
+
 def test_a_notebook_written_for_the_card_leaves_its_files(fashion, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train = TensorDataset(fashion.train_x_NCHW[:2000], fashion.train_y_N[:2000])

@@ -123,6 +123,10 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         ),
         ({"metrics": {"accuracy": 1, "macro_f1": 0, "loss": 1e999, "images": 1}}, "metrics.loss = inf: expected"),
         ({"metrics": {"accuracy": float("nan"), "macro_f1": 0, "loss": 0, "images": 1}}, "metrics.accuracy = nan"),
+        (
+            {"settings": {"optimizer": ["adam"]}},
+            "optimizer = ['adam']: expected a text, a number, true",
+        ),
         ({"seconds": {"training": 1e300}}, "training = 1e+300: expected a number below 1e+100"),
         ({"started": "yesterday"}, "Invalid isoformat string: 'yesterday'"),
         ({"model_name": "../x"}, "model name '../x': expected up to 100 letters"),

@@ -475,6 +475,7 @@ def lr_find(model: str, start_lr: float | None, end_lr: float, num_iter: int, as
 
     settings = read_study(None, models=[model], seeds=_seeds(None, seed), lr=start_lr, **given)
     flow = make_flow(plans(settings, results, data_dir)[0])
+    flow.arch.say = terminal.tell
     made = not results.exists()
     _make_folder(results)
     try:

@@ -4,6 +4,7 @@ flow = ModelFlow(model, train_loader, val_loader, model_name="my_net")
 flow.run(layers=["conv_layers.0"], epochs=10)        # results/my_net/ holds every picture, table and checkpoint
 """
 
+import operator
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -123,7 +124,7 @@ class ModelFlow:
         self.test_reads = 0
         self.data = _data_record(train_loader, val_loader, self.test_loader)
         self.settings: dict[str, Any] = {
-            "batch_size": getattr(train_loader, "batch_size", None),
+            "batch_size": _whole(getattr(train_loader, "batch_size", None)),
             "lr": float(self.optimizer.param_groups[0]["lr"]),
             "optimizer": type(self.optimizer).__name__.lower(),
             "schedule": check_schedule(schedule),
@@ -490,6 +491,14 @@ def _classes_of(*loaders: Any) -> Sequence[str]:
         if names:
             return [str(name) for name in names]
     return ()
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of any kind as Python's own; None for anything else, such as a loader's batch of several sizes."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def _data_record(train_loader: Any, val_loader: Any, test_loader: Any) -> DataRecord:

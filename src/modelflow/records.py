@@ -2,12 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 RECORD_VERSION = 1
 Kept = Literal["held-out", "card", "not known"]
-Setting = str | int | float | bool | None
 BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
+
+
+def _plain(value: Any) -> Any:
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    raise ValueError("a text, a number, true, false or null")
+
+
+Setting = Annotated[Any, AfterValidator(_plain)]
 
 
 class Record(BaseModel):

@@ -351,8 +351,8 @@ def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _yaml_loader())
     except yaml.YAMLError as error:
-        words = str(error)  # which repeat a tag of any length
-        raise ValueError(words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 3]}...") from None
+        words, half = str(error), LONGEST_WORDS // 2  # they repeat a tag of any length, and end with its place
+        raise ValueError(words if len(words) <= LONGEST_WORDS else f"{words[:half]}...{words[-half:]}") from None
 
 
 @cache

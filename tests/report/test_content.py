@@ -188,12 +188,19 @@ def test_the_answer_says_with_which_settings_it_was_found_as_far_as_they_are_sha
         return conditions(read_content(copied).groups[0])
 
     assert told() == (
-        "It holds for these settings (adam, learning rate 0.003, batch size 16, 2 epochs): with others another model "
-        "may be best."
+        "This answer is for these settings (adam, learning rate 0.003, batch size 16, 2 epochs): with others another "
+        "model may be best."
     )
+    for folder in (all_folders := [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]):
+        change(folder, settings=read_run(folder).settings | {"schedule": "one-cycle", "optimizer": "<b>"})
+    assert "(<b>, learning rate up to 0.003, one-cycle, batch size 16, 2 epochs)" in told()
+    assert "(&lt;b&gt;, learning rate up to 0.003, one-cycle," in render(read_content(copied))
+    for folder in all_folders:
+        change(folder, settings=read_run(folder).settings | {"find_best_lr": True, "optimizer": None})
+    assert "(a learning rate searched for by each run, batch size 16, 2 epochs)" in told()
     folder = run_folders_of(copied, "wide")[0]
-    change(folder, settings=read_run(folder).settings | {"batch_size": 64, "optimizer": "<b>"}, lr=0.1)
-    assert told() == "It holds for these settings (2 epochs): with others another model may be best."
+    change(folder, settings=read_run(folder).settings | {"batch_size": 64, "find_best_lr": False}, lr=0.1)
+    assert told() == "This answer is for these settings (2 epochs): with others another model may be best."
     assert told() in render(read_content(copied))
 
 
@@ -203,8 +210,14 @@ def test_the_pairs_are_counted_by_what_is_told_of_them(content):
     group = made_up(content, right)
     kinds = [verdict.kind for verdict in group.verdicts]
     assert (kinds.count("better"), kinds.count("cannot tell")) == (2, 1)
-    said = "Of 3 pairs, in 2 one model is better and in 1 it cannot be told."
+    said = "Of the 3 pairs compared, in 2 one model is better and in 1 it cannot be told."
     assert tally(group) == said
+    alike = made_up(content, {name: np.tile(rng.random(355) < 0.8, (6, 1)) for name in "a"} | {"b": right["b"]})
+    assert tally(alike) == ""
+    one = replace(group.verdicts[0], kind="equivalent")
+    assert tally(replace(group, verdicts=(one, one))) == (
+        "Of the 2 pairs compared, in 2 both are equivalent within 0.5 points."
+    )
     assert said in render(Content(content.folder, (group,), ()))
 
 

@@ -71,13 +71,22 @@ def test_pictures_keep_their_pixels_and_lose_all_else(tmp_path):
     assert "Comment" not in drawn.info
 
 
-def test_rare_colours_keep_theirs(results):
-    for path in [*results.rglob("filters_*.png"), *results.rglob("intermediate_outputs.png")]:
+def test_rare_colours_are_nearly_kept(results):
+    paths = [*results.rglob("filters_*.png"), *results.rglob("intermediate_outputs.png")]
+    assert len(paths) > 4
+    for path in paths:
         picture = images.stored_picture(path, results)
         stored = Image.open(path).convert("RGB")
         if stored.width > images.WIDEST:
             stored = stored.resize((picture.width, picture.height), Image.Resampling.LANCZOS)
         assert np.abs(np.asarray(opened(picture).convert("RGB")).astype(int) - np.asarray(stored)).max() <= 24, path
+
+
+def test_a_picture_of_very_many_colours_is_shown_all_the_same(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "many.png")
+    picture = images.stored_picture(tmp_path / "many.png", tmp_path)
+    assert len(opened(picture).convert("RGB").getcolors(300 * 300)) <= images.COLOURS
 
 
 def test_what_is_no_picture_of_the_folder_is_left_out(tmp_path):

@@ -113,7 +113,7 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     html = render(Content(content.folder, (group,), ()))
     after = html[html.index('<p class="headline">') :]
     assert after.index("Two seeds of each model are too few for a family of 3 pairs") < after.index("<figure>")
-    assert "three seeds of each for up to seven models" in html
+    assert "two seeds of each for two models, three for up to seven, four for up to twenty" in html
     assert "of its pair by itself, so that of 21 about one misses" in html
     assert "too few for a family" not in render(content)
 
@@ -126,7 +126,8 @@ def test_what_is_validated_on_test_images_says_so(copied):
     assert title == "validation loss (these are the test images)"
     assert data_of(html)["charts"]["g0-training"]["layer"][0]["encoding"]["y"]["axis"]["title"] == "training loss"
     also = "(protocol card: these are the test images, also validated on)"
-    for words in ("all 2 runs together", "of equal width", "by the majority of their runs", "355 test images wrong"):
+    wrong_by_all = "of the 355 test images are predicted wrong by every model"
+    for words in ("all 2 runs together", "of equal width", "by the majority of their runs", wrong_by_all):
         assert f"{words} {also}" in html
     for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
         change(folder, protocol="held-out")

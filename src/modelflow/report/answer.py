@@ -6,7 +6,6 @@ headline(group)  ->  "generic_2 is the most accurate of the seven models: better
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 from modelflow.records import Run, kept_apart
 from modelflow.report.content import Group, Model
@@ -131,17 +130,19 @@ def still_learning(group: Group) -> str:
 
 
 def conditions(group: Group) -> str:
-    """With which settings the answer was found, as far as all runs share them."""
+    """With which settings the answer was found, as far as all runs share them; empty without an answer."""
+    if not group.verdicts:
+        return ""
     runs = [seed.run for model in group.models for seed in model.seeds]
     found = [
         {_setting(run, "optimizer") for run in runs},
-        {f"learning rate {run.lr:g}" for run in runs},
+        {_rate(run) for run in runs},
         {_setting(run, "batch_size", "batch size ") for run in runs},
         {counted(run.epochs, "epoch") for run in runs},
     ]
     shared = [text for texts in found if len(texts) == 1 for text in texts if text]
     how = f"these settings ({', '.join(shared)})" if shared else "the settings that each run was given"
-    return f"It holds for {how}: with others another model may be best."
+    return f"This answer is for {how}: with others another model may be best."
 
 
 def _setting(run: Run, name: str, before: str = "") -> str:
@@ -149,12 +150,24 @@ def _setting(run: Run, name: str, before: str = "") -> str:
     return "" if value is None else f"{before}{shown(value)}"
 
 
+def _rate(run: Run) -> str:
+    if run.settings.get("find_best_lr"):
+        return "a learning rate searched for by each run"
+    schedule = _setting(run, "schedule")
+    constant = schedule in ("", "constant")
+    return f"learning rate {run.lr:g}" if constant else f"learning rate up to {run.lr:g}, {schedule}"
+
+
 def tally(group: Group) -> str:
-    """How many of the pairs are decided, in a sentence."""
+    """How many of the pairs compared are decided, in a sentence; empty where there is but one."""
     kinds = Counter(verdict.kind for verdict in group.verdicts)
-    words = ("one model is better", "both are equivalent", "it cannot be told")
-    parts = [f"in {kinds[kind]:,} {said}" for kind, said in zip(get_args(Kind), words, strict=True) if kinds[kind]]
-    return f"Of {counted(len(group.verdicts), 'pair')}, {listed(parts)}."
+    words: dict[Kind, str] = {
+        "better": "one model is better",
+        "equivalent": f"both are equivalent within {MARGIN_POINTS} points",
+        "cannot tell": "it cannot be told",
+    }
+    parts = [f"in {kinds[kind]:,} {said}" for kind, said in words.items() if kinds[kind]]
+    return f"Of the {len(group.verdicts):,} pairs compared, {listed(parts)}." if len(group.verdicts) > 1 else ""
 
 
 def too_few_seeds(group: Group) -> str:

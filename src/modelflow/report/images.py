@@ -27,6 +27,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PNG_BYTES = 4 << 20
 MAX_PIXELS = 12_000_000
 WIDEST, COLOURS = 1000, 192
+MOST_COLOURS = 1 << 15  # of a picture, for a reduction that is slow with many; ours have some thousands
 LARGEST_TILE, TILE_COLOURS, A_ROW = 32, 16, 24
 MOST_FILTERS = 6
 
@@ -145,8 +146,8 @@ def outputs_picture(folder: Path, root: Path) -> Picture | None:
 def stored_picture(path: Path, root: Path, name: str = "") -> Picture | None:
     """A PNG of the results folder `root`, its pixels drawn anew in few colours; None for what is no such file.
 
-    Rare colours, those of the strongest weights, keep theirs. Links that lead out of the folder are not followed;
-    nothing large is unpacked; only pixels come out.
+    Colours that are rare, as of the strongest weights, are nearly kept. Links that lead out of the folder are not
+    followed; nothing large is unpacked; only pixels come out.
     """
     try:
         content = _bytes_inside(path, root)
@@ -160,7 +161,8 @@ def stored_picture(path: Path, root: Path, name: str = "") -> Picture | None:
         return None
     if image.width > WIDEST:
         image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.LANCZOS)
-    return _picture(image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), name)
+    method = Image.Quantize.MAXCOVERAGE if image.getcolors(MOST_COLOURS) else Image.Quantize.MEDIANCUT
+    return _picture(image.quantize(COLOURS, method=method, dither=Image.Dither.NONE), name)
 
 
 def _bytes_inside(path: Path, root: Path) -> bytes:

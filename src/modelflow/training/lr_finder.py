@@ -89,7 +89,7 @@ def range_test(
     """Losses of `num_iter` steps from `start_lr` (left out: the optimizer's) to `end_lr`; fewer if they grew fivefold.
 
     Works on deep copies, so that model, optimizer, modes and random state are as before whatever happens. A loader with
-    fewer batches is gone through again. `say` is told once how long it takes, when that is more than some seconds.
+    fewer batches is gone through again. `say` is told once how long it may take, when that is more than some seconds.
     Raises `UsageError` for bounds that leave nothing to search and for a loader without batches.
     """
     start_lr = float(optimizer.param_groups[0]["lr"]) if start_lr is None else start_lr
@@ -118,7 +118,7 @@ def range_test(
 
 
 def _told_when_slow(say: Callable[[str], None] | None, steps: int) -> Callable[[], None]:
-    """What is called at each step: says once how long all take, when some seconds have passed and more are left."""
+    """What is called at each step: says once how long all may take, when some seconds have passed and more are left."""
     heard = sys.stdout, sys.stderr
     started, made, told = time.monotonic(), 0, False
 
@@ -128,7 +128,7 @@ def _told_when_slow(say: Callable[[str], None] | None, steps: int) -> Callable[[
         if say and made and not told and passed > PATIENCE and passed / made * (steps - made) > PATIENCE:
             told = True
             with contextlib.redirect_stdout(heard[0]), contextlib.redirect_stderr(heard[1]):
-                say(f"learning rate range test: {steps} steps, about {passed / made * steps:,.0f} s")
+                say(f"learning rate range test: up to {steps} steps, about {passed / made * steps:,.0f} s")
         made += 1
 
     return on_batch
