@@ -207,6 +207,7 @@ def test_dropout_may_be_anything_from_0_to_below_1(p):
         ("net.yaml", "- " * 10_000 + "1", "nested too deeply"),
         ("net.yaml", "a: [1", "not readable as YAML"),
         ("net.yaml", "a: !!python/object/apply:os.system ['true']", "is not read; leave it out"),
+        ("net.yaml", f"\na: !{'9' * 2000}!b 1", "line 2, column 4"),
         ("net.yaml", "b: {<<: {p: 0.1}}", "the merge key << is not read"),
         ("net.yaml", "{[1]: 2}", "not readable as YAML"),
         ("net.yaml", "a: &a [*a]", "the alias '*a' is not read"),

@@ -82,11 +82,15 @@ def test_rare_colours_are_nearly_kept(results):
         assert np.abs(np.asarray(opened(picture).convert("RGB")).astype(int) - np.asarray(stored)).max() <= 24, path
 
 
-def test_a_picture_of_very_many_colours_is_shown_all_the_same(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "many.png")
-    picture = images.stored_picture(tmp_path / "many.png", tmp_path)
-    assert len(opened(picture).convert("RGB").getcolors(300 * 300)) <= images.COLOURS
+def test_a_picture_of_very_many_colours_is_reduced_in_the_way_that_stays_fast(tmp_path, monkeypatch):
+    ways, quantize = [], Image.Image.quantize
+    monkeypatch.setattr(Image.Image, "quantize", lambda *a, **k: ways.append(k["method"]) or quantize(*a, **k))
+    for side in (100, 300):
+        pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "many.png")
+        picture = images.stored_picture(tmp_path / "many.png", tmp_path)
+        assert len(opened(picture).convert("RGB").getcolors(side * side)) <= images.COLOURS
+    assert ways == [Image.Quantize.MAXCOVERAGE, Image.Quantize.MEDIANCUT]
 
 
 def test_what_is_no_picture_of_the_folder_is_left_out(tmp_path):

@@ -113,7 +113,7 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     html = render(Content(content.folder, (group,), ()))
     after = html[html.index('<p class="headline">') :]
     assert after.index("Two seeds of each model are too few for a family of 3 pairs") < after.index("<figure>")
-    assert "two seeds of each for two models, three for up to seven, four for up to twenty" in html
+    assert "two for up to two, three for up to seven, four for up to 20, five for up to 40 models, ten beyond" in html
     assert "of its pair by itself, so that of 21 about one misses" in html
     assert "too few for a family" not in render(content)
 

@@ -3,6 +3,7 @@
 headline(group)  ->  "generic_2 is the most accurate of the seven models: better than each of the six others."
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from modelflow.records import Run, kept_apart
 from modelflow.report.content import Group, Model
 from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, shown, significant
-from modelflow.verdicts import MARGIN, Kind, Verdict, fewest_seeds, range_in_points
+from modelflow.verdicts import FEWEST_SEEDS, MARGIN, Kind, Verdict, fewest_seeds, range_in_points
 
 MARGIN_POINTS = f"{100 * MARGIN:g}"
 DECIDE_BEFORE = (
@@ -184,6 +185,14 @@ def too_few_seeds(group: Group) -> str:
         "were not shown to keep the chance of even one false “better” at 5 % (docs/statistics.md), so that nothing is "
         f"claimed from them. Train {in_words(needed)} or more."
     )
+
+
+def enough_seeds() -> str:
+    """From how many seeds of each something is claimed, by the number of models."""
+    *bounded, (_, beyond) = FEWEST_SEEDS
+    models = [(1 + math.isqrt(1 + 8 * int(pairs))) // 2 for pairs, _ in bounded]
+    said = [f"{in_words(seeds)} for up to {in_words(n)}" for n, (_, seeds) in zip(models, bounded, strict=True)]
+    return f"{', '.join(said)} models, {in_words(beyond)} beyond"
 
 
 def cost_words(group: Group, found: Standing) -> list[str]:

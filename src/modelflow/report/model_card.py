@@ -48,10 +48,9 @@ OVER_SEEDS = (
 BY_SEEDS = (
     "on the same test images, over seeds and images: better where the p-value of the difference, by Holm's method over "
     "all pairs, is below 5 %; equivalent where the 95 % interval of the difference lies within half a point and the "
-    "p-value of equivalence, by Holm's method too, is below 5 %. With enough seeds (two of each for two models, "
-    "three for up to seven, four for up to twenty, five for up to forty, ten beyond) that keeps the chance of even one "
-    "false “better” at 5 % or below, as simulated; nothing is claimed from fewer. Each interval is of its pair by "
-    "itself: of 21 about one misses."
+    f"p-value of equivalence, by Holm's method too, is below 5 %. With enough seeds of each ({answer.enough_seeds()}) "
+    "that keeps the chance of even one false “better” at 5 % or below, as simulated; nothing is claimed from fewer. "
+    "Each interval is of its pair by itself: of 21 about one misses."
 )
 BY_RUNS = (
     "by one run each (McNemar's test, Holm's method over all pairs): this speaks of these runs, not of the models, "
