@@ -1,5 +1,8 @@
 """The compiled step behind `Architecture`: what it covers, that it learns what autograd learns, and the change-over."""
 
+import copy
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from modelflow import training
 from modelflow.data.batches import Batches
 from modelflow.errors import RunError
 from modelflow.evaluation.predict import predict
+from modelflow.kernels.network import Network
 from modelflow.models.build import GenericCNN
 from modelflow.presets import preset
 from modelflow.seeding import ordered_by
@@ -127,6 +131,92 @@ def test_what_it_validates_is_what_the_module_gives(trainer):
     with torch.no_grad():
         expected = nn.functional.cross_entropy(arch.model.eval()(x), y).item()
     assert arch.val_losses[-1] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.fixture
+def evaluated_by(monkeypatch):
+    """A list of which thread evaluated, one name an evaluation."""
+    names, logits = [], Network.logits
+
+    def watched(*arguments):
+        names.append(threading.current_thread().name)
+        return logits(*arguments)
+
+    monkeypatch.setattr(Network, "logits", watched)
+    return names
+
+
+def by_two(arch):
+    arch.threads = lambda: 2
+    return arch
+
+
+def test_a_second_thread_evaluates_while_training_goes_on_to_the_same_bytes(trainer, evaluated_by):
+    alone, helped = trainer(spec=preset("generic_2")), by_two(trainer(spec=preset("generic_2")))
+    alone.threads = lambda: 1
+    alone.train(4)
+    assert evaluated_by == ["MainThread"] * 4
+    helped.train(4)
+    others = [name != "MainThread" for name in evaluated_by[4:]]
+    assert others == [True, True, True, False]  # after the last epoch nothing is left to train meanwhile
+    assert helped.val_losses == alone.val_losses
+    assert helped.losses == alone.losses
+    assert torch.equal(parameters(helped), parameters(alone))
+
+
+def test_a_network_that_trains_on_both_threads_is_evaluated_between_epochs(trainer, evaluated_by):
+    wide = NO_DROPOUT.model_copy(update={"fc_sizes": (300, 200)})
+    by_two(trainer(spec=wide)).train(2)
+    assert evaluated_by == ["MainThread"] * 2
+
+
+def test_a_state_has_the_validation_loss_of_every_epoch_before_it(trainer, monkeypatch):
+    monkeypatch.setattr(training.compiled, "MACS_A_CALL", 50 * 16 * trace(NO_DROPOUT).macs)
+    arch, states = by_two(trainer()), []
+    arch.on_epoch = arch.on_midway = lambda: states.append(copy.deepcopy(arch.state()))
+    arch.train(3)
+    assert {len(state["val_loss"]) - state["epoch"] for state in states} == {0}
+    for state in states:
+        again = by_two(trainer())
+        again.go_on_from(state, "a state")
+        again.train(3 - again.total_epochs)
+        assert again.val_losses == arch.val_losses
+        assert torch.equal(parameters(again), parameters(arch))
+
+
+def overflowing(loader):
+    return Batches(loader.dataset.tensors[0] * 0 + 3e38, loader.dataset.tensors[1], 500)
+
+
+@pytest.mark.parametrize("read_at_once", [False, True])
+def test_an_epoch_whose_late_validation_loss_is_not_finite_does_not_count(trainer, read_at_once):
+    arch = by_two(trainer())
+    arch.train(1)
+    losses, val_losses = list(arch.losses), list(arch.val_losses)
+    arch.set_loaders(arch.train_loader, overflowing(arch.val_loader))
+    if read_at_once:
+        arch.on_epoch = lambda: arch.val_losses
+    with pytest.raises(RunError, match=r"epoch 2, after its last step: the validation loss is (nan|inf)"):
+        arch.train(3)
+    assert (arch.total_epochs, arch.losses, arch.val_losses) == (1, losses, val_losses)
+
+
+@pytest.mark.parametrize("ending", [RunError, KeyboardInterrupt])
+def test_training_that_ends_while_an_evaluation_is_under_way_keeps_its_loss(trainer, ending):
+    arch, whole = by_two(trainer()), trainer()
+    whole.train(1)
+
+    def spoil():
+        arch.optimizer.param_groups[0]["lr"] = 1e38
+
+    def interrupt(epoch, _step, _loss):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    arch.on_epoch, arch.on_step = (spoil, None) if ending is RunError else (None, interrupt)
+    with pytest.raises(ending):
+        arch.train(3)
+    assert (arch.total_epochs, arch.losses, arch.val_losses) == (1, whole.losses, whole.val_losses)
 
 
 def test_its_predictions_are_the_modules_and_need_no_training(trainer, fashion):

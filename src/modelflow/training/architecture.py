@@ -7,6 +7,7 @@ this package: what it adds are streams of its own for order and dropout, and hoo
 import random
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -73,7 +74,8 @@ class Architecture:
         self.train_loader: Any = None
         self.val_loader: Any = None
         self.losses: list[float] = []
-        self.val_losses: list[float | None] = []
+        self._val_losses: list[float | None] = []
+        self._evaluation: Future[float] | None = None  # of the last epoch, by a second thread
         self.total_epochs = 0
         self.visualization: dict[str, Array | None] = {}
         self.handles: dict[str, torch.utils.hooks.RemovableHandle] = {}
@@ -104,6 +106,19 @@ class Architecture:
         """Another optimizer for the training that follows."""
         self.optimizer = optimizer
 
+    @property
+    def val_losses(self) -> list[float | None]:
+        """The validation losses; waits for the last one where a second thread is still at it.
+
+        Raises `RunError` when that is not finite; its epoch then does not count.
+        """
+        self._take_up_evaluation()
+        return self._val_losses
+
+    @val_losses.setter
+    def val_losses(self, values: list[float | None]) -> None:
+        self._val_losses, self._evaluation = values, None
+
     def set_seed(self, seed: int = 42) -> None:
         """Seeds torch, numpy, Python's random and the training loader's order, for code outside of `train`."""
         torch.backends.cudnn.deterministic = True
@@ -131,6 +146,7 @@ class Architecture:
         `mini_batch_report`-th step. Raises `UsageError` without a loader, `RunError` when the loss is not finite.
         """
         self.check_trainable(n_epochs)
+        self._take_up_evaluation()
         verbose = self.verbose if verbose is None else verbose
         last = self.total_epochs + n_epochs
 
@@ -148,7 +164,7 @@ class Architecture:
         of_steps = "" if steps is None else f"/{steps}"
         with _progress_bar(None if steps is None else n_epochs * steps, verbose) as bar:
             for epoch in range(self.total_epochs + 1, last + 1):
-                self._train_one(epoch, seed, told)
+                self._train_one(epoch, seed, told, goes_on=epoch < last)
                 if verbose and (epoch % batch_report == 0 or epoch == last):
                     self._tell(epoch, last)
                 if self.on_epoch is not None:
@@ -168,21 +184,45 @@ class Architecture:
         if n_epochs < 0:
             raise UsageError(f"train: n_epochs = {n_epochs}, expected 0 or more")
 
-    def _train_one(self, epoch: int, seed: int, on_steps: OnSteps) -> None:
-        step, factors_S = self._compiled_step(), self._factors(epoch)
+    def _train_one(self, epoch: int, seed: int, on_steps: OnSteps, goes_on: bool) -> None:
+        step = self._compiled_step()
+        try:
+            loss = self._train_epoch(step, epoch, seed, on_steps)
+        finally:
+            self._take_up_evaluation()
+        if step is not None and (self.val_loader is None or uncovered_inference(self.model, self.val_loader)):
+            step = None
+        later = step.later_mean_loss(self.val_loader) if step is not None and goes_on else None
+        if later is None:
+            self._val_losses.append(self._validate(step, epoch, seed))
+        self.losses.append(loss)
+        self.total_epochs, self._evaluation = epoch, later
+
+    def _train_epoch(self, step: CompiledStep | None, epoch: int, seed: int, on_steps: OnSteps) -> float:
+        factors_S = self._factors(epoch)
         (begun, randomness), self._begun = self._begun, (START, None)
         with ordered_by(self.train_loader, seed, "order", epoch):
             if step is None:
                 parts = (self.model, self.loss_fn, self.optimizer, self.train_loader, self.device)
                 with drawn_from(seed, "dropout", epoch):
-                    loss = train_epoch(*parts, on_steps, epoch, factors_S, begun, lambda: set_random_state(randomness))
-            else:
-                dropout = stream(seed, "dropout", epoch)
-                loss = step.train_epoch(self.train_loader, dropout, on_steps, epoch, factors_S, begun)
-        val_loss = None if self.val_loader is None else self._validate(epoch, seed)
-        self.losses.append(loss)
-        self.val_losses.append(val_loss)
-        self.total_epochs = epoch
+                    return train_epoch(*parts, on_steps, epoch, factors_S, begun, lambda: set_random_state(randomness))
+            dropout = stream(seed, "dropout", epoch)
+            return step.train_epoch(self.train_loader, dropout, on_steps, epoch, factors_S, begun)
+
+    def _take_up_evaluation(self) -> None:
+        """The validation loss that a second thread was at; the epoch does not count when it is not finite."""
+        if self._evaluation is None:
+            return
+        wait([self._evaluation])
+        evaluation, self._evaluation = self._evaluation, None
+        try:
+            val_loss = evaluation.result()
+            _check_validation(val_loss, self.total_epochs)
+        except Exception:
+            self.losses.pop()
+            self.total_epochs -= 1
+            raise
+        self._val_losses.append(val_loss)
 
     def steps_an_epoch(self) -> int:
         """How many updates an epoch makes. Raises `UsageError` for a loader without a length, as over a stream."""
@@ -210,14 +250,15 @@ class Architecture:
             self._step = CompiledStep(self.model, self.optimizer, self.say, lambda: self.threads())
         return self._step
 
-    def _validate(self, epoch: int, seed: int) -> float:
-        covered = self.engine == "compiled step" and not uncovered_inference(self.model, self.val_loader)
-        if covered and self._step is not None:
-            val_loss = self._step.mean_loss(self.val_loader)
+    def _validate(self, step: CompiledStep | None, epoch: int, seed: int) -> float | None:
+        if self.val_loader is None:
+            return None
+        if step is not None:
+            val_loss = step.mean_loss(self.val_loader)
         else:
             with ordered_by(self.val_loader, seed, "validation", epoch), drawn_from(seed, "validation", epoch):
                 val_loss = mean_loss(self.model, self.loss_fn, self.val_loader, self.device)
-        check_finite(val_loss, f"epoch {epoch}, after its last step: the validation loss")
+        _check_validation(val_loss, epoch)
         return val_loss
 
     def _tell(self, epoch: int, last: int) -> None:
@@ -451,6 +492,10 @@ class Architecture:
         if found is None:
             raise UsageError("there is no learning rate search to draw; call find_best_lr(loader) first")
         return plot_lr_finder(found.lrs, found.losses, found.steepest, found.suggestion, METHOD, title)
+
+
+def _check_validation(loss: float, epoch: int) -> None:
+    check_finite(loss, f"epoch {epoch}, after its last step: the validation loss")
 
 
 def length(items: Any) -> int | None:

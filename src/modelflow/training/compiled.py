@@ -7,6 +7,7 @@ The parameters and Adam's averages become views of flat vectors that the compile
 import math
 import platform
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,8 @@ class CompiledStep:
     `threads` says, asked anew about every second, how many may share in evaluation and in layers that are large enough.
     """
 
+    _evaluator: Any = None  # another network with the same functions, for a second thread
+
     def __init__(
         self,
         model: GenericCNN,
@@ -157,6 +160,7 @@ class CompiledStep:
         self._threads = threads
         self._network = compiled(model.trace, say)
         self._flats = [torch.from_numpy(aligned(model.trace.parameters)) for _ in range(3)]
+        self._views = list(_views(self._flats, model))
 
     def train_epoch(
         self,
@@ -196,9 +200,23 @@ class CompiledStep:
 
     def mean_loss(self, loader: Batches) -> float:
         """The mean cross-entropy over the images, without dropout."""
-        images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
-        logits_NK = self._network.logits(images, self._bound().params, self._threads())
-        return cross_entropy(logits_NK, labels) if np.isfinite(logits_NK).all() else math.nan
+        return _mean_loss(self._network, loader, self._bound().params, self._threads())
+
+    def later_mean_loss(self, loader: Batches) -> Future[float] | None:
+        """`mean_loss` with the parameters as they are now, by a second thread while training goes on.
+
+        None where training takes both threads, or none is free.
+        """
+        from modelflow.kernels.network import Network
+
+        network = self._network
+        if network.plan.has_large or self._threads() == 1:
+            return None
+        self._evaluator = self._evaluator or Network(network.plan, network.library)
+        team = ThreadPoolExecutor(1)
+        evaluation = team.submit(_mean_loss, self._evaluator, loader, self._bound().params.copy(), 1)
+        team.shutdown(wait=False)
+        return evaluation
 
     def _settings(self, factors_S: Array) -> Any:
         from modelflow.kernels.network import Settings
@@ -211,13 +229,13 @@ class CompiledStep:
         """The flat vectors, after every tensor that is not yet a view of them has been made one."""
         from modelflow.kernels.network import State
 
-        begin, step = 0, 0
-        for p in self.model.parameters():
-            values, average, square = (flat[begin : begin + p.numel()].view(p.shape) for flat in self._flats)
-            begin += p.numel()
+        step = 0
+        for p, (values, average, square) in zip(self.model.parameters(), self._views, strict=True):
             p.data = _moved_into(values, p.data)
             adam = self.optimizer.state[p]
-            step = int(adam.setdefault("step", torch.tensor(0.0)))
+            if "step" not in adam:
+                adam["step"] = torch.tensor(0.0)
+            step = int(adam["step"])
             adam["exp_avg"] = _moved_into(average, adam.get("exp_avg"))
             adam["exp_avg_sq"] = _moved_into(square, adam.get("exp_avg_sq"))
         flats = [flat.numpy() for flat in self._flats]
@@ -226,6 +244,20 @@ class CompiledStep:
     def _count(self, step: int) -> None:
         for p in self.model.parameters():
             self.optimizer.state[p]["step"].fill_(float(step))
+
+
+def _mean_loss(network: Any, loader: Batches, params: Array, threads: int) -> float:
+    images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
+    logits_NK = network.logits(images, params, threads)
+    return cross_entropy(logits_NK, labels) if np.isfinite(logits_NK).all() else math.nan
+
+
+def _views(flats: list[Tensor], model: nn.Module) -> Iterator[list[Tensor]]:
+    """Of each flat vector the part that is one parameter's, in its shape."""
+    begin = 0
+    for p in model.parameters():
+        yield [flat[begin : begin + p.numel()].view(p.shape) for flat in flats]
+        begin += p.numel()
 
 
 def _moved_into(view: Tensor, values: Tensor | None) -> Tensor:
