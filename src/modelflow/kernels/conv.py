@@ -82,13 +82,23 @@ def _taps(
         var.set(acc[key])
 
 
-def forward(k: Code, conv: Conv, registers: int, winners: bool) -> None:
-    """Arguments: params, block. Writes the outputs and, for training, which position of its window won."""
+def forward(
+    k: Code,
+    conv: Conv,
+    registers: int,
+    winners: bool,
+    before_row: Callable[[Code, Num], None] = lambda _code, _row: None,
+) -> None:
+    """Arguments: params, block. Writes the outputs and, for training, which position of its window won.
+
+    `before_row` writes what else is done before each row of outputs, where all channels of a row come in turn.
+    """
     tile = _pool_tile(conv, registers)
     small = conv.channels * conv.depth * conv.taps * 4 <= 24_000
     write = _PooledTile(k, conv, tile, winners)
     if small:
         for py in k.loop(conv.pooled):
+            before_row(k, py)
             for px, group in _split(k, conv.pooled, tile.group):
                 for o, channels in _split(k, conv.channels, tile.channels):
                     write(o, channels, py, px, group)

@@ -19,6 +19,7 @@ from llvmlite import ir
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
 PTR = ir.PointerType()
+READ, SECOND_CACHE, DATA = 0, 2, 1  # of LLVM's prefetch
 
 Operand = Any  # a Num, or a Python number that takes the type of the Num beside it
 
@@ -305,6 +306,14 @@ class Code:
     def vectors(self, pointer: Num) -> Array:
         """Memory seen as aligned vectors of floats."""
         return Array(self, pointer.value, self.floats)
+
+    def prefetch(self, place: Array) -> None:
+        """Asks for the cache line in which `place` lies, which is to be read before long."""
+        name, numbers = "llvm.prefetch.p0", [I32] * 3
+        function = self.module.globals.get(name)
+        function = function or ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, *numbers]), name)
+        how = (READ, SECOND_CACHE, DATA)
+        self.builder.call(function, [place.pointer, *map(ir.Constant, numbers, how)])
 
     # control
 

@@ -42,8 +42,9 @@ LOGITS = ("images", "count", "params", "memory", "blocks_at_once", "out")
 PACK = ("flat", "packed")
 INTEGERS = (
     *("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin"),
-    *("thread", "threads"),
+    *("thread", "threads", "left"),
 )
+CACHE_LINE = 16  # floats
 
 
 class Program:
@@ -96,8 +97,13 @@ def _write_conv(program: Program, i: int) -> None:
     plan, registers, add = program.plan, program.registers, program.function
     layer = plan.convs[i]
     dropped = plan.linears[0].dropout if i == len(plan.convs) - 1 else 0.0
-    for name, winners in ((f"conv{i}", True), (f"conv{i}_only", False)):
-        add(name, "params block", partial(conv.forward, conv=layer, registers=registers, winners=winners))
+    forward = partial(conv.forward, conv=layer, registers=registers)
+    add(f"conv{i}_only", "params block", partial(forward, winners=False))
+    if i:
+        add(f"conv{i}", "params block", partial(forward, winners=True))
+    else:
+        write = partial(forward, winners=True, before_row=partial(_ask_for_next, plan=plan))
+        add(f"conv{i}", "params block images following left", write)
     add(f"conv{i}_unpool", "shared block grads", partial(conv.unpool, conv=layer, scale=1 / (1 - dropped)))
     add(f"conv{i}_weight", "shared block grads", partial(conv.weight_gradient, conv=layer, registers=registers))
     if i:
@@ -158,6 +164,17 @@ def _gather(k: Code, plan: Plan) -> None:
     for pixel in k.loop(plan.image, whole * lanes):
         for lane, source in enumerate(sources):
             scalars[pixel * lanes + lane] = source[pixel]
+
+
+def _ask_for_next(k: Code, row: Num, plan: Plan) -> None:
+    """Asks for a part of the next block's images, which come from anywhere in memory, while this one is computed."""
+    images, following = k.array(k.images), k.array(k.following, I64)
+    lines = -(-plan.image // CACHE_LINE)
+    part = -(-lines // plan.convs[0].pooled) * CACHE_LINE
+    for lane in k.loop(k.left):
+        image = images.at(following[lane] * plan.image).at(row * part)
+        for place in range(0, part, CACHE_LINE):
+            k.prefetch(image.at(place))
 
 
 def _labels(k: Code, plan: Plan) -> None:
@@ -249,11 +266,20 @@ def _forward_block(call: _Caller, b: Num, begin: Num, step: Num) -> None:
     k, plan = call.k, call.plan
     here = call.block(b)
     here["order"] = Num(k, k.array(k.order, I64).at(begin + b * plan.lanes).pointer)
+    here |= _following(call, b, begin)
     call("gather", **here)
     call("labels_in", **here)
     for i in range(len(plan.convs)):
         call(f"conv{i}", **here)
     _prepare(call, 0, here, step)
+
+
+def _following(call: _Caller, b: Num, begin: Num) -> dict[str, Num]:
+    """Where the order goes on after block `b`, and how many images the next one has."""
+    k, lanes = call.k, call.plan.lanes
+    start = begin + _least(k, (b + 1) * lanes, call.values["number"])
+    following = Num(k, k.array(k.order, I64).at(start).pointer)
+    return {"following": following, "left": _least(k, k.count - start, k.integer(lanes))}
 
 
 def _prepare(call: _Caller, j: int, here: dict[str, Num], step: Num) -> None:
