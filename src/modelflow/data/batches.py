@@ -67,7 +67,7 @@ class Batches:
         """The images' order for one pass: as they are, or the next one that `generator` draws."""
         n_images = self.images
         order_N = torch.randperm(n_images, generator=self.generator) if self.shuffle else torch.arange(n_images)
-        return order_N if self.index_N is None else self.index_N[order_N]
+        return order_N if self.index_N is None else self.index_N.index_select(0, order_N)
 
     def _slices(self) -> Iterator[Batch]:
         x_NCHW, y_N = self.dataset.tensors
