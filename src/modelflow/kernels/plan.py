@@ -148,7 +148,7 @@ def plan(trace: Trace, lanes: int) -> Plan:
         tuple(places),
         small,
         grads,
-        shared.take(2),
+        shared.take(4),
         packed.used,
         block.used,
         shared.used,

@@ -97,13 +97,13 @@ def _write_conv(program: Program, i: int) -> None:
     plan, registers, add = program.plan, program.registers, program.function
     layer = plan.convs[i]
     dropped = plan.linears[0].dropout if i == len(plan.convs) - 1 else 0.0
-    forward = partial(conv.forward, conv=layer, registers=registers)
-    add(f"conv{i}_only", "params block", partial(forward, winners=False))
-    if i:
-        add(f"conv{i}", "params block", partial(forward, winners=True))
-    else:
-        write = partial(forward, winners=True, before_row=partial(_ask_for_next, plan=plan))
-        add(f"conv{i}", "params block images following left", write)
+    for name, winners in ((f"conv{i}", True), (f"conv{i}_only", False)):
+        forward = partial(conv.forward, conv=layer, registers=registers, winners=winners)
+        if i:
+            add(name, "params block", forward)
+        else:
+            asking = partial(forward, before_row=partial(_ask_for_next, plan=plan))
+            add(name, "params block images following left", asking)
     add(f"conv{i}_unpool", "shared block grads", partial(conv.unpool, conv=layer, scale=1 / (1 - dropped)))
     add(f"conv{i}_weight", "shared block grads", partial(conv.weight_gradient, conv=layer, registers=registers))
     if i:
@@ -266,20 +266,13 @@ def _forward_block(call: _Caller, b: Num, begin: Num, step: Num) -> None:
     k, plan = call.k, call.plan
     here = call.block(b)
     here["order"] = Num(k, k.array(k.order, I64).at(begin + b * plan.lanes).pointer)
-    here |= _following(call, b, begin)
+    start = begin + _least(k, (b + 1) * plan.lanes, call.values["number"])
+    here |= {"following": Num(k, k.array(k.order, I64).at(start).pointer), "left": _left(k, start)}
     call("gather", **here)
     call("labels_in", **here)
     for i in range(len(plan.convs)):
         call(f"conv{i}", **here)
     _prepare(call, 0, here, step)
-
-
-def _following(call: _Caller, b: Num, begin: Num) -> dict[str, Num]:
-    """Where the order goes on after block `b`, and how many images the next one has."""
-    k, lanes = call.k, call.plan.lanes
-    start = begin + _least(k, (b + 1) * lanes, call.values["number"])
-    following = Num(k, k.array(k.order, I64).at(start).pointer)
-    return {"following": following, "left": _least(k, k.count - start, k.integer(lanes))}
 
 
 def _prepare(call: _Caller, j: int, here: dict[str, Num], step: Num) -> None:
@@ -343,9 +336,11 @@ def _write_logits(program: Program) -> None:
             batch_of = {"number": number, "count": count, "order": Num(k, order.pointer)}
             call = _Caller(program, k, views | batch_of | one)
             for b in k.loop(count):
-                here = call.block(b)
-                for lane in range(lanes):
+                for lane in range(2 * lanes):  # of this block and of the next
                     order[lane] = begin + b * lanes + lane
+                following = Num(k, order.at(lanes).pointer)
+                left = _left(k, _least(k, begin + (b + 1) * lanes, k.count))
+                here = call.block(b) | {"following": following, "left": left}
                 call("gather", **here)
                 for i in range(len(plan.convs)):
                     call(f"conv{i}_only", **here)
@@ -365,6 +360,11 @@ def _put_logits(call: _Caller, b: Num, begin: Num) -> None:
     for lane in k.loop(here["valid"]):
         for c in k.loop(plan.classes):
             out[lane * plan.classes + c] = logits[c * plan.lanes + lane]
+
+
+def _left(k: Code, start: Num) -> Num:
+    """How many images a block has that begins at `start`: none at the end."""
+    return _least(k, k.count - start, k.integer(k.lanes))
 
 
 def _zero(k: Code, memory: Array, count: int) -> None:
