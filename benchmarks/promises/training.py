@@ -42,7 +42,7 @@ from modelflow.training.architecture import Architecture
 from modelflow.training.compiled import CompiledStep
 
 BATCHES = (16, 64)
-CARD_EPOCHS, FEWER_EPOCHS = 10, 3
+CARD_EPOCHS, FEWER_EPOCHS = 10, 2
 ROUND_SECONDS = 0.6  # a round of short epochs is several of them
 TOGETHER = ("cnn2_5", "generic_1", "generic_3")
 TOGETHER_SECONDS = 2.0
