@@ -160,7 +160,6 @@ class CompiledStep:
         self._threads = threads
         self._network = compiled(model.trace, say)
         self._flats = [torch.from_numpy(aligned(model.trace.parameters)) for _ in range(3)]
-        self._second = ThreadPoolExecutor(1)  # whose thread begins when it is first needed
         self._views = list(_views(self._flats, model))
 
     def train_epoch(
@@ -214,7 +213,10 @@ class CompiledStep:
         if network.plan.has_large or self._threads() == 1:
             return None
         self._evaluator = self._evaluator or Network(network.plan, network.library)
-        return self._second.submit(_mean_loss, self._evaluator, loader, self._bound().params.copy(), 1)
+        team = ThreadPoolExecutor(1)
+        evaluation = team.submit(_mean_loss, self._evaluator, loader, self._bound().params.copy(), 1)
+        team.shutdown(wait=False)  # a thread that is kept would hang in a forked process
+        return evaluation
 
     def _settings(self, factors_S: Array) -> Any:
         from modelflow.kernels.network import Settings
