@@ -32,11 +32,11 @@ def profile(name: str, batch: int = 16, rounds: int = 7) -> None:
     lanes = machine.lanes
     numbers = dict(
         count=blocks, batch=batch, seed=1, start=0, valid=lanes, number=batch, keys=12345678987654321, begin=0
-    ) | dict(thread=0, threads=1)
+    ) | dict(thread=0, threads=1, left=lanes)
     arrays = dict(images=images, labels=labels, order=order, params=params, first=first, second=second, shared=memory)
     arrays |= dict(memory=memory, rates=_rates(Settings(), 0, 1), hyper=_hyper(Settings()), losses=np.zeros(4096))
     arrays |= dict(grads=memory[places.grads * lanes :], block=memory[places.shared * lanes :])
-    arrays["blocks"] = arrays["block"]
+    arrays |= dict(blocks=arrays["block"], following=order)
     flops = _flops(places, blocks, lanes)
     total, gathered = 0.0, []
     for function, (_, arguments) in program.functions.items():

@@ -53,7 +53,7 @@ EPOCHS, SEEDS, REPEATS = (1, 2, 4, 8), (1, 2, 4), 3
 
 
 def overhead(scope: Scope) -> Iterator[Row]:
-    """What training by `ModelFlow` adds to its step: ten epochs by the default protocol.
+    """What training by `ModelFlow` adds to its step: ten epochs (two of a large model) by the default protocol.
 
     A twelfth of the images is held out and evaluated after each epoch; progress is told of, states and the checkpoint
     are written; range test, test images, pictures and tables are not in it. The step is what one call of the kernels

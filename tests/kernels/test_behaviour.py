@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from modelflow.kernels import cache
 from modelflow.kernels.network import Network, Settings, State, _together, compiled
+from modelflow.kernels.plan import plan
+from modelflow.kernels.step import Program
 from modelflow.models.build import GenericCNN
 from modelflow.shapes import trace
 from modelflow.spec import Spec
@@ -178,6 +180,22 @@ def test_a_user_without_a_home_compiles_each_time(monkeypatch) -> None:  # type:
     for _ in range(2):
         compiled(trace(SPEC), said.append)
     assert len(said) == 2
+
+
+def test_a_program_is_no_longer_for_a_larger_pool() -> None:
+    sizes = [40, 60]
+    specs = [
+        Spec(in_channels=1, num_classes=2, input_size=n, cov_features=[2], max_pool_sizes=[n - 2], fc_sizes=[5])
+        for n in sizes
+    ]
+    short, long = (len(Program(plan(trace(spec), 8), 16).text) for spec in specs)
+    assert long == pytest.approx(short, rel=0.02)
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_the_order_has_places_for_a_block_and_the_next(lanes: int) -> None:
+    places = plan(trace(SPEC), lanes)
+    assert (places.shared - places.order) * lanes * 4 >= 2 * lanes * 8
 
 
 def no_home() -> None:

@@ -170,11 +170,12 @@ def test_a_network_that_trains_on_both_threads_is_evaluated_between_epochs(train
     assert evaluated_by == ["MainThread"] * 2
 
 
-def test_a_state_has_the_validation_loss_of_every_epoch_before_it(trainer, monkeypatch):
+def test_a_state_has_the_validation_loss_of_every_epoch_before_it(trainer, evaluated_by, monkeypatch):
     monkeypatch.setattr(training.compiled, "MACS_A_CALL", 50 * 16 * trace(NO_DROPOUT).macs)
     arch, states = by_two(trainer()), []
     arch.on_epoch = arch.on_midway = lambda: states.append(copy.deepcopy(arch.state()))
     arch.train(3)
+    assert [name != "MainThread" for name in evaluated_by] == [True, True, False]
     assert {len(state["val_loss"]) - state["epoch"] for state in states} == {0}
     for state in states:
         again = by_two(trainer())
@@ -201,22 +202,69 @@ def test_an_epoch_whose_late_validation_loss_is_not_finite_does_not_count(traine
     assert (arch.total_epochs, arch.losses, arch.val_losses) == (1, losses, val_losses)
 
 
-@pytest.mark.parametrize("ending", [RunError, KeyboardInterrupt])
-def test_training_that_ends_while_an_evaluation_is_under_way_keeps_its_loss(trainer, ending):
+def raised_in_epoch(number, error):
+    def on_step(epoch, _step, _loss):
+        if epoch == number:
+            raise error
+
+    return on_step
+
+
+def test_training_that_fails_while_an_evaluation_is_under_way_keeps_its_loss(trainer):
     arch, whole = by_two(trainer()), trainer()
     whole.train(1)
 
     def spoil():
         arch.optimizer.param_groups[0]["lr"] = 1e38
 
-    def interrupt(epoch, _step, _loss):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    arch.on_epoch, arch.on_step = (spoil, None) if ending is RunError else (None, interrupt)
-    with pytest.raises(ending):
+    arch.on_epoch = spoil
+    with pytest.raises(RunError, match=r"epoch 2, step \d+: the loss"):
         arch.train(3)
     assert (arch.total_epochs, arch.losses, arch.val_losses) == (1, whole.losses, whole.val_losses)
+
+
+def test_a_late_validation_loss_that_is_not_finite_is_told_before_what_failed_after_it(trainer):
+    arch = by_two(trainer())
+    arch.set_loaders(arch.train_loader, overflowing(arch.val_loader))
+    arch.on_step = raised_in_epoch(2, RunError("epoch 2 failed"))
+    with pytest.raises(RunError, match=r"epoch 1, after its last step: the validation loss"):
+        arch.train(3)
+    assert (arch.total_epochs, arch.losses, arch.val_losses) == (0, [], [])
+
+
+def test_ctrl_c_while_an_evaluation_is_under_way_comes_through(trainer):
+    arch, whole = by_two(trainer()), trainer()
+    whole.train(3)
+    arch.on_step = raised_in_epoch(2, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        arch.train(3)
+    assert (arch.total_epochs, arch.losses, arch.val_losses) == (1, whole.losses[:1], whole.val_losses[:1])
+    arch.set_loaders(arch.train_loader, overflowing(arch.val_loader))
+    arch.on_step = raised_in_epoch(3, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        arch.train(3)
+    with pytest.raises(RunError, match=r"epoch 2, after its last step: the validation loss"):
+        arch.train(1)
+    assert (arch.total_epochs, arch.losses) == (1, whole.losses[:1])
+
+
+def test_a_checkpoint_taken_up_while_an_evaluation_is_under_way_leaves_it_behind(trainer, fashion):
+    many = Batches(fashion.train_x_NCHW[:20_000], fashion.train_y_N[:20_000], 500)
+    arches = trainer(n_images=64), by_two(trainer(n_images=64))
+    for arch in arches:
+        arch.set_loaders(arch.train_loader, many)
+        start = copy.deepcopy(arch.state())
+        again = iter([start] * 3)
+
+        def go_back(arch=arch, again=again):
+            if (state := next(again, None)) is not None:
+                arch.go_on_from(copy.deepcopy(state), "a state")
+
+        arch.on_epoch = go_back
+        arch.train(6)
+    alone, helped = arches
+    assert helped.val_losses == alone.val_losses
+    assert helped.losses == alone.losses
 
 
 def test_its_predictions_are_the_modules_and_need_no_training(trainer, fashion):

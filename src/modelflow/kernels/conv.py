@@ -91,7 +91,8 @@ def forward(
 ) -> None:
     """Arguments: params, block. Writes the outputs and, for training, which position of its window won.
 
-    `before_row` writes what else is done before each row of outputs, where all channels of a row come in turn.
+    `before_row` writes what else is done before each row of outputs, unless the weights are so many that a row is
+    gone through again and again; its arguments are the function's too.
     """
     tile = _pool_tile(conv, registers)
     small = conv.channels * conv.depth * conv.taps * 4 <= 24_000

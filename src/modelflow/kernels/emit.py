@@ -292,10 +292,7 @@ class Code:
     def _intrinsic(self, name: str, *values: Num) -> Num:
         kind = values[0].type
         suffix = f"v{kind.count}f32" if isinstance(kind, ir.VectorType) else "f32"
-        full = f"llvm.{name}.{suffix}"
-        function = self.module.globals.get(full)
-        if function is None:
-            function = ir.Function(self.module, ir.FunctionType(kind, [kind] * len(values)), full)
+        function = self._declared(f"llvm.{name}.{suffix}", kind, [kind] * len(values))
         return Num(self, self.builder.call(function, [value.value for value in values]))
 
     # memory
@@ -309,11 +306,9 @@ class Code:
 
     def prefetch(self, place: Array) -> None:
         """Asks for the cache line in which `place` lies, which is to be read before long."""
-        name, numbers = "llvm.prefetch.p0", [I32] * 3
-        function = self.module.globals.get(name)
-        function = function or ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, *numbers]), name)
-        how = (READ, SECOND_CACHE, DATA)
-        self.builder.call(function, [place.pointer, *map(ir.Constant, numbers, how)])
+        numbers = [I32] * 3
+        function = self._declared("llvm.prefetch.p0", ir.VoidType(), [PTR, *numbers])
+        self.builder.call(function, [place.pointer, *map(ir.Constant, numbers, (READ, SECOND_CACHE, DATA))])
 
     # control
 
@@ -360,8 +355,11 @@ class Code:
 
     def external(self, name: str, result: ir.Type) -> ir.Function:
         """A function without arguments of the C library."""
+        return self._declared(name, result, [])
+
+    def _declared(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
         found = self.module.globals.get(name)
-        return found or ir.Function(self.module, ir.FunctionType(result, []), name)
+        return found or ir.Function(self.module, ir.FunctionType(result, arguments), name)
 
     def call(self, function: ir.Function, *values: Num) -> Num:
         return Num(self, self.builder.call(function, [value.value for value in values]))

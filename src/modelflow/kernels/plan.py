@@ -148,7 +148,7 @@ def plan(trace: Trace, lanes: int) -> Plan:
         tuple(places),
         small,
         grads,
-        shared.take(4),
+        shared.take(4),  # 2 x lanes indices of 64 bits: of a block and of the next
         packed.used,
         block.used,
         shared.used,

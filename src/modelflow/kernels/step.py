@@ -44,7 +44,7 @@ INTEGERS = (
     *("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin"),
     *("thread", "threads", "left"),
 )
-CACHE_LINE = 16  # floats
+CACHE_LINE, MOST_ASKED_FOR = 16, 32_768  # floats; a quarter of a second cache of 512 KiB
 
 
 class Program:
@@ -99,7 +99,7 @@ def _write_conv(program: Program, i: int) -> None:
     dropped = plan.linears[0].dropout if i == len(plan.convs) - 1 else 0.0
     for name, winners in ((f"conv{i}", True), (f"conv{i}_only", False)):
         forward = partial(conv.forward, conv=layer, registers=registers, winners=winners)
-        if i:
+        if i or plan.image * plan.lanes > MOST_ASKED_FOR:
             add(name, "params block", forward)
         else:
             asking = partial(forward, before_row=partial(_ask_for_next, plan=plan))
@@ -171,9 +171,10 @@ def _ask_for_next(k: Code, row: Num, plan: Plan) -> None:
     images, following = k.array(k.images), k.array(k.following, I64)
     lines = -(-plan.image // CACHE_LINE)
     part = -(-lines // plan.convs[0].pooled) * CACHE_LINE
+    begin, end = row * part, _least(k, (row + 1) * part, k.integer(plan.image))
     for lane in k.loop(k.left):
-        image = images.at(following[lane] * plan.image).at(row * part)
-        for place in range(0, part, CACHE_LINE):
+        image = images.at(following[lane] * plan.image)
+        for place in k.loop(end, begin, CACHE_LINE):
             k.prefetch(image.at(place))
 
 
@@ -363,7 +364,7 @@ def _put_logits(call: _Caller, b: Num, begin: Num) -> None:
 
 
 def _left(k: Code, start: Num) -> Num:
-    """How many images a block has that begins at `start`: none at the end."""
+    """How many images the order has from `start` on, at most those of a block."""
     return _least(k, k.count - start, k.integer(k.lanes))
 
 

@@ -6,8 +6,9 @@ this package: what it adds are streams of its own for order and dropout, and hoo
 
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -143,10 +144,10 @@ class Architecture:
 
         The order of the images and the dropout of each epoch come from streams of `seed` and the epoch's number.
         `verbose` tells of every `batch_report`-th epoch and of the last, `verbose_mini_batch` of every
-        `mini_batch_report`-th step. Raises `UsageError` without a loader, `RunError` when the loss is not finite.
+        `mini_batch_report`-th step. Raises `UsageError` without a loader, `RunError` when a loss is not finite: that of
+        a validation by a second thread is looked at when it is asked for, or when the next epoch has been trained.
         """
         self.check_trainable(n_epochs)
-        self._take_up_evaluation()
         verbose = self.verbose if verbose is None else verbose
         last = self.total_epochs + n_epochs
 
@@ -164,39 +165,44 @@ class Architecture:
         of_steps = "" if steps is None else f"/{steps}"
         with _progress_bar(None if steps is None else n_epochs * steps, verbose) as bar:
             for epoch in range(self.total_epochs + 1, last + 1):
-                self._train_one(epoch, seed, told, goes_on=epoch < last)
-                if verbose and (epoch % batch_report == 0 or epoch == last):
-                    self._tell(epoch, last)
-                if self.on_epoch is not None:
-                    self.on_epoch()
+                with self._evaluation_first():
+                    self._train_one(epoch, seed, told, goes_on=epoch < last)
+                    if verbose and (epoch % batch_report == 0 or epoch == last):
+                        self._tell(epoch, last)
+                    if self.on_epoch is not None:
+                        self.on_epoch()
 
     def _pause(self, midway: Midway) -> None:
         """Between two updates: how far the epoch is, for whoever saves a state now."""
-        if self.on_midway is not None:
-            self._midway = midway
+        if self.on_midway is None:
+            return
+        self._midway = midway
+        try:
             self.on_midway()
+        finally:
             self._midway = None
 
     def check_trainable(self, n_epochs: int) -> None:
-        """Raises `UsageError` without a training loader or for a negative number of epochs."""
+        """Raises `UsageError` without a training loader or for a negative number of epochs.
+
+        And `RunError` for a validation loss still under way that is not finite.
+        """
         if self.train_loader is None:
             raise UsageError("train: there is no training loader; call set_loaders(train_loader, val_loader) first")
         if n_epochs < 0:
             raise UsageError(f"train: n_epochs = {n_epochs}, expected 0 or more")
+        self._take_up_evaluation()
 
     def _train_one(self, epoch: int, seed: int, on_steps: OnSteps, goes_on: bool) -> None:
         step = self._compiled_step()
-        try:
-            loss = self._train_epoch(step, epoch, seed, on_steps)
-        finally:
-            self._take_up_evaluation()
-        if step is not None and (self.val_loader is None or uncovered_inference(self.model, self.val_loader)):
-            step = None
-        later = step.later_mean_loss(self.val_loader) if step is not None and goes_on else None
-        if later is None:
-            self._val_losses.append(self._validate(step, epoch, seed))
-        self.losses.append(loss)
-        self.total_epochs, self._evaluation = epoch, later
+        loss = self._train_epoch(step, epoch, seed, on_steps)
+        self._take_up_evaluation()
+        covered = self.val_loader is not None and not uncovered_inference(self.model, self.val_loader)
+        evaluator = step if covered else None
+        later = evaluator.later_mean_loss(self.val_loader) if evaluator is not None and goes_on else None
+        known = [] if later is not None else [self._validate(evaluator, epoch, seed)]
+        done = [*self.losses, loss], [*self._val_losses, *known], epoch, later
+        self.losses, self._val_losses, self.total_epochs, self._evaluation = done  # at once, should Ctrl-C come
 
     def _train_epoch(self, step: CompiledStep | None, epoch: int, seed: int, on_steps: OnSteps) -> float:
         factors_S = self._factors(epoch)
@@ -214,15 +220,22 @@ class Architecture:
         if self._evaluation is None:
             return
         wait([self._evaluation])
-        evaluation, self._evaluation = self._evaluation, None
         try:
-            val_loss = evaluation.result()
+            val_loss = self._evaluation.result()
             _check_validation(val_loss, self.total_epochs)
         except Exception:
-            self.losses.pop()
-            self.total_epochs -= 1
+            self.losses, self.total_epochs, self._evaluation = self.losses[:-1], self.total_epochs - 1, None
             raise
-        self._val_losses.append(val_loss)
+        self._val_losses, self._evaluation = [*self._val_losses, val_loss], None
+
+    @contextmanager
+    def _evaluation_first(self) -> Iterator[None]:
+        """What fails within is told of only when the evaluation of the epoch before has not failed."""
+        try:
+            yield
+        except Exception:
+            self._take_up_evaluation()
+            raise
 
     def steps_an_epoch(self) -> int:
         """How many updates an epoch makes. Raises `UsageError` for a loader without a length, as over a stream."""
@@ -250,11 +263,11 @@ class Architecture:
             self._step = CompiledStep(self.model, self.optimizer, self.say, lambda: self.threads())
         return self._step
 
-    def _validate(self, step: CompiledStep | None, epoch: int, seed: int) -> float | None:
+    def _validate(self, evaluator: CompiledStep | None, epoch: int, seed: int) -> float | None:
         if self.val_loader is None:
             return None
-        if step is not None:
-            val_loss = step.mean_loss(self.val_loader)
+        if evaluator is not None:
+            val_loss = evaluator.mean_loss(self.val_loader)
         else:
             with ordered_by(self.val_loader, seed, "validation", epoch), drawn_from(seed, "validation", epoch):
                 val_loss = mean_loss(self.model, self.loss_fn, self.val_loader, self.device)

@@ -144,8 +144,6 @@ class CompiledStep:
     `threads` says, asked anew about every second, how many may share in evaluation and in layers that are large enough.
     """
 
-    _evaluator: Any = None  # another network with the same functions, for a second thread
-
     def __init__(
         self,
         model: GenericCNN,
@@ -210,12 +208,12 @@ class CompiledStep:
         from modelflow.kernels.network import Network
 
         network = self._network
-        if network.plan.has_large or self._threads() == 1:
+        if network.plan.has_large or self._threads() < 2:
             return None
-        self._evaluator = self._evaluator or Network(network.plan, network.library)
+        its_own = Network(network.plan, network.library)  # an evaluation that nobody waits for may still be under way
         team = ThreadPoolExecutor(1)
-        evaluation = team.submit(_mean_loss, self._evaluator, loader, self._bound().params.copy(), 1)
-        team.shutdown(wait=False)  # a thread that is kept would hang in a forked process
+        evaluation = team.submit(_mean_loss, its_own, loader, self._bound().params.copy(), 1)
+        team.shutdown(wait=False)  # a thread that is kept would be missing in a forked process
         return evaluation
 
     def _settings(self, factors_S: Array) -> Any:
