@@ -252,5 +252,9 @@ def test_engines_that_are_none_are_refused(given, message):
         engine_named(**given)
 
 
-def test_the_variable_for_usage_statistics_is_off():
+def test_usage_statistics_are_off_before_ray_is_imported(monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match="Ray is not installed"):
+        run_study(StudySettings(**study_of(1)), tmp_path, engine="ray")
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
