@@ -185,6 +185,18 @@ def test_a_state_has_the_validation_loss_of_every_epoch_before_it(trainer, evalu
         assert torch.equal(parameters(again), parameters(arch))
 
 
+def test_a_state_after_a_callback_has_failed_midway_claims_no_place_in_the_epoch(trainer):
+    arch = trainer()
+
+    def fail():
+        raise OSError("the disk is full")
+
+    arch.on_midway = fail
+    with pytest.raises(OSError, match="the disk is full"):
+        arch.train(1)
+    assert (arch.state()["epoch"], arch.state()["midway"]) == (0, None)
+
+
 def overflowing(loader):
     return Batches(loader.dataset.tensors[0] * 0 + 3e38, loader.dataset.tensors[1], 500)
 
