@@ -204,6 +204,7 @@ def _workers(scope: Scope, model: str, epochs: int) -> Iterator[list[Any]]:
 
 
 def _work(scope: Scope, model: str, epochs: int, pipe: Any, barrier: Any) -> None:
+    torch.set_num_threads(1)  # as a run of a study: torch's other thread would spin on the core of the other run
     flow = _flow(scope, model, scope.data(model).loaders(BATCHES[0]))
     flow.arch.threads = lambda: 1  # as a study trains runs side by side
     with suppress(EOFError):  # the end, when the other side closes the pipe

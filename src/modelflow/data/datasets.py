@@ -143,12 +143,14 @@ def pixel_statistics(images: Images, white: int = 255) -> tuple[float, float]:
 
 
 def normalise(images: Images, mean: float, std: float, white: int = 255) -> Tensor:
-    """Float32 NCHW through a table of the 256 values, in chunks that stay in the processor's cache."""
+    """Float32 NCHW through a table of the 256 values, in chunks that stay in the processor's cache.
+
+    The memory is numpy's, which asks the system for huge pages: an image in random order then costs no page walk.
+    """
     table = ((np.arange(256) / white - mean) / std).astype(np.float32)
-    out = torch.empty(images.size, dtype=torch.float32)
-    pixels, result = images.reshape(-1), out.numpy()
+    pixels, result = images.reshape(-1), np.empty(images.size, np.float32)
     for start in range(0, images.size, CHUNK_PIXELS):
         chunk = slice(start, start + CHUNK_PIXELS)
         np.take(table, pixels[chunk], out=result[chunk], mode="clip")
     count, *channels, height, width = images.shape
-    return out.view(count, channels[0] if channels else 1, height, width)
+    return torch.from_numpy(result).view(count, channels[0] if channels else 1, height, width)

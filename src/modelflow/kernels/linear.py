@@ -6,62 +6,111 @@
 
 The backward pass goes through the weight's tiles once: with a tile in the cache it adds to the input's gradient, sums
 the tile's own gradient in registers and applies Adam to it there, so that no weight gradient is ever written to memory.
+
+A multiply-add of one sum alone takes two loads, so sums are made in pieces of rows x two (blocks, or columns), as many
+as there are registers: each scalar serves two of them, each vector all rows. Nothing is added in another order.
 """
 
+from collections.abc import Callable, Iterator
+from functools import partial
+
 from modelflow.kernels.adam import Adam
-from modelflow.kernels.emit import Array, Code, Num
+from modelflow.kernels.emit import F32, Array, Code, Num
 from modelflow.kernels.plan import Linear
 from modelflow.kernels.threads import share
 
+Sums = dict[tuple[int, int], Num]
 
-def forward(k: Code, linear: Linear, stride: int) -> None:
+
+def forward(k: Code, linear: Linear, stride: int, registers: int) -> None:
     """Arguments: params, blocks, count (of blocks, `stride` vectors apart); thread, threads."""
-    params = k.array(k.params)
-    rows, lanes = range(linear.rows), k.lanes
     for tile in share(k, linear.tiles) if linear.large else k.loop(linear.tiles):
-        weights = params.at(tile * (linear.rows * linear.columns * lanes) + linear.weight)
-        biases = params.at(tile * linear.rows + linear.bias)
+        for blocks in _pairs(k, stride):
+            for rows in _pieces(linear.rows, len(blocks), registers):
+                _outputs(k, linear, tile, rows, blocks)
+
+
+def _pairs(k: Code, stride: int) -> Iterator[list[Array]]:
+    """The blocks of the batch by twos, so that what is loaded for one serves the other; the last alone if odd."""
+    whole = k.count // 2 * 2
+    for first in k.loop(whole, 0, 2):
+        yield [k.vectors(k.blocks).at((first + i) * stride) for i in range(2)]
+    for last in k.loop(k.count, whole):
+        yield [k.vectors(k.blocks).at(last * stride)]
+
+
+def _pieces(rows: int, beside: int, registers: int) -> list[range]:
+    """The rows in as few pieces as leave a register for each sum, `beside` of them a row."""
+    most = (registers - 4) // beside
+    count = -(-rows // most)
+    return [range(rows * i // count, rows * (i + 1) // count) for i in range(count)]
+
+
+def _add_products(k: Code, sums: Sums, scalar: Callable[[int], Num], vectors: list[Num]) -> None:
+    """sums[r, c] += scalar(r) * vectors[c], each of them loaded once."""
+    for row in sorted({r for r, _ in sums}):
+        value = scalar(row)
+        for c, vector in enumerate(vectors):
+            sums[row, c] = k.fma(value, vector, sums[row, c])
+
+
+def _lane(rows: Array, lanes: int, lane: int, row: int) -> Num:
+    """The number in one lane of a row, in every lane."""
+    return rows.broadcast(row * lanes + lane)
+
+
+def _outputs(k: Code, linear: Linear, tile: Num, rows: range, blocks: list[Array]) -> None:
+    """Some rows of a tile for each of the blocks."""
+    lanes = k.lanes
+    weights = k.array(k.params).at(tile * (linear.rows * linear.columns * lanes) + linear.weight)
+    biases = k.array(k.params).at(tile * linear.rows + linear.bias)
+    totals = {(r, b): k.var(biases.broadcast(r)) for r in rows for b in range(len(blocks))}
+    for column in k.loop(linear.columns):
+        sources = [block.at(column * lanes + linear.source) for block in blocks]
+        w = weights.at(column * (linear.rows * lanes))
+        sums = {key: total.get() for key, total in totals.items()}
+        for i in range(lanes):
+            _add_products(k, sums, partial(_lane, w, lanes, i), [source[i] for source in sources])
+        for key, total in totals.items():
+            total.set(sums[key])
+    for (r, b), total in totals.items():
+        value = total.get()
+        blocks[b].at(tile * linear.rows + linear.output)[r] = k.relu(value) if linear.relu else value
+
+
+def backward(k: Code, linear: Linear, stride: int, registers: int) -> None:
+    """Arguments: params, first, second, rates, hyper, blocks, count; thread, threads. Updates the weight only."""
+    update = partial(_update, k, linear, stride, registers, Adam(k))
+    whole = linear.columns // 2 * 2
+    for tile in k.loop(linear.tiles):
+        for pair in share(k, whole // 2) if linear.large else k.loop(whole // 2):
+            update(tile, [pair * 2, pair * 2 + 1])
+        for last in share(k, linear.columns - whole) if linear.large else k.loop(linear.columns - whole):
+            update(tile, [last + whole])
+
+
+def _update(k: Code, linear: Linear, stride: int, registers: int, adam: Adam, tile: Num, columns: list[Num]) -> None:
+    """Of some columns of a tile: adds to the input's gradient, then the weight's gradient and Adam."""
+    places = [(tile * linear.columns + column) * linear.rows for column in columns]
+    gradient = tile * linear.rows + _output_gradient(linear, k.lanes)
+    for blocks in _pairs(k, stride):
+        for place, column in zip(places, columns, strict=True):
+            weights = k.array(k.params).at(place * k.lanes + linear.weight)
+            _add_input_gradient(k, linear, registers, blocks, weights, gradient, tile, column)
+    for rows in _pieces(linear.rows, len(columns), registers):
+        totals = k.zeros([(r, c) for r in rows for c in range(len(columns))])
         for b in k.loop(k.count):
             block = k.vectors(k.blocks).at(b * stride)
-            sums = [k.var(biases.broadcast(r)) for r in rows]
-            for column in k.loop(linear.columns):
-                x = block.at(column * lanes + linear.source)
-                w = weights.at(column * (linear.rows * lanes))
-                acc = [total.get() for total in sums]
-                for i in range(lanes):
-                    value = x[i]
-                    acc = [k.fma(w.broadcast(r * lanes + i), value, acc[r]) for r in rows]
-                for total, value in zip(sums, acc, strict=True):
-                    total.set(value)
-            out = block.at(tile * linear.rows + linear.output)
-            for r in rows:
-                out[r] = k.relu(sums[r].get()) if linear.relu else sums[r].get()
-
-
-def backward(k: Code, linear: Linear, stride: int) -> None:
-    """Arguments: params, first, second, rates, hyper, blocks, count; thread, threads. Updates the weight only."""
-    adam = Adam(k)
-    rows, lanes = linear.rows, k.lanes
-    out_gradient = _output_gradient(linear, lanes)
-    for tile in k.loop(linear.tiles):
-        for column in share(k, linear.columns) if linear.large else k.loop(linear.columns):
-            place = (tile * linear.columns + column) * rows
-            weights = k.array(k.params).at(place * lanes + linear.weight)
-            sums = k.zeros(list(range(rows)))
-            for b in k.loop(k.count):
-                block = k.vectors(k.blocks).at(b * stride)
-                d = block.at(tile * rows + out_gradient)
-                _add_input_gradient(k, linear, block, weights, d, tile, column)
-                panel = block.at(column * lanes + linear.panel)
-                d_scalars = d.of(weights.element)
-                acc = [sums[r].get() for r in range(rows)]
-                for image in range(lanes):
-                    x = panel[image]
-                    acc = [k.fma(d_scalars.broadcast(r * lanes + image), x, acc[r]) for r in range(rows)]
-                for r in range(rows):
-                    sums[r].set(acc[r])
-            for r in range(rows):
-                adam.update(place + (linear.weight // lanes + r), sums[r].get())
+            d = block.at(gradient).of(F32)
+            panels = [block.at(column * k.lanes + linear.panel) for column in columns]
+            sums = {key: total.get() for key, total in totals.items()}
+            for image in range(k.lanes):
+                of_image = partial(_lane, d, k.lanes, image)
+                _add_products(k, sums, of_image, [panel[image] for panel in panels])
+            for key, total in totals.items():
+                total.set(sums[key])
+        for (r, c), total in totals.items():
+            adam.update(places[c] + (linear.weight // k.lanes + r), total.get())
 
 
 def _output_gradient(linear: Linear, lanes: int) -> int:
@@ -69,22 +118,26 @@ def _output_gradient(linear: Linear, lanes: int) -> int:
 
 
 def _add_input_gradient(
-    k: Code, linear: Linear, block: Array, weights: Array, d: Array, tile: Num, column: Num
+    k: Code,
+    linear: Linear,
+    registers: int,
+    blocks: list[Array],
+    weights: Array,
+    gradient: Num,
+    tile: Num,
+    column: Num,
 ) -> None:
     """din[i] += sum over the tile's rows of w[o, i] d[o], for the inputs of one column of the tile."""
-    target = block.at(column * k.lanes + linear.gradient)
-    fresh = tile.equals(0)
-    halves = range(0, k.lanes, 8) if k.lanes > 8 else range(0, k.lanes, k.lanes)
-    size = min(k.lanes, 8)
-    for start in halves:
-        inputs = range(start, start + size)
-        acc = {i: k.where(fresh, k.vector(0.0), target[i]) for i in inputs}
+    targets = [block.at(column * k.lanes + linear.gradient) for block in blocks]
+    size = min(k.lanes, registers // 2 // len(blocks))
+    for start in range(0, k.lanes, size):
+        places = [(i, b) for i in range(start, start + size) for b in range(len(blocks))]
+        sums = {(i, b): k.where(tile.equals(0), k.vector(0.0), targets[b][i]) for i, b in places}
         for r in range(linear.rows):
-            value = d[r]
-            for i in inputs:
-                acc[i] = k.fma(weights.broadcast(r * k.lanes + i), value, acc[i])
-        for i in inputs:
-            target[i] = acc[i]
+            row = weights.at(r * k.lanes)
+            _add_products(k, sums, row.broadcast, [block.at(gradient)[r] for block in blocks])
+        for i, b in places:
+            targets[b][i] = sums[i, b]
 
 
 def bias_gradients(k: Code, linear: Linear, stride: int) -> None:

@@ -114,14 +114,16 @@ def _write_conv(program: Program, i: int) -> None:
 
 def _write_linear(program: Program, j: int) -> None:
     plan, add = program.plan, program.function
-    layer = plan.linears[j]
+    layer, registers = plan.linears[j], program.registers
     if layer.dropout:
         add(f"drop{j}", "block keys begin number", partial(dropout.dropout, linear=layer, p=layer.dropout))
     add(f"panel{j}", "block", partial(linear.panel, linear=layer))
     shared = " thread threads" if layer.large else ""
-    add(f"fc{j}", "params blocks count" + shared, partial(linear.forward, linear=layer, stride=plan.block))
+    forward = partial(linear.forward, linear=layer, stride=plan.block, registers=registers)
+    add(f"fc{j}", "params blocks count" + shared, forward)
     arguments = "params first second rates hyper blocks count" + shared
-    add(f"fc{j}_back", arguments, partial(linear.backward, linear=layer, stride=plan.block))
+    backward = partial(linear.backward, linear=layer, stride=plan.block, registers=registers)
+    add(f"fc{j}_back", arguments, backward)
     add(f"fc{j}_bias", "grads blocks count", partial(linear.bias_gradients, linear=layer, stride=plan.block))
     if j:
         add(f"fc{j}_mask", "block", partial(linear.mask, linear=layer, scale=1 / (1 - layer.dropout)))
