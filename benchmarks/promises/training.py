@@ -42,7 +42,7 @@ from modelflow.training.architecture import Architecture
 from modelflow.training.compiled import CompiledStep
 
 BATCHES = (16, 64)
-CARD_EPOCHS, FEWER_EPOCHS = 10, 2
+CARD_EPOCHS = 10
 ROUND_SECONDS = 0.6  # a round of short epochs is several of them
 TOGETHER = ("cnn2_5", "generic_1", "generic_3")
 TOGETHER_SECONDS = 2.0
@@ -53,7 +53,7 @@ EPOCHS, SEEDS, REPEATS = (1, 2, 4, 8), (1, 2, 4), 3
 
 
 def overhead(scope: Scope) -> Iterator[Row]:
-    """What training by `ModelFlow` adds to its step: ten epochs (two of a large model) by the default protocol.
+    """What training by `ModelFlow` adds to its step: ten epochs by the default protocol.
 
     A twelfth of the images is held out and evaluated after each epoch; progress is told of, states and the checkpoint
     are written; range test, test images, pictures and tables are not in it. The step is what one call of the kernels
@@ -95,8 +95,8 @@ class Clock:
 
 def _overhead(scope: Scope, model: str, batch: int, step: Clock, evaluation: Clock) -> Iterator[Row]:
     loaders = first_images(scope.images).held_out_loaders(batch)
-    flow, epochs = _flow(scope, model, loaders[:2]), FEWER_EPOCHS if model in FEWER else CARD_EPOCHS
-    train, spent = _told(flow.arch, lambda: flow.train(epochs)), {threads: [] for threads in (1, 2)}
+    flow, spent = _flow(scope, model, loaders[:2]), {threads: [] for threads in (1, 2)}
+    train = _told(flow.arch, lambda: flow.train(CARD_EPOCHS))
 
     def by(threads: int) -> float:
         flow.arch.threads = lambda: threads
@@ -108,10 +108,10 @@ def _overhead(scope: Scope, model: str, batch: int, step: Clock, evaluation: Clo
     interleaved(scope.few if model in FEWER else scope.rounds, {threads: partial(by, threads) for threads in spent})
     whole, bare, evaluated = np.array([spent[1][1:], spent[2][1:]]).transpose(2, 0, 1)  # each: threads x rounds
     shared = plan(trace(preset(model)), 1).has_large
-    sizes = {"images": loaders[0].images, "held_out": loaders[1].images, "epochs": epochs}
+    sizes = {"images": loaders[0].images, "held_out": loaders[1].images, "epochs": CARD_EPOCHS}
     yield sizes | {
         "threads": 1,
-        "step_us_an_image": summary(bare[0] / loaders[0].images / epochs * 1e6),
+        "step_us_an_image": summary(bare[0] / loaders[0].images / CARD_EPOCHS * 1e6),
         "evaluation_percent": summary(evaluated[0] / bare[0] * 100),
         "outside_percent": summary((whole[0] - evaluated[0]) / bare[0] * 100 - 100),
         "added_percent": summary(whole[0] / bare[0] * 100 - 100),

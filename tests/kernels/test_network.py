@@ -56,10 +56,10 @@ def specs(draw) -> Spec:
 
 
 def machines() -> list[Machine]:
-    """This machine, and what it can do of narrower ones."""
+    """This machine, and it taken for another: the compiler makes narrower vectors of wide ones."""
     here = host()
-    narrower = [Machine(here.cpu, here.features, lanes, 16) for lanes in (8, 4) if lanes < here.lanes]
-    return [here, *narrower]
+    others = [Machine(here.cpu, here.features, *kind) for kind in ((16, 32), (8, 16), (4, 16)) if kind[0] != here.lanes]
+    return [here, *others]
 
 
 def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) -> None:
@@ -107,7 +107,7 @@ def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) 
 )
 @given(specs(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2))
 def test_random_specs_agree_with_pytorch_in_float64(spec: Spec, images: int, batch: int, which: int) -> None:
-    machine = machines()[min(which, len(machines()) - 1)]
+    machine = machines()[which]
     agree(spec, compiled(trace(spec), machine=machine), images, batch)
 
 
