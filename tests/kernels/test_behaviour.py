@@ -205,12 +205,15 @@ def no_home() -> None:
 WIDE = Spec(in_channels=1, num_classes=4, input_size=9, cov_features=[3], cov_kernel_sizes=[2], fc_sizes=[400, 300])
 
 
+@pytest.mark.parametrize("units", [400, 392, 408])
 @pytest.mark.parametrize("batch", [5, 16, 40])
-def test_two_threads_give_the_bytes_of_one(batch: int) -> None:
-    network = compiled(trace(WIDE))
+def test_two_threads_give_the_bytes_of_one(batch: int, units: int) -> None:
+    """A large layer's columns of inputs are divided: an even number of them to each thread, or an odd one."""
+    spec = WIDE.model_copy(update={"fc_sizes": (units, 300)})
+    network = compiled(trace(spec))
     assert network.plan.has_large
     x, y, order = data(100)
-    start = flat(GenericCNN(WIDE).parameters())
+    start = flat(GenericCNN(spec).parameters())
     states = [State(start.copy(), np.zeros_like(start), np.zeros_like(start)) for _ in range(2)]
     for _ in range(5):
         losses = [

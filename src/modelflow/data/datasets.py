@@ -16,6 +16,7 @@ from modelflow.errors import DataError, UsageError
 
 EVALUATION_BATCH = 1000
 CHUNK_PIXELS = 2**18
+CACHE_LINE = 16  # floats
 SPLIT_SEED = 0  # the same images are held out for every model and seed
 HELD_OUT = 5000
 HELD_OUT_SHARE = 12  # at most a twelfth of the training images, which for Fashion-MNIST is 5,000
@@ -145,10 +146,13 @@ def pixel_statistics(images: Images, white: int = 255) -> tuple[float, float]:
 def normalise(images: Images, mean: float, std: float, white: int = 255) -> Tensor:
     """Float32 NCHW through a table of the 256 values, in chunks that stay in the processor's cache.
 
-    The memory is numpy's, which asks the system for huge pages: an image in random order then costs no page walk.
+    The memory is numpy's, which on Linux asks for huge pages, so that an image from anywhere costs hardly a page walk;
+    the first image begins at a cache line.
     """
     table = ((np.arange(256) / white - mean) / std).astype(np.float32)
-    pixels, result = images.reshape(-1), np.empty(images.size, np.float32)
+    pixels, memory = images.reshape(-1), np.empty(images.size + CACHE_LINE, np.float32)
+    skip = -memory.ctypes.data % (4 * CACHE_LINE) // 4
+    result = memory[skip : skip + images.size]
     for start in range(0, images.size, CHUNK_PIXELS):
         chunk = slice(start, start + CHUNK_PIXELS)
         np.take(table, pixels[chunk], out=result[chunk], mode="clip")

@@ -8,136 +8,136 @@ The backward pass goes through the weight's tiles once: with a tile in the cache
 the tile's own gradient in registers and applies Adam to it there, so that no weight gradient is ever written to memory.
 
 A multiply-add of one sum alone takes two loads, so sums are made in pieces of rows x two (blocks, or columns), as many
-as there are registers: each scalar serves two of them, each vector all rows. Nothing is added in another order.
+as there are registers: each scalar serves two of them, each vector all rows. A batch of one block is paired over
+columns only. Each sum is added up in the same order whatever the pieces, so that the bytes depend on neither registers
+nor threads.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 
 from modelflow.kernels.adam import Adam
-from modelflow.kernels.emit import F32, Array, Code, Num
+from modelflow.kernels.emit import F32, Array, Code, Num, Operand
 from modelflow.kernels.plan import Linear
-from modelflow.kernels.threads import share
+from modelflow.kernels.threads import part
 
 Sums = dict[tuple[int, int], Num]
 
 
 def forward(k: Code, linear: Linear, stride: int, registers: int) -> None:
     """Arguments: params, blocks, count (of blocks, `stride` vectors apart); thread, threads."""
-    for tile in share(k, linear.tiles) if linear.large else k.loop(linear.tiles):
-        for blocks in _pairs(k, stride):
+    begin, end = _part(k, linear, linear.tiles)
+    for tile in k.loop(end, begin):
+        for blocks in _twos(k, 0, k.count):
             for rows in _pieces(linear.rows, len(blocks), registers):
-                _outputs(k, linear, tile, rows, blocks)
+                _outputs(k, linear, stride, tile, rows, blocks)
 
 
-def _pairs(k: Code, stride: int) -> Iterator[list[Array]]:
-    """The blocks of the batch by twos, so that what is loaded for one serves the other; the last alone if odd."""
-    whole = k.count // 2 * 2
-    for first in k.loop(whole, 0, 2):
-        yield [k.vectors(k.blocks).at((first + i) * stride) for i in range(2)]
-    for last in k.loop(k.count, whole):
-        yield [k.vectors(k.blocks).at(last * stride)]
+def _part(k: Code, linear: Linear, count: int) -> tuple[Operand, Operand]:
+    """The beginning and the end of what this thread does of a layer; all of it where the layer is not shared."""
+    return part(k, count) if linear.large else (0, count)
 
 
-def _pieces(rows: int, beside: int, registers: int) -> list[range]:
-    """The rows in as few pieces as leave a register for each sum, `beside` of them a row."""
-    most = (registers - 4) // beside
+def _twos(k: Code, begin: Operand, end: Operand) -> Iterator[list[Num]]:
+    """The numbers from `begin` on by twos, so that what is loaded for one serves the other; the last alone if odd."""
+    paired = begin + (end - begin) // 2 * 2
+    for first in k.loop(paired, begin, 2):
+        yield [first, first + 1]
+    for last in k.loop(end, paired):
+        yield [last]
+
+
+def _pieces(rows: int, sums_a_row: int, registers: int) -> list[range]:
+    """The rows in as few pieces as leave a register for each sum, two vectors, a scalar, and one to spare."""
+    most = (registers - 4) // sums_a_row
     count = -(-rows // most)
     return [range(rows * i // count, rows * (i + 1) // count) for i in range(count)]
 
 
-def _add_products(k: Code, sums: Sums, scalar: Callable[[int], Num], vectors: list[Num]) -> None:
-    """sums[r, c] += scalar(r) * vectors[c], each of them loaded once."""
-    for row in sorted({r for r, _ in sums}):
-        value = scalar(row)
+def _add_products(k: Code, sums: Sums, scalars: Iterable[tuple[int, Num]], vectors: list[Num]) -> None:
+    """sums[r, c] += scalar of r * vectors[c], each of them loaded once."""
+    for r, scalar in scalars:
         for c, vector in enumerate(vectors):
-            sums[row, c] = k.fma(value, vector, sums[row, c])
+            sums[r, c] = k.fma(scalar, vector, sums[r, c])
 
 
-def _lane(rows: Array, lanes: int, lane: int, row: int) -> Num:
-    """The number in one lane of a row, in every lane."""
-    return rows.broadcast(row * lanes + lane)
+def _block(k: Code, stride: int, b: Num) -> Array:
+    return k.vectors(k.blocks).at(b * stride)
 
 
-def _outputs(k: Code, linear: Linear, tile: Num, rows: range, blocks: list[Array]) -> None:
-    """Some rows of a tile for each of the blocks."""
-    lanes = k.lanes
+def _outputs(k: Code, linear: Linear, stride: int, tile: Num, rows: range, blocks: list[Num]) -> None:
+    """Some rows of a tile, for each of the blocks."""
+    lanes, at = k.lanes, [_block(k, stride, b) for b in blocks]
     weights = k.array(k.params).at(tile * (linear.rows * linear.columns * lanes) + linear.weight)
     biases = k.array(k.params).at(tile * linear.rows + linear.bias)
-    totals = {(r, b): k.var(biases.broadcast(r)) for r in rows for b in range(len(blocks))}
+    totals = {(r, c): k.var(biases.broadcast(r)) for r in rows for c in range(len(at))}
     for column in k.loop(linear.columns):
-        sources = [block.at(column * lanes + linear.source) for block in blocks]
+        sources = [block.at(column * lanes + linear.source) for block in at]
         w = weights.at(column * (linear.rows * lanes))
         sums = {key: total.get() for key, total in totals.items()}
         for i in range(lanes):
-            _add_products(k, sums, partial(_lane, w, lanes, i), [source[i] for source in sources])
+            scalars = ((r, w.broadcast(r * lanes + i)) for r in rows)
+            _add_products(k, sums, scalars, [source[i] for source in sources])
         for key, total in totals.items():
             total.set(sums[key])
-    for (r, b), total in totals.items():
+    for (r, c), total in totals.items():
         value = total.get()
-        blocks[b].at(tile * linear.rows + linear.output)[r] = k.relu(value) if linear.relu else value
+        at[c].at(tile * linear.rows + linear.output)[r] = k.relu(value) if linear.relu else value
 
 
 def backward(k: Code, linear: Linear, stride: int, registers: int) -> None:
     """Arguments: params, first, second, rates, hyper, blocks, count; thread, threads. Updates the weight only."""
-    update = partial(_update, k, linear, stride, registers, Adam(k))
-    whole = linear.columns // 2 * 2
+    adam, (begin, end) = Adam(k), _part(k, linear, linear.columns)
     for tile in k.loop(linear.tiles):
-        for pair in share(k, whole // 2) if linear.large else k.loop(whole // 2):
-            update(tile, [pair * 2, pair * 2 + 1])
-        for last in share(k, linear.columns - whole) if linear.large else k.loop(linear.columns - whole):
-            update(tile, [last + whole])
+        for columns in _twos(k, begin, end):
+            for i in k.loop(len(columns)):
+                _add_input_gradient(k, linear, stride, registers, tile, columns[0] + i)
+            for rows in _pieces(linear.rows, len(columns), registers):
+                _update(k, linear, stride, adam, tile, rows, columns)
 
 
-def _update(k: Code, linear: Linear, stride: int, registers: int, adam: Adam, tile: Num, columns: list[Num]) -> None:
-    """Of some columns of a tile: adds to the input's gradient, then the weight's gradient and Adam."""
-    places = [(tile * linear.columns + column) * linear.rows for column in columns]
-    gradient = tile * linear.rows + _output_gradient(linear, k.lanes)
-    for blocks in _pairs(k, stride):
-        for place, column in zip(places, columns, strict=True):
-            weights = k.array(k.params).at(place * k.lanes + linear.weight)
-            _add_input_gradient(k, linear, registers, blocks, weights, gradient, tile, column)
-    for rows in _pieces(linear.rows, len(columns), registers):
-        totals = k.zeros([(r, c) for r in rows for c in range(len(columns))])
-        for b in k.loop(k.count):
-            block = k.vectors(k.blocks).at(b * stride)
-            d = block.at(gradient).of(F32)
-            panels = [block.at(column * k.lanes + linear.panel) for column in columns]
-            sums = {key: total.get() for key, total in totals.items()}
-            for image in range(k.lanes):
-                of_image = partial(_lane, d, k.lanes, image)
-                _add_products(k, sums, of_image, [panel[image] for panel in panels])
-            for key, total in totals.items():
-                total.set(sums[key])
-        for (r, c), total in totals.items():
-            adam.update(places[c] + (linear.weight // k.lanes + r), total.get())
+def _add_input_gradient(k: Code, linear: Linear, stride: int, registers: int, tile: Num, column: Num) -> None:
+    """din[i] += sum over the tile's rows of w[o, i] d[o], for the inputs of one column of the tile."""
+    weights = k.array(k.params).at(_place(linear, tile, column) * k.lanes + linear.weight)
+    for blocks in _twos(k, 0, k.count):
+        at = [_block(k, stride, b) for b in blocks]
+        targets = [block.at(column * k.lanes + linear.gradient) for block in at]
+        d = [block.at(tile * linear.rows + _output_gradient(linear, k.lanes)) for block in at]
+        size = min(k.lanes, registers // 2 // len(blocks))
+        for start in range(0, k.lanes, size):
+            inputs = range(start, start + size)
+            places = [(i, c) for i in inputs for c in range(len(at))]
+            sums = {(i, c): k.where(tile.equals(0), k.vector(0.0), targets[c][i]) for i, c in places}
+            for r in range(linear.rows):
+                scalars = ((i, weights.broadcast(r * k.lanes + i)) for i in inputs)
+                _add_products(k, sums, scalars, [gradient[r] for gradient in d])
+            for i, c in places:
+                targets[c][i] = sums[i, c]
+
+
+def _update(k: Code, linear: Linear, stride: int, adam: Adam, tile: Num, rows: range, columns: list[Num]) -> None:
+    """The weight's gradient and Adam, for some rows of a tile and one or two of its columns."""
+    totals = k.zeros([(r, c) for r in rows for c in range(len(columns))])
+    for b in k.loop(k.count):
+        block = _block(k, stride, b)
+        d = block.at(tile * linear.rows + _output_gradient(linear, k.lanes)).of(F32)
+        panels = [block.at(column * k.lanes + linear.panel) for column in columns]
+        sums = {key: total.get() for key, total in totals.items()}
+        for image in range(k.lanes):
+            scalars = ((r, d.broadcast(r * k.lanes + image)) for r in rows)
+            _add_products(k, sums, scalars, [panel[image] for panel in panels])
+        for key, total in totals.items():
+            total.set(sums[key])
+    for (r, c), total in totals.items():
+        adam.update(_place(linear, tile, columns[c]) + (linear.weight // k.lanes + r), total.get())
+
+
+def _place(linear: Linear, tile: Num, column: Num) -> Num:
+    """Where a column of a tile lies in the weight, counted in vectors."""
+    return (tile * linear.columns + column) * linear.rows
 
 
 def _output_gradient(linear: Linear, lanes: int) -> int:
     return linear.output + -(-linear.rows * linear.tiles // lanes) * lanes
-
-
-def _add_input_gradient(
-    k: Code,
-    linear: Linear,
-    registers: int,
-    blocks: list[Array],
-    weights: Array,
-    gradient: Num,
-    tile: Num,
-    column: Num,
-) -> None:
-    """din[i] += sum over the tile's rows of w[o, i] d[o], for the inputs of one column of the tile."""
-    targets = [block.at(column * k.lanes + linear.gradient) for block in blocks]
-    size = min(k.lanes, registers // 2 // len(blocks))
-    for start in range(0, k.lanes, size):
-        places = [(i, b) for i in range(start, start + size) for b in range(len(blocks))]
-        sums = {(i, b): k.where(tile.equals(0), k.vector(0.0), targets[b][i]) for i, b in places}
-        for r in range(linear.rows):
-            row = weights.at(r * k.lanes)
-            _add_products(k, sums, row.broadcast, [block.at(gradient)[r] for block in blocks])
-        for i, b in places:
-            targets[b][i] = sums[i, b]
 
 
 def bias_gradients(k: Code, linear: Linear, stride: int) -> None:

@@ -223,10 +223,10 @@ def _linear(
 
 
 def _tiling(outputs: int) -> tuple[int, int]:
-    """Rows a tile, and tiles: of 6 to 12 rows what takes least; fewer than eight sums wait for one another."""
+    """Rows a tile, and tiles: the largest of 8 to 12 rows that pads least. Fewer sums wait for one another."""
     if outputs <= 12:
         return outputs, 1
-    rows = min(range(12, 5, -1), key=lambda r: -(-outputs // r) * max(r, 8))
+    rows = min(range(12, 7, -1), key=lambda r: -(-outputs // r) * r)
     return rows, -(-outputs // rows)
 
 

@@ -1,7 +1,7 @@
 """Several threads through one program: each runs all of `train`, shares in the large layers, and waits for the others.
 
     alone(k)       what is written within is done by the first thread only
-    share(k, n)    this thread's part of a loop of n, where all parts together are the loop
+    part(k, n)     where this thread's part of a loop of n begins and ends; all parts together are the loop
     wait           a barrier: no thread goes on before all have come (a counter and a round; it spins, then yields)
 
 No sum is divided between threads, so that the bytes do not depend on how many there are.
@@ -24,9 +24,9 @@ def alone(k: Code) -> Iterator[None]:
         yield
 
 
-def share(k: Code, count: int) -> Iterator[Num]:
+def part(k: Code, count: int) -> tuple[Num, Num]:
     """Arguments: thread, threads."""
-    return k.loop((k.thread + 1) * count // k.threads, k.thread * count // k.threads)
+    return k.thread * count // k.threads, (k.thread + 1) * count // k.threads
 
 
 def wait(k: Code) -> None:
