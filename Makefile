@@ -22,7 +22,7 @@ lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (two hours, idle); PARTS='epochs'; for a try ROUNDS=1 IMAGES=4000 STUDIES=100; SINCE=REVISION trains beside that one's code
+bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (three hours, idle); PARTS='epochs'; for a try ROUNDS=1 IMAGES=4000 STUDIES=100; SINCE=REVISION trains beside that one's code
 	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(IMAGES),--images $(IMAGES)) \
 	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))

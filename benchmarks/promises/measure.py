@@ -21,7 +21,7 @@ from modelflow.presets import preset
 from modelflow.shapes import trace
 
 EPOCH, TESTS = 60_000, 10_000
-FEWER = {"generic_3": 10}  # trained on a tenth of the images, or in fewer rounds, or it would take an hour
+FEWER = {"generic_3": 10}  # trained on a tenth of the images, or in fewer rounds, or it would take hours
 SEED, LR = 42, 3e-4
 CHILD = Path(__file__).with_name("child.py")
 
