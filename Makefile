@@ -31,7 +31,7 @@ bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every 
 	$(if $(SINCE),$(VENV)-bench/bin/python benchmarks/against_revision.py $(SINCE) $(if $(ROUNDS),--rounds $(ROUNDS)))
 	cat benchmarks/results/peers.md $(if $(PARTS),,benchmarks/results/promises.md)
 
-card: $(VENV)/.ready  ## train the card five times and --recipe best three times (an hour), then write the README's table
+card: $(VENV)/.ready  ## train the card five times and --recipe best three times (an hour), then write the table of docs/explanation/card.md
 	$(BIN)/modelflow run --protocol card --seeds 5 --results results-card
 	$(BIN)/modelflow run --protocol card --recipe best --seeds 3 --results results-best
 	$(BIN)/python benchmarks/card_repeated.py keep results-card results-best
@@ -57,11 +57,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev
 	touch $@
 
 $(VENV)/.ready-fuzz: $(VENV)/.ready-dev
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group fuzz
 	touch $@
 
 # fastai asks for torchvision and spacy, which its Learner does not use: it comes alone, what it needs is in peers.txt.

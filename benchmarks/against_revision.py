@@ -20,9 +20,9 @@ from pathlib import Path
 from peers.process import SLOWING
 from promises.measure import summary
 
-from modelflow import provenance
-from modelflow.files import write_whole
-from modelflow.presets import CARD
+from modelflow.io.files import write_atomic
+from modelflow.networks.resolve import CARD
+from modelflow.results import provenance
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -89,7 +89,7 @@ def main() -> None:
             source.close()
     found = {"then": given.revision, "now": provenance.git_revision(), "rows": rows}
     found |= {"processor": provenance.processor(), "versions": provenance.versions()}
-    write_whole(given.out / "against_revision.json", json.dumps(found, indent=2) + "\n")
+    write_atomic(given.out / "against_revision.json", json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def reported(report: dict) -> tuple[int, list[str]]:
     """How many packages were looked up, and a line for each hole that is known of them."""
     found = [package for package in report["dependencies"] if "vulns" in package]
     holes = [
-        f"{package['name']} {package['version']}: {hole['id']}, mended in {', '.join(hole['fix_versions']) or 'none yet'}"
+        f"{package['name']} {package['version']}: {hole['id']}, fixed in {', '.join(hole['fix_versions']) or 'none yet'}"
         for package in found
         for hole in package["vulns"]
     ]

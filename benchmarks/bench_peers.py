@@ -14,7 +14,7 @@ from peers import parts, tables
 from peers.process import CONTENDERS
 
 from modelflow.data.fetch import FASHION_MNIST, fetch
-from modelflow.presets import CARD
+from modelflow.networks.resolve import CARD
 
 PARTS = {
     "check": parts.check,
@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--images",
         type=int,
-        help="a round of epochs (60000: a whole epoch; default 800 to 12,800), or at most an epoch of accuracy",
+        help="a round of epochs (default: a whole one, of generic_3 a quarter), or at most an epoch of accuracy",
     )
     parser.add_argument("--seeds", type=int, default=5, help="of accuracy")
     parser.add_argument("--epochs", type=int, default=1, help="of study")

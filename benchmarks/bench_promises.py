@@ -22,11 +22,11 @@ import torch
 from promises import processes, training
 from promises.measure import EPOCH, Row, Scope, tell
 
-from modelflow import provenance
-from modelflow.engines.local import cores
-from modelflow.files import write_whole
+from modelflow.io.files import write_atomic
 from modelflow.kernels.machine import host
-from modelflow.presets import CARD
+from modelflow.networks.resolve import CARD
+from modelflow.results import provenance
+from modelflow.studies.engines.local import cores
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ PROMISES = {
         ("added_percent",),
         3,
         1,
+    ),
+    "steady": Promise(
+        "a run's tenth epoch against its second, times as long", training.steady, ("tenth_of_second",), 1.05, 1.02
     ),
     "side_by_side": Promise(
         "two runs on two cores, times as fast as one after the other",
@@ -148,10 +151,10 @@ def _write(folder: Path, part: str, measured: dict[str, Any]) -> None:
     path = folder / "promises.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     found[part] = measured
-    write_whole(path, json.dumps(found, indent=1) + "\n")
+    write_atomic(path, json.dumps(found, indent=1) + "\n")
     found = {name: {"promised": PROMISES[name].text} | found[name] for name in PROMISES if name in found}
     text = [_overview(found), *(_section(name, measured) for name, measured in found.items())]
-    write_whole(folder / "promises.md", "\n".join(text) + "\n")
+    write_atomic(folder / "promises.md", "\n".join(text) + "\n")
 
 
 def _overview(found: dict[str, dict[str, Any]]) -> str:

@@ -18,13 +18,13 @@ from typing import Any
 
 from ray_clusters import add_worker, cluster_of
 
-from modelflow import provenance
-from modelflow.engines import local
-from modelflow.engines import ray as ray_engine
-from modelflow.files import write_whole
-from modelflow.plans import Plan, plans
-from modelflow.results import RUN
-from modelflow.settings import StudySettings
+from modelflow.io.files import write_atomic
+from modelflow.results import provenance
+from modelflow.results.layout import RUN
+from modelflow.results.settings import StudySettings
+from modelflow.studies.engines import local
+from modelflow.studies.engines import ray as ray_engine
+from modelflow.studies.plan import Plan, plans
 
 MODEL = {"name": "generic_2", "epochs": 4, "batch_size": 16}
 TASKS = 2000
@@ -88,7 +88,7 @@ def main() -> None:
         "versions": provenance.versions() | {"ray": version("ray")},
         "revision": provenance.git_revision(),
     }
-    write_whole(RESULTS, json.dumps(found, indent=2) + "\n")
+    write_atomic(RESULTS, json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The card repeated: seven models by its protocol, five seeds each, and by the best recipe, three seeds each.
 
 python benchmarks/card_repeated.py keep CARD_RESULTS BEST_RESULTS    keeps each run.json in benchmarks/results
-python benchmarks/card_repeated.py                                   writes the README's table from what is kept
+python benchmarks/card_repeated.py                                   writes the table of docs/explanation/card.md from what is kept
 """
 
 import shutil
@@ -11,16 +11,17 @@ from pathlib import Path
 
 from marked import between_marks
 
-from modelflow.presets import CARD
-from modelflow.results import RUN, read_run, run_folders
-from modelflow.statistics import prediction_interval
+from modelflow.analysis.intervals import prediction_interval
+from modelflow.networks.resolve import CARD
+from modelflow.results.layout import RUN, read_run, run_folders
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "explanation" / "card.md"
 BEGIN = "<!-- the card repeated: benchmarks/card_repeated.py writes this -->"
 HEADER = (
-    "Model | Card | Its protocol, {card} seeds: mean ± sd | Another run, 95 % | … on other images | Card's run within? | "
-    "`--recipe best`, {best} seeds: mean ± sd | over the card"
+    "Model | Card | Its protocol, {card} seeds: mean ± sd | 95 % range, next seed | 95 % range, new test images | Card's run within? | "
+    "`--recipe best`, {best} seeds: mean ± sd | gain (points)"
 )
 
 
@@ -70,7 +71,7 @@ def spread(accuracies):  # type: ignore[no-untyped-def]
 
 
 def written_into(text):  # type: ignore[no-untyped-def]
-    """The README's text with the table between its marks."""
+    """The page's text with the table between its marks."""
     return between_marks(text, BEGIN, table())
 
 
@@ -78,5 +79,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["keep"]:
         for recipe, results in zip(("card", "best"), sys.argv[2:], strict=True):
             keep(recipe, Path(results))
-    readme = ROOT / "README.md"
-    readme.write_text(written_into(readme.read_text("utf-8")), "utf-8")
+    PAGE.write_text(written_into(PAGE.read_text("utf-8")), "utf-8")

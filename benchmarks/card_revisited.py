@@ -20,11 +20,11 @@ import condensed
 from condensed import Condensed
 from revisited_figures import Bar, plot_differences, plot_models
 
+from modelflow.analysis.verdicts import Verdict, compare
 from modelflow.figures.style import png
-from modelflow.files import write_whole
-from modelflow.presets import CARD
-from modelflow.results import read_run, run_folders
-from modelflow.verdicts import Verdict, compare
+from modelflow.io.files import write_atomic
+from modelflow.networks.resolve import CARD
+from modelflow.results.layout import read_run, run_folders
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results" / "revisited"
@@ -106,24 +106,25 @@ def evidence(protocol: str, kept: Path = KEPT) -> Evidence | None:
     runs, searched = condensed.read(kept / protocol), condensed.read(kept / (protocol + RATE))
     if runs is None:
         return None
-    correct = runs.correct_by_model()
-    found = compare({name: correct[name] for name in ORDER})
+    correct, died = runs.correct_by_model(), runs.died_by_model()
+    found = compare({name: correct[name] for name in ORDER}, died=died)
     if searched is not None:
-        found += compare({BEST: correct[BEST], SEARCHED: searched.correct_by_model()[BEST]})
+        died[SEARCHED] = searched.died_by_model()[BEST]
+        found += compare({BEST: correct[BEST], SEARCHED: searched.correct_by_model()[BEST]}, died=died)
     return Evidence(protocol, runs, {frozenset((one.first, one.second)): one for one in found})
 
 
 def outcome(pair: Pair, better: bool, verdicts: Mapping[frozenset[str], Verdict]) -> str:
-    """Whether a pair speaks "for" what is said of it, "against" it, or does not tell."""
+    """Whether a pair speaks "for" what is said of it, "against" it, or is inconclusive."""
     verdict = verdicts[frozenset(pair)]
     if verdict.kind == "cannot tell":
-        return "cannot tell"
+        return "inconclusive"
     first_is_better = verdict.kind == "better" and verdict.first == pair[0]
     return "for" if first_is_better == better else "against"
 
 
 def difference_of(pair: Pair, verdicts: Mapping[frozenset[str], Verdict]) -> tuple[float, float, float]:
-    """How much better the first of a pair is, and the ends of the 95 % interval; in points."""
+    """How much better the first of a pair is, and the ends of the simultaneous 95 % interval; in points."""
     verdict = verdicts[frozenset(pair)]
     low, high = verdict.interval.low, verdict.interval.high
     values = (verdict.difference.estimate, low, high)
@@ -133,11 +134,11 @@ def difference_of(pair: Pair, verdicts: Mapping[frozenset[str], Verdict]) -> tup
 
 
 def judged(claim: Claim, of: Evidence | None) -> str:
-    """A claim by one protocol: for, against, partly, or cannot tell, with the pairs' intervals."""
+    """A claim by one protocol: for, against, partly, or inconclusive, with the pairs' intervals."""
     if of is None or any(frozenset(pair) not in of.verdicts for pair in claim.pairs):
         return "not trained yet"
     outcomes = [outcome(pair, claim.better, of.verdicts) for pair in claim.pairs]
-    counts = {name: outcomes.count(name) for name in ("for", "against", "cannot tell")}
+    counts = {name: outcomes.count(name) for name in ("for", "against", "inconclusive")}
     words = next((name for name, count in counts.items() if count == len(outcomes)), "partly")
     if words == "partly" or len(outcomes) > 1:
         words += f" ({', '.join(f'{count} {name}' for name, count in counts.items() if count)})"
@@ -200,7 +201,7 @@ def ranking(of: Evidence) -> str:
     against = f" ({', '.join(wrong)})" if wrong else ""
     return (
         f"Protocol {of.name}: of the {len(pairs)} orders of two models in the card's table {outcomes.count('for')} hold, "
-        f"{outcomes.count('against')} do not{against}, and of {outcomes.count('cannot tell')} five seeds cannot tell."
+        f"{outcomes.count('against')} do not{against}, and {outcomes.count('inconclusive')} are inconclusive."
     )
 
 
@@ -254,8 +255,10 @@ The original model card draws its conclusions from one run of each model, tested
 validation. Here is each of them beside {seeds} seeds a model, by the card's protocol and by the default one (`held-out`: 5,000
 training images held out to validate on, the test images read once). "For" and "against" are verdicts over seeds
 and images, by Holm's method over all pairs of the seven models ([statistics.md](statistics.md)); a claim that something is *not*
-better is supported where it is worse, or equivalent within half a point. Differences are in points of accuracy, with 95 %
-intervals, rounded outwards. `python benchmarks/card_revisited.py` writes this page from `benchmarks/results/revisited/`.
+better is supported where it is worse, or equivalent within half a point. Differences are in points of accuracy, with
+intervals that hold for all 21 pairs of a protocol at once (95 %), rounded outwards. Where one reaches over 0 beside a "for" or
+"against", the two differ by Holm's method, which is sharper, and by how much is open. `python benchmarks/card_revisited.py` writes
+this page from `benchmarks/results/revisited/`.
 
 {claims}
 ![Differences with their intervals](images/card_revisited_claims.png)
@@ -301,11 +304,11 @@ def main() -> None:
         keep(*sys.argv[2:])
     found = [evidence(protocol) for protocol in PROTOCOLS]
     by_name = {of.name: of.runs for of in found if of is not None}
-    write_whole(DOCUMENT, document(found))
-    write_whole(IMAGES / "card_revisited_claims.png", png(plot_differences(bars((*CLAIMS, RATE_CLAIM), found))))
+    write_atomic(DOCUMENT, document(found))
+    write_atomic(IMAGES / "card_revisited_claims.png", png(plot_differences(bars((*CLAIMS, RATE_CLAIM), found))))
     accuracies = {name: {m: [run.accuracy for run in runs.of(m)] for m in ORDER} for name, runs in by_name.items()}
     reported = {name: CARD[name].accuracy for name in ORDER}
-    write_whole(IMAGES / "card_revisited_models.png", png(plot_models(accuracies, reported)))
+    write_atomic(IMAGES / "card_revisited_models.png", png(plot_models(accuracies, reported)))
 
 
 if __name__ == "__main__":

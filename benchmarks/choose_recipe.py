@@ -15,11 +15,11 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import nn
 
+from modelflow.compat.architecture import Architecture
 from modelflow.data.batches import Batches
 from modelflow.data.datasets import load_dataset
-from modelflow.models.build import GenericCNN
-from modelflow.presets import CARD, preset
-from modelflow.training.architecture import Architecture
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import CARD, preset
 from modelflow.training.optimizers import make_optimizer
 from modelflow.training.schedules import OneCycle
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from modelflow.files import write_whole
-from modelflow.results import HISTORY, read_predictions, read_run, run_folders
+from modelflow.io.files import write_atomic
+from modelflow.results.layout import HISTORY, read_predictions, read_run, run_folders
 
 Array = np.ndarray[Any, Any]
 KEPT_SETTINGS = ("protocol", "epochs", "batch_size", "lr", "optimizer", "schedule")
@@ -34,6 +34,7 @@ class Kept:
     losses: list[float]
     val_losses: list[float | None]
     git_revision: str | None
+    died: bool = False  # which no run kept before this was said did
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Condensed:
         """Seeds x images of each model."""
         return {name: self.correct_RN[[run.model == name for run in self.runs]] for name in self.models()}
 
+    def died_by_model(self) -> dict[str, list[bool]]:
+        """Which runs of each model died."""
+        return {name: [run.died for run in self.of(name)] for name in self.models()}
+
     def of(self, model: str) -> list[Kept]:
         """The runs of a model."""
         return [run for run in self.runs if run.model == model]
@@ -66,9 +71,9 @@ def condense(results: Path, target: Path) -> None:
         raise ValueError(f"{results}: its runs were tested on different images")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, bits=np.packbits(np.stack(rows), axis=1), images=np.int64(len(labels_N)))
-    write_whole(target.with_suffix(".npz"), buffer.getvalue())
+    write_atomic(target.with_suffix(".npz"), buffer.getvalue())
     lines = [json.dumps(vars(_kept(folder))) for folder in folders]
-    write_whole(target.with_suffix(".json"), "[\n" + ",\n".join(lines) + "\n]\n")
+    write_atomic(target.with_suffix(".json"), "[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def _right(folder: Path) -> Array:
@@ -95,6 +100,7 @@ def _kept(folder: Path) -> Kept:
         losses=[round(float(line["loss"]), 6) for line in history],
         val_losses=[round(float(line["val_loss"]), 6) if line["val_loss"] else None for line in history],
         git_revision=run.git_revision,
+        died=run.died,
     )
 
 

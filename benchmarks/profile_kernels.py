@@ -9,18 +9,18 @@ import time
 
 import numpy as np
 
+from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import Library, compile_text, host
-from modelflow.kernels.network import Settings, _hyper, _rates, aligned
-from modelflow.kernels.plan import plan
+from modelflow.kernels.network import AdamSettings, _hyper, _rates, aligned
 from modelflow.kernels.step import INTEGERS, Program, workspace
-from modelflow.presets import preset
-from modelflow.shapes import trace
+from modelflow.networks.resolve import preset
+from modelflow.networks.trace import trace
 
 
 def profile(name: str, batch: int = 16, rounds: int = 7) -> None:
     machine = host()
-    places = plan(trace(preset(name)), machine.lanes)
-    program = Program(places, machine.registers)
+    places = layout(trace(preset(name)), machine.lanes)
+    program = Program(places, machine)
     library = Library(compile_text(program.text, machine), machine)
     blocks = -(-batch // machine.lanes)
     rng = np.random.default_rng(0)
@@ -34,7 +34,9 @@ def profile(name: str, batch: int = 16, rounds: int = 7) -> None:
         count=blocks, batch=batch, seed=1, start=0, valid=lanes, number=batch, keys=12345678987654321, begin=0
     ) | dict(thread=0, threads=1, left=lanes)
     arrays = dict(images=images, labels=labels, order=order, params=params, first=first, second=second, shared=memory)
-    arrays |= dict(memory=memory, rates=_rates(Settings(), 0, 1), hyper=_hyper(Settings()), losses=np.zeros(4096))
+    arrays |= dict(
+        memory=memory, rates=_rates(AdamSettings(), 0, 1), hyper=_hyper(AdamSettings()), losses=np.zeros(4096)
+    )
     arrays |= dict(grads=memory[places.grads * lanes :], block=memory[places.shared * lanes :])
     arrays |= dict(blocks=arrays["block"], following=order)
     flops = _flops(places, blocks, lanes)

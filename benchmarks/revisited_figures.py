@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from modelflow.analysis.verdicts import MARGIN
 from modelflow.figures.style import BLUE, FAINT, GREY, INK, VERMILLION, label, one_axes, styled
-from modelflow.verdicts import MARGIN
 
 LOOKS = (("card", BLUE, "o", 0.14), ("held-out", VERMILLION, "s", -0.14))
 MARGIN_POINTS = 100 * MARGIN
@@ -23,8 +23,10 @@ class Bar:
 
 @styled
 def plot_differences(bars: Sequence[Bar]) -> Figure:
-    """A line a pair: the difference by each protocol with its 95 % interval; the band is half a point either way."""
-    figure, axes = one_axes("Differences in accuracy, with 95 % intervals", 0.6 + 0.3 * len(bars), width=7.4)
+    """A line a pair: the difference by each protocol with its interval; the band is half a point either way."""
+    figure, axes = one_axes(
+        "Differences in accuracy, with simultaneous 95 % intervals", 0.6 + 0.3 * len(bars), width=7.4
+    )
     axes.axvspan(-MARGIN_POINTS, MARGIN_POINTS, color=GREY, alpha=0.18, linewidth=0)
     axes.axvline(0, color=GREY, linewidth=1)
     for protocol, colour, marker, shift in LOOKS:

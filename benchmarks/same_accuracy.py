@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from scipy import stats
 
-from modelflow import Architecture, load_dataset, provenance
-from modelflow.files import write_whole
-from modelflow.models.build import GenericCNN
-from modelflow.presets import CARD, preset
+from modelflow import Architecture, load_dataset
+from modelflow.io.files import write_atomic
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import CARD, preset
+from modelflow.results import provenance
 
 RESULTS = Path(__file__).parent / "results" / "same_accuracy.json"
 ENGINES = ("compiled step", "autograd")
@@ -60,7 +61,7 @@ def main() -> None:
     rows = {model: by_engine | {"difference": _difference(by_engine)} for model, by_engine in found.items()}
     content = {"epochs": given.epochs, "batch": 16, "models": rows, "versions": provenance.versions()}
     content |= {"processor": provenance.processor(), "revision": provenance.git_revision()}
-    write_whole(RESULTS, json.dumps(content, indent=2) + "\n")
+    write_atomic(RESULTS, json.dumps(content, indent=2) + "\n")
 
 
 def _difference(by_engine: dict[str, list[float]]) -> dict[str, float]:

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from modelflow import provenance
-from modelflow.files import write_whole
-from modelflow.records import Run
-from modelflow.report.selection import MOST_MODELS, MOST_RUNS
-from modelflow.results import HISTORY, PREDICTIONS, RUN, predictions_npz, run_folder
+from modelflow.analysis.selection import MAX_MODELS, MAX_RUNS
+from modelflow.io.files import write_atomic
+from modelflow.results import provenance
+from modelflow.results.layout import HISTORY, PREDICTIONS, RUN, folders_asked, predictions_npz
+from modelflow.results.records import Run
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "results" / "card" / "generic_2" / RUN
@@ -36,19 +36,18 @@ def write_records(where: Path, count: int) -> None:
     rng = np.random.default_rng(1)
     template = Run.model_validate_json(TEMPLATE.read_bytes()).model_copy(update={"files": {}})
     truths = rng.uniform(0.7, 0.9, MODELS)
-    shown = set(np.argsort(-truths)[: 2 * MOST_MODELS].tolist())
+    shown = set(np.argsort(-truths)[: 2 * MAX_MODELS].tolist())
     labels_N = rng.integers(0, CLASSES, IMAGES)
     seeds = count // MODELS
     for model, truth in enumerate(truths):
-        for seed in range(FIRST_SEED, FIRST_SEED + seeds):
-            name = f"model_{model:04d}"
-            folder = run_folder(where, name, seed, FIRST_SEED)
+        name, numbers = f"model_{model:04d}", range(FIRST_SEED, FIRST_SEED + seeds)
+        for seed, folder in zip(numbers, folders_asked(where, name, numbers), strict=True):
             folder.mkdir(parents=True)
             right_N = rng.random(IMAGES) < truth + rng.normal(0, 0.004)
             metrics = template.metrics.model_copy(update={"accuracy": float(right_N.mean()), "images": IMAGES})
             run = template.model_copy(update={"model_name": name, "seed": seed, "metrics": metrics})
             (folder / RUN).write_text(run.model_dump_json(indent=2) + "\n")
-            if model in shown and seed < FIRST_SEED + MOST_RUNS // MOST_MODELS:
+            if model in shown and seed < FIRST_SEED + MAX_RUNS // MAX_MODELS:
                 _write_predictions(folder, labels_N, right_N, rng)
 
 
@@ -95,7 +94,7 @@ def main() -> None:
             shutil.rmtree(where)
     found = {"processor": provenance.processor(), "versions": provenance.versions(), "rows": rows}
     found["git_revision"] = provenance.git_revision()
-    write_whole(HERE / "results" / "million.json", json.dumps(found, indent=2) + "\n")
+    write_atomic(HERE / "results" / "million.json", json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """How often the intervals and verdicts are right, in studies drawn from populations whose truth is known.
 
-    python benchmarks/simulate_statistics.py [PART ...] [--results FOLDER] [--studies 2000]
+    python benchmarks/simulate_statistics.py [PART ...] [--studies 600]
 
-Parts: coverage, family, freedom, equivalence, power, more_seeds, single (all of them when none is named). Each asks the functions
-that a study uses, `statistics.difference` and `verdicts.compare`. With a results folder of several models and seeds
-(`--results`), populations are made of its real predictions too; without, what was found with one before is kept. Writes
-benchmarks/results/statistics.json and the tables in docs/statistics.md. One core, some 20 minutes.
+Parts: coverage, sentences, family, freedom, equivalence, power, more_seeds, deaths, stopping, single (all of them when
+none is named). Each asks the functions that a study uses, `intervals.difference` and `verdicts.compare`. Populations
+are made up, or made of the real predictions kept in benchmarks/results/revisited. Writes
+benchmarks/results/statistics.json and the tables in docs/statistics.md. One core, some 15 minutes; with `--studies 2000`
+an hour.
 """
 
 import argparse
@@ -15,49 +16,71 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import condensed
 import numpy as np
 from marked import between_marks
-from populations import Array, Population, Probit, Stored, stored_ranks
+from populations import Array, Population, Probit, Stored, died, stored_ranks
+from scipy import special
 
-from modelflow import provenance, statistics
-from modelflow.files import write_whole
-from modelflow.statistics import holm
-from modelflow.verdicts import MARGIN, Verdict, compare, more_seeds
+from modelflow.analysis import intervals
+from modelflow.analysis.intervals import Difference, answers, difference_of, holm
+from modelflow.analysis.verdicts import MARGIN, Verdict, compare, default_margin, fewest_seeds, more_seeds
+from modelflow.io.files import write_atomic
+from modelflow.results import provenance
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results" / "statistics.json"
+PREDICTIONS = ROOT / "benchmarks" / "results" / "revisited" / "held-out"
 DOCUMENT = ROOT / "docs" / "statistics.md"
 BEGIN = "<!-- simulated: benchmarks/simulate_statistics.py writes this -->"
 ACCURACY, SPREAD, UNEQUAL = 0.85, 0.006, (0.0035, 0.0103)  # of the card's models; the least and the greatest spread
+CARD = (0.8139, 0.8406, 0.8556, 0.8531, 0.8326, 0.8772, 0.8398)  # the means of its seven models
 AS_FOUND = (0.0066, 0.0035, 0.0061, 0.0045, 0.0059, 0.0041, 0.0103)
-MODELS, MOST_ADDED, SEED = 7, 100, 20260
-ENOUGH = 2000  # studies; what fewer find is printed, not kept
+UNLIKE = (0.001, 0.015)
+MODELS, MAX_ADDED, SEED = 7, 300, 20260
+STUDIES = 600  # of each condition, where not said
+ENOUGH = 500  # what fewer find is printed, not kept
+FEW_IMAGES = 1000  # of families of many models
+DIGITS = 355  # test images
 
 Row = dict[str, Any]
+Study = dict[str, Array]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How much is drawn, and from which stored predictions besides the made-up ones (None: none)."""
+    """How much is drawn."""
 
-    studies: int = 2000
+    studies: int = STUDIES
     images: int = 10_000
-    ranks: Array | None = None
 
     def random(self, *of: object) -> np.random.Generator:
         """A generator of its own for each condition, whatever else is drawn."""
         return np.random.default_rng([SEED, zlib.crc32(repr(of).encode())])
 
+    @cached_property
+    def stored(self) -> tuple[Array, str]:
+        """The ranks of the kept predictions, and what they are in words."""
+        kept = condensed.read(PREDICTIONS)
+        assert kept is not None
+        return stored_ranks(kept)
+
     def populations(self, accuracies: Sequence[float], spreads: Sequence[float]) -> dict[str, Population]:
-        """The made-up population and, where there is one, that of stored predictions."""
-        found: dict[str, Population] = {"made up": Probit(tuple(accuracies), tuple(spreads))}
-        if self.ranks is not None:
-            found["stored"] = Stored(self.ranks, tuple(accuracies), tuple(spreads))
-        return found
+        """The made-up population and that of stored predictions."""
+        both = tuple(accuracies), tuple(spreads)
+        return {"made up": Probit(*both), "stored": Stored(self.stored[0], *both)}
+
+
+def odd(accuracies: Sequence[float], spreads: Sequence[float]) -> dict[str, Population]:
+    """Populations that no formula here was made for."""
+    both = tuple(accuracies), tuple(spreads)
+    return {"bimodal difficulty": Probit(*both, bimodal=True), "heavy tails": Probit(*both, heavy=True)}
 
 
 def share(hits: float, trials: int) -> Row:
@@ -75,36 +98,79 @@ def mean_share(shares: Sequence[float]) -> Row:
     }
 
 
-def studies_of(population: Population, seeds: int, setting: Setting, *of: object) -> Iterator[dict[str, Array]]:
+Seeds = int | tuple[int, ...]
+
+
+def seeds_of(seeds: Seeds, models: int) -> list[int]:
+    """How many of each model: the same of all, or these in turn."""
+    each = (seeds,) if isinstance(seeds, int) else seeds
+    return [each[i % len(each)] for i in range(models)]
+
+
+def studies_of(population: Population, seeds: Seeds, setting: Setting, *of: object) -> Iterator[Study]:
     """Studies, each S x N by model; the models are called by their number."""
-    rng = setting.random(type(population).__name__, population.accuracies, population.spreads, seeds, *of)
+    rng, each = setting.random(repr(population_key(population)), seeds, *of), seeds_of(seeds, len(population.spreads))
     for _ in range(setting.studies):
-        yield {str(model): runs for model, runs in enumerate(population.sample(rng, setting.images)(seeds))}
+        yield {str(model): runs for model, runs in enumerate(population.sample(rng, setting.images)(each))}
+
+
+def population_key(population: Population) -> tuple[object, ...]:
+    """What tells a population from another, without the stored predictions."""
+    own = {name: value for name, value in vars(population).items() if name != "ranks_MRN"}
+    return type(population).__name__, *own.values()
+
+
+def labelled(seeds: Seeds) -> str:
+    """How many seeds, as a column is headed."""
+    return str(seeds) if isinstance(seeds, int) else " and ".join(map(str, seeds))
 
 
 def coverage(setting: Setting) -> Iterator[Row]:
-    """How often the 95 % interval of `statistics.difference` holds the true difference, and how wide it is."""
+    """How often the 95 % interval of `intervals.difference` holds the true difference, and how wide it is."""
     accuracies = (ACCURACY, ACCURACY + 0.01)
     cases: list[tuple[str, str, Population]] = []
     for spread, spreads in (("equal", (SPREAD, SPREAD)), ("unequal", UNEQUAL)):
-        cases += [(name, spread, population) for name, population in setting.populations(accuracies, spreads).items()]
+        found = setting.populations(accuracies, spreads) | odd(accuracies, spreads)
+        cases += [(name, spread, population) for name, population in found.items()]
         cases.append(("made up, nothing shared", spread, Probit(accuracies, spreads, shared=0.0, own=0.91)))
     cases.append(("made up", "next to none", Probit(accuracies, (0.0005, 0.0005))))
+    cases.append(("made up", "0.1 and 1.5", Probit(accuracies, UNLIKE)))
     for population_name, spread, population in cases:
-        for seeds in (2, 3, 5, 10):
-            yield {"population": population_name, "spread": spread, "seeds": seeds} | _covered(
+        for seeds in (2, 3, 5, 10, (3, 30)):
+            row = {"population": population_name, "spread": spread, "seeds": labelled(seeds)}
+            yield row | _covered(population, seeds, setting)
+
+
+def _covered(population: Population, seeds: Seeds, setting: Setting) -> Row:
+    truth = population.accuracies[0] - population.accuracies[1]
+    found = [
+        intervals.difference(study["0"], study["1"]).interval()
+        for study in studies_of(population, seeds, setting, "coverage")
+    ]
+    half = float(np.median([interval.high - interval.low for interval in found])) / 2
+    return share(sum(truth in interval for interval in found), setting.studies) | {"median_half": half}
+
+
+def sentences(setting: Setting) -> Iterator[Row]:
+    """The card's seven means: how often at least one sentence "better by X to Y" does not hold the true difference.
+
+    `alone` is how often, had the sentences the 95 % interval of each pair alone.
+    """
+    found = setting.populations(CARD, AS_FOUND) | odd(CARD, AS_FOUND)
+    for name, population in found.items():
+        for seeds in (5, (4, 30)) if name == "made up" else (5,):
+            yield {"population": name, "spread": "as found", "seeds": labelled(seeds)} | _wrong_sentences(
                 population, seeds, setting
             )
 
 
-def _covered(population: Population, seeds: int, setting: Setting) -> Row:
-    truth = population.accuracies[0] - population.accuracies[1]
-    intervals = [
-        statistics.difference(study["0"], study["1"]).interval()
-        for study in studies_of(population, seeds, setting, "coverage")
-    ]
-    half = float(np.median([interval.high - interval.low for interval in intervals])) / 2
-    return share(sum(truth in interval for interval in intervals), setting.studies) | {"median_half": half}
+def _wrong_sentences(population: Population, seeds: Seeds, setting: Setting) -> Row:
+    wrong = alone = 0
+    for study in studies_of(population, seeds, setting, "sentences"):
+        better = [verdict for verdict in compare(study) if verdict.kind == "better"]
+        wrong += any(_truth(verdict, population) not in verdict.simultaneous_interval for verdict in better)
+        alone += any(_truth(verdict, population) not in verdict.pair_interval for verdict in better)
+    return share(wrong, setting.studies) | {"alone": alone / setting.studies}
 
 
 def family(setting: Setting) -> Iterator[Row]:
@@ -112,22 +178,52 @@ def family(setting: Setting) -> Iterator[Row]:
 
     `few_too` is how often it would be if nothing were kept back from few seeds.
     """
-    for spread, spreads in (("equal", (SPREAD,) * MODELS), ("as found", AS_FOUND)):
-        for name, population in setting.populations((ACCURACY,) * MODELS, spreads).items():
-            for seeds in (2, 3, 5, 10):
-                yield {"population": name, "spread": spread, "seeds": seeds} | _false_claims(population, seeds, setting)
+    more = replace(setting, studies=4 * setting.studies)
+    for name, spread, population, counts in _equal_models(setting):
+        for seeds in counts:
+            row = {"population": name, "spread": spread, "seeds": labelled(seeds)}
+            yield row | _false_claims(population, seeds, more if len(population.spreads) == 2 else setting)
+    yield from _larger_families(replace(setting, studies=min(setting.studies, ENOUGH), images=FEW_IMAGES))
 
-    yield from _larger_families(replace(setting, studies=max(2, setting.studies // 4)))
+
+def _equal_models(setting: Setting) -> Iterator[tuple[str, str, Population, tuple[Seeds, ...]]]:
+    two, seven = (ACCURACY,) * 2, (ACCURACY,) * MODELS
+    yield "made up, 2 models", "equal", Probit(two, (SPREAD, SPREAD)), (2, 3)
+    yield "made up, 2 models", "0.1 and 1.5", Probit(two, UNLIKE), (2, 3, 5, (30, 2), (30, 3))
+    yield "made up", "equal", Probit(seven, (SPREAD,) * MODELS), (3, 4, 10)
+    for name, population in setting.populations(seven, AS_FOUND).items():
+        yield name, "as found", population, (3, 4, 5, 10) if name == "stored" else (3, 4, 5, (30, 4))
+    for name, population in odd(seven, AS_FOUND).items():
+        yield name, "as found", population, (4, 5)
+    yield "made up", "0.1 to 1.5", Probit(seven, tuple(np.linspace(*UNLIKE, MODELS).tolist())), (3, 4, 5, (30, 4))
 
 
 def _larger_families(setting: Setting) -> Iterator[Row]:
     """Of as many models as so few seeds are taken for, and a hundred."""
     equal, as_found = ("equal", (SPREAD,)), ("as found", AS_FOUND)
-    families = [(*family, spread) for family in ((20, 3), (20, 4), (40, 5)) for spread in (equal, as_found)]
+    families = [(*family, spread) for family in ((20, 4), (20, 5), (40, 5)) for spread in (equal, as_found)]
     for models, seeds, (spread, spreads) in (*families, (100, 10, equal)):
         population = Probit((ACCURACY,) * models, (spreads * models)[:models])
-        row = {"population": f"made up, {models} models", "spread": spread, "seeds": seeds}
+        row = {"population": f"made up, {models} models", "spread": spread, "seeds": labelled(seeds)}
         yield row | _false_claims(population, seeds, setting)
+
+
+def _false_claims(population: Population, seeds: Seeds, setting: Setting) -> Row:
+    claims = without = few_too = 0
+    for study in studies_of(population, seeds, setting, "family"):
+        found = differences(study)
+        p_values = [one.p_value() for one in found]
+        may = [one.seeds >= fewest_seeds(len(found)) for one in found]
+        claims += min(holm([p if enough else 1.0 for p, enough in zip(p_values, may, strict=True)])) < 0.05
+        without += min(p_values) < 0.05
+        few_too += min(holm(p_values)) < 0.05
+    shares = {"without_holm": without / setting.studies, "few_too": few_too / setting.studies}
+    return share(claims, setting.studies) | shares
+
+
+def differences(study: Study) -> list[Difference]:
+    """Of each pair of models."""
+    return [difference_of(a, b) for a, b in combinations(map(answers, study.values()), 2)]
 
 
 def freedom(setting: Setting) -> Iterator[Row]:
@@ -135,48 +231,41 @@ def freedom(setting: Setting) -> Iterator[Row]:
     for spread, spreads in (("equal", (SPREAD, SPREAD)), ("unequal", UNEQUAL)):
         pair = Probit((ACCURACY, ACCURACY + 0.01), spreads)
         for seeds in (2, 3, 5):
-            found = (statistics.difference(*study.values()) for study in studies_of(pair, seeds, setting, "coverage"))
-            held = sum(-0.01 in _by_satterthwaite(one, setting.images).interval() for one in found)
-            yield {"what": "coverage of two models", "spread": spread, "seeds": seeds} | share(held, setting.studies)
+            found = (intervals.difference(*study.values()) for study in studies_of(pair, seeds, setting, "coverage"))
+            held = sum(_p_by_satterthwaite(one, -0.01) > 0.05 for one in found)
+            row = {"what": "coverage of two models", "spread": spread, "seeds": labelled(seeds)}
+            yield row | share(held, setting.studies)
     for spread, spreads in (("equal", (SPREAD,) * MODELS), ("as found", AS_FOUND)):
         population = Probit((ACCURACY,) * MODELS, spreads)
-        for seeds in (2, 3, 5):
-            claims = sum(
-                min(holm([_by_satterthwaite(v.difference, setting.images).p_value() for v in compare(study)])) < 0.05
-                for study in studies_of(population, seeds, setting, "family")
-            )
-            row = {"what": "false claims of seven models", "spread": spread, "seeds": seeds}
+        for seeds in (3, 5):
+            studies = studies_of(population, seeds, setting, "family")
+            claims = sum(min(holm([_p_by_satterthwaite(one) for one in differences(s)])) < 0.05 for s in studies)
+            row = {"what": "false claims of seven models", "spread": spread, "seeds": labelled(seeds)}
             yield row | share(claims, setting.studies)
 
 
-def _by_satterthwaite(found: statistics.Difference, images: int) -> statistics.Difference:
+def _p_by_satterthwaite(found: Difference, truth: float = 0.0) -> float:
+    """Of the true difference, two-sided: below 5 % where the 95 % interval does not hold it."""
     ratio = found.error**2 / found.of_seeds if found.of_seeds else math.inf
-    return replace(found, freedom=min(found.freedom * ratio, images - 1.0))
-
-
-def _false_claims(population: Population, seeds: int, setting: Setting) -> Row:
-    claims = without = few_too = 0
-    for study in studies_of(population, seeds, setting, "family"):
-        verdicts = compare(study)
-        claims += any(verdict.kind == "better" for verdict in verdicts)
-        p_values = [verdict.difference.p_value() for verdict in verdicts]
-        without += min(p_values) < 0.05
-        few_too += min(holm(p_values)) < 0.05
-    shares = {"without_holm": without / setting.studies, "few_too": few_too / setting.studies}
-    return share(claims, setting.studies) | shares
+    freedom = min(found.freedom * ratio, found.images - 1.0)
+    return float(2 * special.stdtr(freedom, -abs(found.estimate - truth) / found.error))
 
 
 def equivalence(setting: Setting) -> Iterator[Row]:
-    """Three models half a point (the margin) above four: how often a pair that far apart is called equivalent.
+    """Models half a point (the margin) apart: how often a pair that far apart is called equivalent.
 
-    `right` is the share of the pairs that are truly equal and called equivalent.
+    `right` is the share of the pairs that are truly equal and called equivalent. Of seven models three lie half a point
+    above four; of three, one above two.
     """
-    accuracies = (ACCURACY,) * 4 + (ACCURACY + MARGIN,) * 3
-    for spread in (0.001, 0.003, SPREAD):
-        for name, population in setting.populations(accuracies, (spread,) * MODELS).items():
-            for seeds in (3, 5, 10):
-                found = _wrongly_equivalent(population, seeds, setting)
-                yield {"population": name, "spread": spread, "seeds": seeds} | found
+    for models, spreads in ((3, (0.001, 0.003, SPREAD)), (MODELS, (0.001, 0.003))):
+        accuracies = [ACCURACY + MARGIN * (2 * model > models) for model in range(models)]
+        for spread in spreads:
+            found = setting.populations(accuracies, (spread,) * models)
+            found |= odd(accuracies, (spread,) * models) if models < MODELS else {}
+            for name, population in found.items():
+                for seeds in (5, 10):
+                    row = {"population": name, "models": models, "spread": spread, "seeds": labelled(seeds)}
+                    yield row | _wrongly_equivalent(population, seeds, setting)
 
 
 def _wrongly_equivalent(population: Population, seeds: int, setting: Setting) -> Row:
@@ -196,14 +285,14 @@ def _truth(verdict: Verdict, population: Population) -> float:
 
 
 def power(setting: Setting) -> Iterator[Row]:
-    """How often a true difference is found: of two models alone, and (a quarter of the studies) of one above six."""
-    for models, asked in ((2, setting), (MODELS, replace(setting, studies=max(2, setting.studies // 4)))):
-        for points in (0.005, 0.01, 0.02):
-            accuracies = (ACCURACY + points, *(ACCURACY,) * (models - 1))
+    """How often a true difference is found: of two models alone, and of one above six."""
+    for models, points, counts in ((2, (0.005, 0.01, 0.02), (3, 5, 10)), (MODELS, (0.01, 0.02), (5, 10))):
+        for difference in points:
+            accuracies = (ACCURACY + difference, *(ACCURACY,) * (models - 1))
             for name, population in setting.populations(accuracies, (SPREAD,) * models).items():
-                for seeds in (3, 5, 10):
-                    row = {"population": name, "models": models, "difference": points, "seeds": seeds}
-                    yield row | _found(population, seeds, asked)
+                for seeds in counts:
+                    row = {"population": name, "models": models, "difference": difference, "seeds": labelled(seeds)}
+                    yield row | _found(population, seeds, setting)
 
 
 def _found(population: Population, seeds: int, setting: Setting) -> Row:
@@ -217,35 +306,95 @@ def _found(population: Population, seeds: int, setting: Setting) -> Row:
 
 
 def more(setting: Setting) -> Iterator[Row]:
-    """Studies that ask for more seeds get as many: how often half the interval is then at most the margin."""
-    for spread in (0.003, SPREAD):
-        for name, population in setting.populations((ACCURACY, ACCURACY), (spread, spread)).items():
-            for seeds in (2, 3, 5):
-                yield {"population": name, "spread": spread, "seeds": seeds} | _honest(population, seeds, setting)
+    """Two models that differ by a size: studies that ask for more seeds get all of them anew. Are they told apart?"""
+    for spread, size in ((0.003, MARGIN), (SPREAD, 2 * MARGIN)):
+        for name, population in setting.populations((ACCURACY, ACCURACY + size), (spread,) * 2).items():
+            for seeds in (3, 5, 10):
+                row = {"population": name, "spread": spread, "size": size, "seeds": seeds, "images": setting.images}
+                yield row | _honest(population, seeds, setting)
+    few, size = replace(setting, images=DIGITS), default_margin(DIGITS)
+    for shared, own in ((0.87, 0.04), (0.95, 0.005)):
+        population = Probit((0.95, 0.95 + size), (0.003, 0.003), shared, own)
+        row = {"population": f"made up, {own:g} own", "spread": 0.003, "size": size, "seeds": 5, "images": DIGITS}
+        yield row | _honest(population, 5, few)
 
 
 def _honest(population: Population, seeds: int, setting: Setting) -> Row:
-    rng = setting.random(type(population).__name__, population.spreads, seeds, "more")
-    asked, enough = [], []
+    rng = setting.random(population_key(population), seeds, "more")
+    asked, told, size = [], [], population.accuracies[1] - population.accuracies[0]
     for _ in range(setting.studies):
         runs = population.sample(rng, setting.images)
-        first = runs(seeds)
-        wanted = more_seeds(statistics.difference(*first), MARGIN)
-        if wanted != 0:
-            asked.append(math.inf if wanted is None else wanted)
-        if wanted and wanted <= MOST_ADDED:
-            enough.append(_half_after(first, runs(wanted)) <= MARGIN)
-    return share(sum(enough), len(enough)) | {
-        "asked": len(asked) / setting.studies,
-        "median_asked": float(np.median(asked)) if asked else 0.0,
-        "not_followed": (len(asked) - len(enough)) / setting.studies,
+        wanted = more_seeds(intervals.difference(*runs((seeds, seeds))), size)
+        asked.append(math.inf if wanted is None else wanted)
+        if wanted and wanted <= MAX_ADDED:
+            told.append(intervals.difference(*runs((seeds + wanted,) * 2)).p_value() < 0.05)
+    none_would = _none_would(population, setting.images, size)
+    number = [one for one in asked if 0 < one < math.inf]
+    return share(sum(told), len(told)) | {
+        "asked": len(number) / setting.studies,
+        "median_asked": float(np.median(number)) if number else 0.0,
+        "followed": len(told) / setting.studies,
+        "never": asked.count(math.inf) / setting.studies,
+        "none_would": none_would,
     }
 
 
-def _half_after(first: list[Array], added: list[Array]) -> float:
-    a, b = (np.concatenate(pair) for pair in zip(first, added, strict=True))
-    interval = statistics.difference(a, b).interval()
-    return (interval.high - interval.low) / 2
+def _none_would(population: Population, images: int, size: float) -> bool:
+    """Whether the images alone leave too much open for 80 % power: by their true variance, of a hundred seeds."""
+    rng = np.random.default_rng(SEED)
+    a, b = population.sample(rng, 50_000)((100, 100))
+    found = intervals.difference(a, b)
+    raw = max(0.0, found.over_images - sum(side.left for side in found.sides)) * found.images / images
+    return float(special.ndtri(0.975) + special.ndtri(0.8)) * math.sqrt(raw) > size
+
+
+def deaths(setting: Setting) -> Iterator[Row]:
+    """Two models, of one of which some seeds die: how often the wrong one is called better.
+
+    Wrong by the runs that train, where they are told from the dead (`share`), and, had no run been told to be dead,
+    wrong by the mean of all (`untold`).
+    """
+    for above, dying in ((0.0, 0.05), (0.0, 0.2), (0.02, 0.05)):
+        for seeds in (5, 10):
+            population = Probit((ACCURACY + above, ACCURACY), (SPREAD,) * 2, dying=(dying, 0.0))
+            row = {"above": above, "dying": dying, "seeds": labelled(seeds)}
+            yield row | _wrong_of_dying(population, dying, seeds, setting)
+
+
+def _wrong_of_dying(population: Probit, dying: float, seeds: int, setting: Setting) -> Row:
+    dead = 0.1
+    of_all = (1 - dying) * population.accuracies[0] + dying * dead - population.accuracies[1]
+    wrong = untold = found = 0
+    for study in studies_of(population, seeds, setting, "deaths"):
+        (told,) = compare(study, died={name: died(runs) for name, runs in study.items()})
+        (all_runs,) = compare(study)
+        found += told.kind == "better" and _truth(told, population) > 0
+        wrong += told.kind == "better" and _truth(told, population) <= 0
+        untold += all_runs.kind == "better" and (1 if all_runs.first == "0" else -1) * of_all < 0
+    return share(wrong, setting.studies) | {"untold": untold / setting.studies, "found": found / setting.studies}
+
+
+def stopping(setting: Setting) -> Iterator[Row]:
+    """Equal models, one seed of each added after each look until one is called better: how often one is."""
+    few = replace(setting, images=2000)
+    for models, first in ((2, 3), (2, 5), (MODELS, 4)):
+        for most in (10, 20):
+            population = Probit((ACCURACY,) * models, (SPREAD,) * models)
+            row = {"models": models, "first": first, "most": most}
+            yield row | _claims_while_looking(population, first, most, few)
+
+
+def _claims_while_looking(population: Population, first: int, most: int, setting: Setting) -> Row:
+    at_once = claims = 0
+    for study in studies_of(population, most, setting, "stopping"):
+        looks = [_any_better({name: runs[:seeds] for name, runs in study.items()}) for seeds in range(first, most + 1)]
+        at_once += looks[-1]
+        claims += any(looks)
+    return share(claims, setting.studies) | {"at_once": at_once / setting.studies}
+
+
+def _any_better(study: Study) -> bool:
+    return min(holm([one.p_value() for one in differences(study)])) < 0.05
 
 
 def single(setting: Setting) -> Iterator[Row]:
@@ -269,33 +418,35 @@ def single(setting: Setting) -> Iterator[Row]:
 def _pairs(population: Population, images: int, setting: Setting) -> Iterator[tuple[Array, Array]]:
     rng = setting.random(population.accuracies, population.spreads, images, "single")
     for _ in range(setting.studies):
-        (a_N,), (b_N,) = population.sample(rng, images)(1)
+        (a_N,), (b_N,) = population.sample(rng, images)((1, 1))
         yield a_N, b_N
 
 
 def _wilson_covered(accuracy: float, images: int, setting: Setting) -> Row:
     right = setting.random(accuracy, images, "wilson").binomial(images, accuracy, setting.studies)
-    return share(sum(accuracy in statistics.wilson_interval(int(one), images) for one in right), setting.studies)
+    return share(sum(accuracy in intervals.wilson_interval(int(one), images) for one in right), setting.studies)
 
 
 def _bootstrap_covered(population: Population, images: int, setting: Setting) -> Row:
     truth, pairs = population.accuracies[0] - population.accuracies[1], _pairs(population, images, setting)
-    held = (truth in statistics.bootstrap_difference(*pair, seed=seed) for seed, pair in enumerate(pairs))
-    return share(sum(held), setting.studies)
+    return share(sum(truth in intervals.bootstrap_difference(*pair) for pair in pairs), setting.studies)
 
 
 def _mcnemar_claims(population: Population, images: int, setting: Setting) -> Row:
-    claims = sum(statistics.mcnemar(*pair) < 0.05 for pair in _pairs(population, images, setting))
+    claims = sum(intervals.mcnemar(*pair) < 0.05 for pair in _pairs(population, images, setting))
     return share(claims, setting.studies)
 
 
 PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "coverage": coverage,
+    "sentences": sentences,
     "family": family,
     "freedom": freedom,
     "equivalence": equivalence,
     "power": power,
     "more_seeds": more,
+    "deaths": deaths,
+    "stopping": stopping,
     "single": single,
 }
 
@@ -310,17 +461,16 @@ def measured(part: str, setting: Setting) -> list[Row]:
     return rows
 
 
-def record(rows: list[Row], setting: Setting, source: str | None, before: Row | None) -> Row:
-    """A part as it is kept; without stored predictions, with what was found with some before."""
-    kept = [] if before is None or source else [row for row in before["rows"] if row.get("population") == "stored"]
+def record(rows: list[Row], setting: Setting) -> Row:
+    """A part as it is kept."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "revision": provenance.git_revision(),
         "processor": provenance.processor(),
         "versions": {name: version for name, version in provenance.versions().items() if name in ("python", "numpy")},
         "images": setting.images,
-        "stored": source or (before["stored"] if before and kept else None),
-        "rows": rows + kept,
+        "stored": setting.stored[1],
+        "rows": rows,
     }
 
 
@@ -336,7 +486,7 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def by_seeds(rows: list[Row], name: Callable[[Row], str], cell: Callable[[Row], str], first: str) -> str:
     """A table with a line for each name and a column for each number of seeds."""
-    seeds = sorted({row["seeds"] for row in rows})
+    seeds = sorted({row["seeds"] for row in rows}, key=lambda text: (len(text), text))
     cells = {(name(row), row["seeds"]): cell(row) for row in rows}
     names = list(dict.fromkeys(map(name, rows)))
     lines = [[one, *(cells.get((one, column), "") for column in seeds)] for one in names]
@@ -355,14 +505,15 @@ def coverage_table(rows: list[Row]) -> str:
     )
 
 
+def sentences_table(rows: list[Row]) -> str:
+    """Wrong sentences by the interval that stands in them, and by that of the pair alone."""
+    lines = [[_population(row), row["seeds"], per_cent(row), f"{100 * row['alone']:.0f}"] for row in rows]
+    return table(["population, spread", "seeds", "simultaneous", "this pair alone"], lines)
+
+
 def family_table(rows: list[Row]) -> str:
     """False claims by Holm's method and without it."""
-    return by_seeds(
-        rows,
-        _population,
-        lambda row: per_cent(row) + _kept_back(row),
-        "population, spread",
-    )
+    return by_seeds(rows, _population, lambda row: per_cent(row) + _kept_back(row), "population, spread")
 
 
 def _kept_back(row: Row) -> str:
@@ -380,15 +531,13 @@ def equivalence_table(rows: list[Row]) -> str:
     """Wrong claims of equivalence of a pair and of a family, and right ones."""
     lines = [
         [
-            *(_population(row), str(row["seeds"]), per_cent(row)),
+            *(_population(row), str(row["models"]), row["seeds"], per_cent(row)),
             *(per_cent(row["family"]), per_cent(row["right"])),
         ]
         for row in rows
     ]
-    return table(
-        ["population, spread", "seeds", "a pair, wrongly", "any of the 12 pairs, wrongly", "equal pairs, rightly"],
-        lines,
-    )
+    header = ["population, spread", "models", "seeds", "a pair, wrongly", "any pair, wrongly", "equal pairs, rightly"]
+    return table(header, lines)
 
 
 def power_table(rows: list[Row]) -> str:
@@ -405,13 +554,37 @@ def more_table(rows: list[Row]) -> str:
     """What asking for more seeds leads to."""
     lines = [
         [
-            *(_population(row), str(row["seeds"]), f"{100 * row['asked']:.0f} %", f"{row['median_asked']:g}"),
-            *(f"{100 * row['not_followed']:.0f} %", per_cent(row)),
+            f"{_population(row)}, to see {100 * row['size']:.3g}",
+            *(f"{row['images']:,}", str(row["seeds"]), f"{100 * row['asked']:.0f}"),
+            *(f"{row['median_asked']:g}", f"{100 * row['never']:.0f}", "none" if row["none_would"] else "some"),
+            per_cent(row) if row["studies"] else "",
         ]
         for row in rows
     ]
-    header = ["population, spread", "seeds", "ask for more", "for, median", "for over 100 or never", "then enough"]
+    header = ["population, spread", "images", "seeds", "a number", "median", "no number", "in truth", "then told apart"]
     return table(header, lines)
+
+
+def deaths_table(rows: list[Row]) -> str:
+    """Wrong claims about a model of which seeds die."""
+    lines = [
+        [
+            f"{100 * row['above']:g} points above, {100 * row['dying']:g} % die",
+            *(row["seeds"], per_cent(row), f"{100 * row['found']:.0f}", f"{100 * row['untold']:.0f}"),
+        ]
+        for row in rows
+    ]
+    header = ["the model of which seeds die", "seeds", "of the runs that train, wrongly", "rightly"]
+    return table([*header, "all runs taken alike, wrongly"], lines)
+
+
+def stopping_table(rows: list[Row]) -> str:
+    """False claims where seeds are added until something is claimed."""
+    lines = [
+        [f"{row['models']}", f"{row['first']} to {row['most']}", f"{100 * row['at_once']:.1f}", per_cent(row)]
+        for row in rows
+    ]
+    return table(["models", "seeds", "one look, at the end", "a look after each"], lines)
 
 
 def single_table(rows: list[Row]) -> str:
@@ -432,6 +605,10 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
         "Coverage of the 95 % interval of a difference, in per cent (half its width, median, in points); goal 93 to 97",
         coverage_table,
     ),
+    "sentences": (
+        "Studies of the card's seven means in which a sentence “better by X to Y” is wrong, in per cent; goal at most 5",
+        sentences_table,
+    ),
     "family": (
         "Studies of equal models (seven, where not said) with a false claim anywhere, in per cent; goal at most 5",
         family_table,
@@ -441,14 +618,20 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
         freedom_table,
     ),
     "equivalence": (
-        "Pairs half a point apart, which is the margin, called equivalent, in per cent; goal at most 5 a pair",
+        "Pairs half a point apart, which is the margin, called equivalent, in per cent; goal at most 5",
         equivalence_table,
     ),
     "power": ("True differences that are found, in per cent", power_table),
     "more_seeds": (
-        'Two models, asked for "at least k more seeds" and given them: half the interval at most half a point',
+        "Two models that differ by what is to be seen: a new study with as many seeds as the verdict asks for, in per cent; "
+        "goal 80",
         more_table,
     ),
+    "deaths": (
+        "Two models, seeds of one of which die: the wrong one called better, in per cent; goal at most 5",
+        deaths_table,
+    ),
+    "stopping": ("Equal models, seeds added until one is called better, in per cent; a plan keeps 5", stopping_table),
     "single": (
         "Single runs on the same images: coverage (goal 93 to 97) or false claims (goal at most 5)",
         single_table,
@@ -469,14 +652,13 @@ def _source(kept: Row) -> str:
     studies = sorted({row["studies"] for row in kept["rows"]}, reverse=True)
     of_stored = any(row.get("population") == "stored" for row in kept["rows"])
     stored = f" Stored predictions: {kept['stored']}." if of_stored else ""
-    return f"Up to {studies[0]:,} studies a figure, {kept['images']:,} images, ± one standard error.{stored}"
+    return f"Up to {studies[0]:,} studies a figure, ± one standard error.{stored}"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; left out: all")
-    parser.add_argument("--results", type=Path, help="a results folder of several models with several seeds each")
-    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--studies", type=int, default=STUDIES)
     parser.add_argument("--images", type=int, default=10_000)
     options = parser.parse_args()
     if unknown := [part for part in options.parts if part not in PARTS]:
@@ -486,15 +668,14 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
-    ranks, source = stored_ranks(options.results) if options.results else (None, None)
-    setting = Setting(options.studies, options.images, ranks)
+    setting = Setting(options.studies, options.images)
     parts = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
     for part in options.parts or PARTS:
-        parts[part] = record(measured(part, setting), setting, source, parts.get(part))
+        parts[part] = record(measured(part, setting), setting)
         if options.studies >= ENOUGH:
-            write_whole(KEPT, json.dumps(parts, indent=1) + "\n")
+            write_atomic(KEPT, json.dumps(parts, indent=1) + "\n")
     if options.studies >= ENOUGH:
-        write_whole(DOCUMENT, between_marks(DOCUMENT.read_text("utf-8"), BEGIN, block(parts)))
+        write_atomic(DOCUMENT, between_marks(DOCUMENT.read_text("utf-8"), BEGIN, block(parts)))
 
 
 if __name__ == "__main__":

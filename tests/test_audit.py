@@ -15,7 +15,7 @@ def test_holes_are_named_with_the_version_that_mends_them():
             {"name": "rich", "skip_reason": "Dependency not found"},
         ]
     }
-    assert REPORTED(report) == (2, ["torch 2.9.1: CVE-2026-24747, mended in 2.10.0"])
+    assert REPORTED(report) == (2, ["torch 2.9.1: CVE-2026-24747, fixed in 2.10.0"])
 
 
 def test_what_was_not_looked_up_does_not_count_as_audited():

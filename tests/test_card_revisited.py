@@ -12,11 +12,11 @@ from card_revisited import CLAIMS, DOCUMENT, KEPT, SEARCHED, Claim, document, ev
 from revisited_figures import plot_differences, plot_models
 
 from modelflow import run_study
-from modelflow.presets import CARD
-from modelflow.results import read_predictions, read_run, run_folders
-from modelflow.settings import StudySettings, validated
-from modelflow.statistics import Difference
-from modelflow.verdicts import Verdict, compare
+from modelflow.analysis.intervals import Difference, Side
+from modelflow.analysis.verdicts import Verdict, compare
+from modelflow.networks.resolve import CARD
+from modelflow.results.layout import read_predictions, read_run, run_folders
+from modelflow.results.settings import StudySettings, validated
 
 
 def spec(channels):
@@ -65,7 +65,17 @@ def test_verdicts_of_what_is_condensed_are_those_of_the_predictions(trained):
         )
         for name in ("narrow", "wide")
     }
-    assert compare(condensed.read(trained / "kept").correct_by_model()) == compare(correct)
+    kept = condensed.read(trained / "kept")
+    assert compare(kept.correct_by_model()) == compare(correct)
+    assert kept.died_by_model() == {"narrow": [False, False], "wide": [False, False]}
+
+
+def test_runs_that_died_are_kept_as_such(trained, tmp_path):
+    copy = shutil.copytree(trained / "results", tmp_path / "results")
+    record = json.loads((copy / "wide" / "run.json").read_text())
+    (copy / "wide" / "run.json").write_text(json.dumps(record | {"warnings": ["fc_layers.0: 9 of 9 units never fire"]}))
+    condensed.condense(copy, tmp_path / "kept")
+    assert condensed.read(tmp_path / "kept").died_by_model() == {"narrow": [False, False], "wide": [True, False]}
 
 
 def test_predictions_that_are_not_those_of_the_record_are_refused(trained, tmp_path):
@@ -80,7 +90,8 @@ def test_predictions_that_are_not_those_of_the_record_are_refused(trained, tmp_p
 
 
 def verdict(kind, estimate=0.02):
-    return Verdict("a", "b", kind, Difference(estimate, 1e-7, 1e-7, 9.0, 5), 0.01, "")
+    sides = (Side(5, 5e-8, 0.0), Side(5, 5e-8, 0.0))
+    return Verdict("a", "b", kind, Difference(estimate, sides, 1e-7, 10_000), 0.01, "")
 
 
 @pytest.mark.parametrize(
@@ -92,8 +103,8 @@ def verdict(kind, estimate=0.02):
         (("a", "b"), False, "better", "against"),
         (("a", "b"), True, "equivalent", "against"),
         (("a", "b"), False, "equivalent", "for"),
-        (("a", "b"), True, "cannot tell", "cannot tell"),
-        (("a", "b"), False, "cannot tell", "cannot tell"),
+        (("a", "b"), True, "cannot tell", "inconclusive"),
+        (("a", "b"), False, "cannot tell", "inconclusive"),
     ],
 )
 def test_a_pair_speaks_for_or_against_what_is_said_of_it(pair, better, kind, expected):

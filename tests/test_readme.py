@@ -1,4 +1,4 @@
-"""The README tells the truth: its tree is the disk's, its Python runs, its commands exist, its examples work."""
+"""The README and the tree tell the truth: paths, Python, commands, examples."""
 
 import re
 import runpy
@@ -10,20 +10,23 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from modelflow import cli, settings
+from modelflow import cli
+from modelflow.results import settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 
 
-def blocks(language):
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
+def blocks(language, page=README):
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.S | re.M)
     return [text for name, text in fenced if name == language]
 
 
-def tree_of_the_readme():
+def captioned_tree():
     """Paths of the block that begins with src/modelflow/, by the indentation of its lines."""
-    lines = next(block for block in blocks("") if block.startswith("src/modelflow/")).splitlines()
+    lines = next(block for block in blocks("", ARCHITECTURE) if block.startswith("src/modelflow/")).splitlines()
     parents, paths = [], set()
     for line in lines:
         name = line.split()[0]
@@ -36,28 +39,29 @@ def tree_of_the_readme():
 def tree_of_the_disk():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     modules = {path for path in tracked if path.startswith("src/") and not path.endswith(("__init__.py", ".json"))}
-    folders = {str(Path(path).parent) for path in modules} | {"src/modelflow/models/presets"}
+    folders = {str(Path(path).parent) for path in modules} | {"src/modelflow/networks/presets"}
     others = {path.split("/")[0] for path in tracked if "/" in path and not path.startswith((".", "src/"))}
     return modules | folders | others | {"src/modelflow/__init__.py"}
 
 
 def test_the_tree_is_the_disks():
-    assert tree_of_the_readme() == tree_of_the_disk()
+    assert captioned_tree() == tree_of_the_disk()
 
 
 def test_every_file_of_the_tree_has_a_caption():
-    block = next(block for block in blocks("") if block.startswith("src/modelflow/"))
+    block = next(block for block in blocks("", ARCHITECTURE) if block.startswith("src/modelflow/"))
     assert [line for line in block.splitlines() if len(line.split()) < 3] == []
 
 
-def test_its_links_lead_somewhere():
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
-    assert len(targets) >= 5
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-def test_the_python_example_runs(tmp_path):
-    code = blocks("python")[0]
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/python.md"])
+def test_the_python_example_runs(page, tmp_path):
+    code = blocks("python", (ROOT / page).read_text("utf-8"))[0]
     assert len(code.strip().splitlines()) <= 10
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -66,7 +70,16 @@ def test_the_python_example_runs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", [line for block in blocks("sh") for line in block.splitlines() if line.startswith("modelflow")]
+    "line",
+    sorted(
+        {
+            line
+            for page in PAGES
+            for block in blocks("sh", page.read_text("utf-8"))
+            for line in block.splitlines()
+            if line.startswith("modelflow")
+        }
+    ),
 )
 def test_the_commands_exist_with_their_options(line):
     words = shlex.split(line, comments=True)[1:]
@@ -77,9 +90,10 @@ def test_the_commands_exist_with_their_options(line):
         assert context.params
 
 
-def test_the_example_study_is_valid():
+def test_the_example_studies_are_valid():
     study = settings.read_study(ROOT / "examples" / "my_study.yaml")
     assert list(study.specs()) == ["generic_2", "my_net", "wide"]
+    assert list(settings.read_study(ROOT / "examples" / "quick_study.yaml").specs()) == ["narrow", "wide"]
 
 
 def test_help_lists_every_command():
@@ -89,5 +103,6 @@ def test_help_lists_every_command():
 
 def test_the_table_of_the_card_is_made_from_the_records_kept():
     made = runpy.run_path(str(ROOT / "benchmarks" / "card_repeated.py"))
-    assert made["written_into"](README) == README
+    page = made["PAGE"].read_text("utf-8")
+    assert made["written_into"](page) == page
     assert len(made["table"]().splitlines()) == 9

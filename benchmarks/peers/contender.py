@@ -12,6 +12,7 @@ from peers.network import Network, network
 
 LR, BETAS, EPS = 3e-4, (0.9, 0.999), 1e-8
 EVALUATED_AT_ONCE = 1000
+TRAINING_IMAGES = 60_000
 TUNING_REPEATS = 2
 
 
@@ -24,8 +25,20 @@ class Loop(Protocol):
     def train(self, images: int) -> float:
         """The seconds of one epoch over that many images, the first ones, shuffled."""
 
+    def settle(self, images: int, first: "Loop") -> None:
+        """Trains over that many images, or takes up the state of the first loop, which has."""
+
     def evaluate(self) -> tuple[float, np.ndarray]:
         """The seconds that the logits of all test images take, and the logits."""
+
+
+class Settled:
+    """Settles by training, in epochs of as many images as there are."""
+
+    def settle(self: Any, images: int, first: Loop) -> None:  # noqa: ARG002
+        while images > 0:
+            self.train(min(images, TRAINING_IMAGES))
+            images -= TRAINING_IMAGES
 
 
 class Contender:
@@ -51,8 +64,14 @@ class Contender:
         self.loops = {way: self.build(way, layers, batch, seed) for way in ways or self.ways}
         return {}
 
-    def tune(self, images: int) -> dict[str, Any]:
-        """Keeps the fastest loops, the best first, by the best of a few short runs after one that warms up."""
+    def tune(self, images: int, settling: int = 0) -> dict[str, Any]:
+        """Keeps the fastest loops, the best first, by the best of a few short runs after one that warms up.
+
+        Before that each is brought to where a training is after `settling` images.
+        """
+        first = next(iter(self.loops.values()))
+        for loop in self.loops.values():
+            loop.settle(settling, first)
         seconds = dict.fromkeys(self.loops, float("inf"))
         for repeat in range(TUNING_REPEATS + 1):
             for way, loop in self.loops.items():

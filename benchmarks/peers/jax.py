@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from peers.contender import BETAS, EPS, LR, Contender, Loop
+from peers.contender import BETAS, EPS, LR, Contender, Loop, Settled
 from peers.data import Data
 from peers.network import Network, channels_last, initial, inputs_first
 
@@ -18,7 +18,7 @@ Arrays = list[Any]
 State = tuple[Arrays, Arrays, Arrays, Any, Any]  # parameters, Adam's averages, number of updates, key
 
 
-class JaxLoop:
+class JaxLoop(Settled):
     def __init__(self, data: Data, layers: Network, batch: int, seed: int, way: str) -> None:
         layout, pooling, self.driven = way.split(", ")
         self.layers, self.batch = layers, batch

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers as kl
 
-from peers.contender import BETAS, EPS, EVALUATED_AT_ONCE, LR, Contender, Loop
+from peers.contender import BETAS, EPS, EVALUATED_AT_ONCE, LR, Contender, Loop, Settled
 from peers.data import Data
 from peers.network import Network, channels_last, initial
 
@@ -33,7 +33,7 @@ class Clock(keras.callbacks.Callback):
     on_epoch_end = on_predict_end = _end
 
 
-class KerasLoop:
+class KerasLoop(Settled):
     def __init__(self, data: Data, layers: Network, batch: int, seed: int) -> None:
         keras.utils.set_random_seed(seed)
         self.layers, self.batch = layers, batch

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from modelflow.errors import RunError
-from modelflow.plans import Plan, plans
-from modelflow.runs import SEARCH_FROM, make_flow
-from modelflow.settings import StudySettings
-from modelflow.study import write_study
+from modelflow.results.settings import StudySettings
+from modelflow.studies.plan import Plan, plans
+from modelflow.studies.run import SEARCH_FROM, make_flow
+from modelflow.studies.study import write_study
 from peers import lightning as quiet  # noqa: F401  its import silences Lightning
 from peers.contender import BETAS, EPS, EVALUATED_AT_ONCE, LR
 

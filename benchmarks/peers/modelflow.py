@@ -11,17 +11,17 @@ from modelflow import Architecture, load_dataset
 from modelflow.data.batches import Batches
 from modelflow.data.datasets import Dataset
 from modelflow.kernels.network import compiled
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
-from modelflow.shapes import trace
-from modelflow.spec import Spec, parse_spec
-from peers.contender import BETAS, EPS, LR, Contender
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.description import Spec, parse_spec
+from modelflow.networks.resolve import preset
+from modelflow.networks.trace import trace
+from peers.contender import BETAS, EPS, LR, Contender, Settled
 from peers.data import Data
 
 THREADS = {"1 thread": 1, "2 threads": 2}
 
 
-class ModelFlowLoop:
+class ModelFlowLoop(Settled):
     """Evaluates as the validation pass of each epoch does, by the compiled step."""
 
     def __init__(self, data: Dataset, spec: Spec, batch: int, seed: int, threads: int) -> None:
@@ -71,6 +71,6 @@ class Contestant(Contender):
         spec = preset(model)
         if p is not None:
             spec = parse_spec(spec.model_dump() | {"p": p})
-        self.ways = tuple(THREADS)[: 2 if compiled(trace(spec)).plan.has_large else 1]
+        self.ways = tuple(THREADS)[: 2 if compiled(trace(spec)).layout.has_large else 1]
         self.loops = {way: ModelFlowLoop(self.dataset, spec, batch, seed, THREADS[way]) for way in ways or self.ways}
         return {}

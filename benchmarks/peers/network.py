@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-PRESETS = Path(__file__).parents[2] / "src" / "modelflow" / "models" / "presets"
+PRESETS = Path(__file__).parents[2] / "src" / "modelflow" / "networks" / "presets"
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from modelflow.presets import CARD, preset
-from modelflow.shapes import trace
+from modelflow.networks.resolve import CARD, preset
+from modelflow.networks.trace import trace
 from peers.network import initial, network
 from peers.process import HERE, VARIANTS, Peer, Worker, environment, rotated
 from peers.record import Record
 
 TRAINING_IMAGES = 60_000
-IMAGES_A_ROUND = {16: 3200, 64: 6400, 256: 12_800}
 LARGE = ("generic_3",)  # a quarter of the images
-TUNING_SHARE = 4  # of a round's images, one in so many tunes
+SETTLED = 1200  # steps before anything is measured: Adam's averages of what has no gradient are denormal after some 800
+TUNING = 200  # steps of each way in turn
 OURS = "modelflow"
 FLOPS = "2 flops a multiply-add; forward, weight and input gradients: 2 * (3 * MACs - MACs of the first layer)"
 
@@ -80,8 +80,11 @@ def _trained_logits(options: Namespace, name: str, model: str, weights: Path) ->
 
 
 def epochs(options: Namespace) -> None:
-    """Seconds an epoch of 60,000 images: each model, batch and contender, round by round."""
-    record = Record("epochs", options.out, options.data, rounds=options.rounds, flops=FLOPS)
+    """Seconds an epoch of 60,000 images late in a training: each model, batch and contender, round by round.
+
+    A round is a whole epoch, of a large model a quarter of one.
+    """
+    record = Record("epochs", options.out, options.data, rounds=options.rounds, steps_before=SETTLED, flops=FLOPS)
     peers = {name: Peer(name, options.data, _log(options, name)) for name in options.contenders}
     for model in options.models:
         for batch in options.batches:
@@ -97,7 +100,7 @@ def epochs(options: Namespace) -> None:
 def _cell(options: Namespace, peers: dict[str, Peer], model: str, batch: int) -> dict[str, Any]:
     images = _images(options, model, batch)
     tuned = {
-        name: peer.tune(max(batch, images // TUNING_SHARE), model=model, batch=batch, seed=42)
+        name: peer.tune(min(images, TUNING * batch), SETTLED * batch, model=model, batch=batch, seed=42)
         for name, peer in peers.items()
     }
     evaluated = batch == options.batches[0]
@@ -122,7 +125,7 @@ def _cell(options: Namespace, peers: dict[str, Peer], model: str, batch: int) ->
 def _images(options: Namespace, model: str, batch: int) -> int:
     if options.images is not None:
         return max(batch, min(options.images, TRAINING_IMAGES))
-    return IMAGES_A_ROUND.get(batch, 200 * batch) // (4 if model in LARGE else 1)
+    return TRAINING_IMAGES // (4 if model in LARGE else 1)
 
 
 def _ratios(seconds: dict[str, list[float]], name: str) -> dict[str, float]:
@@ -163,7 +166,7 @@ def accuracy(options: Namespace) -> None:
 def _best_way(options: Namespace, name: str, model: str) -> dict[str, Any]:
     peer = Peer(name, options.data, _log(options, name))
     images = _images(options, model, ACCURACY_BATCH)
-    best = peer.tune(images, model=model, batch=ACCURACY_BATCH, seed=42)
+    best = peer.tune(min(images, TUNING * ACCURACY_BATCH), model=model, batch=ACCURACY_BATCH, seed=42)
     best["versions"] = peer.ask("versions")
     peer.close()
     return best

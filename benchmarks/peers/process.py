@@ -75,12 +75,12 @@ class Peer:
         self.workers = [Worker(name, folder, log, variant) for variant in VARIANTS[name]]
         self.chosen = self.workers[0]
 
-    def tune(self, images: int, **prepared: Any) -> dict[str, Any]:
-        """Prepares every process, lets each find its best ways, and chooses the fastest process."""
+    def tune(self, images: int, settling: int = 0, **prepared: Any) -> dict[str, Any]:
+        """Prepares every process, lets each settle and find its best ways, and chooses the fastest process."""
         outcomes, start = [], time.perf_counter()
         for worker in self.workers:
             worker.ask("prepare", **prepared)
-            outcomes.append(worker.ask("tune", images=images))
+            outcomes.append(worker.ask("tune", images=images, settling=settling))
         fastest = [min(outcome["seconds"].values()) for outcome in outcomes]
         best = fastest.index(min(fastest))
         self.chosen = self.workers[best]

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from modelflow import provenance
 from modelflow.kernels.machine import host
+from modelflow.results import provenance
 from peers.process import HERE, environment
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from peers.contender import BETAS, EPS, EVALUATED_AT_ONCE, LR
+from peers.contender import BETAS, EPS, EVALUATED_AT_ONCE, LR, Settled
 from peers.data import Data
 from peers.network import Network
 
@@ -37,7 +37,7 @@ class Net(nn.Module):
         return x_NF
 
 
-class TorchLoop:
+class TorchLoop(Settled):
     """A net with its optimizer and thread count; `train` is what the contenders add."""
 
     def __init__(self, data: Data, layers: Network, seed: int, threads: int, fused: bool | None = None) -> None:

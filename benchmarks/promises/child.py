@@ -27,8 +27,8 @@ def loading() -> dict[str, float]:
 
 def compiling(model: str) -> dict[str, float]:
     """Seconds to import the kernels, and to get a preset's: compiled, or from the cache."""
-    from modelflow.presets import preset
-    from modelflow.shapes import trace
+    from modelflow.networks.resolve import preset
+    from modelflow.networks.trace import trace
 
     traced = trace(preset(model))
     start = time.perf_counter()
@@ -58,12 +58,12 @@ def artifacts(model: str, folder: str, searched: str) -> dict[str, dict[str, flo
 
 
 def _flow(model: str, folder: Path, data: Any) -> Any:
-    """As `runs.make_flow` makes it."""
+    """As `studies.run.make_flow` makes it."""
     import torch
 
-    from modelflow.flow import ModelFlow
-    from modelflow.models.build import GenericCNN
-    from modelflow.presets import preset
+    from modelflow.networks.build import GenericCNN
+    from modelflow.networks.resolve import preset
+    from modelflow.studies.flow import ModelFlow
 
     torch.set_num_threads(1)
     loaders = data.loaders()
@@ -72,7 +72,7 @@ def _flow(model: str, folder: Path, data: Any) -> Any:
 
 def _search(flow: Any) -> None:
     from modelflow.errors import RunError
-    from modelflow.runs import SEARCH_FROM
+    from modelflow.studies.run import SEARCH_FROM
 
     with suppress(RunError):
         flow.find_best_lr(set_lr=False, start_lr=SEARCH_FROM)
@@ -111,10 +111,10 @@ def memory(model: str, folder: str) -> list[dict[str, Any]]:
     import torch  # noqa: F401
 
     stages.append(_stage("import torch"))
-    import modelflow.flow  # noqa: F401
+    import modelflow.studies.flow  # noqa: F401
     from modelflow.data.datasets import load_dataset
 
-    stages.append(_stage("import modelflow.flow"))
+    stages.append(_stage("import modelflow.studies.flow"))
     data = load_dataset("fashion-mnist")
     stages.append(_stage("load_dataset"))
     flow = _flow(model, Path(folder), data)

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from modelflow.data.datasets import Dataset, load_dataset
-from modelflow.kernels.network import Settings, State, compiled
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
-from modelflow.shapes import trace
+from modelflow.kernels.network import AdamSettings, AdamState, compiled
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import preset
+from modelflow.networks.trace import trace
 
 EPOCH, TESTS = 60_000, 10_000
 FEWER = {"generic_3": 10}  # trained on a tenth of the images, or in fewer rounds, or it would take hours
@@ -112,7 +112,7 @@ class Bare:
         spec = preset(model)
         params = torch.cat([p.detach().ravel() for p in GenericCNN(spec, SEED).parameters()]).numpy()
         self.network = compiled(trace(spec), tell)
-        self.state = State(params, np.zeros_like(params), np.zeros_like(params))
+        self.state = AdamState(params, np.zeros_like(params), np.zeros_like(params))
         self.batch = batch
         self.images, self.labels, self.tests = (
             tensor.numpy() for tensor in (data.train_x_NCHW, data.train_y_N, data.test_x_NCHW)
@@ -121,7 +121,7 @@ class Bare:
 
     def train(self) -> None:
         """One epoch."""
-        self.network.train(self.images, self.labels, self.order, self.batch, self.state, Settings(lr=LR), SEED)
+        self.network.train(self.images, self.labels, self.order, self.batch, self.state, AdamSettings(lr=LR), SEED)
 
     def evaluate(self) -> None:
         """The logits of the test images."""

@@ -29,20 +29,21 @@ from promises.measure import (
     timed,
 )
 
-from modelflow.engines.local import run_plans
-from modelflow.flow import ModelFlow
+from modelflow.compat.architecture import Architecture
+from modelflow.kernels.layout import layout
 from modelflow.kernels.network import Network
-from modelflow.kernels.plan import plan
-from modelflow.models.build import GenericCNN
-from modelflow.plans import Event, plans
-from modelflow.presets import preset
-from modelflow.settings import read_study
-from modelflow.shapes import trace
-from modelflow.training.architecture import Architecture
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import preset
+from modelflow.networks.trace import trace
+from modelflow.results.settings import read_study
+from modelflow.studies.engines.local import run_plans
+from modelflow.studies.flow import ModelFlow
+from modelflow.studies.plan import Event, plans
 from modelflow.training.compiled import CompiledStep
 
 BATCHES = (16, 64)
 CARD_EPOCHS = 10
+TENTH = 10
 ROUND_SECONDS = 0.6  # a round of short epochs is several of them
 TOGETHER = ("cnn2_5", "generic_1", "generic_3")
 TOGETHER_SECONDS = 2.0
@@ -107,7 +108,7 @@ def _overhead(scope: Scope, model: str, batch: int, step: Clock, evaluation: Clo
 
     interleaved(scope.few if model in FEWER else scope.rounds, {threads: partial(by, threads) for threads in spent})
     whole, bare, evaluated = np.array([spent[1][1:], spent[2][1:]]).transpose(2, 0, 1)  # each: threads x rounds
-    shared = plan(trace(preset(model)), 1).has_large
+    shared = layout(trace(preset(model)), 1).has_large
     sizes = {"images": loaders[0].images, "held_out": loaders[1].images, "epochs": CARD_EPOCHS}
     yield sizes | {
         "threads": 1,
@@ -143,6 +144,52 @@ def _told(arch: Architecture, train: Callable[[], None]) -> Callable[[], float]:
     return run
 
 
+def steady(scope: Scope) -> Iterator[Row]:
+    """A run's tenth epoch, with its evaluation, against its second: whether steps grow slower as a training goes on.
+
+    By each engine, on one thread; by autograd, and of generic_3, on a tenth of the images, which are still 375 steps.
+    """
+    for model in scope.models:
+        for engine, kind in (("compiled step", GenericCNN), ("autograd", ByAutograd)):
+            count = scope.images // (FEWER.get(model, 1) if kind is GenericCNN else TENTH)
+            loaders = first_images(count).held_out_loaders(BATCHES[0])[:2]
+            rounds = scope.few if model in FEWER or kind is ByAutograd else scope.rounds
+            taken = np.array([_epochs_of_a_run(model, kind, loaders) for _ in range(rounds)])
+            yield {
+                "model": model,
+                "engine": engine,
+                "images": loaders[0].images,
+                "second_us_an_image": summary(taken[:, 1] / loaders[0].images * 1e6),
+                "tenth_us_an_image": summary(taken[:, -1] / loaders[0].images * 1e6),
+                "tenth_of_second": summary(taken[:, -1] / taken[:, 1]),
+            }
+
+
+class ByAutograd(GenericCNN):
+    """The same network, which the compiled step does not take."""
+
+    def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        return super().forward(x_NCHW)
+
+
+def _epochs_of_a_run(model: str, kind: type[GenericCNN], loaders: Any) -> Any:
+    """The seconds of each of a new run's ten epochs."""
+    arch = Architecture(
+        network := kind(preset(model), SEED), torch.nn.CrossEntropyLoss(), _adam(network), verbose=False
+    )
+    arch.set_loaders(*loaders)
+    arch.threads = lambda: 1
+    ends = [time.perf_counter()]
+    for _ in range(CARD_EPOCHS):
+        arch.train(1, seed=SEED)
+        ends.append(time.perf_counter())
+    return np.diff(ends)
+
+
+def _adam(network: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(network.parameters(), LR, fused=True)
+
+
 def evaluation_share(scope: Scope) -> Iterator[Row]:
     """Evaluating 10,000 images against the step's 60,000: its kernel, after each epoch, and at the end."""
     for model in scope.models:
@@ -150,7 +197,7 @@ def evaluation_share(scope: Scope) -> Iterator[Row]:
             data = scope.data(model)
             bare, tests = Bare(model, batch, data), data.loaders(batch)[1]
             network = GenericCNN(preset(model), SEED)
-            adam = torch.optim.Adam(network.parameters(), LR)
+            adam = _adam(network)
             step, arch = CompiledStep(network, adam, None), Architecture(network, torch.nn.CrossEntropyLoss(), adam)
             contenders = {
                 "kernel": timed(bare.evaluate),

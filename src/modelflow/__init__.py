@@ -6,15 +6,20 @@ The public names are loaded when they are first asked for, so that `import model
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import modelflow.training.openmp  # noqa: F401  # before anybody forks
+from modelflow.compat import moved
+
 if TYPE_CHECKING:
+    from modelflow.compat.architecture import Architecture
+    from modelflow.compat.card import CNN2, GerenicCNN
     from modelflow.data.datasets import load_dataset
-    from modelflow.flow import ModelFlow
-    from modelflow.models.build import GenericCNN
-    from modelflow.models.card import CNN2, GerenicCNN
-    from modelflow.shapes import trace
-    from modelflow.spec import Spec, read_spec
-    from modelflow.study import run_study
-    from modelflow.training.architecture import Architecture
+    from modelflow.networks.build import GenericCNN
+    from modelflow.networks.description import Spec, read_spec
+    from modelflow.networks.resolve import trace
+    from modelflow.studies.flow import ModelFlow
+    from modelflow.studies.study import run_study
+
+moved.install()
 
 __all__ = [
     "CNN2",
@@ -30,23 +35,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Architecture": "training.architecture",
-    "CNN2": "models.card",
-    "GenericCNN": "models.build",
-    "GerenicCNN": "models.card",
-    "ModelFlow": "flow",
-    "Spec": "spec",
-    "load_dataset": "data.datasets",
-    "read_spec": "spec",
-    "run_study": "study",
-    "trace": "shapes",
+    "Architecture": "modelflow.compat.architecture",
+    "CNN2": "modelflow.compat.card",
+    "GenericCNN": "modelflow.networks.build",
+    "GerenicCNN": "modelflow.compat.card",
+    "ModelFlow": "modelflow.studies.flow",
+    "Spec": "modelflow.networks.description",
+    "load_dataset": "modelflow.data.datasets",
+    "read_spec": "modelflow.networks.description",
+    "run_study": "modelflow.studies.study",
+    "trace": "modelflow.networks.resolve",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'modelflow' has no attribute {name!r}")
-    return getattr(import_module(f"modelflow.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,16 +1,24 @@
 """The errors that ModelFlow raises for its users: one base class, five kinds.
 
-Each message says what is wrong, where, what was expected and how to mend it; the command line prints it as it stands.
+Each message says what is wrong, where, what was expected and how to fix it; the command line prints it as it stands.
 """
 
+import errno
 import re
+
+from modelflow.text import visible
+
+NO_MEMORY = re.compile(
+    r"(?i)alloc|out of memory|enough memory|failed to map segment|could not create a primitive"
+    r"|can't start new thread|without exception set"
+)
 
 
 class ModelFlowError(Exception):
-    """Anything that ModelFlow tells its user to mend; whatever it quotes, a terminal shows it and obeys none of it."""
+    """Anything that ModelFlow tells its user to fix; whatever it quotes, a terminal shows it and obeys none of it."""
 
     def __str__(self) -> str:
-        return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", super().__str__())
+        return visible(super().__str__())
 
 
 class UsageError(ModelFlowError, ValueError):
@@ -31,3 +39,14 @@ class DataError(ModelFlowError, ValueError):
 
 class RunError(ModelFlowError, RuntimeError):
     """A run or a learning rate search failed while it was under way."""
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory, or the threads that would take some, have run out.
+
+    Python, torch, oneDNN, LLVM and the loader of shared libraries each have words of their own for it.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    kinds = (RuntimeError, ImportError, SystemError)
+    return isinstance(error, MemoryError) or (isinstance(error, kinds) and bool(NO_MEMORY.search(str(error))))

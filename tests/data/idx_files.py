@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
+TYPES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
 
 
 def idx_bytes(values: Bytes) -> bytes:
-    return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
+    """The values as they are, of any type that the format has."""
+    head = bytes([0, 0, TYPES[values.dtype.name], values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+    return head + values.astype(values.dtype.newbyteorder(">")).tobytes()
 
 
 def random_images(*sizes: int, seed: int = 0) -> Bytes:

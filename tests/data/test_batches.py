@@ -1,5 +1,6 @@
 """Batches goes wherever a torch DataLoader goes; its order is a function of its generator."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -78,6 +79,12 @@ def test_refuses_what_makes_no_batches() -> None:
         Batches(X_NCHW[:0], Y_N[:0])
     with pytest.raises(DataError, match="10 images and 9 labels"):
         Batches(X_NCHW, Y_N[:9])
+
+
+def test_numbers_and_arrays_of_numpy_are_taken() -> None:
+    batches = Batches(X_NCHW.numpy(), Y_N.numpy(), np.int64(4))  # type: ignore[arg-type]
+    assert (batches.batch_size, type(batches.batch_size), len(batches)) == (4, int, 3)
+    assert torch.equal(next(iter(batches))[0], X_NCHW[:4])
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, True, "16"])

@@ -1,12 +1,16 @@
 """fetch searches in the promised order, lets only whole files into the store, and never uses or skips a bad one."""
 
+import contextlib
 import dataclasses
 import gzip
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,7 +49,7 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "one byte": (IMAGES, lambda data: altered(data, 20), "its bytes were changed: their SHA-256 is .*; expected"),
     "cut": (IMAGES, lambda data: data[:-1], "is cut: it has 135 bytes; .* says 136"),
     "overlong": (IMAGES, lambda data: data + b"x", "is too long"),
-    "magic": (IMAGES, lambda data: altered(data, 2), "has a wrong header: .* type 0x09; expected 0x08"),
+    "magic": (IMAGES, lambda data: altered(data, 2), "its values are int8; expected uint8"),
     "sizes": (IMAGES, lambda data: altered(data, 7), "has a wrong header: it says 7 x 5 x 4; expected 6 x 5 x 4"),
     "label": (LABELS, lambda data: altered(data, 9, 3), "labels out of range: label 3 at image 1 .*expected 0 to 2"),
     "label byte": (LABELS, lambda data: altered(data, 9, 2), "its bytes were changed"),
@@ -176,12 +180,12 @@ def test_a_bad_file_is_neither_used_nor_skipped(
     bad = damage(idx_bytes(arrays["train-images" if name == IMAGES else "train-labels"]))
     path.write_bytes(gzip.compress(bad) if end else bad)
     content = path.read_bytes()
-    mend = {
+    fix = {
         "data_dir": f"Delete it and run `modelflow data fetch small --data-dir {folder}`.",
         "cache": "Delete it and run `modelflow data fetch small`.",
         "debian": "Reinstall the Debian package no-such-package, or name a folder of good files with --data-dir.",
     }[place]
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: .*{reason}.*{re.escape(mend)}$"):
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: .*{reason}.*{re.escape(fix)}$"):
         fetch.fetch(known, folder if place == "data_dir" else None)
     assert path.read_bytes() == content
     assert not server.asked
@@ -271,3 +275,48 @@ def test_addresses_are_encrypted() -> None:
 def test_torch_stays_unimported() -> None:
     code = "import sys, modelflow.data.fetch, modelflow.data.folder; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
+
+
+class Slow:
+    """A server that sends `first`, then `part` every 0.1 s, for ever."""
+
+    def __init__(self, first: bytes, part: bytes) -> None:
+        self.first, self.part = first, part
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError), self.socket, self.socket.accept()[0] as connection:
+            connection.sendall(self.first)
+            while True:
+                connection.sendall(self.part)
+                time.sleep(0.1)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "part", "told"),
+    [
+        (HEAD + b"Content-Length: 1000000\r\n\r\n", b"x", "fewer than 1,024 bytes a second for 1 s"),
+        (HEAD, b"X-Header: y\r\n", "fewer than 1,024 bytes a second for 1 s"),
+        (HEAD + b"Content-Length: 1000000000\r\n\r\n", bytes(2**16), "more than the 4,.* bytes that the file can have"),
+        (HEAD + b"\r\n", bytes(400), "not here after 3 s"),
+    ],
+    ids=["a byte now and then", "headers without end", "a file without end", "just fast enough for ever"],
+)
+def test_a_server_that_never_ends_is_given_up(
+    known: KnownSet, cache: Path, monkeypatch: pytest.MonkeyPatch, first: bytes, part: bytes, told: str
+) -> None:
+    monkeypatch.setattr(fetch, "CONNECT_AND_READ_SECONDS", (1, 1))
+    monkeypatch.setattr(fetch, "FILE_SECONDS", 3)
+    if "not here" in told:
+        monkeypatch.setattr(fetch, "ROOM", 10**9)
+    deaf = dataclasses.replace(known, addresses=(Slow(first, part).address,))
+    began = time.monotonic()
+    with pytest.raises(DataError, match=told):
+        fetch.fetch(deaf)
+    assert time.monotonic() - began < 60
+    assert names_in(cache) == []

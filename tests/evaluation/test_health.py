@@ -5,14 +5,16 @@ import pytest
 import torch
 from torch import nn
 
+from modelflow.compat.architecture import Architecture
 from modelflow.data.batches import Batches
-from modelflow.evaluation.health import dead_units, prediction_warnings, unit_warnings
-from modelflow.evaluation.metrics import cross_entropy
-from modelflow.evaluation.predict import predict
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
-from modelflow.training.architecture import Architecture
+from modelflow.evaluation.health import dead_units, likely_cause, prediction_warnings, unit_warnings
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import preset
+from modelflow.results.records import Run
+from modelflow.studies.flow import NOT_TRAINED
+from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.optimizers import make_optimizer
+from modelflow.training.predict import predict
 
 NAMES = tuple("abcdefghij")
 
@@ -126,5 +128,42 @@ def test_guessing_knows_how_frequent_the_classes_are():
     assert prediction_warnings(shuffled(y_N), y_N, 0.31, NAMES[:2]) == []
 
 
+GUESS = float(np.log(10))
+CAUSES = {
+    "a few updates": (([2.3], 4, 3e-4, 2.31, False), "too little training, 4 updates at learning rate 0.0003"),
+    "weights that hardly moved": (([2.3], 900, 1e-5, 2.31, True), "too little training, 900 updates"),
+    "a loss that falls": (([2.5, 2.3, 2.2], 9000, 3e-4, 2.26, False), "too little training, 9,000 updates"),
+    "a loss that falls, of a stream": (([2.5, 2.3], None, 3e-4, 2.26, False), "too little training, 2 epochs"),
+    "units that died": (([2.31, 2.303], 3000, 3e-2, 2.303, True), "learning rate that was too high"),
+    "a loss that grew": (([50.0, 2.31], 3000, 3e-2, 2.303, False), "learning rate that was too high"),
+    "a loss that is huge": (([2.31], 3000, 3e-2, 80.0, False), "learning rate that was too high"),
+    "constant, nothing else": (([2.303, 2.303], 9000, 3e-4, 2.303, False), "the cause is not clear"),
+    "learnt, but not these": (([1.5, 0.1], 9000, 3e-4, 6.0, False), "the training loss is 0.100, so these images"),
+    "another loss": (([], 9000, 3e-4, 2.303, False), "the cause is not clear"),
+}
+
+
+@pytest.mark.parametrize(("evidence", "said"), CAUSES.values(), ids=CAUSES)
+def test_the_likely_cause_follows_the_evidence(evidence, said):
+    losses, updates, lr, loss, dead = evidence
+    assert said in likely_cause(losses, updates, lr, loss, GUESS, dead)
+
+
+def test_warnings_begin_as_ever_whatever_the_cause():
+    one_class = prediction_warnings(np.full(1000, 7), even(), 2.31, NAMES, "because")
+    assert one_class == [
+        "100% of the images are called 'h'; because",
+        "the loss 2.310 is no better than guessing (2.303); because",
+    ]
+    assert unit_warnings({"fc": (5, 9)}, "because") == ["fc: 5 of 9 units never fire; because"]
+
+
 def test_images_of_a_single_class_say_nothing_about_the_loss():
     assert prediction_warnings(np.zeros(50, int), np.zeros(50, int), 0.01, NAMES) == []
+
+
+def test_a_run_with_any_of_these_warnings_has_died_and_one_with_others_has_not():
+    found = prediction_warnings(np.full(1000, 7), even(), 2.31, NAMES) + unit_warnings({"fc": (5, 9)})
+    assert [Run.model_construct(warnings=(warning,)).died for warning in found] == [True] * 3
+    assert not Run.model_construct(warnings=()).died
+    assert not Run.model_construct(warnings=(NOT_TRAINED, "another warning")).died

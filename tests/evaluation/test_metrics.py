@@ -10,7 +10,8 @@ from sklearn import metrics as sklearn_metrics
 from torch import tensor
 from torch.nn.functional import cross_entropy as torchs_cross_entropy
 
-from modelflow.evaluation.metrics import classification_report, confusion_matrix, cross_entropy
+from modelflow.evaluation.metrics import classification_report, confusion_matrix
+from modelflow.training.cross_entropy import cross_entropy
 
 N_CLASSES = 5
 LABELS = st.integers(0, N_CLASSES - 1)

@@ -1,7 +1,9 @@
 import subprocess
 import sys
+import threading
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -70,3 +72,57 @@ def test_drawing_needs_neither_torch_nor_pyplot():
     imports = "; ".join(f"import modelflow.figures.{module}" for module in modules)
     check = f"{imports}; import sys; assert not {{'torch', 'matplotlib.pyplot'}} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+
+
+def as_a_notebook_shows_it(figure):
+    """What IPython does with a cell's value, and its backend with a figure; `NotImplementedError`: as any figure."""
+    with pytest.raises(NotImplementedError):
+        figure._ipython_display_()
+
+
+@pytest.mark.parametrize(("backend", "left"), [("module://matplotlib_inline.backend_inline", 0), ("qtagg", 1)])
+def test_a_notebook_that_has_shown_a_figure_as_a_value_does_not_show_it_at_the_cells_end(monkeypatch, backend, left):
+    plt.close("all")
+    with style.for_pyplot():
+        figure = plot_losses([2.0, 1.0], [], "t")
+    assert plt.get_fignums() == [figure.number]
+    monkeypatch.setattr(style, "get_backend", lambda: backend)
+    as_a_notebook_shows_it(figure)
+    assert len(plt.get_fignums()) == left
+    as_a_notebook_shows_it(figure)  # in a later cell
+    assert style.png(figure).startswith(b"\x89PNG")
+    plt.close("all")
+
+
+def test_figures_are_nobodys_but_within_for_pyplot():
+    plt.close("all")
+    figure = plot_losses([2.0, 1.0], [], "t")
+    assert plt.get_fignums() == []
+    with style.for_pyplot():
+        same = plot_losses([2.0, 1.0], [], "t")
+    assert style.png(same) == style.png(figure)
+    plt.close("all")
+
+
+def test_threads_draw_the_same_bytes_and_leave_the_settings_alone():
+    before = dict(matplotlib.rcParams)
+    wanted, found = style.png(plot_losses([2.0, 1.0], [], "t")), []
+    threads = [
+        threading.Thread(target=lambda: found.extend(style.png(plot_losses([2.0, 1.0], [], "t")) for _ in range(5)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [wanted] * 20
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_what_a_matplotlibrc_sets_changes_no_picture():
+    def drawn():
+        return style.png(plot_losses([1.0, 0.5], [1.1, 0.6], "losses"))
+
+    usual = drawn()
+    with matplotlib.rc_context({"xtick.labelsize": 1e9, "figure.subplot.left": 0.9, "axes.titlesize": 30}):
+        assert drawn() == usual

@@ -19,8 +19,8 @@ from pathlib import Path
 from child import State, limit_memory, peak_mib, signature
 from targets import TARGETS, a_run
 
-from modelflow import results
-from modelflow.spec import MAX_FILE_BYTES, MAX_YAML_BYTES
+from modelflow.io.bounds import MAX_RECORD_BYTES
+from modelflow.io.config import MAX_FILE_BYTES, MAX_YAML_BYTES
 
 
 def object_of(keys: list[str], limit: int) -> bytes:
@@ -93,10 +93,10 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "YAML long text": ("spec_yaml", lambda: filled("\\u0041", MAX_YAML_BYTES, '"', '"')),
     "many seeds": ("seeds", lambda: filled("1,", 1 << 17)),
     "a long seed": ("seeds", lambda: filled("9", 1 << 17)),
-    "a deep record": ("run_json", lambda: filled('{"spec":', results.MAX_RECORD_BYTES)),
-    "a deep list in a record": ("run_json", lambda: filled("[", results.MAX_RECORD_BYTES, '{"spec":{"a":')),
-    "a long number in a record": ("run_json", lambda: filled("9", results.MAX_RECORD_BYTES, '{"seed":', "}")),
-    "many keys in a record": ("run_json", lambda: object_of([f"k{i}" for i in range(10**5)], results.MAX_RECORD_BYTES - 99)),
+    "a deep record": ("run_json", lambda: filled('{"spec":', MAX_RECORD_BYTES)),
+    "a deep list in a record": ("run_json", lambda: filled("[", MAX_RECORD_BYTES, '{"spec":{"a":')),
+    "a long number in a record": ("run_json", lambda: filled("9", MAX_RECORD_BYTES, '{"seed":', "}")),
+    "many keys in a record": ("run_json", lambda: object_of([f"k{i}" for i in range(10**5)], MAX_RECORD_BYTES - 99)),
     "a huge figure under another's name": ("run_json", lambda: a_run(parameters=10**99, seconds={"parameters": 1.0}, macs=10**300).model_dump_json().encode()),
     "no images": ("run_json", lambda: a_run().model_dump_json().replace('"images":10', '"images":0').encode()),
     "a huge array": ("predictions", lambda: npz("(99999999999, 10)", b"")),

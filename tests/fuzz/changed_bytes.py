@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from modelflow import results
 from modelflow.errors import DataError
-from modelflow.plans import plans
-from modelflow.runs import _load, make_flow
+from modelflow.results import layout
+from modelflow.studies.plan import plans
+from modelflow.studies.run import _load, make_flow
 
 SPEC = {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [2], "fc_sizes": [5]}
 
 
 def trained(where: Path) -> Any:
     """The `ModelFlow` of a run of the digits; its folder is its `results_dir`."""
-    from modelflow.settings import read_study
+    from modelflow.results.settings import read_study
 
     study = read_study(None, models=[{"name": "tiny", "spec": SPEC}], dataset="digits", epochs=1)
     flow = make_flow(plans(study, where)[0])
@@ -34,9 +34,9 @@ def check(count: int, folder_in: str | None = None) -> dict[str, Any]:
         flow = trained(Path(where))
         folder = flow.results_dir
         readers = {
-            results.PREDICTIONS: lambda: results.read_predictions(folder),
-            results.WEIGHTS: lambda: _load(flow.arch, folder, results.read_run(folder)),
-            results.CHECKPOINT: lambda: _load(flow.arch, folder, results.read_run(folder)),
+            layout.PREDICTIONS: lambda: layout.read_predictions(folder),
+            layout.WEIGHTS: lambda: _load(flow.arch, folder, layout.read_run(folder)),
+            layout.CHECKPOINT: lambda: _load(flow.arch, folder, layout.read_run(folder)),
         }
         for read in readers.values():
             read()  # as they are they are taken

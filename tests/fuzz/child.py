@@ -18,10 +18,10 @@ import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-MOST_SECONDS = 2.0
-MOST_MIB = 1024
-MOST_GROWTH_MIB = 100  # by one input, where the process is as large already
-LONGEST_MESSAGE = 2000
+MAX_SECONDS = 2.0
+MAX_MIB = 1024
+MAX_GROWTH_MIB = 100  # by one input, where the process is as large already
+MAX_MESSAGE = 2000
 HANG_SECONDS = 30  # of elapsed time, on a machine that may be shared
 INPUTS_BETWEEN_STATES = 200
 TRIES_TO_MINIMISE = 500
@@ -54,7 +54,7 @@ def limit_memory() -> None:
     if not Path("/proc/self/statm").exists():
         return
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + (MOST_MIB << 20)
+    most = pages * resource.getpagesize() + (MAX_MIB << 20)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
@@ -77,16 +77,16 @@ def signature(target, content: bytes, place: Path, state: State | None = None) -
     state.inputs += 1
     state.slowest_ms = max(state.slowest_ms, 1000 * seconds)
     state.peak_mib = max(state.peak_mib, peak_mib())
-    if not found and seconds > MOST_SECONDS:
+    if not found and seconds > MAX_SECONDS:
         found = "slow"
-    if not found and state.peak_mib > max(before, MOST_MIB) and state.peak_mib - before > MOST_GROWTH_MIB:
+    if not found and state.peak_mib > max(before, MAX_MIB) and state.peak_mib - before > MAX_GROWTH_MIB:
         found = "large"
     return found
 
 
 def wrong_message(message: str) -> str:
     """What is wrong with a message to the user."""
-    if len(message) > LONGEST_MESSAGE:
+    if len(message) > MAX_MESSAGE:
         return "an endless message"
     if any(character != "\n" and not character.isprintable() and ord(character) < 0xA0 for character in message):
         return "control characters in a message"
@@ -148,7 +148,7 @@ def fuzz(name: str, count: int, seed: int, folder: Path) -> None:
             return atheris.Mutate(content, most)
         return mutated(draw.choice((content, *seeds)), target, seeds, draw)[:most]
 
-    engine = [f"-runs={count}", f"-seed={seed}", f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={2 * MOST_MIB}"]
+    engine = [f"-runs={count}", f"-seed={seed}", f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={2 * MAX_MIB}"]
     engine += [f"-max_len={most_bytes(target)}", f"-artifact_prefix={folder}/engine-", "-verbosity=0", "-len_control=0"]
     atheris.Setup([sys.argv[0], *engine, str(begun)], tried, custom_mutator=made)
     atheris.Fuzz()

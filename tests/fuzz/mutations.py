@@ -16,8 +16,8 @@ from typing import Any
 
 from targets import Target
 
-MOST_BYTES = 1 << 12  # what is larger is left to the bombs: many small inputs find more
-MOST_PACKED_BYTES = 1 << 16
+MAX_BYTES = 1 << 12  # what is larger is left to the bombs: many small inputs find more
+MAX_PACKED_BYTES = 1 << 16
 HOSTILE: tuple[Any, ...] = (None, True, -1, 0, 0.5, 1e308, 2**32, 2**63, 10**400, float("nan"), float("inf"), "",
            "x" * 300, "\x1b[31m", "../../x", "3", "best", "generic_2", [], {}, [1] * 1001, {"a": 1},
            [[[[[[]]]]]])  # fmt: skip
@@ -38,7 +38,7 @@ def mutated(content: bytes, target: Target, seeds: list[bytes], draw: random.Ran
 
 def most_bytes(target: Target) -> int:
     """How large an input may become."""
-    return MOST_PACKED_BYTES if target.kind == "zip" else MOST_BYTES
+    return MAX_PACKED_BYTES if target.kind == "zip" else MAX_BYTES
 
 
 def _bytes_changed(content: bytes, words: tuple[bytes, ...], seeds: list[bytes], draw: random.Random) -> bytes:

@@ -23,7 +23,7 @@ from child import CORPUS
 from targets import TARGETS
 
 CHANGES = 20_000
-MOST_PROCESSES = 20  # after so many that an input ended, the fault is plain
+MAX_PROCESSES = 20  # after so many that an input ended, the fault is plain
 IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # each input is a file for a moment
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 SECONDS_BETWEEN_LINES = 1.0
@@ -55,7 +55,7 @@ def fuzzed(name: str, count: int, seed: int) -> dict[str, Any]:
     """The figures of one target. A process that an input ends is followed by another, with another seed."""
     start, states = time.monotonic(), []
     finds: dict[str, str] = {}
-    while (done := sum(state["inputs"] for state in states)) < count and len(states) < MOST_PROCESSES:
+    while (done := sum(state["inputs"] for state in states)) < count and len(states) < MAX_PROCESSES:
         with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
             code = _child(name, count - done, seed + len(states), Path(folder), done, count)
             state = _state(Path(folder))

@@ -16,12 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from modelflow import leaderboard, presets, results, settings, shapes, spec
-from modelflow.cli import _seeds
+from modelflow.analysis import leaderboard
+from modelflow.cli.options import seeds_of
 from modelflow.data import folder as idx_folder
 from modelflow.data.idx import MAX_BYTES
+from modelflow.evaluation.record import Metrics
 from modelflow.kernels import cache as kernel_cache
-from modelflow.records import DataRecord, Metrics, Run
+from modelflow.networks import description as spec
+from modelflow.networks import resolve as presets
+from modelflow.networks import trace as shapes
+from modelflow.results import layout, settings
+from modelflow.results.records import DataRecord, Run
 
 TINY = {
     "in_channels": 1,
@@ -95,17 +100,17 @@ def _text(content: bytes) -> str:
 
 
 def _seeds_option(content: bytes, _place: Path) -> bool:
-    settings.read_study(None, seeds=_seeds(_text(content), None))
+    settings.read_study(None, seeds=seeds_of(_text(content), None))
     return True
 
 
 def _where(content: bytes, _place: Path) -> bool:
-    leaderboard.arranged(_rows(), where=[_text(content)])
+    leaderboard.filter_and_sort(_rows(), where=[_text(content)])
     return True
 
 
 def _sort(content: bytes, _place: Path) -> bool:
-    leaderboard.arranged(_rows(), by=_text(content), only=_text(content))
+    leaderboard.filter_and_sort(_rows(), by=_text(content), only=_text(content))
     return True
 
 
@@ -116,7 +121,7 @@ def _model(content: bytes, place: Path) -> bool:
 
 @cache
 def _rows() -> list[Any]:
-    return leaderboard.table([a_run(), a_run(model_name="generic_2")])
+    return leaderboard.table([(Path("a"), a_run()), (Path("b"), a_run(model_name="generic_2"))])
 
 
 def _record(content: bytes, place: Path) -> bool:
@@ -129,15 +134,15 @@ def _record(content: bytes, place: Path) -> bool:
 
 def _pages(content: bytes, place: Path) -> bool:
     """The answer and the cards of a folder whose one run has this record, beside sound predictions and losses."""
+    from modelflow.analysis.archive import read_content
     from modelflow.report import answer, how
-    from modelflow.report.content import read_content
     from modelflow.report.model_card import run_card, study_card
 
     folder = place / "study" / "tiny"
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, results.RUN, content)
-    _write(folder, results.PREDICTIONS, _npz()[0])
-    _write(folder, results.HISTORY, b"epoch,loss,val_loss\n1,0.5,0.4\n")
+    _write(folder, layout.RUN, content)
+    _write(folder, layout.PREDICTIONS, _npz()[0])
+    _write(folder, layout.HISTORY, b"epoch,loss,val_loss\n1,0.5,0.4\n")
     found = read_content(place / "study")
     for group in found.groups:
         for say in (answer.headline, answer.details, answer.conditions, answer.still_learning):
@@ -152,7 +157,7 @@ def _pages(content: bytes, place: Path) -> bool:
 def _predictions(content: bytes, place: Path) -> bool:
     (place / "run.json").unlink(missing_ok=True)
     _write(place, "predictions.npz", content)
-    results.read_predictions(place)
+    layout.read_predictions(place)
     return True
 
 
@@ -164,31 +169,31 @@ def _idx(name: str, role: str) -> Callable[[bytes, Path], bool]:
 
 
 def _plan(content: bytes, place: Path) -> bool:
-    (place / results.TRAINING).mkdir(exist_ok=True)
-    _write(place / results.TRAINING, results.PLAN, content)
-    results.read_plan(place)
+    (place / layout.TRAINING).mkdir(exist_ok=True)
+    _write(place / layout.TRAINING, layout.PLAN, content)
+    layout.read_plan(place)
     return True
 
 
 def _history(content: bytes, place: Path) -> bool:
     """What the report makes of it, which leaves out what it cannot read."""
-    from modelflow.report.content import read_history
+    from modelflow.analysis.archive import read_history
 
-    _write(place, results.HISTORY, content)
-    return bool(read_history(place))
+    _write(place, layout.HISTORY, content)
+    return bool(read_history(place)[0])
 
 
 def _class_names(content: bytes, place: Path) -> bool:
-    from modelflow.report.content import read_class_names
+    from modelflow.analysis.archive import read_class_names
 
-    _write(place, results.CONFUSION_CSV, content)
+    _write(place, layout.CONFUSION_CSV, content)
     return read_class_names(place, 2) != ("0", "1")
 
 
 def _picture(content: bytes, place: Path) -> bool:
     from modelflow.report.images import stored_picture
 
-    return stored_picture(_write(place, results.OUTPUTS, content), place) is not None
+    return stored_picture(_write(place, layout.OUTPUTS, content), place) is not None
 
 
 def _png() -> list[bytes]:
@@ -209,7 +214,7 @@ def _parts() -> tuple[Any, Any]:
     """A tiny model and its optimizer, after one step."""
     import torch
 
-    from modelflow.models.build import GenericCNN
+    from modelflow.networks.build import GenericCNN
 
     torch.set_num_threads(1)
     model = GenericCNN(spec.parse_spec(TINY))
@@ -228,7 +233,7 @@ def _checkpoint(content: bytes, _place: Path) -> bool:
 
 def _state(content: bytes, _place: Path) -> bool:
     from modelflow.training.checkpoint import load_into, parse_checkpoint
-    from modelflow.training.saved import checked_state
+    from modelflow.training.states import checked_state
 
     load_into(*_parts(), checked_state(parse_checkpoint(content, "state.pth"), "state.pth"), "state.pth")
     return True
@@ -237,7 +242,7 @@ def _state(content: bytes, _place: Path) -> bool:
 def _states() -> list[bytes]:
     import torch
 
-    from modelflow.seeding import random_state
+    from modelflow.training.seeding import random_state
 
     model, optimizer = _parts()
     call = {"first_epoch": 1, "asked": {"seed": 1}, "engine": "", "notes": [], "started": "2025-01-01", "seconds": {}}
@@ -317,13 +322,21 @@ def _safetensors() -> list[bytes]:
 
 def _npz() -> list[bytes]:
     logits_NK, y_N = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), np.array([0, 1], np.int32)
-    return [results.predictions_npz(logits_NK, y_N), results.predictions_npz(np.asfortranarray(logits_NK), y_N)]
+    return [layout.predictions_npz(logits_NK, y_N), layout.predictions_npz(np.asfortranarray(logits_NK), y_N)]
 
 
 def _idx_files() -> list[bytes]:
     return [
         bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, *range(8)]),
         bytes([0, 0, 8, 4, *(0, 0, 0, 1) * 4, 7]),
+    ]
+
+
+def _label_files() -> list[bytes]:
+    return [
+        bytes([0, 0, 8, 1, 0, 0, 0, 3, 0, 1, 2]),
+        bytes([0, 0, 0x0B, 2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 1, 7, 0]),
+        bytes([0, 0, 0x0C, 2, 0, 0, 0, 1, 0, 0, 0, 8, *(0, 0, 0, 5) * 4, 0, 0, 0, 35, *bytes(12)]),
     ]
 
 
@@ -372,6 +385,9 @@ TARGETS = {
         "gzip",
         lambda: [gzip.compress(content) for content in _idx_files()],
         (b"\x1f\x8b\x08", b"\xff" * 4, b"\0" * 40),
+    ),
+    "idx_labels": Target(
+        _idx("train-labels-idx1-ubyte", "train-labels"), "bytes", _label_files, (b"\x09", b"\x0d", b"\xff" * 4)
     ),
     "kernel_cache": Target(_cached, "bytes", _object_files, (kernel_cache.FORMAT, bytes(32))),
     "where": Target(

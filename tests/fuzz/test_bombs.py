@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from bombs import BOMBS
-from child import MOST_MIB
+from child import MAX_MIB
 from targets import TARGETS, TINY, a_run
 
-from modelflow import results
+from modelflow.analysis.comparison import compare_folders
+from modelflow.analysis.leaderboard import leaderboard
 from modelflow.cli import run_command
-from modelflow.comparison import compare_folders
 from modelflow.errors import ModelFlowError
-from modelflow.leaderboard import leaderboard
-from modelflow.settings import read_study
+from modelflow.results import layout
+from modelflow.results.settings import read_study
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +39,17 @@ def test_a_bomb_is_refused_within_two_seconds(told: Any, bomb: str) -> None:
 
 
 def test_all_bombs_together_need_less_than_a_gibibyte(told: Any) -> None:
-    assert told["peak_mib"] < MOST_MIB
+    assert told["peak_mib"] < MAX_MIB
 
 
 @pytest.fixture
 def handed_over(tmp_path: Path) -> Path:
     """A results folder with two runs of one model."""
-    for folder in (tmp_path / "results" / "tiny", tmp_path / "results" / "tiny" / "seeds" / "43"):
-        results.write_run(folder, a_run())
+    model = tmp_path / "results" / "tiny"
+    for folder, seed in ((model, 42), (model / "seeds" / "43", 43)):
+        layout.write_run(folder, a_run(seed=seed))
         (folder / "predictions.npz").write_bytes(TARGETS["predictions"].seeds()[0])
-        results.write_run(folder, a_run(files=results.checksums(folder)))
+        layout.write_run(folder, a_run(seed=seed, files=layout.checksums(folder)))
     return tmp_path / "results"
 
 
@@ -92,16 +93,16 @@ def test_files_that_lead_elsewhere_are_not_read(handed_over: Path, name: str, ki
 
 
 def test_predictions_of_another_run_are_noticed(handed_over: Path) -> None:
-    other = results.predictions_npz(np.ones((2, 2)), np.array([0, 1]))
+    other = layout.predictions_npz(np.ones((2, 2)), np.array([0, 1]))
     (handed_over / "tiny" / "predictions.npz").write_bytes(other)
-    assert "its SHA-256 is not the one in run.json" in refusal(lambda: results.read_predictions(handed_over / "tiny"))
+    assert "its SHA-256 is not the one in run.json" in refusal(lambda: layout.read_predictions(handed_over / "tiny"))
 
 
 def test_seeds_with_other_images_are_not_mixed(handed_over: Path) -> None:
     folder = handed_over / "tiny" / "seeds" / "43"
-    (folder / "predictions.npz").write_bytes(results.predictions_npz(np.ones((3, 2)), np.array([0, 1, 1])))
-    results.write_run(folder, a_run(files={}))
-    results.write_run(handed_over / "other", a_run(model_name="other"))
+    (folder / "predictions.npz").write_bytes(layout.predictions_npz(np.ones((3, 2)), np.array([0, 1, 1])))
+    layout.write_run(folder, a_run(files={}, seed=43))
+    layout.write_run(handed_over / "other", a_run(model_name="other"))
     assert "were tested on other images" in refusal(
         lambda: compare_folders([handed_over / "tiny", handed_over / "other"])
     )
@@ -115,15 +116,15 @@ def test_a_model_is_not_called_what_would_write_elsewhere(tmp_path: Path, name: 
 
 
 def test_the_picture_of_a_layer_stays_in_its_folder() -> None:
-    assert results.filters_png("../../x") == "filters_.._.._x.png"
-    assert results.filters_png("conv_layers.0") == "filters_conv_layers.0.png"
+    assert layout.filters_png("../../x") == "filters_.._.._x.png"
+    assert layout.filters_png("conv_layers.0") == "filters_conv_layers.0.png"
 
 
 def test_a_network_is_not_made_for_a_checkpoint_that_cannot_be_of_it(handed_over: Path) -> None:
     large = TINY | {"amnt_fc_layers": 3, "fc_sizes": [13_000, 13_000]}
-    (handed_over / "tiny" / results.CHECKPOINT).write_bytes(b"small")
-    results.write_run(handed_over / "tiny", a_run(spec=large, settings={"dataset": "digits"}))
-    from modelflow.runs import open_run
+    (handed_over / "tiny" / layout.CHECKPOINT).write_bytes(b"small")
+    layout.write_run(handed_over / "tiny", a_run(spec=large, settings={"dataset": "digits"}))
+    from modelflow.studies.run import open_run
 
     assert "too small for the spec in run.json" in refusal(lambda: open_run(handed_over / "tiny"))
 
@@ -152,14 +153,14 @@ def test_what_is_written_while_training_is_no_link(handed_over: Path, name: str)
 )
 def test_states_that_cannot_be_gone_on_from_are_refused(change: dict[str, Any], message: str) -> None:
     from modelflow.training.checkpoint import parse_checkpoint
-    from modelflow.training.saved import checked_state
+    from modelflow.training.states import checked_state
 
     state = parse_checkpoint(TARGETS["state"].seeds()[0], "state.pth")
     assert message in refusal(lambda: checked_state(state | change, "state.pth"))
 
 
 def test_numpy_is_not_made_to_read_beyond_its_random_state() -> None:
-    from modelflow.seeding import check_random_state, random_state
+    from modelflow.training.seeding import check_random_state, random_state
 
     state = random_state()
     check_random_state(state)

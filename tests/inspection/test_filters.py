@@ -4,8 +4,8 @@ from torch import nn
 
 from modelflow.errors import UsageError
 from modelflow.inspection.filters import conv_layers, filters
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import preset
 
 
 def test_conv_layers_are_named_in_their_order():

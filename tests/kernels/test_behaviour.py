@@ -1,18 +1,21 @@
 """What a training loop relies on: chunks, remainders, dropout's distribution, ties, NaN, empty data, the cache."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from oracle import flat, keep
 from torch.nn import functional as F
 
-from modelflow.kernels import cache
-from modelflow.kernels.network import Network, Settings, State, _together, compiled
-from modelflow.kernels.plan import plan
+from modelflow.kernels import cache, threads
+from modelflow.kernels.layout import layout
+from modelflow.kernels.machine import host
+from modelflow.kernels.network import AdamSettings, AdamState, Network, _together, compiled
 from modelflow.kernels.step import Program
-from modelflow.models.build import GenericCNN
-from modelflow.shapes import trace
-from modelflow.spec import Spec
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.description import Spec
+from modelflow.networks.trace import trace
 
 SPEC = Spec(
     in_channels=1, num_classes=4, input_size=9, cov_kernel_sizes=[2], cov_features=[3], max_pool_sizes=[2], fc_sizes=[7]
@@ -30,21 +33,22 @@ def data(images: int, seed: int = 0):  # type: ignore[no-untyped-def]
     return x, rng.integers(0, 4, images), rng.permutation(images)
 
 
-def fresh() -> State:
+def fresh() -> AdamState:
     start = flat(GenericCNN(SPEC).parameters())
-    return State(start, np.zeros_like(start), np.zeros_like(start))
+    return AdamState(start, np.zeros_like(start), np.zeros_like(start))
 
 
-def same(a: State, b: State) -> bool:
+def same(a: AdamState, b: AdamState) -> bool:
     return all((x == y).all() for x, y in ((a.params, b.params), (a.exp_avg, b.exp_avg), (a.exp_avg_sq, b.exp_avg_sq)))
 
 
 def test_chunks_give_the_same_bytes_as_one_call(network: Network) -> None:
     x, y, order = data(100)
     whole, parts = fresh(), fresh()
-    losses = network.train(x, y, order, 8, whole, Settings(), seed=5).losses
+    losses = network.train(x, y, order, 8, whole, AdamSettings(), seed=5).losses
     given = [
-        network.train(x, y, order[i : i + 24], 8, parts, Settings(), 5, start=i // 8).losses for i in range(0, 100, 24)
+        network.train(x, y, order[i : i + 24], 8, parts, AdamSettings(), 5, start=i // 8).losses
+        for i in range(0, 100, 24)
     ]
     np.testing.assert_array_equal(losses, np.concatenate(given))
     assert same(whole, parts)
@@ -55,7 +59,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(network: Net
     x, y, order = data(64)
     runs = [fresh() for _ in range(3)]
     for state, seed in zip(runs, (1, 1, 2), strict=True):
-        network.train(x, y, order, 16, state, Settings(), seed)
+        network.train(x, y, order, 16, state, AdamSettings(), seed)
     assert same(runs[0], runs[1])
     assert not same(runs[0], runs[2])
 
@@ -65,8 +69,8 @@ def test_a_loss_that_is_not_finite_stops_before_its_step(network: Network, bad: 
     x, y, order = data(64)
     x[order[40]] = bad  # in the third batch of 16
     stopped, two_steps = fresh(), fresh()
-    result = network.train(x, y, order, 16, stopped, Settings(), seed=1)
-    network.train(x, y, order[:32], 16, two_steps, Settings(), seed=1)
+    result = network.train(x, y, order, 16, stopped, AdamSettings(), seed=1)
+    network.train(x, y, order[:32], 16, two_steps, AdamSettings(), seed=1)
     assert result.failed == 2
     assert len(result.losses) == 3
     assert not np.isfinite(result.losses[2])
@@ -80,7 +84,7 @@ def test_one_nan_pixel_that_the_pool_reads_is_noticed(network: Network, pixel: t
     x, y, order = data(16)
     x[3, 0, pixel[0], pixel[1]] = np.nan
     state = fresh()
-    result = network.train(x, y, order, 16, state, Settings(), seed=1)
+    result = network.train(x, y, order, 16, state, AdamSettings(), seed=1)
     model = GenericCNN(SPEC)
     assert result.failed == 0
     assert np.isnan(model.eval()(torch.from_numpy(x))[3].detach().numpy()).any()
@@ -98,8 +102,8 @@ def test_the_first_of_equal_maxima_wins() -> None:
         next(iter(model.parameters())).zero_()
         list(model.parameters())[1].fill_(0.5)
     start = flat(model.parameters())
-    state = State(start, np.zeros_like(start), np.zeros_like(start))
-    compiled(trace(spec)).train(x, y, np.arange(16), 16, state, Settings(lr=0.0, betas=(0.0, 0.9)), seed=1)
+    state = AdamState(start, np.zeros_like(start), np.zeros_like(start))
+    compiled(trace(spec)).train(x, y, np.arange(16), 16, state, AdamSettings(lr=0.0, betas=(0.0, 0.9)), seed=1)
     F.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y)).backward()
     np.testing.assert_allclose(state.exp_avg, flat(p.grad for p in model.parameters()), rtol=1e-4, atol=1e-6)
 
@@ -107,7 +111,7 @@ def test_the_first_of_equal_maxima_wins() -> None:
 def test_empty_data_gives_no_steps_and_no_logits(network: Network) -> None:
     x, y, order = data(16)
     state = fresh()
-    result = network.train(x, y, order[:0], 16, state, Settings(), seed=1)
+    result = network.train(x, y, order[:0], 16, state, AdamSettings(), seed=1)
     assert len(result.losses) == 0
     assert result.failed is None
     assert state.step == 0
@@ -135,9 +139,9 @@ def test_what_would_crash_is_refused(network: Network) -> None:
     x, y, order = data(16)
     for labels, indices in ((y + 4, order), (y, order + 1), (y - 4, order), (y, order - 1), (y[:3], order)):
         with pytest.raises(ValueError, match="expected"):
-            network.train(x, labels, indices, 16, fresh(), Settings(), seed=1)
+            network.train(x, labels, indices, 16, fresh(), AdamSettings(), seed=1)
     with pytest.raises(ValueError, match="float32"):
-        network.train(x.astype(np.float64), y, order, 16, fresh(), Settings(), seed=1)
+        network.train(x.astype(np.float64), y, order, 16, fresh(), AdamSettings(), seed=1)
 
 
 def test_weight_decay_and_a_rate_a_step_are_those_of_adamw() -> None:
@@ -146,7 +150,7 @@ def test_weight_decay_and_a_rate_a_step_are_those_of_adamw() -> None:
     model = GenericCNN(spec).double()
     rates = np.array([1e-3, 2e-3, 5e-4])
     state = fresh()
-    settings = Settings(lr=rates, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)
+    settings = AdamSettings(lr=rates, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)
     compiled(trace(spec)).train(x, y, order, 16, state, settings, seed=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)
     for i, lr in enumerate(rates):
@@ -188,13 +192,13 @@ def test_a_program_is_no_longer_for_a_larger_pool() -> None:
         Spec(in_channels=1, num_classes=2, input_size=n, cov_features=[2], max_pool_sizes=[n - 2], fc_sizes=[5])
         for n in sizes
     ]
-    short, long = (len(Program(plan(trace(spec), 8), 16).text) for spec in specs)
+    short, long = (len(Program(layout(trace(spec), 8), replace(host(), lanes=8, registers=16)).text) for spec in specs)
     assert long == pytest.approx(short, rel=0.02)
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_the_order_has_places_for_a_block_and_the_next(lanes: int) -> None:
-    places = plan(trace(SPEC), lanes)
+    places = layout(trace(SPEC), lanes)
     assert (places.shared - places.order) * lanes * 4 >= 2 * lanes * 8
 
 
@@ -211,13 +215,13 @@ def test_two_threads_give_the_bytes_of_one(batch: int, units: int) -> None:
     """A large layer's columns of inputs are divided: an even number of them to each thread, or an odd one."""
     spec = WIDE.model_copy(update={"fc_sizes": (units, 300)})
     network = compiled(trace(spec))
-    assert network.plan.has_large
+    assert network.layout.has_large
     x, y, order = data(100)
     start = flat(GenericCNN(spec).parameters())
-    states = [State(start.copy(), np.zeros_like(start), np.zeros_like(start)) for _ in range(2)]
+    states = [AdamState(start.copy(), np.zeros_like(start), np.zeros_like(start)) for _ in range(2)]
     for _ in range(5):
         losses = [
-            network.train(x, y, order, batch, state, Settings(), 3, threads=threads).losses
+            network.train(x, y, order, batch, state, AdamSettings(), 3, threads=threads).losses
             for threads, state in enumerate(states, start=1)
         ]
         np.testing.assert_array_equal(*losses)
@@ -248,7 +252,24 @@ def test_two_threads_both_stop_at_a_loss_that_is_not_finite() -> None:
     x[order[40]] = np.nan
     start = flat(GenericCNN(WIDE).parameters())
     done = network.train(
-        x, y, order, 16, State(start, np.zeros_like(start), np.zeros_like(start)), Settings(), 3, threads=2
+        x, y, order, 16, AdamState(start, np.zeros_like(start), np.zeros_like(start)), AdamSettings(), 3, threads=2
     )
     assert done.failed == 2
     assert np.isfinite(start).all()
+
+
+def test_a_waiting_thread_gives_way_by_a_call_that_the_system_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sched_yield` is POSIX's; a name that the system lacks would end the process when the code is loaded."""
+    large = trace(
+        Spec(in_channels=1, num_classes=2, input_size=20, cov_kernel_sizes=[1], max_pool_sizes=[1], fc_sizes=[9])
+    )
+    places, here = layout(large, host().lanes), host()
+    assert places.has_large
+    for name, call, other in (
+        ("x86_64-pc-windows-msvc", "SwitchToThread", "sched_yield"),
+        ("x86_64-unknown-linux-gnu", "sched_yield", "SwitchToThread"),
+        ("arm64-apple-darwin23.0", "sched_yield", "SwitchToThread"),
+    ):
+        monkeypatch.setattr(threads, "triple", lambda name=name: name)
+        text = Program(places, here).text
+        assert (f"@{call}" in text or f'@"{call}"' in text, other in text) == (True, False)

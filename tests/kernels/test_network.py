@@ -1,6 +1,7 @@
 """The compiled step against PyTorch in float64: logits, gradients, Adam steps, for random specs and the presets."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from oracle import flat, logits, train
 
 from modelflow.errors import ShapeError
 from modelflow.kernels.machine import Machine, host
-from modelflow.kernels.network import Network, Settings, State, compiled
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
-from modelflow.shapes import trace
-from modelflow.spec import Spec
+from modelflow.kernels.network import AdamSettings, AdamState, Network, compiled
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.description import Spec
+from modelflow.networks.resolve import preset
+from modelflow.networks.trace import trace
 
 SEED = 2**62 + 12345
 
@@ -58,8 +59,8 @@ def specs(draw) -> Spec:
 def machines() -> list[Machine]:
     """This machine, and it taken for another: the compiler makes narrower vectors of wide ones."""
     here = host()
-    others = [Machine(here.cpu, here.features, *kind) for kind in ((16, 32), (8, 16), (4, 16)) if kind[0] != here.lanes]
-    return [here, *others]
+    kinds = [kind for kind in ((16, 32), (8, 16), (4, 16)) if kind[0] != here.lanes]
+    return [here, *(replace(here, lanes=lanes, registers=registers) for lanes, registers in kinds)]
 
 
 def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) -> None:
@@ -76,8 +77,8 @@ def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) 
     with torch.no_grad():
         np.testing.assert_allclose(network.logits(x, start), model.eval()(x64).numpy(), rtol=2e-5, atol=2e-5)
 
-    gradient = State(start.copy(), np.zeros_like(start), np.zeros_like(start))
-    network.train(x, y, order[:batch], batch, gradient, Settings(lr=0.0, betas=(0.0, 0.999)), SEED)
+    gradient = AdamState(start.copy(), np.zeros_like(start), np.zeros_like(start))
+    network.train(x, y, order[:batch], batch, gradient, AdamSettings(lr=0.0, betas=(0.0, 0.999)), SEED)
     lr = 1e-3
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     train(model, x64, y64, order[:batch], batch, optimizer, SEED)
@@ -85,8 +86,8 @@ def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) 
     np.testing.assert_allclose(gradient.exp_avg, expected, rtol=2e-4, atol=3e-6 * max(1.0, abs(expected).max()))
     np.testing.assert_array_equal(gradient.params, start)
 
-    state = State(start.copy(), np.zeros_like(start), np.zeros_like(start))
-    done = network.train(x, y, order, batch, state, Settings(lr=lr, eps=1e-3), SEED)
+    state = AdamState(start.copy(), np.zeros_like(start), np.zeros_like(start))
+    done = network.train(x, y, order, batch, state, AdamSettings(lr=lr, eps=1e-3), SEED)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-3)
     losses = train(model, x64, y64, order, batch, optimizer, SEED)
     assert done.failed is None
@@ -147,8 +148,8 @@ def test_the_gradient_passes_gradcheck(spec: Spec) -> None:
 
         @staticmethod
         def backward(ctx, upstream):  # type: ignore[no-untyped-def]
-            state = State(ctx.values.copy(), np.zeros_like(ctx.values), np.zeros_like(ctx.values))
-            network.train(x, y, np.arange(5), 5, state, Settings(lr=0.0, betas=(0.0, 0.999)), SEED)
+            state = AdamState(ctx.values.copy(), np.zeros_like(ctx.values), np.zeros_like(ctx.values))
+            network.train(x, y, np.arange(5), 5, state, AdamSettings(lr=0.0, betas=(0.0, 0.999)), SEED)
             return upstream * torch.from_numpy(state.exp_avg).double()
 
     values = torch.from_numpy(flat(model.parameters())).requires_grad_()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import best_match
-from studies import SEEDS, made_up
 
-from modelflow.records import Epoch
 from modelflow.report import charts
 from modelflow.report.page import verdict_rows
+from modelflow.results.records import Epoch
+from report_studies import SEEDS, made_up
 
 SHARES = {"a": 0.6, "b": 0.7, "c": 0.9}
 
@@ -80,7 +80,7 @@ def test_long_curves_are_thinned_and_keep_their_ends(group):
     history = tuple(Epoch(epoch=i, loss=1 / i, val_loss=None) for i in range(1, 1001))
     model = replace(group.models[0], seeds=(replace(group.models[0].seeds[0], history=history),))
     rows = charts.curve_rows(replace(group, models=(model,)))
-    assert len(rows) <= charts.MOST_EPOCHS + 1
+    assert len(rows) <= charts.MAX_EPOCHS + 1
     assert (rows[0]["epoch"], rows[-1]["epoch"]) == (1, 1000)
     assert {row["validation"] for row in rows} == {None}
     assert list(charts.mean_losses(replace(group, models=(model,)), "training")) == [row["epoch"] for row in rows]
@@ -130,7 +130,7 @@ def test_intervals_of_verdicts_lie_within_their_axis(content):
     assert [row.about_best for row in rows] == [True, True, False]
     for row in rows:
         assert 0 <= row.low < row.middle < row.high <= 100
-        assert (row.verdict.interval.low > 0) == (row.low > axis.zero)
+        assert (row.verdict.pair_interval.low > 0) == (row.low > axis.zero)
     assert axis.least < axis.zero < axis.most
     assert 2 <= len(axis.marks) <= 7
 

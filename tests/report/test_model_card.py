@@ -21,16 +21,15 @@ from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss
 from statsmodels.stats.proportion import proportion_confint
 
 from modelflow import cli, run_study
+from modelflow.analysis.archive import read_content, read_seed
 from modelflow.errors import DataError
 from modelflow.report import model_card
 from modelflow.report.answer import headline
-from modelflow.report.content import read_content, read_seed
-from modelflow.report.markdown import escaped, plain, table
 from modelflow.report.page import render
-from modelflow.report.words import shown
-from modelflow.results import read_run
-from modelflow.settings import RunSettings, StudySettings, read_study, validated
-from modelflow.study import write_pages
+from modelflow.results.layout import read_run
+from modelflow.results.settings import RunSettings, StudySettings, read_study, validated
+from modelflow.studies.study import write_pages
+from modelflow.text import escaped, markdown_table, plain, shown
 
 HOSTILE = [
     "</td><script>alert(1)</script>",
@@ -201,7 +200,7 @@ def span(text):
 
 
 def test_the_verdicts_are_those_of_the_comparison(study):
-    from modelflow.comparison import compare_folders
+    from modelflow.analysis.comparison import compare_folders
 
     lines = re.findall(r"^- (.*)$", section(study_card(study), "Evaluation"), re.M)
     assert lines == [escaped(verdict.words) for verdict in compare_folders([study]).verdicts]
@@ -277,7 +276,9 @@ def test_the_summary_is_the_headline_of_the_report(study, copy):
     assert escaped(headline(group)) in card
     assert "Highest mean accuracy: wide, with " in card
     assert "The most accurate is" not in card
-    assert "p-value of equivalence, by Holm's method too" in section(card, "Evaluation")
+    assert "p-value of a difference of 1.13 points (4 of 355 test images) or more, by Holm's method too" in section(
+        card, "Evaluation"
+    )
     for name in ("wide", "narrow_one"):
         shutil.rmtree(copy / name / "seeds")
     assert "One run of each model cannot tell which of the two is the most accurate." in study_card(copy)
@@ -305,7 +306,7 @@ def test_two_seeds_of_several_models_are_noticed_in_the_summary(copy):
     shutil.copytree(copy / "wide", copy / "w", ignore=lambda folder, _: ["44"] if folder.endswith("seeds") else [])
     changed(copy / "w" / "seeds" / "43", model_name="wide", seed=45)
     summary = study_card(copy).split("## What it is")[0]
-    assert "Two seeds of wide and widest are too few for a family of 3 pairs" in summary
+    assert "Two and three seeds of each model are too few for a family of 3 pairs" in summary
 
 
 def test_what_cannot_be_read_is_named_among_the_limits(copy):
@@ -427,7 +428,7 @@ def test_a_value_is_shown_as_it_stands(name, shown):
 
 
 def test_a_table_aligns_its_figures():
-    assert table([["model", "x|y"], ["a", 1]]) == "| model | x\\|y |\n| --- | ---: |\n| a | 1 |\n"
+    assert markdown_table([["model", "x|y"], ["a", 1]]) == "| model | x\\|y |\n| --- | ---: |\n| a | 1 |\n"
 
 
 @pytest.mark.parametrize(
@@ -446,9 +447,9 @@ def test_the_command_asks_for_the_settings_of_the_run(copy, changes):
     asked = RunSettings(**{"dataset": "digits", "lr": 3e-3} | changes)
     changed(copy / "wide", settings=asked.model_dump())
     words = shlex.split(command(run_card(copy / "wide")))
-    with cli.train.make_context("train", words[2:]) as context:
+    with cli.cli.commands["train"].make_context("train", words[2:]) as context:
         given = {name: value for name, value in context.params.items() if value is not None}
-    assert (given.pop("model"), given.pop("seed")) == ("spec.json", 42)
+    assert (given.pop("model"), given.pop("seed")) == (str(copy / "wide" / "spec.json"), 42)
     for name in ("results", "restart", "as_json"):
         given.pop(name)
     as_asked = RunSettings(**given).model_dump() | {"recipe": asked.recipe}
@@ -460,7 +461,7 @@ def command(card):
 
 
 def test_the_command_of_a_preset_names_it(copy):
-    from modelflow.presets import preset
+    from modelflow.networks.resolve import preset
 
     changed(copy / "wide", model_name="generic_2", spec=preset("generic_2").model_dump(mode="json"))
     assert command(run_card(copy / "wide")).startswith("modelflow train generic_2 --seed 42 ")
@@ -471,11 +472,10 @@ def test_the_command_of_a_study_trains_the_same_again(study, tmp_path, monkeypat
     words = shlex.split(command(study_card(study)))
     assert read_study(words[2]).seeds == [42, 43, 44]
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(study, tmp_path / "results")
     done = CliRunner().invoke(cli.cli, [*words[1:], "--seed", "42"])
     assert done.exit_code == 0, done.output
     for name in ("wide", "narrow_one"):
-        assert (tmp_path / "again" / name / "model.safetensors").read_bytes() == (
+        assert (tmp_path / "repeated" / name / "model.safetensors").read_bytes() == (
             study / name / "model.safetensors"
         ).read_bytes()
 
@@ -493,7 +493,8 @@ def test_a_run_made_in_python_says_so(copy):
     changed(copy / "wide", spec=None, settings={"lr": 0.1, "loss_fn": "<b>MyLoss"}, macs=None)
     card = run_card(copy / "wide")
     assert "a module that was not built from a spec" in card
-    assert "The run was made in Python" in card
+    assert "No command repeats it: the run was made in Python" in card
+    assert "```sh" not in card
     assert "&lt;b&gt;MyLoss" in card
 
 
@@ -513,7 +514,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_torch_stays_unimported(study):
     code = (
         "import sys; from pathlib import Path; from modelflow.report.model_card import run_card, study_card; "
-        "from modelflow.report.content import read_content, read_seed; "
+        "from modelflow.analysis.archive import read_content, read_seed; "
         f"run_card(read_seed(Path({str(study / 'wide')!r}))); study_card(read_content({str(study)!r})); "
         "sys.exit(3 if 'torch' in sys.modules else 0)"
     )

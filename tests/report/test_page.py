@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of
 
+from modelflow.analysis.archive import Content, group_of, read_content
 from modelflow.evaluation.measure import measure
-from modelflow.records import Epoch
 from modelflow.report import page as report_page
 from modelflow.report.charts import charts_of
-from modelflow.report.content import Content, group_of, read_content
 from modelflow.report.marks import SIGNS
 from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import confusions, render, sure
 from modelflow.report.words import significant
-from modelflow.study import write_pages
+from modelflow.results.records import Epoch
+from modelflow.studies.study import write_pages
+from report_studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = (
@@ -104,7 +104,8 @@ def test_seeds_that_could_tell_stand_below_an_open_headline(content):
     group = made_up(content, {name: rng.random((3, 355)) < 0.8 for name in "ab"})
     html = render(Content(content.folder, (replace(group, verdicts=(replace(group.verdicts[0], more=4),)),), ()))
     after = html[html.index('<p class="headline">It cannot be told') :]
-    assert after.index("The same command with “--seeds 7” trains only the runs that") < after.index("<figure>")
+    assert after.index("about 7 seeds of each tell ") < after.index("<figure>")
+    assert "--seeds" not in after[: after.index("<figure>")]
 
 
 def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
@@ -113,9 +114,12 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     html = render(Content(content.folder, (group,), ()))
     after = html[html.index('<p class="headline">') :]
     assert after.index("Two seeds of each model are too few for a family of 3 pairs") < after.index("<figure>")
-    assert "two for up to two, three for up to seven, four for up to 20, five for up to 40 models, ten beyond" in html
-    assert "of its pair by itself, so that of 21 about one misses" in html
-    assert "too few for a family" not in render(content)
+    assert "three for up to two, four for up to seven, five for up to 40 models, ten beyond" in html
+    assert "In words it holds for all pairs of the group at once" in html
+    assert "The bars are of this pair alone, so that of 21 about one misses" in html
+    assert "Difference in points, 95 % for this pair alone" in html
+    enough = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in "abc"})
+    assert "too few for a family" not in render(Content(content.folder, (enough,), ()))
 
 
 def test_what_is_validated_on_test_images_says_so(copied):
@@ -218,7 +222,7 @@ def test_runs_without_any_predictions_are_shown_by_their_records(copied):
 
 
 def test_of_many_classes_the_most_frequent_confusions_are_listed(content, monkeypatch):
-    monkeypatch.setattr(report_page, "MOST_CLASSES", 5)
+    monkeypatch.setattr(report_page, "MAX_CLASSES", 5)
     html = render(content)
     assert "The most frequent confusions among 10 classes" in html
     assert "data-confusion>" not in html
@@ -251,7 +255,7 @@ def test_the_page_of_seven_models_with_five_seeds_and_ten_thousand_images_is_sma
     assert html.count("</table>") > 40
     assert "Numbers of the 1,000 surest of" in html
     assert html.count("data:image/png") == 1
-    assert len(html.encode()) + report_page.MOST_PICTURE_BYTES < 3 * MIB
+    assert len(html.encode()) + report_page.MAX_PICTURE_BYTES < 3 * MIB
 
 
 def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monkeypatch):
@@ -260,7 +264,7 @@ def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monk
     assert html.count("Activation maps: what its layers make of images") == 2
     assert html.count('src="data:image/png') == pictures
     own = sum(map(len, re.findall('src="(data:image/png[^"]+)', html[: html.index("g0-model-1")])))
-    monkeypatch.setattr(report_page, "MOST_PICTURE_BYTES", own + 1000)
+    monkeypatch.setattr(report_page, "MAX_PICTURE_BYTES", own + 1000)
     html = render(content)
     assert html.count('src="data:image/png') == pictures / 2
     assert html.count("this page would grow too large") == 1
@@ -271,7 +275,7 @@ def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monk
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install modelflow[dev]")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test installs it")
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield started
@@ -460,7 +464,7 @@ def test_the_numbers_of_wrong_images_stand_in_the_page_and_are_cut_when_many(con
     listed = re.findall(r'<p class="numbers">([\d, ]+)</p>', render(content))
     assert [[int(number) for number in text.split(", ")] for text in listed] == [images.tolist() for images in wrong]
     assert f"Numbers of all {len(wrong[0])} images it has wrong" in render(content)
-    monkeypatch.setattr(report_page, "MOST_NUMBERS", 3)
+    monkeypatch.setattr(report_page, "MAX_NUMBERS", 3)
     html = render(content)
     assert f"Numbers of the 3 surest of {len(wrong[0])} images it has wrong" in html
     assert f'<p class="numbers">{", ".join(map(str, wrong[0][:3]))}</p>' in html
@@ -469,7 +473,7 @@ def test_the_numbers_of_wrong_images_stand_in_the_page_and_are_cut_when_many(con
 
 @needs_chromium
 def test_a_list_of_two_models_that_is_cut_says_how_many_it_holds(content, opened, tmp_path, monkeypatch):
-    monkeypatch.setattr("modelflow.report.mistakes.MOST_TILES", 30)
+    monkeypatch.setattr("modelflow.report.mistakes.MAX_TILES", 30)
     found = mistakes_of(content.groups[0])
     path = tmp_path / "report.html"
     path.write_text(render(content), "utf-8")

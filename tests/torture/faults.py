@@ -19,7 +19,7 @@ from pathlib import Path
 
 from short_run import MODEL, Child, ShortRun
 
-from modelflow.results import RUN, read_run
+from modelflow.results.layout import RUN, read_run
 
 ERRORS = {
     "openat": ("EMFILE", "EACCES", "ENOSPC", "EIO"),

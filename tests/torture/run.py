@@ -22,8 +22,8 @@ import short_run
 import small_disk
 import soak
 
-from modelflow import provenance
-from modelflow.files import write_whole
+from modelflow.io.files import write_atomic
+from modelflow.results import provenance
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "torture.json"
 PARTS = ("kills", "faults", "small-disks", "soak")
@@ -63,7 +63,7 @@ def _keep(name: str, found: dict[str, Any]) -> None:
     """In torture.json, where the other parts' figures stay."""
     stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     found["git_revision"] = provenance.git_revision()
-    write_whole(RESULTS, json.dumps(stored | {name: found}, indent=2) + "\n")
+    write_atomic(RESULTS, json.dumps(stored | {name: found}, indent=2) + "\n")
 
 
 @cache

@@ -19,8 +19,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from modelflow import cli, flow
-from modelflow.results import CHECKPOINT, MODEL_CARD, RUN
+from modelflow import cli
+from modelflow.results.layout import CHECKPOINT, MODEL_CARD, RUN
+from modelflow.studies import autosave
 from modelflow.training import compiled
 
 SPEC = '{"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [8], "fc_sizes": [20]}'
@@ -36,8 +37,8 @@ UNEXPECTED = 3  # the exit code of what no command may do
 def prepare() -> None:
     """Imports and settings that every child starts from: states saved at every pause, and pauses as often as can be."""
     torch.set_num_threads(1)
-    flow.SECONDS_BETWEEN_STATES = 0
-    flow.SHARE_OF_SAVING = 1e9
+    autosave.SECONDS_BETWEEN_STATES = 0
+    autosave.SHARE_OF_SAVING = 1e9
     compiled.MACS_A_CALL = 3e6
 
 
@@ -108,20 +109,27 @@ class ShortRun:
         if pid := os.fork():
             return Child(pid, Path(log))
         try:
+            _leave(self._exit_code(results, Path(log), before))
+        except KeyboardInterrupt:  # before the command had begun to listen, or after its end
+            _leave(1)
+        raise AssertionError  # never reached
+
+    def _exit_code(self, results: Path, log: Path, before: Callable[[], None]) -> int:
+        """Of the command, in a child. Raises `KeyboardInterrupt` while it does not listen."""
+        try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            _print_into(Path(log))
+            _print_into(log)
             tqdm.set_lock(threading.RLock())  # the one shared by all forks stays taken when its holder is killed
             sys.argv = ["modelflow", *self.arguments(results)]
             before()
             cli.main()
         except SystemExit as ending:
-            _leave(ending.code if isinstance(ending.code, int) else UNEXPECTED)
-        except KeyboardInterrupt:  # before the command had begun to listen
-            _leave(1)
+            return ending.code if isinstance(ending.code, int) else UNEXPECTED
+        except KeyboardInterrupt:
+            raise
         except BaseException:
             traceback.print_exc()
-        _leave(UNEXPECTED)
-        raise AssertionError  # never reached
+        return UNEXPECTED
 
     def finish(self, results: Path) -> dict[str, bytes]:
         """Runs it to its end, and gives what it left."""

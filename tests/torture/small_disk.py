@@ -9,7 +9,7 @@ from pathlib import Path
 
 from short_run import MODEL, ShortRun
 
-from modelflow.results import RUN
+from modelflow.results.layout import RUN
 
 
 def available() -> bool:

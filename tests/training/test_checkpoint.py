@@ -8,13 +8,14 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 from torch import nn
 
-from modelflow.errors import DataError
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
-from modelflow.training.checkpoint import KEYS, read_checkpoint
-from modelflow.training.saved import checked_state
+from modelflow.errors import DataError, UsageError
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import preset
+from modelflow.training.checkpoint import KEYS, check_storable, not_in_weights, read_checkpoint, weights_bytes
+from modelflow.training.states import checked_state
 
 KINDS = ["adam", "adamw", "sgd", "rmsprop"]
 
@@ -356,7 +357,7 @@ def test_a_flipped_byte_anywhere_is_named_or_changes_nothing(saved):
 
 def test_a_failed_write_keeps_the_old_checkpoint(saved, trained, monkeypatch):
     before = copy.deepcopy(saved.read_bytes())
-    monkeypatch.setattr("modelflow.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("modelflow.io.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         trained.save_checkpoint(saved)
     assert saved.read_bytes() == before
@@ -384,3 +385,150 @@ def test_the_words_of_a_state_cannot_write_to_the_terminal(text):
     for field in ({"notes": [text]}, {"made_by": {"numpy": text}}, {"made_by": {text: "1"}}):
         with pytest.raises(DataError, match="none of them a control character"):
             checked_state({"midway": None, "call": call | field}, "state.pth")
+
+
+@pytest.mark.parametrize("optimizer", KINDS)
+def test_files_of_before_torch_1_12_load_as_torch_alone_takes_them(make_arch, tmp_path, optimizer):
+    """Steps were numbers then, and groups had fewer options."""
+    whole, old = make_arch(optimizer=optimizer), tmp_path / "old.pth"
+    whole.train(1)
+    whole.save_checkpoint(old)
+
+    def as_then(checkpoint):
+        state = checkpoint["optimizer_state_dict"]
+        for kept in state["state"].values():
+            kept.update({name: int(value) for name, value in kept.items() if name == "step"})
+        later = ("foreach", "maximize", "capturable", "differentiable", "fused", "decoupled_weight_decay")
+        for group, name in ((group, name) for group in state["param_groups"] for name in later):
+            group.pop(name, None)
+
+    rewritten(old, as_then)
+    arch, torchs = make_arch(optimizer=optimizer, seed=7), make_arch(optimizer=optimizer)
+    arch.load_checkpoint(old)
+    torchs.optimizer.load_state_dict(torch.load(old, weights_only=True)["optimizer_state_dict"])
+    ours, theirs = (one.optimizer.state_dict()["state"] for one in (arch, torchs))
+    assert {n: sorted(kept) for n, kept in ours.items()} == {n: sorted(kept) for n, kept in theirs.items()}
+    for number, name in ((number, name) for number, kept in theirs.items() for name in kept):
+        torch.testing.assert_close(ours[number][name], theirs[number][name], rtol=0, atol=0)
+    for one in (whole, arch):
+        one.train(1)
+    assert arch.losses == whole.losses
+
+
+@pytest.mark.parametrize("step", [-1, float("nan"), 10**400, True, "1"])
+def test_a_step_that_is_no_number_of_steps_is_named(saved, make_arch, snapshot, step):
+    rewritten(saved, lambda checkpoint: checkpoint["optimizer_state_dict"]["state"][0].update(step=step))
+    assert_refused_untouched(make_arch(), saved, snapshot, "state of tensor 0 is not of the kinds that Adam keeps")
+
+
+WRAPPED = {
+    "DataParallel": lambda name: f"module.{name}",
+    "torch.compile": lambda name: f"_orig_mod.{name}",
+    "both": lambda name: f"_orig_mod.module.{name}",
+    "a compiled block": lambda name: name.replace("conv_layers.0", "conv_layers._orig_mod.0"),
+    "an outer module": lambda name: f"model.{name}",
+    "both, outside": lambda name: f"net._orig_mod.{name}",
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED.values(), ids=WRAPPED)
+def test_names_of_wrapped_models_are_those_of_the_model_within(saved, trained, make_arch, wrapped):
+    def wrap(checkpoint):
+        state = checkpoint["model_state_dict"]
+        checkpoint["model_state_dict"] = {wrapped(name): value for name, value in state.items()}
+
+    rewritten(saved, wrap)
+    arch = make_arch(seed=7)
+    arch.load_checkpoint(saved)
+    ours, theirs = arch.model.state_dict(), trained.model.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_a_wrapped_model_takes_a_file_of_the_model_within(saved, trained, make_arch):
+    inner = GenericCNN(preset("generic_2"), 7)
+    arch = make_arch(nn.DataParallel(inner), torch.optim.Adam(inner.parameters()))
+    arch.load_checkpoint(saved)
+    assert all(map(torch.equal, inner.parameters(), trained.model.parameters()))
+
+
+def test_other_names_are_still_named(saved, make_arch, snapshot):
+    def only_some(checkpoint):
+        state = checkpoint["model_state_dict"]
+        state["module.conv_layers.0.weight"] = state.pop("conv_layers.0.weight")
+        state["module.more"] = torch.zeros(1)
+
+    rewritten(saved, only_some)
+    assert_refused_untouched(make_arch(), saved, snapshot, "lacks conv_layers.0.weight of the model")
+
+
+class Counting(nn.Linear):
+    """Keeps more than tensors in its state."""
+
+    def __init__(self, *sizes, extra=None):
+        super().__init__(*sizes)
+        self.extra = {"passes": 0, "scale": torch.tensor(2.0), "names": ["a"]} if extra is None else extra
+
+    def forward(self, x):
+        if isinstance(self.extra, dict):
+            self.extra["passes"] += 1
+        return super().forward(x)
+
+    def get_extra_state(self):
+        return self.extra
+
+    def set_extra_state(self, state):
+        if state == "refuse":
+            raise ValueError("no such state")
+        self.extra = state
+
+
+def counting(**how):
+    return nn.Sequential(nn.Flatten(), Counting(784, 10, **how))
+
+
+def test_extra_state_comes_back_from_a_file(make_arch, tmp_path):
+    first, second = make_arch(counting()), make_arch(counting())
+    first.train(1)
+    first.save_checkpoint(tmp_path / "file.pth")
+    second.load_checkpoint(tmp_path / "file.pth")
+    assert second.model[1].extra["passes"] == first.model[1].extra["passes"] > 30
+    assert torch.equal(second.model[1].extra["scale"], torch.tensor(2.0))
+    assert torch.equal(second.model[1].weight, first.model[1].weight)
+
+
+def test_extra_state_that_its_module_refuses_changes_nothing(make_arch, tmp_path):
+    make_arch(counting(extra="refuse")).save_checkpoint(tmp_path / "file.pth")
+    arch = make_arch(counting(extra="mine"))
+    weights = arch.model[1].weight.detach().clone()
+    message = r"the model refuses its extra state \(.*no such state"
+    with pytest.raises(DataError, match=message):
+        arch.load_checkpoint(tmp_path / "file.pth")
+    assert arch.model[1].extra == "mine"
+    assert torch.equal(arch.model[1].weight, weights)
+
+
+@pytest.mark.parametrize(
+    "extra", [{1, 2}, np.zeros(2), Hostile("true"), lambda: 0], ids=["set", "array", "object", "function"]
+)
+def test_extra_state_that_no_file_could_be_read_with_is_named_before_training(extra):
+    with pytest.raises(
+        UsageError, match=r"1\._extra_state: a \w+ in the model's state, which a checkpoint cannot hold"
+    ):
+        check_storable(counting(extra=extra))
+    check_storable(counting())
+
+
+def test_complex_weights_come_back_from_both_files_and_sparse_ones_are_told(make_arch, tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    model.register_buffer("spectrum", torch.arange(4.0).to(torch.complex64))
+    arch = make_arch(model)
+    check_storable(model)
+    arch.save_checkpoint(tmp_path / "file.pth")
+    arch.load_checkpoint(tmp_path / "file.pth")
+    assert torch.equal(load(weights_bytes(model))["spectrum"], model.spectrum)
+    model.register_buffer("wide", torch.zeros(2, dtype=torch.complex128))
+    assert not_in_weights(model) == ["wide"]
+    assert sorted(load(weights_bytes(model))) == ["1.bias", "1.weight", "spectrum"]
+    model.register_buffer("sparse", torch.eye(3).to_sparse())
+    with pytest.raises(UsageError, match=r"sparse: a torch.float32 in the model's state"):
+        check_storable(model)

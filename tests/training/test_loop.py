@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from modelflow.data.batches import Batches
 from modelflow.errors import DataError, RunError
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import preset
 from modelflow.training.loop import mean_loss, train_epoch
 
 
@@ -64,7 +64,7 @@ def test_validation_is_in_eval_mode_and_gives_each_module_its_mode_back(images):
 def test_modes_come_back_when_the_forward_raises(images):
     model = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2)).train()
     model[0].eval()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(DataError, match=r"validation: images float32 300x1x28x28: mat1 and mat2 shapes cannot be"):
         mean_loss(model, cross_entropy, Batches(*images.tensors, 300), "cpu")
     assert [module.training for module in model.modules()] == [True, False, True]
 

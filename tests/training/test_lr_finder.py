@@ -3,6 +3,9 @@
 import contextlib
 import math
 import re
+import threading
+import warnings
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,10 +19,10 @@ from torch_lr_finder import LRFinder
 
 from modelflow.data.batches import Batches
 from modelflow.errors import RunError, UsageError
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import preset
 from modelflow.training.lr_finder import (
-    FEWEST_STEPS,
+    MIN_STEPS,
     SKIP_END,
     SKIP_START,
     SMOOTH,
@@ -324,10 +327,10 @@ def test_the_trend_is_the_least_squares_slope_of_a_moving_half(card_arch):
     ("options", "message"),
     [
         ({"end_lr": 1e-3}, "end_lr = 0.001: expected more than where the search starts, lr = 0.001"),
-        ({"end_lr": math.nan}, "end_lr = nan: expected more"),
-        ({"end_lr": math.inf}, "end_lr = inf: expected more"),
-        ({"end_lr": -1}, "end_lr = -1: expected more"),
-        ({"num_iter": FEWEST_STEPS - 1}, "num_iter = 29: expected at least 30, or the curve is too short"),
+        ({"end_lr": math.nan}, "end_lr = nan: must be a finite number greater than 0"),
+        ({"end_lr": math.inf}, "end_lr = inf: must be a finite number greater than 0"),
+        ({"end_lr": -1}, "end_lr = -1: must be a finite number greater than 0"),
+        ({"num_iter": MIN_STEPS - 1}, "num_iter = 29: expected at least 30, or the curve is too short"),
         ({"num_iter": 0}, "num_iter = 0: expected at least 30"),
     ],
 )
@@ -390,3 +393,51 @@ def test_lr_range_test_refuses_what_it_cannot_do(make_arch):
     ):
         with pytest.raises(UsageError, match=message):
             arch.lr_range_test(arch.train_loader, **options)
+
+
+class Keeping(nn.Module):
+    """Keeps what its last pass made, in an attribute, a list, a dictionary and an object."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.kept = nn.Linear(784, 10), []
+
+    def forward(self, x):
+        self.features = self.fc(x.flatten(1))
+        self.kept = [{"last": self.features.relu()}, SimpleNamespace(here=self.features * 2)]
+        return self.features
+
+
+def test_a_model_that_keeps_outputs_is_searched_and_left_as_it_is(make_arch):
+    arch = make_arch(Keeping(), val_loader=None)
+    arch.train(1)
+    features = arch.model.features
+    assert len(arch.lr_range_test(arch.train_loader, num_iter=30)[0]["loss"]) == 30
+    assert arch.model.features is features
+    assert features.grad_fn is not None
+
+
+def test_a_model_under_weight_norm_is_searched(make_arch):
+    with warnings.catch_warnings(action="ignore"):  # torch has a newer form
+        linear = nn.utils.weight_norm(nn.Linear(784, 10))
+    arch = make_arch(nn.Sequential(nn.Flatten(), linear))
+    arch.train(1)
+    assert len(arch.lr_range_test(arch.train_loader, num_iter=30)[0]["loss"]) == 30
+
+
+def test_a_model_that_cannot_be_copied_is_told_so(make_arch):
+    arch = make_arch(Keeping())
+    arch.model.lock = threading.Lock()
+    with pytest.raises(UsageError, match=r"cannot be copied \(TypeError: .*lock"):
+        arch.find_best_lr(arch.train_loader)
+
+
+def test_a_copy_that_would_train_the_model_itself_is_told_so_and_leaves_its_gradients(make_arch, snapshot):
+    arch = make_arch(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    arch.train(1)
+    own = arch.model.forward
+    arch.model.forward = lambda x: own(x)
+    before = snapshot(arch)
+    with pytest.raises(UsageError, match="a copy of the model trains the model itself"):
+        arch.find_best_lr(arch.train_loader)
+    assert snapshot(arch) == before

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from modelflow import ModelFlow, trace, training
+from modelflow.compat.architecture import Architecture
+from modelflow.data.batches import Batches
 from modelflow.errors import UsageError
-from modelflow.models.build import GenericCNN
-from modelflow.presets import preset
-from modelflow.training.architecture import Architecture
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.resolve import preset
 from modelflow.training.schedules import OneCycle
 
 NO_DROPOUT = preset("cnn2_3").model_copy(update={"p": 0.0})
@@ -48,9 +49,9 @@ class ByAutograd(GenericCNN):
         return super().forward(x_NCHW)
 
 
-def trained(few_loaders, kind, epochs=(2,), schedule=None, optimizer=torch.optim.Adam):
+def trained(few_loaders, kind, epochs=(2,), schedule=None, optimizer=torch.optim.Adam, **options):
     model = kind(NO_DROPOUT)
-    arch = Architecture(model, nn.CrossEntropyLoss(), optimizer(model.parameters(), lr=3e-3), verbose=False)
+    arch = Architecture(model, nn.CrossEntropyLoss(), optimizer(model.parameters(), lr=3e-3, **options), verbose=False)
     arch.set_loaders(*few_loaders)
     arch.schedule = schedule
     for n_epochs in epochs:
@@ -58,20 +59,28 @@ def trained(few_loaders, kind, epochs=(2,), schedule=None, optimizer=torch.optim
     return arch
 
 
+@pytest.fixture
+def small_loaders(few_loaders):
+    """The first 170 training images: so few steps that two ways of rounding do not drift apart."""
+    return Batches(*(part[:170] for part in few_loaders[0].dataset.tensors), 16, shuffle=True), few_loaders[1]
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
-def test_both_engines_follow_it_as_torchs_scheduler_does(few_loaders, optimizer, monkeypatch):
-    monkeypatch.setattr(training.compiled, "MACS_A_CALL", 40 * 16 * trace(NO_DROPOUT).macs)  # 40 steps of 125
-    schedule = OneCycle(2 * len(few_loaders[0]))
-    compiled, autograd = (trained(few_loaders, kind, (2,), schedule, optimizer) for kind in (GenericCNN, ByAutograd))
+def test_both_engines_follow_it_as_torchs_scheduler_does(small_loaders, optimizer, monkeypatch):
+    monkeypatch.setattr(training.compiled, "MACS_A_CALL", 4 * 16 * trace(NO_DROPOUT).macs)  # 4 steps of 11
+    schedule = OneCycle(2 * len(small_loaders[0]))
+    kinds = (GenericCNN, ByAutograd)
+    compiled, autograd = (trained(small_loaders, kind, (2,), schedule, optimizer, eps=1e-3) for kind in kinds)
     assert (compiled.engine[:8], autograd.engine[:8]) == ("compiled", "autograd")
-    by_torch = trained(few_loaders, ByAutograd, (0,), None, optimizer)
-    rates = [3e-3 * factor for factor in torch_one_cycle(2 * len(few_loaders[0]))]
-    by_torch.on_step = lambda epoch, step, _loss: set_rate(by_torch, rates, (epoch - 1) * len(few_loaders[0]) + step)
+    by_torch = trained(small_loaders, ByAutograd, (0,), None, optimizer, eps=1e-3)
+    steps = len(small_loaders[0])
+    rates = [3e-3 * factor for factor in torch_one_cycle(2 * steps)]
+    by_torch.on_step = lambda epoch, step, _loss: set_rate(by_torch, rates, (epoch - 1) * steps + step)
     set_rate(by_torch, rates, 0)
     by_torch.train(2)
     assert autograd.losses == pytest.approx(by_torch.losses, rel=1e-9)
-    assert compiled.losses == pytest.approx(by_torch.losses, rel=1e-3)
-    assert compiled.losses != pytest.approx(trained(few_loaders, GenericCNN).losses, rel=1e-3)
+    assert compiled.losses == pytest.approx(by_torch.losses, rel=1e-4)
+    assert compiled.losses != pytest.approx(trained(small_loaders, GenericCNN, eps=1e-3).losses, rel=1e-3)
 
 
 def set_rate(arch, rates, step):

@@ -1,5 +1,6 @@
 """Batches of images held in memory: what a torch DataLoader does for a TensorDataset, by index and without workers."""
 
+import copy
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from modelflow.errors import DataError, UsageError
+from modelflow.io.arguments import as_whole
 
 Batch = tuple[Tensor, Tensor]
 
@@ -28,9 +30,8 @@ class Batches:
         generator: torch.Generator | None = None,
         index_N: Tensor | None = None,
     ) -> None:
-        _check(x_NCHW, y_N, batch_size)
-        self.dataset = TensorDataset(x_NCHW, y_N)
-        self.batch_size = batch_size
+        self.batch_size = _checked(x_NCHW, y_N, batch_size)
+        self.dataset = TensorDataset(torch.as_tensor(x_NCHW), torch.as_tensor(y_N))
         self.shuffle = shuffle
         self.generator = torch.Generator() if generator is None else generator
         self.index_N = index_N
@@ -56,6 +57,12 @@ class Batches:
         """How many images a pass goes through."""
         return len(self.dataset) if self.index_N is None else len(self.index_N)
 
+    def with_generator(self, generator: torch.Generator) -> "Batches":
+        """The same batches in an order drawn from another generator; the images are shared."""
+        other = copy.copy(self)
+        other.generator = generator
+        return other
+
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
 
@@ -66,7 +73,11 @@ class Batches:
     def order(self) -> Tensor:
         """The images' order for one pass: as they are, or the next one that `generator` draws."""
         n_images = self.images
-        order_N = torch.randperm(n_images, generator=self.generator) if self.shuffle else torch.arange(n_images)
+        where = self.generator.device  # whatever torch's default device is
+        if not self.shuffle:
+            order_N = torch.arange(n_images, device=where)
+        else:
+            order_N = torch.randperm(n_images, generator=self.generator, device=where)
         return order_N if self.index_N is None else self.index_N.index_select(0, order_N)
 
     def _slices(self) -> Iterator[Batch]:
@@ -82,10 +93,13 @@ class Batches:
             yield x_NCHW.index_select(0, chosen_B), y_N.index_select(0, chosen_B)
 
 
-def _check(x_NCHW: Tensor, y_N: Tensor, batch_size: int) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+def _checked(x_NCHW: Tensor, y_N: Tensor, batch_size: Any) -> int:
+    """The batch size. Raises `UsageError` for one that is no whole number, and `DataError` for what are no pairs."""
+    size = as_whole(batch_size)
+    if size is None or size < 1:
         raise UsageError(f"batch_size is {batch_size!r}; expected a whole number of at least 1, such as 16")
     if len(x_NCHW) != len(y_N):
         raise DataError(f"{len(x_NCHW)} images and {len(y_N)} labels; expected one label an image. Pass pairs.")
     if len(x_NCHW) == 0:
         raise DataError("no images to make batches of; expected at least one. Pass data that is not empty.")
+    return size

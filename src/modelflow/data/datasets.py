@@ -1,6 +1,7 @@
 """Data sets by name, normalised once and kept as tensors: "fashion-mnist", "digits", "idx:FOLDER"."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modelflow.data.batches import Batches
+from modelflow.data.classes import without_images
+from modelflow.data.repeats import repeats, with_other_label
 from modelflow.data.sources import Images, Source, read_source
 from modelflow.data.split import held_out
 from modelflow.errors import DataError, UsageError
@@ -35,6 +38,7 @@ class Dataset:
     mean: float
     std: float
     checksums: dict[str, str] = field(repr=False)  # file name -> SHA-256 of the uncompressed file
+    folder: str | None = None  # where an idx: folder lies, or the folder that was named for a known set
 
     @property
     def in_channels(self) -> int:
@@ -48,6 +52,25 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def test_in_training(self) -> int:
+        """How many test images are training images too, pixel by pixel."""
+        return len(self._repeats)
+
+    @property
+    def test_in_training_other_label(self) -> int:
+        """How many of those have only other labels in training."""
+        return with_other_label(self._repeats, self.train_y_N.tolist(), self.test_y_N.tolist())
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of its labels before training."""
+        return [note] if (note := without_images(self.train_y_N)) else []
+
+    @cached_property
+    def _repeats(self) -> dict[int, list[int]]:
+        return repeats(self.train_x_NCHW.flatten(1).numpy(), self.test_x_NCHW.flatten(1).numpy())
 
     def loaders(self, batch_size: int = 16, seed: int = 42) -> tuple[Batches, Batches]:
         """Training batches in an order drawn from the seed, and the test images, in order, for validation."""
@@ -107,7 +130,10 @@ class Dataset:
             "training_images_per_class": torch.bincount(self.train_y_N, minlength=self.num_classes).tolist(),
             "mean": round(self.mean, 4),
             "std": round(self.std, 4),
+            "test_images_also_in_training": self.test_in_training,
+            "of_those_with_another_label": self.test_in_training_other_label,
             "checksums": self.checksums,
+            "notes": self.notes,
         }
 
 
@@ -131,6 +157,7 @@ def normalised(source: Source) -> Dataset:
         mean,
         std,
         source.checksums,
+        source.folder,
     )
 
 

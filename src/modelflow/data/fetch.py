@@ -6,15 +6,20 @@ that is found and is bad stops everything: it is neither used nor passed over.
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pooch
@@ -24,6 +29,9 @@ from modelflow.errors import DataError
 
 DATA_DIR_VARIABLE = "MODELFLOW_DATA_DIR"
 CONNECT_AND_READ_SECONDS = (10, 30)
+MIN_RATE = 1024  # bytes a second, over the seconds of a read: slower is given up, headers too
+FILE_SECONDS = 1800
+ROOM = 4096  # bytes that a file may have beyond what it holds: its header, gzip's
 DEBIAN_SECONDS = 600
 APT_OPTIONS = ("-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20")
 
@@ -50,10 +58,10 @@ class KnownSet:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder to look in, and how to mend a bad file there."""
+    """A folder to look in, and how to fix a bad file there."""
 
     folder: Path
-    mend: str
+    fix: str
 
 
 FASHION_MNIST = KnownSet(
@@ -112,7 +120,7 @@ def find(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxFi
     for file in known.files:
         for place in _places(known, data_dir):
             if path := _path_in(place.folder, file):
-                found[file.role] = _checked(known, file, path, place.mend)
+                found[file.role] = _checked(known, file, path, place.fix)
                 break
     return found
 
@@ -129,23 +137,31 @@ def fetch(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxF
     """All files, by role; those that are nowhere on this machine are brought into `data_dir`, else into the cache."""
     found = find(known, data_dir)
     if missing := _missing(known, found):
-        store = _data_dir(data_dir) or cache_folder(known)
+        store = named_folder(data_dir) or cache_folder(known)
+        if store is None:
+            fix = f"There is no home folder to keep them in. Name a folder with --data-dir or {DATA_DIR_VARIABLE}."
+            raise DataError(_not_found(known, missing, _looked_in(known, data_dir), fix))
         failures = _bring(known, missing, store)
         if still := [file for file in missing if not _path_in(store, file)]:
-            mend = (
+            fix = (
                 "Check the network connection and run it again, or put the files into a folder of your own and name it:"
                 f" `modelflow data fetch {known.name} --data-dir FOLDER`."
             )
-            raise DataError(_not_found(known, still, _looked_in(known, data_dir) + failures, mend))
+            raise DataError(_not_found(known, still, _looked_in(known, data_dir) + failures, fix))
         found |= find(known, data_dir)
     return found
 
 
-def cache_folder(known: KnownSet) -> Path:
-    return Path(pooch.os_cache("modelflow")) / known.name
+def cache_folder(known: KnownSet) -> Path | None:
+    """Where fetched files are kept; None for a user without a home."""
+    try:
+        return Path(pooch.os_cache("modelflow")) / known.name
+    except RuntimeError:
+        return None
 
 
-def _data_dir(data_dir: str | Path | None) -> Path | None:
+def named_folder(data_dir: str | Path | None) -> Path | None:
+    """The folder of data that was named, by an argument or the environment. Raises `DataError` for a file."""
     given = data_dir or os.environ.get(DATA_DIR_VARIABLE)
     if not given:
         return None
@@ -156,12 +172,12 @@ def _data_dir(data_dir: str | Path | None) -> Path | None:
 
 
 def _places(known: KnownSet, data_dir: str | Path | None) -> list[Place]:
-    given = _data_dir(data_dir)
+    given, cache = named_folder(data_dir), cache_folder(known)
     reinstall = f"Reinstall the Debian package {known.debian_package}, or name a folder of good files with --data-dir."
     delete = f"Delete it and run `{_command(known, data_dir)}`."
     return [
         *([Place(given, delete)] if given else []),
-        Place(cache_folder(known), delete),
+        *([Place(cache, delete)] if cache else []),
         Place(known.debian_folder, reinstall),
     ]
 
@@ -179,7 +195,7 @@ def _missing(known: KnownSet, found: dict[str, IdxFile]) -> list[KnownFile]:
     return [file for file in known.files if file.role not in found]
 
 
-def _checked(known: KnownSet, file: KnownFile, path: Path, mend: str, where: str | None = None) -> IdxFile:
+def _checked(known: KnownSet, file: KnownFile, path: Path, fix: str, where: str | None = None) -> IdxFile:
     try:
         idx = read_idx(path, ndims=(len(file.sizes),), sizes=file.sizes)
         if file.role.endswith("labels"):
@@ -187,7 +203,7 @@ def _checked(known: KnownSet, file: KnownFile, path: Path, mend: str, where: str
         if idx.sha256 != file.sha256:
             raise ValueError(f"its bytes were changed: their SHA-256 is {idx.sha256}; expected {file.sha256}")
     except ValueError as reason:
-        raise DataError(f"{where or path}: {reason}. {mend}") from None
+        raise DataError(f"{where or path}: {reason}. {fix}") from None
     return idx
 
 
@@ -204,9 +220,9 @@ def _looked_in(known: KnownSet, data_dir: str | Path | None) -> list[str]:
     return [f"{place.folder}: not there" for place in _places(known, data_dir)]
 
 
-def _not_found(known: KnownSet, missing: list[KnownFile], tried: list[str], mend: str) -> str:
+def _not_found(known: KnownSet, missing: list[KnownFile], tried: list[str], fix: str) -> str:
     names = ", ".join(file.name for file in missing)
-    return "\n".join([f"{known.name}: could not get {names}. Tried:", *(f"  - {line}" for line in tried), mend])
+    return "\n".join([f"{known.name}: could not get {names}. Tried:", *(f"  - {line}" for line in tried), fix])
 
 
 def _bring(known: KnownSet, files: list[KnownFile], store: Path) -> list[str]:
@@ -263,12 +279,60 @@ def _enter(file: IdxFile, scratch: Path, store: Path) -> None:
 
 
 def _download(address: str, files: list[KnownFile], scratch: Path) -> Iterator[tuple[KnownFile, Path]]:
-    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=CONNECT_AND_READ_SECONDS)
     for file in files:
         url, path = f"{address}/{file.name}.gz", scratch / f"{file.name}.gz"
         log.info("fetching %s", url)
-        get(url, str(path), None)
+        with path.open("wb") as stream:
+            _get(url, _Arriving(stream, math.prod(file.sizes) + ROOM))
         yield file, path
+
+
+class _Arriving:
+    """A file that is being fetched, of at most `limit` bytes; whoever writes to it after `given_up` gets an error."""
+
+    def __init__(self, stream: BinaryIO, limit: int) -> None:
+        self.count, self.given_up = 0, False
+        self._stream, self._limit = stream, limit
+
+    def write(self, part: bytes) -> None:
+        self.count += len(part)
+        if self.given_up or self.count > self._limit:
+            raise ValueError(f"more than the {self._limit:,} bytes that the file can have")
+        self._stream.write(part)
+
+    def flush(self) -> None:
+        """Of pooch's, after each kilobyte: the file is flushed when it is closed."""
+
+
+def _get(url: str, arriving: _Arriving) -> None:
+    """Fetches a file within bounded time, whatever the server does: a byte now and then, headers without end.
+
+    Raises `TimeoutError` for one that comes too slowly, else as pooch does. What is given up may go on waiting in its
+    thread, for the server alone.
+    """
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=CONNECT_AND_READ_SECONDS)
+    outcome: Future[None] = Future()
+    threading.Thread(target=_resolve, args=(outcome, partial(get, url, arriving, None)), daemon=True).start()
+    began, window = time.monotonic(), CONNECT_AND_READ_SECONDS[1]
+    try:
+        while True:
+            before = arriving.count
+            if wait([outcome], timeout=window).done:
+                return outcome.result()
+            if arriving.count - before < MIN_RATE * window:
+                raise TimeoutError(f"{url}: fewer than {MIN_RATE:,} bytes a second for {window} s")
+            if time.monotonic() - began > FILE_SECONDS:
+                raise TimeoutError(f"{url}: not here after {FILE_SECONDS:,} s")
+    finally:
+        arriving.given_up = True
+
+
+def _resolve(outcome: "Future[None]", do: Callable[[], None]) -> None:
+    try:
+        do()
+        outcome.set_result(None)
+    except BaseException as error:
+        outcome.set_exception(error)
 
 
 def _unpack_debian_package(known: KnownSet, files: list[KnownFile], scratch: Path) -> Iterator[tuple[KnownFile, Path]]:

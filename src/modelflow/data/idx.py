@@ -1,7 +1,7 @@
 """Read one IDX file, the format of MNIST and its relatives, plain or gzipped, and trust nothing in it.
 
 A file opens with two zero bytes, the type of its values (0x08: unsigned bytes), the number of dimensions, and each
-size as a big-endian 32-bit integer; the values follow, the last dimension fastest.
+size as a big-endian 32-bit integer; the values follow, big-endian too, the last dimension fastest.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +21,33 @@ from numpy.typing import NDArray
 MAX_BYTES = 3 * 2**28  # of one file's values, and of a data set's four files together
 MAX_RATIO = 1100  # how many bytes one of gzip can become: somewhat more than 1032
 CHUNK_BYTES = 2**20
-UNSIGNED_BYTES = 0x08
+TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
+BYTES = ("uint8",)
+WHOLE_NUMBERS = ("uint8", "int8", "int16", "int32")
 GZIP_MAGIC = b"\x1f\x8b"
+
+
+class OtherKindError(ValueError):
+    """A file that is sound as it seems, of another kind than was asked for; `fix` says how to make it of this one."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.fix = fix
 
 
 @dataclass(frozen=True, eq=False)
 class IdxFile:
-    """A whole IDX file in memory: its bytes, uncompressed, and the sizes that its header gives."""
+    """A whole IDX file in memory: its bytes, uncompressed, the sizes that its header gives, and its values so."""
 
     path: Path
     raw: NDArray[np.uint8]
     sizes: tuple[int, ...]
     sha256: str
+    values: NDArray[Any]
 
     @property
     def name(self) -> str:
         return self.path.name.removesuffix(".gz")
-
-    @property
-    def values(self) -> NDArray[np.uint8]:
-        return self.raw[-math.prod(self.sizes) :].reshape(self.sizes)
 
 
 class _Unpacked:
@@ -80,18 +87,22 @@ def read_idx(
     ndims: tuple[int, ...] = (1, 3, 4),
     sizes: tuple[int, ...] | None = None,
     limit: int = MAX_BYTES,
+    types: tuple[str, ...] = BYTES,
 ) -> IdxFile:
-    """Read the file, which must have one of these numbers of dimensions and, where given, these sizes.
+    """Read the file, which must have one of these numbers of dimensions, of these types and, where given, these sizes.
 
-    It holds at most `limit` values; nothing of that size is set aside before the file is seen to be long enough.
-    Raises ValueError with the reason alone: the caller knows what the file is called and how to mend it.
+    It holds at most `limit` bytes of values; nothing of that size is set aside before the file is seen to be long
+    enough. Raises ValueError with the reason alone: the caller knows what the file is called and how to fix it; and
+    `OtherKindError` for values of another type.
     """
     try:
         with _open(path) as (stream, most):
-            head, stated = _read_header(stream)
-            _check_sizes(stated, ndims, sizes, limit)
-            _check_length(len(head) + math.prod(stated), most, stated)
-            raw = _read_values(stream, head, stated)
+            head, dtype, stated = _read_header(stream)
+            _check_type(dtype, types)
+            _check_sizes(stated, ndims, sizes, limit // dtype.itemsize)
+            length = len(head) + dtype.itemsize * math.prod(stated)
+            _check_length(length, most, stated)
+            raw = _read_values(stream, head, length, stated)
     except MemoryError:
         raise ValueError("does not fit into this machine's memory; expected a smaller file") from None
     except EOFError:
@@ -99,7 +110,8 @@ def read_idx(
     except (OSError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot be read ({reason}); expected an IDX file, plain or gzipped") from None
-    return IdxFile(path, raw, stated, hashlib.sha256(raw.data).hexdigest())
+    values = raw[len(head) :].view(dtype).reshape(stated)
+    return IdxFile(path, raw, stated, hashlib.sha256(raw.data).hexdigest(), values)
 
 
 def by_x(sizes: tuple[int, ...]) -> str:
@@ -119,32 +131,39 @@ def _open(path: Path) -> Iterator[tuple[BinaryIO | _Unpacked, int]]:
         yield (_Unpacked(file), MAX_RATIO * size) if zipped else (file, size)
 
 
-def _read_header(stream: BinaryIO | _Unpacked) -> tuple[bytes, tuple[int, ...]]:
+def _read_header(stream: BinaryIO | _Unpacked) -> tuple[bytes, np.dtype[Any], tuple[int, ...]]:
     magic = stream.read(4)
     if not magic:
         raise ValueError("is empty; expected an IDX header")
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise ValueError(f"has a wrong header: it begins with {magic.hex(' ')}; expected 00 00 and 08")
-    if magic[2] != UNSIGNED_BYTES:
+    if magic[2] not in TYPES:
         raise ValueError(f"has a wrong header: its values are of type 0x{magic[2]:02x}; expected 0x08, unsigned bytes")
     sizes = stream.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         raise ValueError(f"is cut: its header ends after {4 + len(sizes)} bytes; expected {4 + 4 * magic[3]}")
-    return magic + sizes, struct.unpack(f">{magic[3]}I", sizes)
+    return magic + sizes, np.dtype(TYPES[magic[2]]).newbyteorder(">"), struct.unpack(f">{magic[3]}I", sizes)
+
+
+def _check_type(dtype: np.dtype[Any], types: tuple[str, ...]) -> None:
+    if dtype.name not in types:
+        fix = "scale them to 0 to 255, and write np.uint8(values)" if types == BYTES else "write np.int32(values)"
+        raise OtherKindError(f"its values are {dtype.name}; expected {' or '.join(types)}", fix)
 
 
 def _check_sizes(stated: tuple[int, ...], ndims: tuple[int, ...], expected: tuple[int, ...] | None, most: int) -> None:
     if len(stated) not in ndims:
-        raise ValueError(
-            f"has a wrong header: {len(stated)} dimensions; expected {' or '.join(map(str, ndims))}"
-            " (labels have 1, images 3, images with channels 4)"
+        raise OtherKindError(
+            f"has {len(stated)} dimensions; expected {' or '.join(map(str, ndims))} (labels have 1, images 3, images"
+            " with channels 4)",
+            "write its values in that shape, or put another file in its place",
         )
     if 0 in stated:
         raise ValueError(f"holds nothing: its header says {by_x(stated)}; expected sizes of at least 1")
     if expected is not None and stated != expected:
         raise ValueError(f"has a wrong header: it says {by_x(stated)}; expected {by_x(expected)}")
     if math.prod(stated) > most:
-        raise ValueError(f"is too large: its header says {by_x(stated)} bytes; expected at most {most}")
+        raise ValueError(f"is too large: its header says {by_x(stated)} values; expected at most {most}")
 
 
 def _check_length(needed: int, most: int, sizes: tuple[int, ...]) -> None:
@@ -152,9 +171,9 @@ def _check_length(needed: int, most: int, sizes: tuple[int, ...]) -> None:
         raise ValueError(f"is cut: it has {most} bytes; its header ({by_x(sizes)}) says {needed}")
 
 
-def _read_values(stream: BinaryIO | _Unpacked, head: bytes, sizes: tuple[int, ...]) -> NDArray[np.uint8]:
+def _read_values(stream: BinaryIO | _Unpacked, head: bytes, length: int, sizes: tuple[int, ...]) -> NDArray[np.uint8]:
     """The whole file, and never more than one byte beyond what the header promises: a small gzip can unpack to TBs."""
-    raw = np.empty(len(head) + math.prod(sizes), np.uint8)
+    raw = np.empty(length, np.uint8)
     raw[: len(head)] = np.frombuffer(head, np.uint8)
     room, done = raw.data, len(head)
     while got := stream.readinto(room[done : done + CHUNK_BYTES]):  # type: ignore[union-attr]

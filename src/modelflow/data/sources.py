@@ -3,27 +3,32 @@
 import difflib
 import hashlib
 import os
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelflow.data import fetch
-from modelflow.data.folder import read_folder
+from modelflow.data.folder import find_files, read_folder
 from modelflow.data.idx import IdxFile
 from modelflow.errors import DataError, UsageError
 
 KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST,)}
 NAMES = (*KNOWN_SETS, "digits", "idx:FOLDER")
+FIXED = (*KNOWN_SETS, "digits")  # whose name says which files they are
 
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 DIGITS_WHITE = 16
 DIGITS_TEST_EVERY = 5
 
+SETTLED = 5  # seconds: FAT keeps times to two of them
+
 Images = NDArray[np.uint8]
+Labels = NDArray[Any]
 
 
 class FileRow(NamedTuple):
@@ -39,12 +44,13 @@ class Source:
 
     name: str
     train_images: Images = field(repr=False)
-    train_labels: Images = field(repr=False)
+    train_labels: Labels = field(repr=False)
     test_images: Images = field(repr=False)
-    test_labels: Images = field(repr=False)
+    test_labels: Labels = field(repr=False)
     class_names: tuple[str, ...]
     checksums: dict[str, str] = field(repr=False)  # file name -> SHA-256 of the uncompressed file
     white: int = 255
+    folder: str | None = None  # as `folder_of` gives it; None for a path that no record can hold, such as not UTF-8
 
 
 def read_source(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Source:
@@ -52,15 +58,62 @@ def read_source(name: str, data_dir: str | Path | None = None, *, download: bool
 
     Files that are nowhere on this machine are fetched, unless `download` is false.
     """
+    name = str(name)
     if name == "digits":
         return _digits()
     if name in KNOWN_SETS:
         known = KNOWN_SETS[name]
         found = fetch.fetch(known, data_dir) if download else fetch.find_all(known, data_dir)
-        return _from_files(name, found, known.class_names)
-    files = read_folder(_folder(name))
-    num_classes = int(files["train-labels"].values.max()) + 1
-    return _from_files(name, files, tuple(map(str, range(num_classes))))
+        source = _from_files(name, found, known.class_names)
+    else:
+        files = read_folder(_folder(name))
+        num_classes = int(files["train-labels"].values.max()) + 1
+        source = _from_files(name, files, tuple(map(str, range(num_classes))))
+    folder = folder_of(name, data_dir)
+    return replace(source, folder=folder if folder and folder.isprintable() else None)
+
+
+def folder_of(name: str, data_dir: str | Path | None = None) -> str | None:
+    """Where an `idx:` folder lies, or the folder that was named for a known set, whatever the current folder is.
+
+    None where none was named. Raises `UsageError` for an unknown data set.
+    """
+    if name == "digits":
+        return None
+    folder = fetch.named_folder(data_dir) if name in KNOWN_SETS else _folder(name)
+    return None if folder is None else os.path.abspath(folder)
+
+
+def checksums_of(name: str) -> dict[str, str]:
+    """SHA-256 by file name of what `read_source` would read now; of the known sets it is known.
+
+    The files of an `idx:` folder are read again only when they may have changed. Raises `DataError` as `read_source`.
+    """
+    if name == "digits":
+        return {"digits": DIGITS_SHA256}
+    if name in KNOWN_SETS:
+        return {file.name: file.sha256 for file in KNOWN_SETS[name].files}
+    folder = Path(os.path.abspath(_folder(name)))
+    now = signature(folder)
+    if now is None or now != _read.get(folder, (None, {}))[0]:
+        _read[folder] = now, {file.name: file.sha256 for file in read_folder(folder).values()}
+    return dict(_read[folder][1])
+
+
+Signature = tuple[tuple[str, int, int, int, int, int], ...]
+_read: dict[Path, tuple[Signature | None, dict[str, str]]] = {}
+
+
+def signature(folder: Path) -> Signature | None:
+    """What tells the files of an `idx:` folder, unread, from changed ones; None where they are too new for that.
+
+    A file that changes again within the grain of its times looks the same, as git's index has it ("racy git"): times
+    tell nothing until they are some seconds old.
+    """
+    files = [(str(path), path.stat()) for path in find_files(folder).values()]
+    if max(max(kept.st_mtime, kept.st_ctime) for _, kept in files) > time.time() - SETTLED:
+        return None
+    return tuple((path, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in files)
 
 
 def fetch_dataset(name: str, data_dir: str | Path | None = None) -> list[FileRow]:
@@ -119,7 +172,7 @@ def _digits() -> Source:
     return _source("digits", parts, tuple("0123456789"), {"digits": sha256}, DIGITS_WHITE)
 
 
-def every_nth_of_each_class(labels_N: Images, n: int) -> NDArray[np.bool_]:
+def every_nth_of_each_class(labels_N: Labels, n: int) -> NDArray[np.bool_]:
     chosen_N = np.zeros(len(labels_N), np.bool_)
     for label in np.unique(labels_N):
         chosen_N[np.flatnonzero(labels_N == label)[n - 1 :: n]] = True
@@ -127,7 +180,7 @@ def every_nth_of_each_class(labels_N: Images, n: int) -> NDArray[np.bool_]:
 
 
 def _source(
-    name: str, parts: Mapping[str, Images], class_names: tuple[str, ...], checksums: dict[str, str], white: int = 255
+    name: str, parts: Mapping[str, Labels], class_names: tuple[str, ...], checksums: dict[str, str], white: int = 255
 ) -> Source:
     images, labels = (parts["train-images"], parts["test-images"]), (parts["train-labels"], parts["test-labels"])
     return Source(name, images[0], labels[0], images[1], labels[1], class_names, checksums, white)

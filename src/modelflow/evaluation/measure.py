@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from modelflow.evaluation.calibration import brier_score, expected_calibration_error, reliability, top_accuracy
-from modelflow.evaluation.metrics import classification_report, confusion_matrix, cross_entropy
-from modelflow.records import Metrics
+from modelflow.evaluation.metrics import classification_report, confusion_matrix
+from modelflow.evaluation.record import Metrics
+from modelflow.training.cross_entropy import cross_entropy
 
 Array = np.ndarray[Any, Any]
 

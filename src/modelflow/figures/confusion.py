@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from modelflow.figures.style import BANNER, WIDTH, escaped, heading, label, one_axes, plain, styled
 
 COLOURS = "Blues"
-MOST_IN_TENTHS, MOST_TURNED, MOST_NUMBERED = 4, 15, 25
-MOST_NAMED = 60
+MAX_IN_TENTHS, MAX_TURNED, MAX_NUMBERED = 4, 15, 25
+MAX_NAMED = 60
 NO_IMAGES = "#d0d7de"
 
 
@@ -49,12 +49,12 @@ def plot_confusion_matrix(
     """The matrix with rows normalised, in percent of the true class; a warning stands above it in a banner."""
     shares_KK = row_shares(counts_KK)
     n_classes = len(shares_KK)
-    width = WIDTH if n_classes <= MOST_TURNED else 9.0
+    width = WIDTH if n_classes <= MAX_TURNED else 9.0
     figure, axes = one_axes(title, width * 0.9 + (0.5 if warning else 0), width)
     colours = colormaps[COLOURS].with_extremes(bad=NO_IMAGES)
     image = axes.imshow(100 * np.ma.masked_invalid(shares_KK), cmap=colours, vmin=0, vmax=100)
     _name_classes(axes, class_names, np.asarray(counts_KK).sum(axis=1))
-    if n_classes <= MOST_NUMBERED:
+    if n_classes <= MAX_NUMBERED:
         _write_numbers(axes, shares_KK, colours)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
     bar.set_label("% of the images of the true class")
@@ -66,8 +66,8 @@ def plot_confusion_matrix(
 
 def _name_classes(axes: Axes, class_names: Sequence[str], images_K: np.ndarray) -> None:
     n_classes = len(images_K)
-    shown = range(0, n_classes, 1 + (n_classes - 1) // MOST_NAMED)
-    size = 9.0 if n_classes <= MOST_TURNED else max(5.5, 9.0 - 0.12 * (n_classes - 15))
+    shown = range(0, n_classes, 1 + (n_classes - 1) // MAX_NAMED)
+    size = 9.0 if n_classes <= MAX_TURNED else max(5.5, 9.0 - 0.12 * (n_classes - 15))
     names = [label(class_names[i], 16) for i in shown]
     axes.set_xticks(shown, names, fontsize=size, **_turned(names))
     rows = [name if images_K[i] else f"{name} (no images)" for i, name in zip(shown, names, strict=True)]
@@ -81,16 +81,16 @@ def _name_classes(axes: Axes, class_names: Sequence[str], images_K: np.ndarray) 
 def _turned(names: Sequence[str]) -> dict[str, Any]:
     if max(map(len, names)) * len(names) <= 30:
         return {}
-    if len(names) <= MOST_TURNED:
+    if len(names) <= MAX_TURNED:
         return {"rotation": 45, "rotation_mode": "anchor", "ha": "right"}
     return {"rotation": 90}
 
 
 def _write_numbers(axes: Axes, shares_KK: np.ndarray, colours: Colormap) -> None:
     n_classes = len(shares_KK)
-    size = min(10.0, (120 if n_classes <= MOST_TURNED else 175) / n_classes)
+    size = min(10.0, (120 if n_classes <= MAX_TURNED else 175) / n_classes)
     for (i, j), share in np.ndenumerate(shares_KK):
-        words = cell_text(share, 1 if n_classes <= MOST_IN_TENTHS else 0)
+        words = cell_text(share, 1 if n_classes <= MAX_IN_TENTHS else 0)
         if words:
             dark = _luminance(colours(share)) < 0.45
             axes.text(j, i, words, ha="center", va="center", fontsize=size, color="white" if dark else "black")

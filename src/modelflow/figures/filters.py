@@ -1,20 +1,20 @@
 """The filters of one convolutional layer, side by side on one colour scale."""
 
+import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from modelflow.figures.style import TIMES, label, one_axes, styled
 from modelflow.figures.tiles import coloured, framed, mosaic, resized
 
 COLOURS = "RdBu_r"
-MOST_FILTERS, MOST_CHANNELS = 32, 16
-A_ROW, MOST_LABELLED = 8, 16
+MAX_FILTERS, MAX_CHANNELS = 32, 16
+A_ROW, MAX_LABELLED = 8, 16
 TILE, GAP, CAPTION = 60, 8, 26
 
 
@@ -31,12 +31,12 @@ class FilterGrid:
 def filter_grid(weights_OIHW: np.ndarray) -> FilterGrid:
     """A row for each input channel and a column for each filter; filters of one channel fill rows of eight instead."""
     n_filters, n_channels, height, width = weights_OIHW.shape
-    shown_IOHW = np.asarray(weights_OIHW[:MOST_FILTERS, :MOST_CHANNELS], dtype=float).swapaxes(0, 1)
+    shown_IOHW = np.asarray(weights_OIHW[:MAX_FILTERS, :MAX_CHANNELS], dtype=float).swapaxes(0, 1)
     finite = np.abs(shown_IOHW[np.isfinite(shown_IOHW)])
     limit = float(finite.max(initial=0.0)) or 1.0
     counts = f"{_counted(n_filters, 'filter')} {TIMES} {_counted(n_channels, 'input channel')}"
     note = f"{counts} of {height}{TIMES}{width} weights"
-    if n_filters > MOST_FILTERS or n_channels > MOST_CHANNELS:
+    if n_filters > MAX_FILTERS or n_channels > MAX_CHANNELS:
         note += f"; shown: the first {_counted(shown_IOHW.shape[1], 'filter')}, {_counted(len(shown_IOHW), 'channel')}"
     names = [[f"filter {i}" for i in range(shown_IOHW.shape[1])]]
     if n_channels > 1:
@@ -58,25 +58,39 @@ def _in_rows(weights_OHW: np.ndarray, names: list[str]) -> tuple[np.ndarray, lis
 
 
 @styled
-def plot_filters(weights_OIHW: np.ndarray, layer_name: str, title: str) -> Figure:
-    """The weights of a layer's filters, red above zero and blue below, all on one scale centred on zero."""
+def plot_filters(weights_OIHW: np.ndarray, layer_name: str, title: str, **look: Any) -> Figure:
+    """The weights of a layer's filters, red above zero and blue below, all on one scale centred on zero.
+
+    `look` is for `imshow`: another `cmap`, `vmin`, `vmax` or `norm`, or how it draws pixels. Raises as that does.
+    """
+    scale = _scale(weights_OIHW, look)
     grid = filter_grid(weights_OIHW)
     n_rows, n_columns = grid.weights.shape[:2]
     row_gap = CAPTION if len(grid.names) > 1 else GAP
     height = min(8.0, 5.6 * n_rows * (TILE + row_gap) / (max(n_columns, 5) * (TILE + GAP))) + 1.5
     figure, axes = one_axes(title, height, note=f"{label(layer_name, 40)}: {grid.note}")
-    picture = _picture(grid, row_gap)
-    axes.imshow(picture[: -row_gap or None, :-GAP])
+    picture = _picture(grid, row_gap, scale)
+    axes.imshow(picture[: -row_gap or None, :-GAP], **look)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     _name(axes, grid, row_gap, weights_OIHW.shape[1] > 1)
-    scale = ScalarMappable(Normalize(-grid.limit, grid.limit), colormaps[COLOURS])
     figure.colorbar(scale, ax=axes, location="bottom", label="weight", shrink=0.5, aspect=30, pad=0.03)
     return figure
 
 
-def _picture(grid: FilterGrid, row_gap: int) -> np.ndarray:
-    tiles = coloured(grid.weights, COLOURS, -grid.limit, grid.limit)
+def _scale(weights_OIHW: np.ndarray, look: dict[str, Any]) -> ScalarMappable:
+    """The colours of the weights, by what it takes out of `look`; left out, on both sides of zero alike."""
+    limit = None if look.get("norm") is not None else filter_grid(weights_OIHW).limit
+    scale = ScalarMappable(copy.copy(look.pop("norm", None)), look.pop("cmap", None) or COLOURS)
+    scale.set_clim(look.pop("vmin", None if limit is None else -limit), look.pop("vmax", limit))
+    scale.set_array(np.ma.masked_invalid(weights_OIHW.ravel()))
+    scale.autoscale_None()
+    return scale
+
+
+def _picture(grid: FilterGrid, row_gap: int, scale: ScalarMappable) -> np.ndarray:
+    shares = np.ma.filled(scale.norm(grid.weights.ravel()), np.nan).reshape(grid.weights.shape)
+    tiles = coloured(shares, scale.cmap, 0.0, 1.0)
     tiles = framed(resized(tiles, TILE - 2, TILE - 2))
     n_shown = sum(map(len, grid.names))
     if len(grid.names) > 1:
@@ -87,13 +101,13 @@ def _picture(grid: FilterGrid, row_gap: int) -> np.ndarray:
 def _name(axes: Axes, grid: FilterGrid, row_gap: int, by_channel: bool) -> None:
     n_rows, n_columns = grid.weights.shape[:2]
     columns, rows = np.arange(n_columns) * (TILE + GAP) + TILE / 2, np.arange(n_rows) * (TILE + row_gap) + TILE / 2
-    size, every = (9.0, 1) if n_columns <= A_ROW else (8.0, 1) if n_columns <= MOST_LABELLED else (8.0, 4)
+    size, every = (9.0, 1) if n_columns <= A_ROW else (8.0, 1) if n_columns <= MAX_LABELLED else (8.0, 4)
     axes.xaxis.tick_top()
     axes.set_xticks(
         columns[::every],
         grid.names[0][::every],
         fontsize=size,
-        rotation=90 if A_ROW < n_columns <= MOST_LABELLED else 0,
+        rotation=90 if A_ROW < n_columns <= MAX_LABELLED else 0,
     )
     axes.set_yticks(rows, [f"channel {i}" for i in range(n_rows)], fontsize=size)
     if not by_channel:

@@ -26,7 +26,7 @@ from modelflow.figures.style import (
 from modelflow.figures.tiles import as_rgb, coloured, finite_range, mosaic, resized
 
 COLOURS = "cividis"
-MOST_CHANNELS, MOST_ROWS, MOST_UNITS = 16, 32, 48
+MAX_CHANNELS, MAX_ROWS, MAX_UNITS = 16, 32, 48
 TILE, GAP, GROUP_GAP = 48, 3, 14
 STRIP = 20
 NOTE = (
@@ -51,9 +51,9 @@ def layer_group(layer_name: str, outputs: np.ndarray, most_channels: int) -> Gro
     n_images = len(outputs)
     flat = outputs.ndim != 4
     maps_NCHW = outputs.reshape(n_images, 1, 1, -1) if flat else outputs
-    most = MOST_UNITS if flat else most_channels
+    most = MAX_UNITS if flat else most_channels
     n_all = maps_NCHW.shape[3] if flat else maps_NCHW.shape[1]
-    shown_NCHW = maps_NCHW[..., :MOST_UNITS] if flat else maps_NCHW[:, :most_channels]
+    shown_NCHW = maps_NCHW[..., :MAX_UNITS] if flat else maps_NCHW[:, :most_channels]
     low, high = finite_range(shown_NCHW)
     tiles = resized(coloured(shown_NCHW.swapaxes(0, 1), COLOURS, low, high), STRIP if flat else TILE, TILE)
     shape = f"{n_all} units" if flat else TIMES.join(map(str, outputs.shape[1:]))
@@ -73,7 +73,7 @@ def output_groups(images_NCHW: np.ndarray | None, maps: Mapping[str, np.ndarray]
     for name, outputs in maps.items():
         if len(outputs) != n_given:
             raise UsageError(f"outputs of layer {name!r}: {len(outputs)} for {n_given} images; give one an image")
-    most = max(4, min(MOST_CHANNELS, MOST_ROWS // max(1, sum(np.ndim(outputs) == 4 for outputs in maps.values()))))
+    most = max(4, min(MAX_CHANNELS, MAX_ROWS // max(1, sum(np.ndim(outputs) == 4 for outputs in maps.values()))))
     layers = [layer_group(name, np.asarray(outputs)[:n_images], most) for name, outputs in maps.items()]
     return layers if images_NCHW is None else [_images(images_NCHW[:n_images]), *layers]
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from modelflow.figures.style import BLUE, DPI, GREY, VERMILLION, WIDTH, heading, label, styled
 
-Row = tuple[str, int, float]
+Model = tuple[str, int, float]
 Point = tuple[float, float]
 HEIGHT = 4.2
 POINTS_PER_INCH = 72
@@ -30,20 +30,20 @@ FAR = [
 PLACES = NEAR + CORNERS + FAR
 
 
-def pareto_front(rows: Iterable[Row]) -> list[Row]:
+def pareto_front(rows: Iterable[Model]) -> list[Model]:
     """The rows (name, parameters, accuracy) that no other row beats, from the smallest to the largest.
 
     One row beats another when it has no more parameters and no less accuracy, and not both the same. Rows without a
     finite accuracy are left out.
     """
-    front: list[Row] = []
+    front: list[Model] = []
     for row in sorted(_with_accuracy(rows), key=lambda row: (row[1], -row[2])):
         if not front or row[2] > front[-1][2] or row[1:] == front[-1][1:]:
             front.append(row)
     return front
 
 
-def _with_accuracy(rows: Iterable[Row]) -> list[Row]:
+def _with_accuracy(rows: Iterable[Model]) -> list[Model]:
     return [row for row in rows if np.isfinite(row[2])]
 
 
@@ -92,7 +92,7 @@ def _outside(box: Box, page: Box) -> float:
 
 
 @styled
-def plot_pareto(rows: Sequence[Row], title: str) -> Figure:
+def plot_pareto(rows: Sequence[Model], title: str) -> Figure:
     """Accuracy over parameters, a point a model; the line joins the models that no other beats."""
     shown, front = _with_accuracy(rows), pareto_front(rows)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
@@ -112,7 +112,7 @@ def plot_pareto(rows: Sequence[Row], title: str) -> Figure:
     return figure
 
 
-def _draw_points(axes: Axes, shown: list[Row], front: list[Row]) -> None:
+def _draw_points(axes: Axes, shown: list[Model], front: list[Model]) -> None:
     beaten = [row for row in shown if row not in front]
     look: Any = {"markersize": 8, "markeredgecolor": "white"}
     axes.plot(
@@ -135,11 +135,11 @@ def _draw_points(axes: Axes, shown: list[Row], front: list[Row]) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0, columnspacing=1.2)
 
 
-def _xy(rows: list[Row]) -> tuple[list[int], list[float]]:
+def _xy(rows: list[Model]) -> tuple[list[int], list[float]]:
     return [max(1, parameters) for _, parameters, _ in rows], [100 * accuracy for *_, accuracy in rows]
 
 
-def _set_limits(axes: Axes, shown: list[Row]) -> None:
+def _set_limits(axes: Axes, shown: list[Model]) -> None:
     """Room around the points, above all for the legend at the top."""
     sizes, accuracies = _xy(shown)
     low, high = min(accuracies), max(accuracies)
@@ -160,7 +160,7 @@ def size_text(size: float) -> str:
     return f"{size:g}"
 
 
-def _write_names(axes: Axes, front: list[Row], beaten: list[Row]) -> None:
+def _write_names(axes: Axes, front: list[Model], beaten: list[Model]) -> None:
     rows = front + beaten
     names = [label(name) for name, *_ in rows]
     points, line = _on_page(axes, rows), _on_page(axes, front)
@@ -172,7 +172,7 @@ def _write_names(axes: Axes, front: list[Row], beaten: list[Row]) -> None:
         axes.annotate(name, (max(1, parameters), 100 * accuracy), (dx, dy), textcoords="offset points", **look)
 
 
-def _on_page(axes: Axes, rows: list[Row]) -> list[Point]:
+def _on_page(axes: Axes, rows: list[Model]) -> list[Point]:
     places = axes.transData.transform(np.column_stack(_xy(rows))) * POINTS_PER_INCH / DPI
     return [(float(x), float(y)) for x, y in places]
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from modelflow.figures.style import WIDTH, label, one_axes, styled
 from modelflow.figures.tiles import WHITE, as_rgb, framed, mosaic, resized
 
-MOST_IN_ONE_BLOCK, MOST_CLASSES = 12, 60
+MAX_IN_ONE_BLOCK, MAX_CLASSES = 12, 60
 EXAMPLES = {1: 10, 2: 5}
 TILE, GAP = 56, 4
 
@@ -21,8 +21,8 @@ def sample_rows(labels_N: np.ndarray, n_classes: int, n_examples: int) -> list[n
 @styled
 def plot_samples(images_NCHW_uint8: np.ndarray, labels_N: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
     """The first images of each class in a row beside its name; many classes stand in two blocks."""
-    n_shown = min(len(class_names), MOST_CLASSES)
-    n_blocks = 1 if n_shown <= MOST_IN_ONE_BLOCK else 2
+    n_shown = min(len(class_names), MAX_CLASSES)
+    n_blocks = 1 if n_shown <= MAX_IN_ONE_BLOCK else 2
     n_rows = -(-n_shown // n_blocks)
     rows = sample_rows(np.asarray(labels_N), n_shown, EXAMPLES[n_blocks])
     blocks = [
@@ -53,7 +53,7 @@ def _note(images_NCHW: np.ndarray, n_classes: int) -> str:
     note = f"{height} by {width} pixels"
     if channels not in (1, 3):
         note += f", the first of {channels} channels"
-    return note + (f"; the first {MOST_CLASSES} of {n_classes} classes" if n_classes > MOST_CLASSES else "")
+    return note + (f"; the first {MAX_CLASSES} of {n_classes} classes" if n_classes > MAX_CLASSES else "")
 
 
 def _block(images_NCHW: np.ndarray, rows: list[np.ndarray], n_rows: int, n_examples: int) -> np.ndarray:

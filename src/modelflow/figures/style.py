@@ -1,16 +1,21 @@
 """How every picture looks: colours for the colour-blind, text shown as it stands, PNG bytes that do not change.
 
-Each drawing function is `@styled`: it draws under these settings, and matplotlib's own are left as they were.
+Each drawing function is `@styled`: it draws under these settings over matplotlib's defaults, whatever a matplotlibrc
+says; what was set is left as it was. Settings are the process's, so that one thread draws at a time. Figures are
+nobody's but the caller's, except within `for_pyplot`.
 """
 
 import io
 import textwrap
+import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, wraps
 from typing import Any, ParamSpec
 
-from matplotlib import rc_context
+from matplotlib import get_backend, rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
@@ -58,9 +63,13 @@ SETTINGS: Any = {
     "ytick.color": INK,
     "lines.linewidth": 1.8,
 }
+NOT_THE_LOOK = ("backend", "interactive", "toolbar", "webagg")  # of a notebook or a program around us
+LOOK: Any = {name: value for name, value in rcParamsDefault.items() if not name.startswith(NOT_THE_LOOK)} | SETTINGS
 
 
 Arguments = ParamSpec("Arguments")
+_drawing = threading.RLock()
+_for_pyplot = ContextVar("_for_pyplot", default=False)
 
 
 def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
@@ -68,7 +77,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
     @wraps(draw)
     def in_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
-        with rc_context(SETTINGS):
+        with _drawing, rc_context(LOOK):
             return draw(*args, **kwargs)
 
     return in_style
@@ -77,15 +86,48 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 def png(figure: Figure) -> bytes:
     """The picture as PNG: the same bytes for the same picture, without date or version."""
     buffer = io.BytesIO()
-    with rc_context(SETTINGS):
+    with _drawing, rc_context(LOOK):
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+class Shown(Figure):
+    """A figure of pyplot: a notebook and `plt.show()` show it, and a notebook once."""
+
+    def _ipython_display_(self) -> None:
+        """Taken from pyplot when a notebook shows it as a cell's value, else it would again at the cell's end."""
+        if "inline" in get_backend():
+            from matplotlib import pyplot
+
+            pyplot.close(self)
+        raise NotImplementedError  # the word for: show it as any other figure
+
+
+@contextmanager
+def for_pyplot() -> Iterator[None]:
+    """Figures made within are pyplot's too, where a user could see them: by the main thread, with a working display."""
+    before = _for_pyplot.set(threading.current_thread() is threading.main_thread())
+    try:
+        yield
+    finally:
+        _for_pyplot.reset(before)
+
+
+def _new_figure(**options: Any) -> Figure:
+    if _for_pyplot.get():
+        try:
+            from matplotlib import pyplot
+
+            return pyplot.figure(FigureClass=Shown, **options)
+        except Exception:  # each backend says in its own way that there is no display
+            return Figure(**options)
+    return Figure(**options)
 
 
 def one_axes(title: str, height: float, width: float = WIDTH, note: str = "") -> tuple[Figure, Axes]:
     """A figure with a single pair of axes, `title` above and a smaller `note` below; sizes in inches."""
     words = heading(title, width)
-    figure = Figure(figsize=(width, height + 0.2 * words.count("\n")), layout="constrained")
+    figure = _new_figure(figsize=(width, height + 0.2 * words.count("\n")), layout="constrained")
     axes = figure.add_subplot()
     figure.suptitle(words, x=0.02, ha="left")
     if note:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import Colormap
 
 WHITE, FRAME = 255, 140
 
@@ -23,9 +24,9 @@ def finite_range(values: np.ndarray) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
-def coloured(values: np.ndarray, colour_map: str, low: float, high: float) -> np.ndarray:
+def coloured(values: np.ndarray, colour_map: str | Colormap, low: float, high: float) -> np.ndarray:
     """`values` as bytes of a colour map from `low` to `high`; a last axis of 3 is added, what is not finite is grey."""
-    colours = np.round(255 * colormaps[colour_map](np.arange(256))[:, :3]).astype(np.uint8)
+    colours = np.round(255 * colormaps.get_cmap(colour_map)(np.arange(256))[:, :3]).astype(np.uint8)
     pixels: np.ndarray = colours[_to_bytes(values, low, high)]
     pixels[~np.isfinite(values)] = FRAME
     return pixels

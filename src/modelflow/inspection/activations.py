@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from modelflow.errors import UsageError
 from modelflow.inspection.hooks import captured
-from modelflow.modes import evaluating
-from modelflow.seeding import drawn_from
+from modelflow.training.modes import evaluating
+from modelflow.training.seeding import seeded_rng
 
 
 def activations(model: nn.Module, x_NCHW: Tensor | np.ndarray, layer_names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -18,7 +18,7 @@ def activations(model: nn.Module, x_NCHW: Tensor | np.ndarray, layer_names: Sequ
     Modes, weights, gradients and torch's generators are left as they were, the images too. Raises `UsageError` for a
     name that is no layer, and for a layer that does not run exactly once in the pass.
     """
-    with evaluating(model), drawn_from(0, "activations"), torch.no_grad(), captured(model, layer_names) as outputs:
+    with evaluating(model), seeded_rng(0, "activations"), torch.no_grad(), captured(model, layer_names) as outputs:
         model(_on_device_of(model, x_NCHW))
     for name in layer_names:
         _check_ran_once(name, len(outputs[name]) if name in outputs else 0, len(x_NCHW))

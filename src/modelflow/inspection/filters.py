@@ -4,12 +4,12 @@ import numpy as np
 from torch import nn
 
 from modelflow.errors import UsageError
-from modelflow.inspection.hooks import copied, layer
+from modelflow.inspection.hooks import copied, layer, plain_name
 
 
 def conv_layers(model: nn.Module) -> list[str]:
     """The names of every `nn.Conv2d`, in the order of the model's modules."""
-    return [name for name, module in model.named_modules() if name and isinstance(module, nn.Conv2d)]
+    return [plain_name(name) for name, module in model.named_modules() if name and isinstance(module, nn.Conv2d)]
 
 
 def filters(model: nn.Module, layer_name: str) -> np.ndarray:

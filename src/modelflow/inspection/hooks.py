@@ -15,8 +15,11 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from modelflow.errors import UsageError
+from modelflow.text import short
+from modelflow.training.modes import as_written
 
 Keep = Callable[[str, np.ndarray], None]
+COMPILED = "_orig_mod"  # what torch.compile calls the module it wraps
 
 
 class Captured(Mapping[str, np.ndarray]):
@@ -53,12 +56,14 @@ def captured(model: nn.Module, layer_names: Sequence[str]) -> Iterator[Captured]
     """Within the block every forward pass adds copies of the named layers' outputs to what is yielded.
 
     A layer that did not run is not in it. The mode (train or eval) is left alone and the hooks are removed whatever
-    happens. Raises `UsageError` for a name that is no layer, and in the forward pass for an output that is no tensor.
+    happens; what torch.compile made runs as it was written meanwhile. Raises `UsageError` for a name that is no layer,
+    and in the forward pass for an output that is no tensor.
     """
     outputs = Captured()
     handles = attach(model, layer_names, outputs.add)
     try:
-        yield outputs
+        with as_written():
+            yield outputs
     finally:
         for handle in handles.values():
             handle.remove()
@@ -75,12 +80,18 @@ def attach(model: nn.Module, layer_names: Sequence[str], keep: Keep) -> dict[str
 
 def layer(model: nn.Module, layer_name: str) -> nn.Module:
     """The layer of that name. Raises `UsageError` with the known names."""
-    layers: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
-    layers.pop("")
-    if layer_name not in layers:
+    layer_name = layer_name if isinstance(layer_name, str) else short(layer_name)
+    named = model.named_modules(remove_duplicate=False)
+    layers: dict[str, nn.Module] = {plain_name(name): module for name, module in named if plain_name(name)}
+    if plain_name(layer_name) not in layers:
         known = ", ".join(layers) or "(it has none)"
         raise UsageError(f"layer {layer_name!r}: {type(model).__name__} has no such layer; name one of {known}")
-    return layers[layer_name]
+    return layers[plain_name(layer_name)]
+
+
+def plain_name(layer_name: str) -> str:
+    """The name of a layer without what torch.compile puts into it."""
+    return ".".join(part for part in layer_name.split(".") if part != COMPILED)
 
 
 def _hook(layer_name: str, keep: Keep) -> Callable[[nn.Module, Any, Any], None]:

@@ -4,13 +4,14 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from modelflow.files import read_bounded
+from modelflow.io.files import read_bounded
+from modelflow.kernels.layout import Layout
 from modelflow.kernels.machine import Machine, compile_text, version
-from modelflow.kernels.plan import Plan
-from modelflow.shapes import Trace
+from modelflow.networks.trace import Trace
 
 FORMAT = b"modelflow kernels 1\n"
 MAX_BYTES = 1 << 26
@@ -26,7 +27,7 @@ def folder() -> Path | None:
         return None
 
 
-def object_file(trace: Trace, plan: Plan, machine: Machine, say: Callable[[str], None] | None) -> bytes:
+def object_file(trace: Trace, layout: Layout, machine: Machine, say: Callable[[str], None] | None) -> bytes:
     """The compiled functions of a trace. A file that is damaged or cannot be written is compiled anew."""
     place = folder()
     path = None if place is None else place / f"{key(trace, machine)}.o"
@@ -37,7 +38,7 @@ def object_file(trace: Trace, plan: Plan, machine: Machine, say: Callable[[str],
         say("compiling its training step, once on this machine")
     from modelflow.kernels.step import Program
 
-    compiled = compile_text(Program(plan, machine.registers).text, machine)
+    compiled = compile_text(Program(layout, machine).text, machine)
     if path is not None:
         _write(path, compiled)
     return compiled
@@ -45,15 +46,18 @@ def object_file(trace: Trace, plan: Plan, machine: Machine, say: Callable[[str],
 
 def key(trace: Trace, machine: Machine) -> str:
     """A name that differs for anything the compiled code depends on; layers' names are not part of it."""
-    layers = [(c.kind, c.input_shape, c.output_shape, c.kernel_size, c.dropout, c.relu) for c in trace.layers]
+    layers = [replace(layer, name="") for layer in trace.layers]
     text = repr((layers, machine, version(), _source()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @cache
 def _source() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(here.rglob("*.py")):
+        digest.update(f"{file.relative_to(here).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _read(path: Path) -> bytes | None:

@@ -17,7 +17,7 @@ from itertools import product
 from llvmlite import ir
 
 from modelflow.kernels.emit import I8, I32, Array, Code, Num, Var
-from modelflow.kernels.plan import Conv
+from modelflow.kernels.layout import Conv
 
 UNROLLED = 640  # multiply-adds written out in one piece
 LATENCY, PIPES = 4, 2  # cycles until a multiply-add's sum can be added to, and how many begin in each

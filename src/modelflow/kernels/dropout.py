@@ -10,7 +10,7 @@ rounds; the keys come from splitmix64 (Steele, Lea and Flood 2014).
 """
 
 from modelflow.kernels.emit import I32, Code, Num
-from modelflow.kernels.plan import Linear
+from modelflow.kernels.layout import Linear
 
 
 def dropout(k: Code, linear: Linear, p: float) -> None:

@@ -292,7 +292,7 @@ class Code:
     def _intrinsic(self, name: str, *values: Num) -> Num:
         kind = values[0].type
         suffix = f"v{kind.count}f32" if isinstance(kind, ir.VectorType) else "f32"
-        function = self._declared(f"llvm.{name}.{suffix}", kind, [kind] * len(values))
+        function = self.declared(f"llvm.{name}.{suffix}", kind, [kind] * len(values))
         return Num(self, self.builder.call(function, [value.value for value in values]))
 
     # memory
@@ -307,7 +307,7 @@ class Code:
     def prefetch(self, place: Array) -> None:
         """Asks for the cache line in which `place` lies, which is to be read before long."""
         numbers = [I32] * 3
-        function = self._declared("llvm.prefetch.p0", ir.VoidType(), [PTR, *numbers])
+        function = self.declared("llvm.prefetch.p0", ir.VoidType(), [PTR, *numbers])
         self.builder.call(function, [place.pointer, *map(ir.Constant, numbers, (READ, SECOND_CACHE, DATA))])
 
     # control
@@ -354,10 +354,11 @@ class Code:
         self.builder.position_at_end(end)
 
     def external(self, name: str, result: ir.Type) -> ir.Function:
-        """A function without arguments of the C library."""
-        return self._declared(name, result, [])
+        """A function without arguments of the system's library."""
+        return self.declared(name, result, [])
 
-    def _declared(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
+    def declared(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
+        """A function of LLVM or of the C library, by its name."""
         found = self.module.globals.get(name)
         return found or ir.Function(self.module, ir.FunctionType(result, arguments), name)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 
 from modelflow.kernels.adam import Adam
 from modelflow.kernels.emit import F32, Array, Code, Num, Operand
-from modelflow.kernels.plan import Linear
+from modelflow.kernels.layout import Linear
 from modelflow.kernels.threads import part
 
 Sums = dict[tuple[int, int], Num]

@@ -10,12 +10,13 @@ import llvmlite.binding as llvm
 
 @dataclass(frozen=True)
 class Machine:
-    """`lanes` floats in a vector register, of which there are `registers`."""
+    """`lanes` floats in a vector register, of which there are `registers`; `architecture` such as x86_64 or aarch64."""
 
     cpu: str
     features: str
     lanes: int
     registers: int
+    architecture: str
 
 
 @cache
@@ -31,12 +32,18 @@ def host() -> Machine:
         lanes, registers = 8, 16
     else:
         lanes, registers = 4, 32 if features.get("neon") else 16
-    return Machine(llvm.get_host_cpu_name(), flat, lanes, registers)
+    return Machine(llvm.get_host_cpu_name(), flat, lanes, registers, triple().partition("-")[0])
+
+
+def triple() -> str:
+    """The processor and the system that code is written for, such as x86_64-unknown-linux-gnu."""
+    found: str = llvm.get_default_triple()
+    return found
 
 
 def version() -> str:
-    """The compiler's versions, for the cache's key."""
-    return f"llvmlite {llvmlite.__version__} llvm {llvm.llvm_version_info}"
+    """The compiler's versions and the system, for the cache's key."""
+    return f"llvmlite {llvmlite.__version__} llvm {llvm.llvm_version_info} {triple()}"
 
 
 def compile_text(text: str, machine: Machine) -> bytes:
@@ -52,18 +59,6 @@ def compile_text(text: str, machine: Machine) -> bytes:
     builder.getModulePassManager().run(module, builder)
     compiled: bytes = target.emit_object(module)
     return compiled
-
-
-def assembly(text: str, machine: Machine) -> str:
-    """The machine code as text, to look at."""
-    target = _target(machine)
-    module = llvm.parse_assembly(text)
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
-    builder = llvm.create_pass_builder(target, options)
-    builder.getModulePassManager().run(module, builder)
-    shown: str = target.emit_assembly(module)
-    return shown
 
 
 def _target(machine: Machine) -> Any:

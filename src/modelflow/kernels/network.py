@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 
 from modelflow.kernels import cache
 from modelflow.kernels.adam import HYPER, RATES
+from modelflow.kernels.layout import Layout, layout
 from modelflow.kernels.machine import Library, Machine, host
-from modelflow.kernels.plan import Plan, plan
 from modelflow.kernels.step import INTEGERS, LOGITS, PACK, TRAIN, workspace
 from modelflow.kernels.threads import BARRIER
-from modelflow.shapes import Trace
+from modelflow.networks.trace import Trace
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 EVALUATED_AT_ONCE = 64
-MOST_THREADS = 2  # more have not been tried
+MAX_THREADS = 2  # more have not been tried
 
 
 @dataclass
-class State:
+class AdamState:
     """Flat parameters and Adam's averages, each in the order of `model.parameters()`, and the steps made so far.
 
     They are changed in place, so parameters of a module that are views of `params` see every update.
@@ -43,7 +43,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Settings:
+class AdamSettings:
     """Adam's settings under torch's names; `lr` may be one a step. `weight_decay` is AdamW's, decoupled."""
 
     lr: float | NDArray[np.float64] = 1e-3
@@ -64,7 +64,7 @@ class Trained:
 class Network:
     """The compiled functions of one architecture, and their memory. Not for use by two threads at once."""
 
-    plan: Plan
+    layout: Layout
     library: Library
     _functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _places: dict[int, Floats] = field(default_factory=dict)
@@ -76,8 +76,8 @@ class Network:
         labels: Integers,
         order: Integers,
         batch_size: int,
-        state: State,
-        settings: Settings,
+        state: AdamState,
+        settings: AdamSettings,
         seed: int,
         start: int = 0,
         threads: int = 1,
@@ -85,17 +85,17 @@ class Network:
         """One step for each `batch_size` images of `order`, the last batch perhaps smaller; changes `state`.
 
         `start` counts the epoch's steps before this call: two calls with half the order each give what one call gives.
-        `threads` share in large layers (at most `MOST_THREADS`, and one where there are none); the bytes are the same.
+        `threads` share in large layers (at most `MAX_THREADS`, and one where there are none); the bytes are the same.
         """
-        _check(self.plan, images, labels, order, batch_size)
+        _check(self.layout, images, labels, order, batch_size)
         steps = -(-len(order) // batch_size)
         losses = np.zeros(steps)
         flats = (state.params, state.exp_avg, state.exp_avg_sq)
         packed = [self._packed(i, flat) for i, flat in enumerate(flats)]
         rates, hyper = _rates(settings, state.step, steps), _hyper(settings)
-        memory = self._workspace(-(-min(batch_size, max(len(order), 1)) // self.plan.lanes))
+        memory = self._workspace(-(-min(batch_size, max(len(order), 1)) // self.layout.lanes))
         train, barrier = self._function("train", TRAIN, ctypes.c_int64), np.zeros(BARRIER, np.int64)
-        threads = min(threads, MOST_THREADS) if self.plan.has_large else 1
+        threads = min(threads, MAX_THREADS) if self.layout.has_large else 1
 
         def run(thread: int) -> int:
             made: int = train(
@@ -120,11 +120,11 @@ class Network:
         return Trained(losses[: done + (failed is not None)], failed)
 
     def logits(self, images: Floats, params: Floats, threads: int = 1) -> Floats:
-        """Logits of all images, without dropout; each of at most `MOST_THREADS` threads takes a part of the images."""
-        _check(self.plan, images, None, None, 1)
-        out = np.empty((len(images), self.plan.classes), np.float32)
-        blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.plan.lanes)
-        threads = max(1, min(threads, MOST_THREADS, len(images) // EVALUATED_AT_ONCE))
+        """Logits of all images, without dropout; each of at most `MAX_THREADS` threads takes a part of the images."""
+        _check(self.layout, images, None, None, 1)
+        out = np.empty((len(images), self.layout.classes), np.float32)
+        blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.layout.lanes)
+        threads = max(1, min(threads, MAX_THREADS, len(images) // EVALUATED_AT_ONCE))
         packed, memories = self._packed(0, params), self._workspace(blocks, threads)
         logits = self._function("logits", LOGITS, None)
 
@@ -139,16 +139,16 @@ class Network:
 
     def _packed(self, which: int, flat: Floats) -> Floats:
         """Of parameters and both averages, the one at `which` in the order of the step; its padding stays zero."""
-        _check_flat(flat, self.plan.parameters)
+        _check_flat(flat, self.layout.parameters)
         if which not in self._places:
-            self._places[which] = aligned(self.plan.packed)
+            self._places[which] = aligned(self.layout.packed)
         packed = self._places[which]
         self._function("pack", PACK, None)(*_pointers(flat, packed))
         return packed
 
     def _workspace(self, blocks: int, threads: int = 1) -> Floats:
         """Memory for batches of `blocks`, a row a thread."""
-        size = workspace(self.plan, blocks)
+        size = workspace(self.layout, blocks)
         if self._memory.size < size * threads:
             self._memory = aligned(size * threads)
         return self._memory[: size * threads].reshape(threads, size)
@@ -163,7 +163,7 @@ class Network:
 def compiled(trace: Trace, say: Callable[[str], None] | None = None, machine: Machine | None = None) -> Network:
     """The network of a trace, from the cache on disk, or compiled first, of which `say` is told."""
     machine = machine or host()
-    places = plan(trace, machine.lanes)
+    places = layout(trace, machine.lanes)
     return Network(places, Library(cache.object_file(trace, places, machine, say), machine))
 
 
@@ -193,7 +193,7 @@ def aligned(count: int) -> Floats:
     return raw[skip : skip + count]
 
 
-def _rates(settings: Settings, before: int, steps: int) -> Floats:
+def _rates(settings: AdamSettings, before: int, steps: int) -> Floats:
     t = np.arange(before + 1, before + steps + 1, dtype=np.float64)
     lr = np.broadcast_to(np.asarray(settings.lr, np.float64), (steps,))
     rates = np.empty((steps, RATES), np.float32)
@@ -203,7 +203,7 @@ def _rates(settings: Settings, before: int, steps: int) -> Floats:
     return rates
 
 
-def _hyper(settings: Settings) -> Floats:
+def _hyper(settings: AdamSettings) -> Floats:
     beta1, beta2 = settings.betas
     hyper = np.array([1 - beta1, beta2, 1 - beta2, settings.eps], np.float32)
     assert hyper.size == HYPER
@@ -219,7 +219,7 @@ def _check_flat(flat: Floats, parameters: int) -> None:
         raise ValueError(f"parameters: expected {parameters} contiguous float32, got {flat.shape} {flat.dtype}")
 
 
-def _check(places: Plan, images: Floats, labels: Integers | None, order: Integers | None, batch_size: int) -> None:
+def _check(places: Layout, images: Floats, labels: Integers | None, order: Integers | None, batch_size: int) -> None:
     """Raises `ValueError` for what the compiled code could not survive."""
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1")

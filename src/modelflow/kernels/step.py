@@ -3,8 +3,8 @@
     train   for each batch: images in, forward, loss, backward with Adam; stops before a step whose loss is not finite
     logits  forward only
 
-Both work on blocks of as many images as a vector has lanes; a batch of any size is a number of blocks, the last of
-which may have lanes without an image (they see zeros, and their gradient is zero).
+Both take denormal numbers for zero, and work on blocks of as many images as a vector has lanes; a batch of any size is
+a number of blocks, the last of which may have lanes without an image (they see zeros, and their gradient is zero).
 """
 
 from collections.abc import Callable
@@ -14,8 +14,10 @@ from functools import partial
 from llvmlite import ir
 
 from modelflow.kernels import adam, conv, dropout, linear, loss
+from modelflow.kernels.denormals import flushed_to_zero
 from modelflow.kernels.emit import F32, F64, I32, I64, PTR, Array, Code, Num
-from modelflow.kernels.plan import Plan
+from modelflow.kernels.layout import Layout
+from modelflow.kernels.machine import Machine
 from modelflow.kernels.threads import alone, wait
 
 VOID = ir.VoidType()
@@ -44,15 +46,16 @@ INTEGERS = (
     *("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin"),
     *("thread", "threads", "left"),
 )
-CACHE_LINE, MOST_ASKED_FOR = 16, 32_768  # floats; a quarter of a second cache of 512 KiB
+CACHE_LINE, MAX_ASKED_FOR = 16, 32_768  # floats; a quarter of a second cache of 512 KiB
 
 
 class Program:
     """A module that functions are written into."""
 
-    def __init__(self, plan: Plan, registers: int) -> None:
-        self.plan = plan
-        self.registers = registers
+    def __init__(self, layout: Layout, machine: Machine) -> None:
+        self.layout = layout
+        self.registers = machine.registers
+        self.architecture = machine.architecture
         self.module = ir.Module("network")
         self.functions: dict[str, tuple[ir.Function, tuple[str, ...]]] = {}
         _write_layers(self)
@@ -67,11 +70,24 @@ class Program:
     def function(self, name: str, arguments: str, write: Callable[[Code], None], result: ir.Type = VOID) -> None:
         """A function whose body `write` writes; `arguments` are names: numbers if in INTEGERS, else memory."""
         names = tuple(arguments.split())
-        k = Code(self.module, name, {n: I64 if n in INTEGERS else PTR for n in names}, result, self.plan.lanes)
+        k = Code(self.module, name, {n: I64 if n in INTEGERS else PTR for n in names}, result, self.layout.lanes)
         write(k)
         if result is VOID:
             k.give()
         self.functions[name] = (k.function, names)
+
+    def entry(self, name: str, arguments: tuple[str, ...], write: Callable[[Code], None], result: ir.Type) -> None:
+        """As `function`, one that is called from without: what it does is done with denormals flushed to zero."""
+        inner = f"{name}_flushed"
+
+        def enter(k: Code) -> None:
+            with flushed_to_zero(k, self.architecture):
+                given = self.call(k, inner)
+            if result is not VOID:
+                k.give(given)
+
+        self.function(inner, " ".join(arguments), write, result)
+        self.function(name, " ".join(arguments), enter, result)
 
     def call(self, k: Code, name: str, **values: Num) -> Num:
         """Calls a function, its arguments taken from `values` or from those of the same name in the caller."""
@@ -80,51 +96,51 @@ class Program:
 
 
 def _write_layers(program: Program) -> None:
-    plan, add = program.plan, program.function
-    add("gather", "images order valid shared block", partial(_gather, plan=plan))
-    add("labels_in", "labels order valid block", partial(_labels, plan=plan))
-    for i in range(len(plan.convs)):
+    layout, add = program.layout, program.function
+    add("gather", "images order valid shared block", partial(_gather, layout=layout))
+    add("labels_in", "labels order valid block", partial(_labels, layout=layout))
+    for i in range(len(layout.convs)):
         _write_conv(program, i)
-    for j in range(len(plan.linears)):
+    for j in range(len(layout.linears)):
         _write_linear(program, j)
-    add("loss", "block valid number", partial(loss.cross_entropy, plan=plan), F64)
-    small = plan.small // plan.lanes
+    add("loss", "block valid number", partial(loss.cross_entropy, layout=layout), F64)
+    small = layout.small // layout.lanes
     add("wait", "threads barrier", wait)
     add("adam", "params first second rates hyper grads", partial(adam.small, count=small))
 
 
 def _write_conv(program: Program, i: int) -> None:
-    plan, registers, add = program.plan, program.registers, program.function
-    layer = plan.convs[i]
-    dropped = plan.linears[0].dropout if i == len(plan.convs) - 1 else 0.0
+    layout, registers, add = program.layout, program.registers, program.function
+    layer = layout.convs[i]
+    dropped = layout.linears[0].dropout if i == len(layout.convs) - 1 else 0.0
     for name, winners in ((f"conv{i}", True), (f"conv{i}_only", False)):
         forward = partial(conv.forward, conv=layer, registers=registers, winners=winners)
-        if i or plan.image * plan.lanes > MOST_ASKED_FOR:
+        if i or layout.image * layout.lanes > MAX_ASKED_FOR:
             add(name, "params block", forward)
         else:
-            asking = partial(forward, before_row=partial(_ask_for_next, plan=plan))
+            asking = partial(forward, before_row=partial(_ask_for_next, layout=layout))
             add(name, "params block images following left", asking)
     add(f"conv{i}_unpool", "shared block grads", partial(conv.unpool, conv=layer, scale=1 / (1 - dropped)))
     add(f"conv{i}_weight", "shared block grads", partial(conv.weight_gradient, conv=layer, registers=registers))
     if i:
-        target = plan.convs[i - 1].gradient
+        target = layout.convs[i - 1].gradient
         write = partial(conv.input_gradient, conv=layer, target=target, registers=registers)
         add(f"conv{i}_input", "params shared block", write)
 
 
 def _write_linear(program: Program, j: int) -> None:
-    plan, add = program.plan, program.function
-    layer, registers = plan.linears[j], program.registers
+    layout, add = program.layout, program.function
+    layer, registers = layout.linears[j], program.registers
     if layer.dropout:
         add(f"drop{j}", "block keys begin number", partial(dropout.dropout, linear=layer, p=layer.dropout))
     add(f"panel{j}", "block", partial(linear.panel, linear=layer))
     shared = " thread threads" if layer.large else ""
-    forward = partial(linear.forward, linear=layer, stride=plan.block, registers=registers)
+    forward = partial(linear.forward, linear=layer, stride=layout.block, registers=registers)
     add(f"fc{j}", "params blocks count" + shared, forward)
     arguments = "params first second rates hyper blocks count" + shared
-    backward = partial(linear.backward, linear=layer, stride=plan.block, registers=registers)
+    backward = partial(linear.backward, linear=layer, stride=layout.block, registers=registers)
     add(f"fc{j}_back", arguments, backward)
-    add(f"fc{j}_bias", "grads blocks count", partial(linear.bias_gradients, linear=layer, stride=plan.block))
+    add(f"fc{j}_bias", "grads blocks count", partial(linear.bias_gradients, linear=layer, stride=layout.block))
     if j:
         add(f"fc{j}_mask", "block", partial(linear.mask, linear=layer, scale=1 / (1 - layer.dropout)))
 
@@ -132,71 +148,71 @@ def _write_linear(program: Program, j: int) -> None:
 def _write_packing(program: Program) -> None:
     """pack and unpack: the flat parameters, or an average, into the step's order and back."""
     for name, packing in (("pack", True), ("unpack", False)):
-        for j, layer in enumerate(program.plan.linears):
+        for j, layer in enumerate(program.layout.linears):
             program.function(f"{name}{j}", " ".join(PACK), partial(linear.pack, linear=layer, packing=packing))
         program.function(name, " ".join(PACK), partial(_pack_all, program=program, name=name))
 
 
 def _pack_all(k: Code, program: Program, name: str) -> None:
-    plan = program.plan
-    runs = [(c.flat, c.weight, c.bias + c.channels - c.weight) for c in plan.convs]
-    runs += [(layer.flat + layer.inputs * layer.outputs, layer.bias, layer.outputs) for layer in plan.linears]
+    layout = program.layout
+    runs = [(c.flat, c.weight, c.bias + c.channels - c.weight) for c in layout.convs]
+    runs += [(layer.flat + layer.inputs * layer.outputs, layer.bias, layer.outputs) for layer in layout.linears]
     linear.pack_small(k, runs, packing=name == "pack")
-    for j in range(len(plan.linears)):
+    for j in range(len(layout.linears)):
         program.call(k, f"{name}{j}")
 
 
-def _gather(k: Code, plan: Plan) -> None:
+def _gather(k: Code, layout: Layout) -> None:
     """The images that `order` names, transposed: one vector a pixel; zeros for lanes beyond `valid`."""
-    lanes, block = k.lanes, k.vectors(k.block).at(plan.convs[0].source)
+    lanes, block = k.lanes, k.vectors(k.block).at(layout.convs[0].source)
     images, order = k.array(k.images), k.array(k.order, I64)
     sources = []
     for lane in range(lanes):
         there = k.valid > lane
         index = order[k.where(there, k.integer(lane), k.integer(0))]
-        pointer = k.builder.select(there.value, images.at(index * plan.image).pointer, k.shared.value)
+        pointer = k.builder.select(there.value, images.at(index * layout.image).pointer, k.shared.value)
         sources.append(Array(k, pointer, F32))
-    whole = plan.image // lanes
+    whole = layout.image // lanes
     for tile in k.loop(whole):
         rows = [source.unaligned(tile * lanes) for source in sources]
         target = block.at(tile * lanes)
         for i, vector in enumerate(linear.transposed(k, rows)):
             target[i] = vector
     scalars = block.of(F32)
-    for pixel in k.loop(plan.image, whole * lanes):
+    for pixel in k.loop(layout.image, whole * lanes):
         for lane, source in enumerate(sources):
             scalars[pixel * lanes + lane] = source[pixel]
 
 
-def _ask_for_next(k: Code, row: Num, plan: Plan) -> None:
+def _ask_for_next(k: Code, row: Num, layout: Layout) -> None:
     """Asks for a part of the next block's images, which come from anywhere in memory, while this one is computed."""
     images, following = k.array(k.images), k.array(k.following, I64)
-    lines = -(-plan.image // CACHE_LINE)
-    part = -(-lines // plan.convs[0].pooled) * CACHE_LINE
-    begin, end = row * part, _least(k, (row + 1) * part, k.integer(plan.image))
+    lines = -(-layout.image // CACHE_LINE)
+    part = -(-lines // layout.convs[0].pooled) * CACHE_LINE
+    begin, end = row * part, _least(k, (row + 1) * part, k.integer(layout.image))
     for lane in k.loop(k.left):
-        image = images.at(following[lane] * plan.image)
+        image = images.at(following[lane] * layout.image)
         for place in k.loop(end, begin, CACHE_LINE):
             k.prefetch(image.at(place))
 
 
-def _labels(k: Code, plan: Plan) -> None:
-    target = k.vectors(k.block).at(plan.labels).of(I32)
+def _labels(k: Code, layout: Layout) -> None:
+    target = k.vectors(k.block).at(layout.labels).of(I32)
     labels, order = k.array(k.labels, I64), k.array(k.order, I64)
     for lane in k.loop(k.valid):
         target[lane] = k.convert(labels[order[lane]], I32)
 
 
 def _write_train(program: Program) -> None:
-    plan = program.plan
+    layout = program.layout
 
     def write(k: Code) -> None:
-        lanes = plan.lanes
+        lanes = layout.lanes
         memory = k.vectors(k.memory)
         views = {
             "shared": k.memory,
-            "grads": Num(k, memory.at(plan.grads).pointer),
-            "blocks": Num(k, memory.at(plan.shared).pointer),
+            "grads": Num(k, memory.at(layout.grads).pointer),
+            "blocks": Num(k, memory.at(layout.shared).pointer),
         }
         losses = k.array(k.losses, F64)
         done = k.function.append_basic_block("done")
@@ -209,7 +225,7 @@ def _write_train(program: Program) -> None:
             rates = Num(k, k.array(k.rates).at(step * adam.RATES).pointer)
             call = _Caller(program, k, views | {"number": number, "rates": rates, "count": count})
             with call.alone():
-                _zero(k, memory.at(plan.grads), plan.small // lanes)
+                _zero(k, memory.at(layout.grads), layout.small // lanes)
                 for b in k.loop(count):
                     _forward_block(call, b, begin, k.start + step)
             _forward_linears(call, count, k.start + step)
@@ -227,29 +243,29 @@ def _write_train(program: Program) -> None:
         k.builder.position_at_end(done)
         k.give(finished.get())
 
-    program.function("train", " ".join(TRAIN), write, I64)
+    program.entry("train", TRAIN, write, I64)
 
 
 class _Caller:
     """Calls of the program's functions with the values of this step."""
 
     def __init__(self, program: Program, k: Code, values: dict[str, Num]) -> None:
-        self.program, self.k, self.values, self.plan = program, k, values, program.plan
+        self.program, self.k, self.values, self.layout = program, k, values, program.layout
 
     def __call__(self, name: str, **values: Num) -> Num:
         return self.program.call(self.k, name, **(self.values | values))
 
     def alone(self) -> AbstractContextManager[None]:
         """What is written within is done by one thread, where there may be several."""
-        return alone(self.k) if self.plan.has_large else nullcontext()
+        return alone(self.k) if self.layout.has_large else nullcontext()
 
     def wait(self) -> None:
-        if self.plan.has_large:
+        if self.layout.has_large:
             self("wait")
 
     def layer(self, j: int, name: str) -> None:
         """A linear layer's function: by all threads together when the layer is large."""
-        if self.plan.linears[j].large:
+        if self.layout.linears[j].large:
             self.wait()
             self(name)
             self.wait()
@@ -259,35 +275,35 @@ class _Caller:
 
     def block(self, b: Num) -> dict[str, Num]:
         """The arguments of functions that work on block `b`."""
-        lanes = self.plan.lanes
+        lanes = self.layout.lanes
         blocks = self.k.vectors(self.values["blocks"])
         valid = _least(self.k, self.values["number"] - b * lanes, self.k.integer(lanes))
-        return {"block": Num(self.k, blocks.at(b * self.plan.block).pointer), "valid": valid, "begin": b * lanes}
+        return {"block": Num(self.k, blocks.at(b * self.layout.block).pointer), "valid": valid, "begin": b * lanes}
 
 
 def _forward_block(call: _Caller, b: Num, begin: Num, step: Num) -> None:
-    k, plan = call.k, call.plan
+    k, layout = call.k, call.layout
     here = call.block(b)
-    here["order"] = Num(k, k.array(k.order, I64).at(begin + b * plan.lanes).pointer)
-    start = begin + _least(k, (b + 1) * plan.lanes, call.values["number"])
+    here["order"] = Num(k, k.array(k.order, I64).at(begin + b * layout.lanes).pointer)
+    start = begin + _least(k, (b + 1) * layout.lanes, call.values["number"])
     here |= {"following": Num(k, k.array(k.order, I64).at(start).pointer), "left": _left(k, start)}
     call("gather", **here)
     call("labels_in", **here)
-    for i in range(len(plan.convs)):
+    for i in range(len(layout.convs)):
         call(f"conv{i}", **here)
     _prepare(call, 0, here, step)
 
 
 def _prepare(call: _Caller, j: int, here: dict[str, Num], step: Num) -> None:
     """A linear layer's input: dropped out and transposed."""
-    if call.plan.linears[j].dropout:
+    if call.layout.linears[j].dropout:
         padded = (call.values["number"] + 15) // 16 * 16
         call(f"drop{j}", **(here | {"keys": dropout.keys(call.k.seed, step, j), "number": padded}))
     call(f"panel{j}", **here)
 
 
 def _forward_linears(call: _Caller, count: Num, step: Num) -> None:
-    for j in range(len(call.plan.linears)):
+    for j in range(len(call.layout.linears)):
         if j:
             with call.alone():
                 for b in call.k.loop(count):
@@ -304,8 +320,8 @@ def _loss(call: _Caller, count: Num) -> Num:
 
 
 def _backward(call: _Caller, count: Num) -> None:
-    k, plan = call.k, call.plan
-    for j in reversed(range(len(plan.linears))):
+    k, layout = call.k, call.layout
+    for j in reversed(range(len(layout.linears))):
         call.layer(j, f"fc{j}_back")
         with call.alone():
             call(f"fc{j}_bias")
@@ -314,7 +330,7 @@ def _backward(call: _Caller, count: Num) -> None:
     with call.alone():
         for b in k.loop(count):
             here = call.block(b)
-            for i in reversed(range(len(plan.convs))):
+            for i in reversed(range(len(layout.convs))):
                 call(f"conv{i}_unpool", **here)
                 call(f"conv{i}_weight", **here)
                 if i:
@@ -322,15 +338,15 @@ def _backward(call: _Caller, count: Num) -> None:
 
 
 def _write_logits(program: Program) -> None:
-    plan = program.plan
+    layout = program.layout
 
     def write(k: Code) -> None:
         """Batches of `blocks_at_once` blocks, so that a large weight is not read for each block anew."""
-        lanes = plan.lanes
+        lanes = layout.lanes
         memory = k.vectors(k.memory)
         batch = k.blocks_at_once * lanes
-        order = memory.at(plan.order).of(I64)
-        views = {"shared": k.memory, "blocks": Num(k, memory.at(plan.shared).pointer)}
+        order = memory.at(layout.order).of(I64)
+        views = {"shared": k.memory, "blocks": Num(k, memory.at(layout.shared).pointer)}
         for part in k.loop((k.count + batch - 1) // batch):
             begin = part * batch
             number = _least(k, k.count - begin, batch)
@@ -345,24 +361,24 @@ def _write_logits(program: Program) -> None:
                 left = _left(k, _least(k, begin + (b + 1) * lanes, k.count))
                 here = call.block(b) | {"following": following, "left": left}
                 call("gather", **here)
-                for i in range(len(plan.convs)):
+                for i in range(len(layout.convs)):
                     call(f"conv{i}_only", **here)
-            for j in range(len(plan.linears)):
+            for j in range(len(layout.linears)):
                 call(f"fc{j}")
             for b in k.loop(count):
                 _put_logits(call, b, begin)
 
-    program.function("logits", " ".join(LOGITS), write)
+    program.entry("logits", LOGITS, write, VOID)
 
 
 def _put_logits(call: _Caller, b: Num, begin: Num) -> None:
-    k, plan = call.k, call.plan
+    k, layout = call.k, call.layout
     here = call.block(b)
-    logits = k.vectors(here["block"]).at(plan.linears[-1].output).of(F32)
-    out = k.array(k.out).at((begin + b * plan.lanes) * plan.classes)
+    logits = k.vectors(here["block"]).at(layout.linears[-1].output).of(F32)
+    out = k.array(k.out).at((begin + b * layout.lanes) * layout.classes)
     for lane in k.loop(here["valid"]):
-        for c in k.loop(plan.classes):
-            out[lane * plan.classes + c] = logits[c * plan.lanes + lane]
+        for c in k.loop(layout.classes):
+            out[lane * layout.classes + c] = logits[c * layout.lanes + lane]
 
 
 def _left(k: Code, start: Num) -> Num:
@@ -379,6 +395,6 @@ def _least(k: Code, a: Num, b: Num) -> Num:
     return k.where(a < b, a, b)
 
 
-def workspace(plan: Plan, blocks: int) -> int:
+def workspace(layout: Layout, blocks: int) -> int:
     """Floats of `memory` for batches of as many blocks: shared and blocks."""
-    return (plan.shared + blocks * plan.block) * plan.lanes
+    return (layout.shared + blocks * layout.block) * layout.lanes

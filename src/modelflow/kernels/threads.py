@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from modelflow.kernels.emit import I32, I64, Code, Num
+from modelflow.kernels.machine import triple
 
 BARRIER = 16  # integers: the counter and the round, each on a cache line of its own
 ROUND = 8
@@ -43,7 +44,7 @@ def wait(k: Code) -> None:
 def _spin(k: Code, now: Num) -> None:
     """Until the round is no longer `now`."""
     rounds, tries = k.array(k.barrier, I64).at(ROUND), k.var(k.integer(0))
-    give_way = k.external("sched_yield", I32)
+    give_way = k.external("SwitchToThread" if "windows" in triple() else "sched_yield", I32)
     with k.repeat() as leave:
         leave(rounds.atomic().differs(now))
         tries.set(tries.get() + 1)

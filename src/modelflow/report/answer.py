@@ -5,24 +5,34 @@ headline(group)  ->  "generic_2 is the most accurate of the seven models: better
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from modelflow.records import Run, kept_apart
-from modelflow.report.content import Group, Model
-from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, shown, significant
-from modelflow.verdicts import FEWEST_SEEDS, MARGIN, Kind, Verdict, fewest_seeds, range_in_points
-
-MARGIN_POINTS = f"{100 * MARGIN:g}"
-DECIDE_BEFORE = (
-    "Decide how many before you train: adding seeds until a verdict turns up finds differences where there are none."
+from modelflow.analysis.archive import Group, Model
+from modelflow.analysis.verdicts import (
+    AFTER_A_LOOK,
+    MIN_SEEDS,
+    OF_ALL,
+    OF_TRAINED,
+    Kind,
+    Verdict,
+    fewest_seeds,
+    margin_points,
+    margin_words,
+    range_in_points,
+    trained_words,
 )
+from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
+from modelflow.results.records import DataRecord, Run, split_kind
+from modelflow.text import shown
+
+DECIDE_BEFORE = f"Fix the number before you train. {AFTER_A_LOOK} (docs/statistics.md)."
 SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The most accurate of the models compared, by its mean, and the verdicts of the others against it."""
+    """The most accurate of the models compared, by its runs that train, and the verdicts of the others against it."""
 
     best: str
     beaten: tuple[Verdict, ...]
@@ -40,7 +50,8 @@ def standing(group: Group) -> Standing | None:
     if not group.verdicts:
         return None
     compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
-    best = next(model.name for model in group.models if model.name in compared)
+    beaten = {verdict.second for verdict in group.verdicts}
+    best = next(model.name for model in group.models if model.name in compared - beaten)
     own = sorted((v for v in group.verdicts if best in (v.first, v.second)), key=lambda v: v.difference.estimate)
     kinds = {kind: tuple(v for v in own if v.kind == kind) for kind in ("better", "equivalent", "cannot tell")}
     return Standing(best, kinds["better"], kinds["equivalent"], kinds["cannot tell"])
@@ -51,13 +62,14 @@ def headline(group: Group) -> str:
     found = standing(group)
     if found is None:
         return _without_verdicts(group)
+    within = f"within {margin_points(group.margin)} points"
     if not group.unpaired:
-        return f"{_answer(found, '')}."
-    left_out = listed([name for name, _ in group.unpaired])
-    return f"{_answer(found, f' of the {in_words(found.others + 1)} that can be compared')}; not compared: {left_out}."
+        return f"{_answer(found, within, '')}."
+    left_out, scope = listed([name for name, _ in group.unpaired]), f" of the {in_words(found.others + 1)} that can be"
+    return f"{_answer(found, within, f'{scope} compared')}; not compared: {left_out}."
 
 
-def _answer(found: Standing, scope: str) -> str:
+def _answer(found: Standing, within: str, scope: str) -> str:
     """The headline without its end; `scope` says among which models, where these are not all."""
     if found.open:
         rivals = sorted((*found.open, *found.equivalent), key=lambda v: v.difference.estimate)
@@ -65,10 +77,7 @@ def _answer(found: Standing, scope: str) -> str:
         return f"It cannot be told which of {listed(names)} is the most accurate{scope}"
     if found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
-        return (
-            f"{found.best} has the highest mean accuracy{scope}, and {_equivalent(names)} to it within "
-            f"{MARGIN_POINTS} points"
-        )
+        return f"{found.best} has the highest mean accuracy{scope}, and {_equivalent(names)} to it {within}"
     if found.others == 1:
         return f"O{scope[2:]}, {found.beaten[0].words}" if scope else found.beaten[0].words
     among = scope or f" of the {in_words(found.others + 1)} models"
@@ -87,7 +96,7 @@ def details(group: Group) -> list[str]:
     )
     if found.open and found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
-        sentences.append(f"{_equivalent(names)} to {found.best} within {MARGIN_POINTS} points.")
+        sentences.append(f"{_equivalent(names)} to {found.best} within {margin_points(group.margin)} points.")
     if found.beaten and (found.open or found.equivalent):
         names = [_other(found, v) for v in found.beaten]
         sentences.append(f"{found.best} is better than {listed(names)}.")
@@ -97,31 +106,24 @@ def details(group: Group) -> list[str]:
     return sentences
 
 
-def seeds_that_could_tell(group: Group, of_study: bool) -> str:
-    """After a headline that leaves it open: how many seeds, by the verdicts, are the least that could tell.
-
-    `of_study` says whether the runs are a study's, which one command trains.
-    """
+def seeds_that_could_tell(group: Group) -> str:
+    """After a headline that leaves it open: about how many seeds, by the verdicts, would tell."""
     found = standing(group)
     known = [(v.difference.seeds + v.more, _other(found, v)) for v in found.open if v.more] if found else []
     if found is None or not known:
         return ""
     seeds, names = max(seeds for seeds, _ in known), [name for _, name in known]
-    least = f"the least that could tell {found.best} from {listed(names)}, by the spread of these runs"
-    from_42 = all(model.seed_numbers == list(range(42, 42 + len(model.seeds))) for model in group.models)
-    if not (of_study and from_42):
-        return f"{seeds:,} seeds of each are {least}. {DECIDE_BEFORE}"
     return (
-        f"The same command with “--seeds {seeds}” trains only the runs that are missing; {seeds:,} seeds of each are "
-        f"{least}. {DECIDE_BEFORE}"
+        f"By the spread of these runs, about {seeds:,} seeds of each tell {found.best} from {listed(names)} (80 % "
+        f"power). {DECIDE_BEFORE}"
     )
 
 
 def still_learning(group: Group) -> str:
     """A notice where most runs had their lowest validation loss in their last epoch; empty elsewhere."""
-    losses = [[epoch.val_loss for epoch in seed.history] for model in group.models for seed in model.seeds]
-    known = [[loss for loss in of_run if loss is not None] for of_run in losses if of_run and None not in of_run]
-    last = sum(len(of_run) > 1 and min(of_run) == of_run[-1] for of_run in known)
+    seeds = [seed for model in group.models for seed in model.seeds]
+    known = [one for one in seeds if one.history and None not in {epoch.val_loss for epoch in one.history}]
+    last = sum(len(one.history) > 1 and one.lowest == one.history[-1].val_loss for one in known)
     if 2 * last <= len(known):
         return ""
     return (
@@ -164,8 +166,8 @@ def tally(group: Group) -> str:
     kinds = Counter(verdict.kind for verdict in group.verdicts)
     words: dict[Kind, str] = {
         "better": "one model is better",
-        "equivalent": f"both are equivalent within {MARGIN_POINTS} points",
-        "cannot tell": "it cannot be told",
+        "equivalent": f"both are equivalent within {margin_points(group.margin)} points",
+        "cannot tell": "it is inconclusive",
     }
     parts = [f"in {kinds[kind]:,} {said}" for kind, said in words.items() if kinds[kind]]
     return f"Of the {len(group.verdicts):,} pairs compared, {listed(parts)}." if len(group.verdicts) > 1 else ""
@@ -175,21 +177,34 @@ def too_few_seeds(group: Group) -> str:
     """A notice where models have too few seeds for so many pairs, which Holm's method then does not keep."""
     compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
     needed = fewest_seeds(group.family)
-    few = [model for model in group.models if model.name in compared and len(model.seeds) < needed]
+    few = [model for model in group.models if model.name in compared and len(model.seeds) - model.died < needed]
     if not few:
         return ""
-    seeds = listed([in_words(n) for n in sorted({len(model.seeds) for model in few})])
+    seeds = listed([in_words(n) for n in sorted({len(model.seeds) - model.died for model in few})])
     whose = "each model" if len(few) == len(compared) else listed([model.name for model in few])
+    which = " that train" if any(model.died for model in few) else ""
     return (
-        f"{seeds.capitalize()} seeds of {whose} are too few for a family of {group.family:,} pairs: they "
-        "were not shown to keep the chance of even one false “better” at 5 % (docs/statistics.md), so that nothing is "
-        f"claimed from them. Train {in_words(needed)} or more."
+        f"{seeds.capitalize()} seeds of {whose}{which} are too few for a family of {counted(group.family, 'pair')}: "
+        "they were not shown to keep the chance of even one false “better” at 5 % (docs/statistics.md), so that "
+        f"nothing is claimed from them. Train {in_words(needed)} or more. {DECIDE_BEFORE}"
     )
+
+
+def trained(group: Group) -> str:
+    """That the verdicts are of the runs that train, and how many died or may; empty without verdicts."""
+    compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
+    judged = [model for model in group.models if model.name in compared]
+    return trained_words([model.died for model in judged], [len(model.seeds) for model in judged]) if judged else ""
+
+
+def margin(group: Group) -> str:
+    """What would matter, in points, and why."""
+    return margin_words(group.margin, group.images)
 
 
 def enough_seeds() -> str:
     """From how many seeds of each something is claimed, by the number of models."""
-    *bounded, (_, beyond) = FEWEST_SEEDS
+    *bounded, (_, beyond) = MIN_SEEDS
     models = [(1 + math.isqrt(1 + 8 * int(pairs))) // 2 for pairs, _ in bounded]
     said = [f"{in_words(seeds)} for up to {in_words(n)}" for n, (_, seeds) in zip(models, bounded, strict=True)]
     return f"{', '.join(said)} models, {in_words(beyond)} beyond"
@@ -204,10 +219,11 @@ def cost_words(group: Group, found: Standing) -> list[str]:
     fewer, more = (sum(sign * (other - own) < 0 for other in parameters.values()) for sign in (1, -1))
     rank = f"the {ordinal(fewer + 1, 'fewest')}" if fewer <= more else f"the {ordinal(more + 1, 'most')}"
     among = f"of the {in_words(len(parameters))} models"
-    return [f"{found.best} has {own:,} parameters, {rank} {among}{_cheaper(found, parameters)}."]
+    within = f"within {margin_points(group.margin)} points"
+    return [f"{found.best} has {own:,} parameters, {rank} {among}{_cheaper(found, parameters, within)}."]
 
 
-def _cheaper(found: Standing, parameters: Mapping[str, int]) -> str:
+def _cheaper(found: Standing, parameters: Mapping[str, int], within: str) -> str:
     """How the models with fewer parameters than the best stand to it, by their verdicts."""
     own = parameters[found.best]
 
@@ -216,7 +232,7 @@ def _cheaper(found: Standing, parameters: Mapping[str, int]) -> str:
         return [f"{name} ({parameters[name]:,})" for name in names if parameters[name] < own]
 
     same, unclear, beaten = (named(verdicts) for verdicts in (found.equivalent, found.open, found.beaten))
-    said = [f"; with fewer, {_equivalent(same)} to it within {MARGIN_POINTS} points"] if same else []
+    said = [f"; with fewer, {_equivalent(same)} to it {within}"] if same else []
     said += [f"; with fewer, {listed(unclear)} cannot be told from it"] if unclear else []
     if beaten and not said:
         each = "each of those compared that has fewer" if found.others + 1 < len(parameters) else "each that has fewer"
@@ -237,10 +253,11 @@ def _lead(found: Standing, following: str) -> str:
     closest = (*found.open, *found.equivalent, *found.beaten)
     verdict = min(closest, key=lambda v: v.difference.estimate)
     mean = percent(verdict.difference.estimate, 1)
-    other = _other(found, verdict)
+    other, several = _other(found, verdict), "simultaneous " if verdict.pairs > 1 else ""
+    which = {OF_TRAINED: " over its runs that train", OF_ALL: " over all its runs"}.get(verdict.runs, "")
     return (
-        f"The mean of {found.best} lies {mean} points above that of the {following}, {other} (95 % interval "
-        f"{range_in_points(verdict.interval)})."
+        f"The mean of {found.best}{which} lies {mean} points above that of the {following}, {other} ({several}95 % "
+        f"interval {range_in_points(verdict.interval)})."
     )
 
 
@@ -263,24 +280,43 @@ def _single_details(group: Group) -> list[str]:
         return [
             f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but {SEED_ALONE}: it sets the initial "
             "weights, the order of the images and dropout. Train each model with several seeds: “modelflow run --seeds "
-            "5”.",
+            f"5”. {DECIDE_BEFORE}",
         ]
     return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
 
+def repeated_images(data: Iterable[DataRecord]) -> list[str]:
+    """A notice for each data set of which test images are training images too."""
+    said = {}
+    for one in data:
+        if one.test_in_training:
+            said[one.name, one.test_in_training] = _repeated(one)
+    return list(said.values())
+
+
+def _repeated(data: DataRecord) -> str:
+    number, of = counted(data.test_in_training or 0, "test image"), f" of {shown(data.name)}"
+    other = data.test_in_training_other_label
+    labels = f" {count(other)} of them {'has' if other == 1 else 'have'} another label there." if other else ""
+    return (
+        f"{number}{of} {'is' if data.test_in_training == 1 else 'are'} also among its training images, pixel by pixel: "
+        f"a model may know the answer by heart, and accuracies look better than on new images.{labels}"
+    )
+
+
 def by_protocol(protocol: str) -> str:
     """The protocol in short, for captions, titles and labels that may be read alone."""
-    return f"protocol {kept_apart(protocol)}"
+    return f"protocol {split_kind(protocol)}"
 
 
 def of_validation(protocol: str) -> str:
     """What figures of the validation images need to say with them."""
-    return " (these are the test images)" if kept_apart(protocol) == "card" else ""
+    return " (these are the test images)" if split_kind(protocol) == "card" else ""
 
 
 def of_test(protocol: str) -> str:
     """What figures of the test images need to say with them."""
-    also = ": these are the test images, also validated on" if kept_apart(protocol) == "card" else ""
+    also = ": these are the test images, also validated on" if split_kind(protocol) == "card" else ""
     return f" ({by_protocol(protocol)}{also})"
 
 
@@ -298,7 +334,7 @@ def latency_words(model: Model) -> str:
 
 def protocol_words(protocol: str, reads: Sequence[int | None]) -> str:
     """What the protocol means for the accuracies that stand there; `reads` as for `reads_words`."""
-    kept = kept_apart(protocol)
+    kept = split_kind(protocol)
     if kept == "card":
         return (
             "The test images also served as validation images, seen after every epoch: nothing may be chosen on these "

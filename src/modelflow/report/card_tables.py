@@ -5,39 +5,40 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from modelflow import results
+from modelflow.analysis.archive import Model, Seed
+from modelflow.analysis.intervals import accuracy_interval, prediction_interval
 from modelflow.evaluation.calibration import Bin
-from modelflow.records import DataRecord, Run, kept_apart
-from modelflow.report.content import Model, Seed
+from modelflow.networks.description import parse_spec
+from modelflow.networks.trace import shape_text, trace
 from modelflow.report.words import counted, significant
-from modelflow.shapes import shape_text, trace
-from modelflow.spec import parse_spec
-from modelflow.statistics import accuracy_interval, prediction_interval
+from modelflow.results import layout
+from modelflow.results.records import DataRecord, Run, split_kind
 
 Rows = list[list[str]]
-MOST_COLUMNS = 8
-MOST_PARAMETERS = 10**12
+MAX_COLUMNS = 8
+MAX_PARAMETERS = 10**12
 LATENCIES = {"milliseconds for 1 image": "1", "for 64": "64"}
 CAPTIONS = {
-    results.STUDY: "what was asked for",
-    results.LEADERBOARD_CSV: "the models, best first, unrounded",
-    results.LEADERBOARD_MD: "the same to read",
-    results.PARETO: "accuracy against parameters",
-    results.SAMPLES: "images of each class",
-    results.RUN: "the run: settings, versions, data, metrics",
-    results.SPEC: "the architecture",
-    results.WEIGHTS: "the weights",
-    results.CHECKPOINT: "weights and optimizer, to train on",
-    results.PREDICTIONS: "logits and labels of the test images",
-    results.HISTORY: "losses, a line an epoch",
-    results.LOSSES: "the same drawn",
-    results.CONFUSION_CSV: "true class by predicted class",
-    results.CONFUSION_PNG: "the same drawn",
-    results.REPORT_CSV: "precision, recall and F1 of each class",
-    results.ARCHITECTURE: "the layers drawn",
-    results.OUTPUTS: "what the layers make of some images",
-    results.LR_FINDER_CSV: "the learning rate range test",
-    results.LR_FINDER_PNG: "the same drawn",
+    layout.STUDY: "what was asked for",
+    layout.STUDIES: "the same, by settings and seeds",
+    layout.LEADERBOARD_CSV: "the models, best first, unrounded",
+    layout.LEADERBOARD_MD: "the same to read",
+    layout.PARETO: "accuracy against parameters",
+    layout.SAMPLES: "images of each class",
+    layout.RUN: "the run: settings, versions, data, metrics",
+    layout.SPEC: "the architecture",
+    layout.WEIGHTS: "the weights",
+    layout.CHECKPOINT: "weights and optimizer, to train on",
+    layout.PREDICTIONS: "logits and labels of the test images",
+    layout.HISTORY: "losses, a line an epoch",
+    layout.LOSSES: "the same drawn",
+    layout.CONFUSION_CSV: "true class by predicted class",
+    layout.CONFUSION_PNG: "the same drawn",
+    layout.REPORT_CSV: "precision, recall and F1 of each class",
+    layout.ARCHITECTURE: "the layers drawn",
+    layout.OUTPUTS: "what the layers make of some images",
+    layout.LR_FINDER_CSV: "the learning rate range test",
+    layout.LR_FINDER_PNG: "the same drawn",
 }
 
 
@@ -46,7 +47,7 @@ def what_it_is(run: Run) -> str:
     if run.spec is None:
         costs = f"{run.parameters:,} parameters"
         return f"{run.model_class}, a module that was not built from a spec; {costs}"
-    traced = trace(parse_spec(run.spec), max_parameters=MOST_PARAMETERS)
+    traced = trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS)
     blocks, linear = len(traced.of_kind("conv")), len(traced.of_kind("linear"))
     classes = traced.layers[-1].output_shape[0]
     return (
@@ -59,7 +60,7 @@ def what_it_is(run: Run) -> str:
 def layers(run: Run) -> Rows:
     """Each layer with its output and its costs for one image."""
     rows: Rows = [["layer", "kind", "output", "parameters", "multiply-accumulates"]]
-    for layer in trace(parse_spec(run.spec), max_parameters=MOST_PARAMETERS).layers:
+    for layer in trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS).layers:
         rows.append(
             [layer.name, layer.what, shape_text(layer.output_shape), f"{layer.parameters:,}", f"{layer.macs:,}"]
         )
@@ -72,15 +73,17 @@ def data_facts(data: DataRecord) -> Rows:
     held |= {"test images": data.test_images}
     rows: Rows = [["data", data.name]]
     rows += [[name, f"{images:,}"] for name, images in held.items() if images is not None]
+    if data.test_in_training is not None:
+        rows.append(["test images also in training", f"{data.test_in_training:,}"])
     if data.mean is not None and data.std is not None:
         rows.append(["normalised by mean and standard deviation", f"{data.mean:.6f}, {data.std:.6f}"])
     return rows
 
 
 def checksums(data: DataRecord) -> Rows:
-    """The files of a data set; nothing where they are not known."""
+    """The files of a data set, or its parts in memory; nothing where they are not known."""
     rows: Rows = [[name, value] for name, value in data.checksums.items()]
-    return [["file", "SHA-256"], *rows] if rows else []
+    return [["file or part", "SHA-256"], *rows] if rows else []
 
 
 def training(models: list[Model]) -> list[dict[str, Any]]:
@@ -119,7 +122,7 @@ def _setting(run: Run, name: str) -> str:
     value = run.settings.get(name)
     if name != "validation_images" or value is not None:
         return str(value)
-    if kept_apart(run.protocol) == "card":
+    if split_kind(run.protocol) == "card":
         return "none held out"
     return "not known" if run.data.validation_images is None else f"{run.data.validation_images:,}"
 
@@ -165,7 +168,7 @@ def run_figures(seed: Seed) -> Rows:
         rows.append([f"accuracy on the {held.images:,} images held out", per_cent(held.accuracy)])
     rows += [[f"milliseconds for {counted(int(n), 'image')}", f"{ms:g}"] for n, ms in run.latency_ms.items()]
     if run.bytes_on_disk is not None:
-        rows.append([f"bytes of {results.WEIGHTS}", f"{run.bytes_on_disk:,}"])
+        rows.append([f"bytes of {layout.WEIGHTS}", f"{run.bytes_on_disk:,}"])
     return rows
 
 
@@ -245,7 +248,7 @@ def run_classes(model: Model) -> Rows:
 def study_classes(models: list[Model]) -> Rows:
     """F1 of each class, the mean over seeds, of the most accurate models that have the best one's classes."""
     whole = [model for model in models if len(model.predicting) == len(model.seeds)]
-    shown = [model for model in whole if model.class_names == whole[0].class_names][:MOST_COLUMNS]
+    shown = [model for model in whole if model.class_names == whole[0].class_names][:MAX_COLUMNS]
     if not shown:
         return []
     rows: Rows = [["F1 of", *(model.name for model in shown)]]
@@ -259,10 +262,9 @@ def files(folder: Path) -> Rows:
     """The folder's files, and the folders of runs below it."""
     rows: Rows = [["file", "what it holds"]]
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not results.SET_ASIDE.search(path.name):
-            rows.append(
-                [f"{path.name}/", "further seeds, the same files" if path.name == "seeds" else "the runs of a model"]
-            )
+        if path.is_dir() and not layout.SET_ASIDE.search(path.name):
+            further = path.name == layout.SEEDS and (folder / layout.RUN).is_file()
+            rows.append([f"{path.name}/", "further seeds, the same files" if further else "the runs of a model"])
         elif path.is_file() and not path.name.startswith("."):
             rows.append([path.name, CAPTIONS.get(path.name, _picture(path.name))])
     return rows
@@ -271,4 +273,4 @@ def files(folder: Path) -> Rows:
 def _picture(name: str) -> str:
     if name.startswith("filters_"):
         return "filters of a convolutional layer"
-    return {results.MODEL_CARD: "this card", results.REPORT: "the study as one page"}.get(name, "")
+    return {layout.MODEL_CARD: "this card", layout.REPORT: "the study as one page"}.get(name, "")

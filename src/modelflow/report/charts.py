@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from modelflow.analysis.archive import Group, Model, every_so_many
 from modelflow.figures.pareto import Box, pareto_front, place_labels
 from modelflow.report.answer import by_protocol, of_validation
-from modelflow.report.content import Group, Model
 from modelflow.report.marks import MODELS
 from modelflow.report.words import counted, listed
 
@@ -23,12 +23,12 @@ Rows = list[dict[str, Any]]
 Tip = tuple[str, str, str | None]  # field, title, number format
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 COLOURS = 8
-MOST_EPOCHS = 60
-MOST_MARKS = 12  # on the axis of epochs, one for each
+MAX_EPOCHS = 60
+MAX_MARKS = 12  # on the axis of epochs, one for each
 WIDE_RANGE = 30
 ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
 TEXT_ROOM = 0.09
-NARROW, LABEL_SIZE, LONGEST_LABEL = 270, 11.0, 18
+NARROW, LABEL_SIZE, MAX_LABEL = 270, 11.0, 18
 INK, MUTED, LINE, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 CONFIG: Spec = {
@@ -267,7 +267,7 @@ def _places(rows: Rows, x_ends: list[float], y_ends: list[float]) -> list[tuple[
         )
         for row in rows
     ]
-    names = [row["model"][:LONGEST_LABEL] for row in rows]
+    names = [row["model"][:MAX_LABEL] for row in rows]
     return place_labels(points, names, Box(0, 0, NARROW, COST_HEIGHT), LABEL_SIZE)
 
 
@@ -297,8 +297,7 @@ def curve_rows(group: Group) -> Rows:
         }
         for model in group.models
         for seed in model.seeds
-        for i, epoch in enumerate(seed.history)
-        if i % _every(len(seed.history)) == 0 or i == len(seed.history) - 1
+        for epoch in every_so_many(seed.history, MAX_EPOCHS)
     ]
 
 
@@ -313,11 +312,7 @@ def mean_losses(group: Group, which: str) -> dict[int, dict[str, float]]:
 
 def thinned(group: Group) -> bool:
     """Whether of a run only every so many epochs are drawn."""
-    return any(_every(len(seed.history)) > 1 for model in group.models for seed in model.seeds)
-
-
-def _every(epochs: int) -> int:
-    return max(1, math.ceil(epochs / MOST_EPOCHS))
+    return any(len(seed.history) > MAX_EPOCHS for model in group.models for seed in model.seeds)
 
 
 def _rounded(loss: float | None) -> float | None:
@@ -342,7 +337,7 @@ def curves_chart(group: Group, which: str) -> Chart:
     runs = _layer({"type": "line", "strokeWidth": 1, "opacity": 0.55}, {"x": x, "y": y, **one_run})
     mean = {"x": x, "y": y | {"aggregate": "mean"}, "color": _colours(group)}
     single = len(epochs) == 1  # a line of one point would not be seen
-    x["axis"] |= {"values": epochs} if len(epochs) <= MOST_MARKS else {}
+    x["axis"] |= {"values": epochs} if len(epochs) <= MAX_MARKS else {}
     means = _layer({"type": "line", "strokeWidth": 2.4, "point": single}, mean)
     tips: list[Tip] = [("model", "model", None), ("seed", "seed", None), ("epoch", "epoch", None)]
     tips += [("training", "training loss", ".4f"), ("validation", f"validation loss{tested}", ".4f")]

@@ -1,27 +1,38 @@
-"""How the results were made, and the command that makes them again. No torch.
+"""How the results were made, and the command that makes them again, for the page and the cards. No torch.
 
 how = how_made(content)
-how.command      # modelflow run --protocol card --seeds 5 --results results
+how.command      # modelflow run --protocol card --seeds 5 --results repeated
 """
 
+import math
+import os
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelflow.analysis.archive import Content
+from modelflow.analysis.verdicts import default_margin
 from modelflow.errors import ModelFlowError
-from modelflow.plans import read_written_study, settings_asked, settings_of
-from modelflow.records import Run, kept_apart
-from modelflow.report.content import Content
-from modelflow.report.words import NONE, count, listed, shown, significant
-from modelflow.results import STUDY
-from modelflow.settings import RunSettings, StudySettings, read_study
+from modelflow.networks.description import Spec, parse_spec
+from modelflow.networks.resolve import CARD, preset
+from modelflow.report.words import NONE, count, listed, significant
+from modelflow.results.asked import read_written_study, settings_asked, settings_of
+from modelflow.results.layout import SPEC, STUDY
+from modelflow.results.records import OF_LOADERS, Run, split_kind
+from modelflow.results.settings import RunSettings, StudySettings, read_study
+from modelflow.text import shown
 
-LONGEST_LIST = 12
+MAX_LIST_LENGTH = 12
 SHORT = 12  # digits of a revision that tell it from others
 AGAIN = "repeated"
+RELATIVE = "{} is a path from the folder in which these runs were begun: give the command there."
+SAME_BYTES = (
+    "Same seeds, versions and machine give the same bytes in model.safetensors, history.csv and predictions.npz; "
+    "another processor or version may move the last digits of a weight, and so some predictions."
+)
 EXPLAINED = {
     "card": "card (the settings of the course's model card, but for those given)",
     "best": "best (the settings found best on validation images, but for those given)",
@@ -85,7 +96,7 @@ def _explained(value: Any) -> Any:
 
 def _reads(run: Run) -> str | None:
     if run.test_reads is None:
-        return "after every epoch" if kept_apart(run.protocol) == "card" else "not known"
+        return "after every epoch" if split_kind(run.protocol) == "card" else "not known"
     return "once a run" if run.test_reads == 1 else f"{run.test_reads} times a run"
 
 
@@ -122,7 +133,8 @@ def data_words(run: Run) -> str:
     sums = list(run.data.checksums.values())
     if not sums:
         return f"{_origin(run)}; no checksum was recorded."
-    known = f"SHA-256 {shown(sums[0])}" if len(sums) == 1 else f"the SHA-256 of its {len(sums)} files stand below"
+    parts = "files" if run.data.checksums.keys() - OF_LOADERS else "parts"
+    known = f"SHA-256 {shown(sums[0])}" if len(sums) == 1 else f"the SHA-256 of its {len(sums)} {parts} stand below"
     return f"{_origin(run)}; {known}."
 
 
@@ -142,50 +154,115 @@ def _origin(run: Run) -> str:
 def _values(found: Iterable[Any]) -> str:
     values = sorted({value for value in found if value not in (None, "", NONE)}, key=lambda v: (str(type(v)), v))
     texts = [shown(value) for value in values]
-    if len(texts) > LONGEST_LIST:
-        return f"{', '.join(texts[:LONGEST_LIST])} and {len(texts) - LONGEST_LIST} more"
+    if len(texts) > MAX_LIST_LENGTH:
+        return f"{', '.join(texts[:MAX_LIST_LENGTH])} and {len(texts) - MAX_LIST_LENGTH} more"
     return listed(texts) if texts else NONE
 
 
 def repeat_command(content: Content) -> tuple[str, str]:
-    """The command that trains all of it again, from study.json; and what it does not cover."""
+    """The command that trains all of it again, wherever it is given, from study.json; and what it does not cover.
+
+    Empty where none does; the second text then says what to do instead.
+    """
     path = content.folder / STUDY
     if not path.is_file():
-        return (
-            "",
-            f"There is no {STUDY} here: the runs were trained one by one, and the run.json of each tells how.",
-        )
+        each = "the MODEL_CARD.md of each tells how to repeat it, its run.json how it was made"
+        return "", f"There is no {STUDY} here: the runs were trained one by one; {each}."
     try:
         study = read_written_study(content.folder)
-        planned = set(study.specs())
+        planned = study.specs()
     except ModelFlowError as error:
         return "", f"{STUDY} cannot be read: {shown(error)}"
-    others = sorted({model.name for model in content.models} - planned)
-    cautions = [f"The study file does not cover {listed(others)}."] if others else []
-    cautions += [*_other_seeds(content, study.seeds, planned), *_other_settings(content, study, planned)]
-    options = _options(study)
-    asked = [str(path)] if options is None else options
-    return shlex.join(["modelflow", "run", *asked, "--results", AGAIN]), " ".join(cautions)
+    covered = [run for run in content.runs if run.model_name in planned and not made_in_python(run)]
+    data, caution = data_options(study.dataset, covered)
+    cautions = [*_not_covered(content, planned), *_other_networks(covered, planned)]
+    cautions += [*_other_seeds(covered, study.seeds), *_other_settings(covered, study), *([caution] if caution else [])]
+    options, (place, here) = _options(study, content), _placed(path)
+    cautions += [here] if options is None and here else []
+    asked = [place] if options is None else options
+    return shlex.join(["modelflow", "run", *asked, *data, "--results", AGAIN]), " ".join(cautions)
 
 
-def _other_seeds(content: Content, asked: list[int], planned: set[str]) -> Iterable[str]:
+def repeat_run(run: Run, folder: Path) -> tuple[str, str]:
+    """The command that trains a run again, wherever it is given, and what to know of it; as `repeat_command`."""
+    if made_in_python(run):
+        return "", _in_python(run)
+    own = run.model_name not in CARD or preset(run.model_name) != parse_spec(run.spec)
+    place, here = _placed(folder / SPEC)
+    model = place if own else run.model_name
+    data, caution = data_options(str(run.settings["dataset"]), [run])
+    words = ["modelflow", "train", model, *_run_options(run), *data, "--results", AGAIN]
+    called = f"The model is then called by its file, {Path(SPEC).stem}." if own else ""
+    return shlex.join(words), " ".join(text for text in (here if own else "", called, caution, SAME_BYTES) if text)
+
+
+def _placed(path: Path) -> tuple[str, str]:
+    """A file by its path from anywhere; where no page can hold that, by its name, and in which folder that is."""
+    place = str(path.resolve())
+    return (place, "") if place.isprintable() else (path.name, f"Give the command in the folder of {path.name}.")
+
+
+def made_in_python(run: Run) -> bool:
+    """Whether the run was of a module or of loaders that no file describes."""
+    return run.spec is None or "dataset" not in run.settings
+
+
+def _in_python(run: Run) -> str:
+    module = f"the module {shown(run.model_class)}" if run.spec is None else f"GenericCNN(read_spec({SPEC!r}))"
+    return (
+        f"No command repeats it: the run was made in Python. Make {module} and the loaders ({shown(run.data.name)}) "
+        f"again, then, with the settings above, ModelFlow(model, train_loader, val_loader, …).run(epochs={run.epochs})."
+    )
+
+
+def data_options(dataset: str, runs: Sequence[Run]) -> tuple[list[str], str]:
+    """The options that find the data of the runs from any folder, and what to know where no record says where."""
+    folders = {run.data.folder for run in runs}
+    folder = folders.pop() if len(folders) == 1 else None
+    kind, _, path = dataset.partition(":")
+    if kind != "idx":
+        return ([] if folder is None else ["--data-dir", folder]), ""
+    if folder is not None:
+        return ["--dataset", f"idx:{folder}"], ""
+    relative = not os.path.isabs(os.path.expanduser(path))
+    return ["--dataset", dataset], RELATIVE.format(shown(dataset)) if relative else ""
+
+
+def _not_covered(content: Content, planned: Mapping[str, Spec]) -> Iterable[str]:
+    """A sentence where models are not in the study file, or are not of it, being made in Python."""
+    others = {model.name: model.first for model in content.models if model.first.model_name not in planned}
+    in_python = {model.name: model.first for model in content.models if made_in_python(model.first)}
+    if files := sorted(others.keys() - in_python.keys()):
+        yield f"The study file does not cover {listed([shown(name) for name in files])}."
+    if in_python:
+        yield f"No command repeats {listed([shown(name) for name in sorted(in_python)])}, which Python code made."
+
+
+def _other_networks(covered: Sequence[Run], planned: Mapping[str, Spec]) -> Iterable[str]:
+    """A sentence where a run of a model that is planned is of another network."""
+    specs = {name: spec.model_dump(mode="json") for name, spec in planned.items()}
+    if others := sorted({run.model_name for run in covered if run.spec != specs[run.model_name]}):
+        yield f"{STUDY} describes another {listed(others)} than some of these runs are of."
+
+
+def _other_seeds(covered: Sequence[Run], asked: list[int]) -> Iterable[str]:
     """A sentence where the runs of the models that are planned have other seeds than were asked for."""
     seeds: dict[str, set[int]] = defaultdict(set)
-    for run in content.runs:
+    for run in covered:
         seeds[run.model_name].add(run.seed)
     by_seeds: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for name, found in sorted(seeds.items()):
-        if name in planned and found != set(asked):
+        if found != set(asked):
             by_seeds[tuple(sorted(found))].append(shown(name))
     if by_seeds:
         have = [f"{_seed_list(found)} ({listed(names)})" for found, names in by_seeds.items()]
         yield f"{STUDY} asks for {_seed_list(sorted(set(asked)))}; these runs have {'; '.join(have)}."
 
 
-def _other_settings(content: Content, study: StudySettings, planned: set[str]) -> Iterable[str]:
+def _other_settings(covered: Sequence[Run], study: StudySettings) -> Iterable[str]:
     """A sentence where a run of a model that is planned has other settings than are asked for."""
     asked = settings_asked(study.run_settings())
-    found = [settings_of(run) for run in content.runs if run.model_name in planned]
+    found = [settings_of(run) for run in covered]
     others = [name for name, value in asked.items() if any(one.get(name) != value for one in found)]
     if others:
         yield f"{STUDY} asks for another {listed(others)} than some of these runs have."
@@ -195,7 +272,7 @@ def _seed_list(seeds: Sequence[int]) -> str:
     return f"seed{'' if len(seeds) == 1 else 's'} {_values(seeds)}"
 
 
-def _options(study: StudySettings) -> list[str] | None:
+def _options(study: StudySettings, content: Content) -> list[str] | None:
     """The options that give the very study from the card's models; None where it takes its own file."""
     given: dict[str, Any] = {"recipe": study.recipe, "seeds": study.seeds}
     usual = read_study(None, **given)
@@ -209,9 +286,32 @@ def _options(study: StudySettings) -> list[str] | None:
         return None
     words = [] if study.recipe == "card" else ["--recipe", study.recipe]
     for name in names:
+        if name == "dataset" and study.dataset.startswith("idx:"):
+            continue  # which `data_options` gives
         option = f"--{name.replace('_', '-')}"
         words += [option] if given[name] is True else [option, str(given[name])]
-    return words + _seed_words(study.seeds)
+    return words + _margin_words(study, content) + _seed_words(study.seeds)
+
+
+def _margin_words(study: StudySettings, content: Content) -> list[str]:
+    """Nothing where it is the default for these test images, or was not kept yet."""
+    points = study.margin
+    usual = points is None or math.isclose(points, 100 * default_margin(content.groups[0].images))
+    return [] if usual else ["--margin", f"{points:g}"]
+
+
+def _run_options(run: Run) -> list[str]:
+    """What differs from the recipe that has the run's schedule, which has no option of its own; no `idx:` folder."""
+    recipe: dict[str, Any] = {"recipe": "best" if run.settings.get("schedule") == "one-cycle" else "card"}
+    usual = RunSettings(**recipe).model_dump() | {"recipe": "card"}
+    asked = {"protocol": "card"} | run.settings | recipe
+    words = ["--seed", str(run.seed)]
+    for field, value in asked.items():
+        elsewhere = field == "schedule" or (field == "dataset" and str(value).startswith("idx:"))
+        if not elsewhere and value is not None and value != usual.get(field):
+            option = "--" + field.replace("_", "-")
+            words += [option] if value is True else [option, str(value)]
+    return words
 
 
 def _seed_words(seeds: list[int]) -> list[str]:

@@ -14,22 +14,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from modelflow.diagram import svg
+from modelflow.analysis.archive import Array
 from modelflow.errors import DataError, ModelFlowError
-from modelflow.files import read_bounded
-from modelflow.records import DataRecord, Run
-from modelflow.report.content import Array
-from modelflow.results import OUTPUTS
-from modelflow.shapes import Trace, trace
-from modelflow.spec import parse_spec
+from modelflow.io.files import read_bounded
+from modelflow.io.signals import raise_if_heard
+from modelflow.networks.description import parse_spec
+from modelflow.networks.diagram import svg
+from modelflow.networks.trace import Trace, trace
+from modelflow.results.layout import OUTPUTS
+from modelflow.results.records import DataRecord, Run
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PNG_BYTES = 4 << 20
 MAX_PIXELS = 12_000_000
 WIDEST, COLOURS = 1000, 192
-MOST_COLOURS = 1 << 15  # of a picture, for a reduction that is slow with many; ours have some thousands
-LARGEST_TILE, TILE_COLOURS, A_ROW = 32, 16, 24
-MOST_FILTERS = 6
+MAX_COLOURS = 1 << 15  # of a picture, for a reduction that is slow with many; ours have some thousands
+MAX_TILE_SIZE, TILE_COLOURS, A_ROW = 32, 16, 24
+MAX_FILTERS = 6
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def sprite(images: Array) -> Sheet:
 
 def _tile(pixels: Array) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.thumbnail((LARGEST_TILE, LARGEST_TILE))
+    image.thumbnail((MAX_TILE_SIZE, MAX_TILE_SIZE))
     return image
 
 
@@ -133,7 +134,7 @@ def drawing(run: Run) -> tuple[Picture, Trace] | None:
 
 def filter_pictures(folder: Path, root: Path) -> list[Picture]:
     """The pictures of a run's filters, in the order of their layers' names."""
-    paths = sorted(folder.glob("filters_*.png"))[:MOST_FILTERS]
+    paths = sorted(folder.glob("filters_*.png"))[:MAX_FILTERS]
     found = [stored_picture(path, root, path.stem.removeprefix("filters_")) for path in paths]
     return [picture for picture in found if picture is not None]
 
@@ -158,10 +159,11 @@ def stored_picture(path: Path, root: Path, name: str = "") -> Picture | None:
                     return None
                 image = stored.convert("RGB")
     except Exception:  # whatever the system and Pillow make of a file that is none of ours
+        raise_if_heard()
         return None
     if image.width > WIDEST:
         image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.LANCZOS)
-    method = Image.Quantize.MAXCOVERAGE if image.getcolors(MOST_COLOURS) else Image.Quantize.MEDIANCUT
+    method = Image.Quantize.MAXCOVERAGE if image.getcolors(MAX_COLOURS) else Image.Quantize.MEDIANCUT
     return _picture(image.quantize(COLOURS, method=method, dither=Image.Dither.NONE), name)
 
 

@@ -10,13 +10,13 @@ from itertools import combinations, permutations
 
 import numpy as np
 
+from modelflow.analysis.archive import Array, Group, Model, correct, tested_on
 from modelflow.evaluation.calibration import probabilities
-from modelflow.report.content import Array, Group, Model, correct, tested_on
 
-MOST_TILES = 600
+MAX_TILES = 600
 A_PAIR = 24
 A_MODEL = 12
-MOST_NUMBERS = 1000  # of the images that a model has wrong
+MAX_NUMBERS = 1000  # of the images that a model has wrong
 Pair = tuple[int, int]  # two models by their places
 TIE = 0.5  # of a vote: more than any difference of probabilities is worth
 
@@ -125,7 +125,7 @@ def mistakes_of(group: Group) -> Mistakes | None:
     apart_MM, surest_apart = _of_pairs(votes, both_differ)
     wrong = tuple(_surest(one.confidence_N, row) for one, row in zip(votes, wrong_MN, strict=True))
     own = [images[:A_MODEL] for images in wrong]
-    shown = _first_distinct([*own, *surest_only.values(), *surest_apart.values()], MOST_TILES)
+    shown = _first_distinct([*own, *surest_only.values(), *surest_apart.values()], MAX_TILES)
     counts = only_MM, apart_MM + apart_MM.T
     return Mistakes(group.labels_N, votes, *counts, wrong, _cut(surest_only, shown), _cut(surest_apart, shown), shown)
 

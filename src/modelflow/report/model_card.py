@@ -7,7 +7,6 @@ The front matter is YAML with a `model-index`; the text is Markdown, in which na
 """
 
 import re
-import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,21 +18,18 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from modelflow import results
+from modelflow.analysis.archive import Content, Group, Model, Seed, correct, model_of, tested_on
+from modelflow.analysis.verdicts import RunVerdict, Verdict, compare_runs
 from modelflow.evaluation.calibration import BINS
-from modelflow.presets import CARD, preset
-from modelflow.records import Kept, Run, kept_apart
 from modelflow.report import answer
 from modelflow.report import card_tables as tables
-from modelflow.report.content import Content, Group, Model, Seed, correct, model_of, tested_on
-from modelflow.report.how import repeat_command
-from modelflow.report.markdown import Ready, escaped, plain, table
+from modelflow.report.how import SAME_BYTES, repeat_command, repeat_run
 from modelflow.report.words import counted
-from modelflow.settings import RunSettings
-from modelflow.spec import parse_spec
-from modelflow.verdicts import RunVerdict, Verdict, compare_runs
+from modelflow.results import layout
+from modelflow.results.records import Kept, Run, split_kind
+from modelflow.text import Ready, escaped, markdown_table, plain
 
-MOST_COMPARED = 20
+MAX_COMPARED = 20
 HUB_DATA = {"fashion-mnist": "zalando-datasets/fashion_mnist"}
 FIGURES = (("accuracy", "accuracy", "Accuracy"), ("f1", "macro_f1", "Macro F1"), ("loss", "loss", "Loss"))
 ONE_RUN = (
@@ -47,24 +43,20 @@ OVER_SEEDS = (
 )
 BY_SEEDS = (
     "on the same test images, over seeds and images: better where the p-value of the difference, by Holm's method over "
-    "all pairs, is below 5 %; equivalent where the 95 % interval of the difference lies within half a point and the "
-    f"p-value of equivalence, by Holm's method too, is below 5 %. With enough seeds of each ({answer.enough_seeds()}) "
-    "that keeps the chance of even one false “better” at 5 % or below, as simulated; nothing is claimed from fewer. "
-    "Each interval is of its pair by itself: of 21 about one misses."
+    "all pairs, is below 5 %; equivalent where the p-value of a difference of {margin} or more, by Holm's method too, "
+    f"is below 5 %. With enough seeds of each ({answer.enough_seeds()}) that keeps the chance of even one false "
+    "“better” at 5 % or below, as simulated; nothing is claimed from fewer. The intervals hold for all pairs together "
+    "(95 %). {trained}"
 )
 BY_RUNS = (
     "by one run each (McNemar's test, Holm's method over all pairs): this speaks of these runs, not of the models, "
-    "since seeds alone often move the accuracy by more. Three seeds or more of each would speak of the models."
+    "since seeds alone often move the accuracy by more. Several seeds of each would speak of the models: "
+    f"{answer.enough_seeds()}."
 )
 USED_FOR_YEARS = (
     "The test images are one sample, and well known ones have been tested on by everyone for years: what is tried "
     "today was chosen by such figures."
 )
-SAME_BYTES = (
-    "Same seeds, versions and machine give the same bytes in model.safetensors, history.csv and predictions.npz; "
-    "another processor or version may move the last digits of a weight, and so some predictions."
-)
-IN_PYTHON = "The run was made in Python, from loaders that no file describes: give them, and the settings above."
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,22 +92,26 @@ def study_card(content: Content) -> str:
     parts = [Part(list(group.models), group) for group in content.groups]
     left_out = [f"Left out, {where}: {why}" for where, why in content.left_out]
     left_out = [f"Not the whole study: {content.missing}.", *left_out] if content.missing else left_out
-    if (content.folder / results.STUDY).is_file() and (caution := repeat_command(content)[1]):
+    command, caution = repeat_command(content)
+    if command and caution:
         left_out.append(f"The command below: {caution}")
-    return _rendered(parts, content.folder, True, left_out)
+    return _rendered(parts, content.folder, left_out, (command, SAME_BYTES if command else caution))
 
 
 def run_card(seed: Seed) -> str:
     """MODEL_CARD.md of one run."""
-    return _rendered([Part([model_of(seed.run.model_name, 0, [seed])])], seed.folder, False, [])
+    part = Part([model_of(seed.run.model_name, 0, [seed])])
+    return _rendered([part], seed.folder, [], repeat_run(seed.run, seed.folder))
 
 
-def _rendered(parts: list[Part], folder: Path, study: bool, left_out: list[str]) -> str:
+def _rendered(parts: list[Part], folder: Path, left_out: list[str], repeated: tuple[str, str]) -> str:
+    """The card; `repeated` is the command that repeats it, which may be empty, and what to know of it."""
+    study = parts[0].group is not None
     models = [model for part in parts for model in part.models]
     by_name = {model.name: model for model in reversed(models)}
     what = [{"name": name, "what": tables.what_it_is(by_name[name].runs[0])} for name in dict.fromkeys(_names(models))]
     facts: dict[str, Any] = {"study": study, "models": what, "parts": [_figures(part) for part in parts], "bins": BINS}
-    for some in (_head(parts, study), _making(models, study), _ending(parts, folder, study, left_out)):
+    for some in (_head(parts, study), _making(models, study), _ending(parts, folder, left_out, repeated)):
         facts |= some
     text: str = _environment().get_template("model_card.md.j2").render(facts)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
@@ -129,7 +125,7 @@ def _names(models: list[Model]) -> list[str]:
 def _environment() -> Environment:
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=loader, finalize=escaped, undefined=StrictUndefined, autoescape=False)
-    environment.filters["table"] = table
+    environment.filters["table"] = markdown_table
     return environment
 
 
@@ -173,7 +169,7 @@ def _also_validated(protocol: str) -> str:
         "held-out": "",
         "card": " (test images also validated on)",
         "not known": " (what was validated on is not known)",
-    }[kept_apart(protocol)]
+    }[split_kind(protocol)]
 
 
 def _over(model: Model) -> str:
@@ -220,7 +216,7 @@ def _identifier(name: str) -> str:
 def _making(models: list[Model], study: bool) -> dict[str, Any]:
     """Data, protocols, training and its costs."""
     runs = [run for model in models for run in model.runs]
-    data = {run.data.model_dump_json(): run.data for run in runs}
+    data = {run.data.model_dump_json(exclude={"folder"}): run.data for run in runs}
     protocols: dict[tuple[str, int | None], list[Run]] = defaultdict(list)
     for run in runs:
         protocols[run.protocol, run.data.validation_images].append(run)
@@ -235,7 +231,7 @@ def _making(models: list[Model], study: bool) -> dict[str, Any]:
 def _protocol(runs: list[Run]) -> str:
     """What was validated and tested on what, in words; the runs share a protocol."""
     run = runs[0]
-    data, name, kept = run.data, f"Protocol {run.protocol or 'not known'}: ", kept_apart(run.protocol)
+    data, name, kept = run.data, f"Protocol {run.protocol or 'not known'}: ", split_kind(run.protocol)
     if kept == "held-out":
         held = f"{data.validation_images:,} " if data.validation_images is not None else ""
         return (
@@ -270,8 +266,8 @@ def _figures(part: Part) -> dict[str, Any]:
 
 
 def _classes_note(models: list[Model]) -> str:
-    more = f" The {tables.MOST_COLUMNS} most accurate models." if len(models) > tables.MOST_COLUMNS else ""
-    return f"Means over the seeds.{more} Precision and recall of each run: {results.REPORT_CSV} in its folder."
+    more = f" The {tables.MAX_COLUMNS} most accurate models." if len(models) > tables.MAX_COLUMNS else ""
+    return f"Means over the seeds.{more} Precision and recall of each run: {layout.REPORT_CSV} in its folder."
 
 
 def _verdicts(group: Group | None) -> tuple[Sequence[Verdict | RunVerdict], str]:
@@ -283,7 +279,8 @@ def _verdicts(group: Group | None) -> tuple[Sequence[Verdict | RunVerdict], str]
     not_compared = "; ".join(f"{name} ({why})" for name, why in group.unpaired)
     if group.verdicts:
         shown, which = _of_the_best(group)
-        return shown, f"{which}, {BY_SEEDS}" + (f" Not compared: {not_compared}." if not_compared else "")
+        how = BY_SEEDS.format(margin=answer.margin(group), trained=answer.trained(group))
+        return shown, f"{which}, {how}" + (f" Not compared: {not_compared}." if not_compared else "")
     if group.most_seeds == 1 and (of_runs := _run_verdicts(group)):
         return of_runs, f"Each pair of the models, {BY_RUNS}"
     return (), f"The models are not compared: {not_compared}."
@@ -291,23 +288,23 @@ def _verdicts(group: Group | None) -> tuple[Sequence[Verdict | RunVerdict], str]
 
 def _of_the_best(group: Group) -> tuple[list[Verdict], str]:
     """The verdicts that are listed; the family is of all pairs whatever is listed."""
-    names = {model.name for model in group.models[:MOST_COMPARED]}
+    names = {model.name for model in group.models[:MAX_COMPARED]}
     shown = [verdict for verdict in group.verdicts if {verdict.first, verdict.second} <= names]
     if len(shown) == len(group.verdicts):
         return shown, "Each pair of the models"
-    return shown, f"Each pair of the {MOST_COMPARED} most accurate of {len(group.models)} models"
+    return shown, f"Each pair of the {MAX_COMPARED} most accurate of {len(group.models)} models"
 
 
 def _run_verdicts(group: Group) -> Sequence[RunVerdict]:
     """Of one run each, where at least two were tested on the same images."""
-    models = [model for model in group.models[:MOST_COMPARED] if tested_on(model, group.labels_N)]
+    models = [model for model in group.models[:MAX_COMPARED] if tested_on(model, group.labels_N)]
     return compare_runs({model.name: correct(model)[0] for model in models}) if len(models) > 1 else ()
 
 
-def _ending(parts: list[Part], folder: Path, study: bool, left_out: list[str]) -> dict[str, Any]:
+def _ending(parts: list[Part], folder: Path, left_out: list[str], repeated: tuple[str, str]) -> dict[str, Any]:
     """Limits, how to repeat it, and the files."""
     models = [model for part in parts for model in part.models]
-    command, note = _study_command(folder) if study else _run_command(models[0].runs[0])
+    command, note = repeated
     return {
         "limits": [*left_out, *_limits(models)],
         "command": Ready(plain(command)),
@@ -320,10 +317,11 @@ def _limits(models: list[Model]) -> list[str]:
     runs = [run for model in models for run in model.runs]
     reads: dict[Kept, list[int | None]] = defaultdict(list)
     for run in runs:
-        reads[kept_apart(run.protocol)].append(run.test_reads)
+        reads[split_kind(run.protocol)].append(run.test_reads)
     lines = [_limit(kept, of_runs) for kept, of_runs in reads.items()]
     if one := [model.name for model in models if len(model.runs) == 1]:
         lines.append(f"One seed of {', '.join(one)}: {answer.SEED_ALONE}.")
+    lines += answer.repeated_images(run.data for run in runs)
     lines.append(USED_FOR_YEARS)
     for run in runs:
         lines += [f"Warning, {run.model_name}, seed {run.seed}: {text}" for text in run.warnings]
@@ -341,36 +339,3 @@ def _limit(kept: Kept, reads: list[int | None]) -> str:
         return "Nothing was chosen by the test images within a run (protocol held-out)."
     words = answer.reads_words(reads)
     return f"{words[0].upper()}{words[1:]}: something may have been chosen by them (protocol held-out)."
-
-
-def _study_command(folder: Path) -> tuple[str, str]:
-    """The command that trains it all again, given above the results folder, and what to know of it."""
-    if not (folder / results.STUDY).is_file():
-        return "modelflow run", f"There is no {results.STUDY} in the folder: give the settings above."
-    return shlex.join(
-        ["modelflow", "run", f"{folder.resolve().name}/{results.STUDY}", "--results", "again"]
-    ), SAME_BYTES
-
-
-def _run_command(run: Run) -> tuple[str, str]:
-    """The command that trains the run again, and what to know of it."""
-    if run.spec is None or "dataset" not in run.settings:
-        return "python", IN_PYTHON
-    spec = parse_spec(run.spec)
-    if run.model_name in CARD and preset(run.model_name) == spec:
-        return shlex.join(["modelflow", "train", run.model_name, *_options(run), "--results", "again"]), SAME_BYTES
-    words = ["modelflow", "train", results.SPEC, *_options(run), "--results", "again"]
-    return shlex.join(words), f"In this folder; the model is then called by its file, spec. {SAME_BYTES}"
-
-
-def _options(run: Run) -> Sequence[str]:
-    """What differs from the recipe that has the run's schedule, which has no option of its own."""
-    recipe: dict[str, Any] = {"recipe": "best" if run.settings.get("schedule") == "one-cycle" else "card"}
-    usual = RunSettings(**recipe).model_dump() | {"recipe": "card"}
-    asked = {"protocol": "card"} | run.settings | recipe
-    words = ["--seed", str(run.seed)]
-    for field, value in asked.items():
-        if field != "schedule" and value is not None and value != usual.get(field):
-            option = "--" + field.replace("_", "-")
-            words += [option] if value is True else [option, str(value)]
-    return words

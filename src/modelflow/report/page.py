@@ -18,28 +18,29 @@ from typing import Any
 import jinja2
 import vl_convert
 
+from modelflow.analysis.archive import Array, Content, Group, Model
+from modelflow.analysis.verdicts import Verdict, range_in_points
 from modelflow.errors import DataError
+from modelflow.networks.trace import Trace
 from modelflow.report import answer, charts, how, images, marks, words
-from modelflow.report.content import Array, Content, Group, Model
-from modelflow.report.mistakes import MOST_NUMBERS, Mistakes, Pair, mistakes_of
-from modelflow.shapes import Trace
-from modelflow.verdicts import MARGIN, Verdict, range_in_points
+from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
+from modelflow.text import shown
 
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_CLASSES, MOST_CONFUSIONS = 30, 30
-MOST_TICKS = 6
+MAX_CLASSES, MAX_CONFUSIONS = 30, 30
+MAX_TICKS = 6
 TOP_CONFUSIONS = 6
 NOTICE = (
     "/* Vega, Vega-Lite, Vega-Embed and Vega-Interpreter: (c) University of Washington Interactive Data Lab and "
     "contributors, BSD 3-Clause License; D3: (c) Mike Bostock, ISC License. Unchanged but for being bundled. */"
 )
-MOST_PICTURE_BYTES = 1_500_000
+MAX_PICTURE_BYTES = 1_500_000
 ROOM = 0.04  # on either side of the intervals
 
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """A verdict, and where its interval, its middle and the margin lie on a common axis, in per cent of its width."""
+    """A verdict, and where its interval (of this pair alone) and its middle lie on a common axis, in % of its width."""
 
     verdict: Verdict
     low: float
@@ -116,8 +117,8 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
         script=script,
         style=style,
         policy=_policy(script),
-        most_classes=MOST_CLASSES,
-        most_numbers=MOST_NUMBERS,
+        most_classes=MAX_CLASSES,
+        most_numbers=MAX_NUMBERS,
         confusions=confusions,
         top_confusions=TOP_CONFUSIONS,
         sure=sure,
@@ -150,7 +151,7 @@ def _sheet(group: Group, found: Mistakes, data_dir: str | Path | None) -> tuple[
 
 def _insides(content: Content) -> list[tuple[Inside, ...]]:
     """By group, for each model; once the page has no more room, pictures from files are left out."""
-    room, found = MOST_PICTURE_BYTES, []
+    room, found = MAX_PICTURE_BYTES, []
     for group in content.groups:
         of_group = []
         for model in group.models:
@@ -173,8 +174,8 @@ def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:
     """The verdicts, those about the best model first, on one axis of differences; and where its marks lie on it."""
     if not group.verdicts:
         return (), None
-    margin = MARGIN
-    ends = [end for v in group.verdicts for end in (v.interval.low, v.interval.high)] + [-margin, margin]
+    margin, bars = group.margin, [verdict.pair_interval for verdict in group.verdicts]
+    ends = [end for bar in bars for end in (bar.low, bar.high)] + [-margin, margin]
     room = ROOM * (max(ends) - min(ends))
     low, width = min(ends) - room, max(ends) - min(ends) + 2 * room
 
@@ -184,8 +185,8 @@ def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:
     standing = answer.standing(group)
     best = standing.best if standing else ""
     rows = [
-        VerdictRow(v, at(v.interval.low), at(v.interval.high), at(v.difference.estimate), best in (v.first, v.second))
-        for v in group.verdicts
+        VerdictRow(v, at(bar.low), at(bar.high), at(v.difference.estimate), best in (v.first, v.second))
+        for v, bar in zip(group.verdicts, bars, strict=True)
     ]
     rows.sort(key=lambda row: (not row.about_best, row.verdict.difference.estimate))
     marks = tuple((at(tick / 100), f"{tick:g}") for tick in _ticks(100 * low, 100 * (low + width)))
@@ -194,11 +195,11 @@ def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Two to six round numbers between the ends."""
-    step = next(step for step in (0.5, 1, 2, 5, 10, 20, 50) if (high - low) / step <= MOST_TICKS or step == 50)
+    step = next(step for step in (0.5, 1, 2, 5, 10, 20, 50) if (high - low) / step <= MAX_TICKS or step == 50)
     return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def confusions(model: Model, most: int = MOST_CONFUSIONS) -> list[tuple[str, str, int, float]]:
+def confusions(model: Model, most: int = MAX_CONFUSIONS) -> list[tuple[str, str, int, float]]:
     """The most frequent confusions: true class, class taken for it, how often, and the share of the true class."""
     assert model.counts is not None
     off = model.counts.copy()
@@ -296,7 +297,7 @@ def _environment() -> jinja2.Environment:
         "significant": words.significant,
         "p": words.p_text,
         "counted": words.counted,
-        "shown": words.shown,
+        "shown": shown,
         "range_in_points": range_in_points,
     }
     return environment

@@ -1,35 +1,12 @@
 """What the report says in words and numbers: names safe to show, figures with their digits, sentences. No torch."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
-NO_NAME = "(no name)"
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
-LONGEST = 2000
-TURNING = {chr(code) for code in (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-BLANK = {chr(code) for code in (0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0)}
 ORDINALS = ("", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-
-
-def shown(name: object) -> str:
-    """A text of any origin as one line: without marks that turn the direction of others, or what stands for no text."""
-    line = "".join(_legal(character) for character in str(name)[:LONGEST])
-    line = " ".join(line.split())
-    return line if any(_visible(character) for character in line) else NO_NAME
-
-
-def _legal(character: str) -> str:
-    if character in TURNING:
-        return ""
-    category = unicodedata.category(character)
-    return " " if category in ("Cc", "Cs", "Zl", "Zp") else character
-
-
-def _visible(character: str) -> bool:
-    return unicodedata.category(character)[0] not in "CZ" and character not in BLANK
 
 
 def minus(text: str) -> str:

@@ -2,7 +2,8 @@
 
 Read with `weights_only=True`: nothing is executed, and of what torch would allow only what a checkpoint is made of.
 Files of the original framework hold lists of `numpy.float64`, which are read as plain numbers; tensors saved on a GPU
-come back on the CPU. `model.safetensors` holds the weights alone.
+come back on the CPU. `model.safetensors` holds the weights alone. Names may begin with what DataParallel (`module.`),
+torch.compile (`_orig_mod.`) or an outer module (`model.`) puts before the model's.
 """
 
 import copy
@@ -11,27 +12,30 @@ import math
 import pickletools
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load as tensors_of
+from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
-from modelflow.errors import DataError
-from modelflow.files import read_bounded, write_whole
-from modelflow.spec import short
+from modelflow.errors import DataError, UsageError
+from modelflow.io.bounds import MAX_EPOCHS, MAX_OPCODES, check_epochs
+from modelflow.io.files import read_bounded, write_atomic
+from modelflow.text import short
 
 KEYS = ("epoch", "model_state_dict", "optimizer_state_dict", "loss", "val_loss")
 MAX_BYTES = 4 << 30
-MAX_OPCODES = 500_000
-MAX_EPOCHS = 10_000_000
+MAX_STEPS = 1 << 53
 ROOM = 16 << 20  # what a checkpoint takes beside its tensors: losses, names, options
 PICKLES_OF_OLD = 5  # before the tensors of a file that is no archive
 COPIES = 5  # of the weights: Adam keeps two more, AMSGrad three
 SAME_MODEL = "build the model with the spec it was trained with"
 SAME_OPTIMIZER = "use the optimizer it was trained with"
+WRAPPERS = ("module", "_orig_mod")  # parts of names that DataParallel and torch.compile add
 
 
 class _Float64:
@@ -57,6 +61,7 @@ NUMPY_FLOAT: list[Any] = [
     (_Float64, "numpy.dtype"),
 ]
 KINDS = ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"]
+KINDS += ["ComplexFloat", "ComplexDouble"]
 NAMES = {
     "collections OrderedDict",
     "torch._utils _rebuild_tensor_v2",
@@ -71,15 +76,79 @@ NAMES = {
 
 
 def write_checkpoint(path: str | Path, checkpoint: Mapping[str, Any]) -> None:
-    """`checkpoint` (with the five keys) as a file, whole or not at all."""
+    """`checkpoint` (with the five keys) as a file, whole or not at all; numpy's numbers become Python's.
+
+    Raises `DataError` where none could read it.
+    """
+    check_epochs(len(checkpoint.get("loss", ())), str(path))
     buffer = io.BytesIO()
-    torch.save(dict(checkpoint), buffer)
-    write_whole(Path(path), buffer.getvalue())
+    torch.save(_without_numpy(dict(checkpoint)), buffer)
+    write_atomic(Path(path), buffer.getvalue())
+
+
+def _without_numpy(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {_without_numpy(key): _without_numpy(item) for key, item in value.items()}
+    return type(value)(map(_without_numpy, value)) if type(value) in (list, tuple) else value
 
 
 def most_bytes(model: nn.Module) -> int:
-    """How large a checkpoint of `model` can be."""
-    return ROOM + COPIES * sum(int(value.nbytes) for value in model.state_dict().values())
+    """How large a checkpoint of `model` can be; nobody knows that of one with extra state."""
+    state = model.state_dict()
+    if extra_state(state):
+        return MAX_BYTES
+    return ROOM + COPIES * sum(int(value.nbytes) for value in state.values())
+
+
+def extra_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What modules put into a model's state by `get_extra_state` beside tensors."""
+    return {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+
+
+def check_storable(model: nn.Module) -> None:
+    """Raises `UsageError` naming what a checkpoint of `model` could not be read back with."""
+    for name, value in model.state_dict().items():
+        try:
+            buffer = io.BytesIO()
+            torch.save(_empty_alike(value), buffer)
+            _unpickled(buffer.getvalue())
+        except Exception as error:  # pickle and torch raise many kinds
+            what = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise UsageError(
+                f"{name}: a {what} in the model's state, which a checkpoint cannot hold ({_reason(error)}); "
+                "let get_extra_state give tensors, numbers, texts, lists and dictionaries of them, or keep it elsewhere"
+            ) from None
+
+
+def _empty_alike(value: Any) -> Any:
+    """A tensor without values in place of one with many."""
+    return torch.empty(0, dtype=value.dtype) if _is_plain(value) else value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized
+
+
+def weights_bytes(model: nn.Module) -> bytes:
+    """model.safetensors: every tensor of the model's state that the format has a kind for."""
+    state = model.state_dict()
+    left_out = not_in_weights(model)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items() if name not in left_out}
+    return bytes_of(tensors)
+
+
+def not_in_weights(model: nn.Module) -> list[str]:
+    """What of the model's state model.safetensors has no kind for: extra state, sparse tensors."""
+    return [name for name, value in model.state_dict().items() if not _has_kind(value)]
+
+
+def _has_kind(value: Any) -> bool:
+    try:
+        return _is_plain(value) and bool(bytes_of({"": _empty_alike(value)}))
+    except Exception:  # safetensors raises KeyError for a type it does not know
+        return False
 
 
 def read_checkpoint(path: str | Path, limit: int = MAX_BYTES) -> dict[str, Any]:
@@ -101,12 +170,17 @@ def read_checkpoint(path: str | Path, limit: int = MAX_BYTES) -> dict[str, Any]:
 def parse_checkpoint(content: bytes, where: str | Path) -> dict[str, Any]:
     """The checkpoint in the content of a file that is called `where`. Raises `DataError` as `read_checkpoint` does."""
     try:
-        _check_names(*_pickles(content))
-        with torch.serialization.safe_globals(NUMPY_FLOAT):
-            checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        checkpoint = _unpickled(content)
     except Exception as error:  # torch raises many kinds for damaged or hostile files
         raise DataError(f"{where}: not a readable checkpoint ({_reason(error)}); use an undamaged copy") from None
     return _checked(checkpoint, where)
+
+
+def _unpickled(content: bytes) -> Any:
+    """What torch.save wrote into `content`, when it is made of what a checkpoint may hold. Raises as torch does."""
+    _check_names(*_pickles(content))
+    with torch.serialization.safe_globals(NUMPY_FLOAT):
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _pickles(content: bytes) -> tuple[bytes, int]:
@@ -192,10 +266,48 @@ def load_into(
 
     Raises `DataError` naming what does not fit, before anything is changed.
     """
-    check_fits(model, checkpoint["model_state_dict"], where)
-    check_optimizer(optimizer, checkpoint["optimizer_state_dict"], where)
-    model.load_state_dict(_tensors_alone(model, checkpoint["model_state_dict"]))
-    optimizer.load_state_dict(checkpoint["optimizer_state_dict"])
+    state = named_as_in(model, checkpoint["model_state_dict"])
+    check_fits(model, state, where)
+    optimizer_state = checked_optimizer(optimizer, checkpoint["optimizer_state_dict"], where)
+    _load_weights(model, _tensors_alone(model, state), where)
+    optimizer.load_state_dict(optimizer_state)
+
+
+def _load_weights(model: nn.Module, state: Mapping[str, Any], where: str | Path) -> None:
+    """Raises `DataError`, with the model as it was, when a module refuses its extra state."""
+    before = copy.deepcopy(model.state_dict()) if extra_state(state) else {}
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        if not before:
+            raise
+        model.load_state_dict(before)
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise DataError(f"{where}: the model refuses its extra state ({reason}); {SAME_MODEL}") from None
+
+
+def named_as_in(model: nn.Module, state: Any) -> Any:
+    """`state` by the model's names where they differ only in wrappers, or in a beginning that all names have."""
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        return state
+    expected = model.state_dict()
+    ours, theirs = ({_without_wrappers(name): name for name in names} for names in (expected, state))
+    beginning = _beginning(ours, theirs)
+    clear = len(ours) == len(expected) and len(theirs) == len(state)
+    if set(state) == set(expected) or not clear or {beginning + name for name in ours} != set(theirs):
+        return state
+    return {name: state[theirs[beginning + bare]] for bare, name in ours.items()}
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _beginning(ours: Collection[str], theirs: Collection[str]) -> str:
+    """What stands before each of `ours` in `theirs`, if anything does: as long as they are longer on average."""
+    longer = sum(map(len, theirs)) - sum(map(len, ours))
+    beginning = next(iter(theirs), "")[: longer // max(1, len(ours))]
+    return beginning if beginning.endswith(".") else ""
 
 
 def _tensors_alone(model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -216,6 +328,8 @@ def check_fits(model: nn.Module, state: Any, where: str | Path) -> None:
             raise DataError(f"{where}: lacks {name} of the model; {SAME_MODEL}")
         if name not in expected:
             raise DataError(f"{where}: holds {name!s:.80}, which the model lacks; {SAME_MODEL}")
+        if not isinstance(expected[name], Tensor):
+            continue  # extra state, which its module alone can judge
         given = tuple(getattr(state[name], "shape", ()))
         if not isinstance(state[name], Tensor) or given != tuple(expected[name].shape):
             shapes = f"{_text(given):.80}, the model's has {_text(tuple(expected[name].shape))}"
@@ -225,8 +339,11 @@ def check_fits(model: nn.Module, state: Any, where: str | Path) -> None:
             raise DataError(f"{where}: {name} is of {kinds}; {SAME_MODEL}")
 
 
-def check_optimizer(optimizer: torch.optim.Optimizer, state: Any, where: str | Path) -> None:
-    """Raises `DataError` unless `state` is one that `optimizer` can go on from: of its kind and its tensors' shapes."""
+def checked_optimizer(optimizer: torch.optim.Optimizer, state: Any, where: str | Path) -> dict[str, Any]:
+    """`state` with numbers as tensors where `optimizer` keeps those, as Adam's steps, numbers before torch 1.12.
+
+    Raises `DataError` unless it is one that `optimizer` can go on from: of its kind and its tensors' shapes.
+    """
     groups, kept = _parts(state, where)
     for name, value in ((name, value) for group in groups for name, value in group.items()):
         if isinstance(value, float) and not math.isfinite(value):
@@ -244,9 +361,21 @@ def check_optimizer(optimizer: torch.optim.Optimizer, state: Any, where: str | P
         reason = f"{type(error).__name__}: {error}"[:200]
         raise DataError(f"{where}: its optimizer is not {kind} ({reason}); {SAME_OPTIMIZER}") from None
     numbers = [number for group in groups for number in group["params"]]
+    taken = dict(kept)
     for number, expected_state in zip(numbers, trial, strict=True):
         if kept.get(number):
-            _check_state(kept[number], expected_state, f"{where}: its optimizer's state of tensor {number}", kind)
+            taken[number] = _as_tensors(kept[number], expected_state)
+            _check_state(taken[number], expected_state, f"{where}: its optimizer's state of tensor {number}", kind)
+    return dict(state) | {"state": taken}
+
+
+def _as_tensors(given: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: torch.tensor(float(value), dtype=expected[name].dtype)
+        if type(value) in (int, float) and 0 <= value <= MAX_STEPS and isinstance(expected.get(name), Tensor)
+        else value
+        for name, value in given.items()
+    }
 
 
 def _parts(state: Any, where: str | Path) -> tuple[list[dict[str, Any]], Mapping[Any, Any]]:

@@ -6,8 +6,9 @@ The parameters and Adam's averages become views of flat vectors that the compile
 
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from modelflow.data.batches import Batches
-from modelflow.evaluation.metrics import cross_entropy
-from modelflow.models.build import GenericCNN
-from modelflow.training.loop import START, Loss, Midway, OnSteps, check_finite
+from modelflow.networks.build import GenericCNN
+from modelflow.training.cross_entropy import cross_entropy
+from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite
+from modelflow.training.loss import Loss
 
 Array = np.ndarray[Any, Any]
 
@@ -27,16 +29,17 @@ OWN_METHODS = ("forward", "featurizer", "classifier")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+AVERAGES = ("exp_avg", "exp_avg_sq")
 PARTS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.Dropout, nn.ModuleList)
 
 
-def uncovered(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any) -> str:
+def unsupported_reason(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any) -> str:
     """Why the compiled step cannot train these, in words; empty when it can."""
     about_both = _about_machine() or _about_model(model)
     return about_both or _about_loss(loss_fn) or _about_optimizer(optimizer, model) or _about_loader(loader, model)
 
 
-def uncovered_inference(model: nn.Module, loader: Any) -> str:
+def unsupported_inference_reason(model: nn.Module, loader: Any) -> str:
     """Why the compiled functions cannot evaluate the model on the loader, in words; empty when they can."""
     return _about_machine() or _about_model(model) or _about_loader(loader, model) or _about_part(loader)
 
@@ -69,10 +72,23 @@ def _about_model(model: nn.Module) -> str:
         return "not all parameters are trainable float32 on the CPU"
     if model.drop.p != model.spec.p:
         return "the dropout is not that of the spec any more"
+    if _share_memory(list(model.parameters())):
+        return "some parameters share their memory"
     owners = ((model.modules(), HOOKS), (model.parameters(), PARAMETER_HOOKS))
     if any(getattr(owner, hooks, None) for owned, kinds in owners for owner in owned for hooks in kinds):
         return "hooks are attached"
     return ""
+
+
+def _share_memory(parameters: list[nn.Parameter]) -> bool:
+    """Whether the stretches of memory that they lie in overlap, as of a view of another one."""
+    stretches = sorted((p.data_ptr(), p.data_ptr() + _bytes_from_first_to_last(p)) for p in parameters if p.numel())
+    return any(begin < end for (_, end), (begin, _) in pairwise(stretches))
+
+
+def _bytes_from_first_to_last(p: Tensor) -> int:
+    steps = sum((size - 1) * stride for size, stride in zip(p.shape, p.stride(), strict=True))
+    return (steps + 1) * p.element_size()
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -167,7 +183,7 @@ class CompiledStep:
         on_steps: OnSteps,
         epoch: int,
         factors_S: Array | None = None,
-        begun: Midway = START,
+        begun: EpochProgress = START,
     ) -> float:
         """The mean loss over the images of one epoch; as `loop.train_epoch`, but for the source of dropout.
 
@@ -193,7 +209,7 @@ class CompiledStep:
             sizes[-1] = len(part) - size * (len(done.losses) - 1)
             total += float(done.losses @ sizes)
             made = start + len(done.losses)
-            on_steps(done.losses.tolist(), Midway(made, total, min(made * size, len(order_N))))
+            on_steps(done.losses.tolist(), EpochProgress(made, total, min(made * size, len(order_N))))
         return total / len(order_N)
 
     def mean_loss(self, loader: Batches) -> float:
@@ -208,36 +224,36 @@ class CompiledStep:
         from modelflow.kernels.network import Network
 
         network = self._network
-        if network.plan.has_large or self._threads() < 2:
+        if network.layout.has_large or self._threads() < 2:
             return None
-        its_own = Network(network.plan, network.library)  # an evaluation that nobody waits for may still be under way
+        its_own = Network(network.layout, network.library)  # an evaluation that nobody waits for may still be under way
         team = ThreadPoolExecutor(1)
         evaluation = team.submit(_mean_loss, its_own, loader, self._bound().params.copy(), 1)
         team.shutdown(wait=False)  # a thread that is kept would be missing in a forked process
         return evaluation
 
     def _settings(self, factors_S: Array) -> Any:
-        from modelflow.kernels.network import Settings
+        from modelflow.kernels.network import AdamSettings
 
         (group,) = self.optimizer.param_groups
         decay = group["weight_decay"] if isinstance(self.optimizer, torch.optim.AdamW) else 0.0
-        return Settings(group["lr"] * factors_S, tuple(group["betas"]), group["eps"], decay)
+        return AdamSettings(group["lr"] * factors_S, tuple(group["betas"]), group["eps"], decay)
 
     def _bound(self) -> Any:
         """The flat vectors, after every tensor that is not yet a view of them has been made one."""
-        from modelflow.kernels.network import State
+        from modelflow.kernels.network import AdamState
 
-        step = 0
-        for p, (values, average, square) in zip(self.model.parameters(), self._views, strict=True):
-            p.data = _moved_into(values, p.data)
-            adam = self.optimizer.state[p]
+        step, parameters = 0, list(self.model.parameters())
+        kept = [[p.data, *(self.optimizer.state[p].get(name) for name in AVERAGES)] for p in parameters]
+        _move(chain.from_iterable(self._views), chain.from_iterable(kept))
+        for p, (values, *averages) in zip(parameters, self._views, strict=True):
+            p.data, adam = values, self.optimizer.state[p]
             if "step" not in adam:
-                adam["step"] = torch.tensor(0.0)
+                adam["step"] = torch.tensor(0.0, device="cpu")
             step = int(adam["step"])
-            adam["exp_avg"] = _moved_into(average, adam.get("exp_avg"))
-            adam["exp_avg_sq"] = _moved_into(square, adam.get("exp_avg_sq"))
+            adam.update(zip(AVERAGES, averages, strict=True))
         flats = [flat.numpy() for flat in self._flats]
-        return State(flats[0], flats[1], flats[2], step)
+        return AdamState(flats[0], flats[1], flats[2], step)
 
     def _count(self, step: int) -> None:
         for p in self.model.parameters():
@@ -258,9 +274,13 @@ def _views(flats: list[Tensor], model: nn.Module) -> Iterator[list[Tensor]]:
         begin += p.numel()
 
 
-def _moved_into(view: Tensor, values: Tensor | None) -> Tensor:
-    if values is None:
-        return view.zero_()
-    if values.data_ptr() != view.data_ptr():
+def _move(views: Iterable[Tensor], kept: Iterable[Tensor | None]) -> None:
+    """Puts what is kept into its views, zeros for nothing; what lies in another view, or turned, is read first."""
+    astray = [(view, values) for view, values in zip(views, kept, strict=True) if not _is_same(view, values)]
+    copies = [torch.zeros_like(view) if values is None else values.clone() for view, values in astray]
+    for (view, _), values in zip(astray, copies, strict=True):
         view.copy_(values)
-    return view
+
+
+def _is_same(view: Tensor, values: Tensor | None) -> bool:
+    return values is not None and values.data_ptr() == view.data_ptr() and values.stride() == view.stride()

@@ -10,15 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modelflow.errors import DataError, RunError
-from modelflow.modes import evaluating
+from modelflow.data.convert import dtype_of, pairs
+from modelflow.errors import DataError, RunError, UsageError
+from modelflow.training.denormals import flushed_to_zero
+from modelflow.training.loss import FittedLoss, Loss
+from modelflow.training.modes import evaluating
+from modelflow.training.preflight import explained
 
 Array = np.ndarray[Any, Any]
-Loss = Callable[[Any, Any], Tensor]
 
 
 @dataclass(frozen=True)
-class Midway:
+class EpochProgress:
     """How far an epoch is: updates made, and the sum of their losses over the images they were of."""
 
     steps: int = 0
@@ -26,10 +29,11 @@ class Midway:
     images: int = 0
 
 
-START = Midway()
-OnSteps = Callable[[Sequence[float], Midway], None]  # the losses of the steps since the last call, and how far it is
+START = EpochProgress()
+OnSteps = Callable[[Sequence[float], EpochProgress], None]  # losses since the last call, and how far the epoch is
 
 
+@flushed_to_zero()
 def train_epoch(
     model: nn.Module,
     loss_fn: Loss,
@@ -39,7 +43,7 @@ def train_epoch(
     on_steps: OnSteps,
     epoch: int,
     factors_S: Array | None = None,
-    begun: Midway = START,
+    begun: EpochProgress = START,
     on_begun: Callable[[], None] = lambda: None,
 ) -> float:
     """The mean loss over the images of one epoch, each batch's taken before its update.
@@ -50,12 +54,16 @@ def train_epoch(
     loss would make is not made), and `DataError` without any batch.
     """
     model.train()
+    fitted = as_fitted(loss_fn)
     total, images = begun.total, begun.images
-    for step, (x, y) in enumerate(_after(batches, begun.steps, on_begun), start=begun.steps + 1):
+    given = pairs(batches, dtype_of(model), fitted.note)
+    for step, (x, y) in enumerate(_after(given, begun.steps, on_begun), start=begun.steps + 1):
         x, y = x.to(device), y.to(device)
-        loss = loss_fn(model(x), y)
-        value = loss.item()
+        with explained(f"epoch {epoch}, step {step}", x):
+            loss = fitted(model(x), y)
+        value = fitted.mean(loss.item(), len(x))
         check_finite(value, f"epoch {epoch}, step {step}: the loss")
+        check_differentiable(loss)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if factors_S is None:
@@ -65,8 +73,21 @@ def train_epoch(
                 optimizer.step()
         total += value * len(x)
         images += len(x)
-        on_steps([value], Midway(step, total, images))
+        on_steps([value], EpochProgress(step, total, images))
     return _mean(total, images, "training")
+
+
+def as_fitted(loss_fn: Loss) -> FittedLoss:
+    return loss_fn if isinstance(loss_fn, FittedLoss) else FittedLoss(loss_fn)
+
+
+def check_differentiable(loss: Tensor) -> None:
+    """Raises `UsageError` for a loss of which no parameter has a gradient."""
+    if not loss.requires_grad:
+        raise UsageError(
+            "the loss depends on no parameter that can be trained: it was made of outputs without gradients, as by "
+            "detach(), argmax or torch.no_grad(); compute it from the model's outputs themselves"
+        )
 
 
 def _after(batches: Iterable[Any], count: int, on_begun: Callable[[], None]) -> Iterator[Any]:
@@ -92,12 +113,15 @@ def scaled_lr(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]
 
 
 @torch.no_grad()
+@flushed_to_zero()
 def mean_loss(model: nn.Module, loss_fn: Loss, batches: Iterable[Any], device: torch.device | str) -> float:
     """The mean loss over the images, in eval mode; modes are put back. Raises `DataError` without any batch."""
     with evaluating(model):
-        total, images = 0.0, 0
-        for x, y in batches:
-            total += loss_fn(model(x.to(device)), y.to(device)).item() * len(x)
+        fitted, total, images = as_fitted(loss_fn), 0.0, 0
+        for x, y in pairs(batches, dtype_of(model), fitted.note):
+            with explained("validation", x):
+                loss = fitted(model(x.to(device)), y.to(device))
+            total += fitted.mean(loss.item(), len(x)) * len(x)
             images += len(x)
         return _mean(total, images, "validation")
 

@@ -11,22 +11,31 @@ import io
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from modelflow.data.convert import dtype_of, pairs
 from modelflow.errors import RunError, UsageError
-from modelflow.seeding import drawn_from, ordered_by
-from modelflow.training.loop import Loss
+from modelflow.io.arguments import positive, whole
+from modelflow.io.process import drop_missing_backend
+from modelflow.training.denormals import flushed_to_zero
+from modelflow.training.loop import as_fitted
+from modelflow.training.loss import FittedLoss, Loss
+from modelflow.training.optimizers import settle
+from modelflow.training.preflight import raise_explained
+from modelflow.training.seeding import seeded_order, seeded_rng
 
 SKIP_START, SKIP_END = 10, 5
-FEWEST_STEPS = 30
+MIN_STEPS = 30
 SMOOTH = 0.05
-SMALLEST_FALL, STANDARD_ERRORS = 0.05, 3
+MIN_FALL, STANDARD_ERRORS = 0.05, 3
 METHOD = "steepest trend"
 PATIENCE = 2.0  # seconds without a word
 
@@ -59,21 +68,24 @@ class LRSearch:
 
 
 class _Passes:
-    def __init__(self, loader: Any, on_batch: Callable[[], None]) -> None:
-        self.loader = loader
+    def __init__(self, pairs_of: Callable[[], Iterator[Any]], on_batch: Callable[[], None]) -> None:
+        self.pairs_of = pairs_of
         self.on_batch = on_batch
         self.begun = 0
+        self.images: Any = None  # of the last batch
 
     def __iter__(self) -> Iterator[Any]:
         self.begun += 1
-        for batch in self.loader:
+        for batch in self.pairs_of():
             self.on_batch()
+            self.images = batch[0]
             yield batch
 
 
+@torch.inference_mode(False)
 def range_test(
     model: nn.Module,
-    loss_fn: Loss,
+    loss_fn: Loss | FittedLoss,
     optimizer: torch.optim.Optimizer,
     loader: Any,
     *,
@@ -90,19 +102,31 @@ def range_test(
 
     Works on deep copies, so that model, optimizer, modes and random state are as before whatever happens. A loader with
     fewer batches is gone through again. `say` is told once how long it may take, when that is more than some seconds.
-    Raises `UsageError` for bounds that leave nothing to search and for a loader without batches.
+    Raises `UsageError` for bounds that leave nothing to search, for a loader without batches, and for a model that
+    cannot be copied.
     """
-    start_lr = float(optimizer.param_groups[0]["lr"]) if start_lr is None else start_lr
+    start_lr = float(optimizer.param_groups[0]["lr"]) if start_lr is None else positive("start_lr", start_lr)
+    end_lr, num_iter = positive("end_lr", end_lr), whole("num_iter", num_iter, 0)
     _check_bounds(start_lr, end_lr, num_iter, smooth, step_mode)
+    drop_missing_backend()
     from torch_lr_finder import LRFinder
     from torch_lr_finder.lr_finder import TrainDataLoaderIter
 
-    trial_model, trial_loss, trial_optimizer = copy.deepcopy((model, loss_fn, optimizer))
+    fitted = as_fitted(loss_fn)
+    trial_model, trial_loss, trial_optimizer = _copies(model, fitted.loss_fn, optimizer)
+    settle(trial_model, trial_optimizer)
     for group in trial_optimizer.param_groups:
         group.pop("initial_lr", None)  # else torch-lr-finder refuses an optimizer that a scheduler knows
-    finder = LRFinder(trial_model, trial_optimizer, trial_loss, device=device)
-    passes = _Passes(loader, _told_when_slow(say, num_iter))
-    with drawn_from(seed, "lr_finder"), ordered_by(loader, seed, "lr_finder"), _silence():
+    finder = LRFinder(trial_model, trial_optimizer, FittedLoss(trial_loss, fitted.note), device=device)
+    told = _told_when_slow(say, num_iter)
+    with (
+        _gradients_kept(model),
+        seeded_rng(seed, "lr_finder"),
+        seeded_order(loader, seed, "lr_finder") as ordered,
+        flushed_to_zero(),
+        _silence(),
+    ):
+        passes = _Passes(lambda: pairs(ordered, dtype_of(model), fitted.note), told)
         try:
             finder.range_test(
                 TrainDataLoaderIter(passes),
@@ -114,7 +138,62 @@ def range_test(
             )
         except StopIteration:
             raise UsageError("learning rate search: the loader has no batches; give it data") from None
+        except Exception as error:
+            raise_explained(error, "learning rate search", passes.images)
+    if all(p.grad is None for p in trial_model.parameters()):
+        raise UsageError(
+            "learning rate search: a copy of the model trains the model itself, as after model.forward = "
+            "torch.compile(model.forward); compile by model.compile() instead, or set lr yourself"
+        )
     return Curve(tuple(finder.history["lr"]), tuple(finder.history["loss"]), passes.begun)
+
+
+@contextlib.contextmanager
+def _gradients_kept(model: nn.Module) -> Iterator[None]:
+    """The model's gradients are as before, should its copy compute with it."""
+    before = [(p, p.grad) for p in model.parameters()]
+    for p, _ in before:
+        p.grad = None
+    try:
+        yield
+    finally:
+        for p, gradient in before:
+            p.grad = gradient
+
+
+def _copies(*parts: Any) -> Any:
+    """Deep copies; of outputs that modules keep, which torch does not copy, without what they were computed from."""
+    kept = _kept_outputs([vars(module) for part in parts if isinstance(part, nn.Module) for module in part.modules()])
+    try:
+        return copy.deepcopy(parts, {id(output): output.detach().clone() for output in kept})
+    except Exception as error:  # what cannot be copied is told in many ways
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise UsageError(
+            f"learning rate search: the model, its loss or its optimizer cannot be copied ({reason}), and the search "
+            "trains copies; keep what cannot be copied elsewhere, or set lr yourself"
+        ) from None
+
+
+def _kept_outputs(values: list[Any]) -> list[Tensor]:
+    """The tensors with a history among `values` and in whatever they hold."""
+    found, seen = [], set()
+    while values:
+        value = values.pop()
+        if isinstance(value, Tensor) and not value.is_leaf:
+            found.append(value)
+        elif id(value) not in seen:
+            seen.add(id(value))
+            values += _parts(value)
+    return found
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return list(value)
+    whole = isinstance(value, type | ModuleType | FunctionType | Tensor)
+    return [] if whole else list(getattr(value, "__dict__", {}).values())
 
 
 def _told_when_slow(say: Callable[[str], None] | None, steps: int) -> Callable[[], None]:
@@ -142,7 +221,7 @@ def _silence() -> Iterator[None]:
 
 
 def _check_bounds(start_lr: float, end_lr: float, num_iter: int, smooth: float, step_mode: str) -> None:
-    if not (math.isfinite(end_lr) and end_lr > start_lr > 0):
+    if not end_lr > start_lr > 0:
         raise UsageError(
             f"end_lr = {end_lr}: expected more than where the search starts, lr = {start_lr}, which must be above 0"
         )
@@ -179,12 +258,12 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> tuple[float, fl
     Raises `RunError` when the curve is flat, rises from the start, or is not finite.
     """
     kept = _finite(losses)
-    if kept < FEWEST_STEPS - SKIP_END:
+    if kept < MIN_STEPS - SKIP_END:
         end = f"it is not finite from lr = {lrs[kept]:.1e} on" if kept < len(losses) else "it grew fivefold"
         raise RunError(f"learning rate search: only {kept} losses to read, then {end}; start from a smaller lr")
     x, y = np.array(lrs[SKIP_START : kept - SKIP_END]), np.array(losses[SKIP_START : kept - SKIP_END])
     at = steepest_trend(y)
-    if at is None or y[0] - y.min() <= SMALLEST_FALL * abs(y[0]) or not _falls_surely(losses[: kept - SKIP_END]):
+    if at is None or y[0] - y.min() <= MIN_FALL * abs(y[0]) or not _falls_surely(losses[: kept - SKIP_END]):
         raise RunError(
             f"learning rate search: the loss does not fall clearly between lr = {x[0]:.1e} and {x[-1]:.1e} "
             f"(it starts at {y[0]:.3g}, its lowest is {y.min():.3g}); search a wider range, or set lr yourself"

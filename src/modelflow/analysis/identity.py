@@ -1,0 +1,145 @@
+"""What a run is of, which runs may be pooled as seeds of one model, and what models are called that share a name.
+
+Seeds of one model have its name, one network, one data set by its checksums, one protocol and one way of training. Of a
+model and a seed there is one run: a copy, or a second training, counts nowhere. No torch.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from modelflow.results.layout import SEEDS, WEIGHTS
+from modelflow.results.records import OF_LOADERS, OPTIONS, Run
+from modelflow.text import one_line
+
+USUAL = {  # what a record means that does not name the setting
+    "batch_size": None,
+    "lr": None,
+    "optimizer": None,
+    "schedule": "constant",
+    "loss_fn": "CrossEntropyLoss",
+    "find_best_lr": False,
+}
+
+
+class Compared(NamedTuple):
+    """What runs share that may be compared: the data by name and checksums (else by counts), the protocol."""
+
+    data: str
+    files: tuple[tuple[str, str], ...]
+    protocol: str
+
+
+class Identity(NamedTuple):
+    """What runs share that are seeds of one model."""
+
+    compared: Compared
+    name: str
+    network: str
+    training: str
+
+
+def identity_of(run: Run) -> Identity:
+    """What a run is of, but for its seed."""
+    return Identity(compared_by(run), run.model_name, network_of(run), training_of(run))
+
+
+def compared_by(run: Run) -> Compared:
+    """The data and the protocol of a run."""
+    counts = {
+        "training": run.data.training_images,
+        "validation": run.data.validation_images,
+        "test": run.metrics.images,
+    }
+    of_files = bool(run.data.checksums.keys() - OF_LOADERS)
+    known = {} if of_files else {name: str(images) for name, images in counts.items()}
+    return Compared(run.data.name, tuple(sorted({**known, **run.data.checksums}.items())), run.protocol)
+
+
+def network_of(run: Run) -> str:
+    """The spec; of a module without one its class, its size, and how it printed itself where that was recorded."""
+    if run.spec is not None:
+        return json.dumps(run.spec, sort_keys=True)
+    return f"{run.model_class}, {run.parameters} parameters, {run.module_sha256 or ''}"
+
+
+def training_of(run: Run) -> str:
+    """The settings that change what is learned, in words."""
+    return ", ".join(f"{name} {_alike(value)}" for name, value in _settings(run).items())
+
+
+def _settings(run: Run) -> dict[str, object]:
+    named = {name: run.settings.get(name, usual) for name, usual in USUAL.items()}
+    return {"epochs": run.epochs, **named, "training images": run.data.training_images, **options_of(run)}
+
+
+def options_of(run: Run) -> dict[str, object]:
+    """The options of its optimizer and its loss that are not the defaults, such as `optimizer.weight_decay`."""
+    return {name: run.settings[name] for name in sorted(run.settings) if name.startswith(OPTIONS)}
+
+
+def _alike(value: object) -> object:
+    """1, 1.0 and true alike, as JSON's readers may have it."""
+    if isinstance(value, list):
+        return [_alike(part) for part in value]
+    return float(value) if isinstance(value, int | float) else value
+
+
+def differing(run: Run, other: Run) -> tuple[str, object, object] | None:
+    """In what two runs differ that are no seeds of one model, and the value of each; None where they are."""
+    if identity_of(run) == identity_of(other):
+        return None
+    pairs = [_facts(run), _facts(other)]
+    name = next(name for name in {**pairs[0], **pairs[1]} if pairs[0].get(name) != pairs[1].get(name))
+    return name, pairs[0].get(name), pairs[1].get(name)
+
+
+def _facts(run: Run) -> dict[str, object]:
+    """All that `identity_of` looks at, by name."""
+    spec = {"network": network_of(run)} if run.spec is None else run.spec
+    known = run.data.checksums
+    files = {f"SHA-256 of {name}" if name in known else f"{name} images": of for name, of in compared_by(run).files}
+    names = {"model": run.model_name, "data": run.data.name}
+    return {**names, **files, **spec, **_settings(run), "protocol": run.protocol}
+
+
+def other_weights(run: Run, first: Run) -> str:
+    """What to add of a run that `first`, of the same model and seed, stands for; empty for a copy."""
+    both = [one.files.get(WEIGHTS) for one in (run, first)]
+    return "" if None in both or both[0] == both[1] else "; its weights are others, as of another machine or version"
+
+
+def called(folders: Mapping[Identity, Path]) -> dict[Identity, str]:
+    """What each model is called, `folders` giving where its first run lies: as `told_apart` says."""
+    names = told_apart([model.name for model in folders], list(folders.values()))
+    return dict(zip(folders, names, strict=True))
+
+
+def told_apart(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """The names, and behind each that stands there more than once as much of its folder as tells it from the others.
+
+    Such as "mine (anna)", whatever the models of that name differ in: network, data, protocol or settings.
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(names):
+        places[name].append(place)
+    told = list(names)
+    for name, shared in places.items():
+        ends = _ends([folders[place] for place in shared]) if len(shared) > 1 else []
+        for place, end in zip(shared, ends, strict=False):
+            told[place] = f"{name} ({end})"
+    return told
+
+
+def _ends(folders: Sequence[Path]) -> list[str]:
+    """As few parts of each path, from its end, as tell all apart; of a further seed its model's folder too."""
+    parts = [folder.resolve().parts for folder in folders]
+    least = [3 if one[-2:-1] == (SEEDS,) and one[-1].isdecimal() else 1 for one in parts]
+    most = max((len(one) for one in parts), default=1)
+    for n in range(1, most + 1):
+        ends = [one[-max(n, few) :] for one, few in zip(parts, least, strict=True)]
+        if len(set(ends)) == len(ends):
+            break
+    return [one_line(Path(*end)) for end in ends]

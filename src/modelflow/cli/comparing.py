@@ -1,0 +1,86 @@
+"""Commands of finished runs: `leaderboard`, `report`, `compare`."""
+
+from pathlib import Path
+
+import click
+
+from modelflow.cli import terminal
+from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, example
+from modelflow.text import one_line
+
+
+@click.command(
+    context_settings=HELP,
+    epilog=example("leaderboard results", "leaderboard results --sort parameters --where 'accuracy > 0.85' --csv"),
+)
+@click.argument("results", type=FOLDER)
+@click.option("--sort", default="accuracy", show_default=True, help="Best first by any column of leaderboard.csv.")
+@click.option("--only", default="*", help="Models whose name fits the pattern, such as 'cnn2_*'.")
+@click.option(
+    "--where", multiple=True, help="Models for which it holds, such as 'parameters < 10000'; may be repeated."
+)
+@click.option("--csv", "as_text", is_flag=True, help="Print CSV with every column instead of a table.")
+@JSON
+def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_text: bool, as_json: bool) -> None:
+    """List the models of RESULTS, best first.
+
+    RESULTS is a folder that `modelflow run` or `modelflow train` wrote; several seeds of a model are averaged.
+    """
+    from modelflow.analysis.leaderboard import as_csv, filter_and_sort
+    from modelflow.analysis.leaderboard import leaderboard as rows_in
+    from modelflow.results.asked import missing
+
+    rows = filter_and_sort(rows_in(results), sort, only, where)
+    if note := missing(results):
+        terminal.tell(note)
+    if as_json:
+        terminal.say_json([vars(row) for row in rows])
+    elif as_text:
+        terminal.say_csv(as_csv(rows))
+    elif rows:
+        terminal.leaderboard_table(rows, sort)
+    else:
+        terminal.say(f"{results}: no model fits --only and --where (accuracies are shares of 1, as in --csv)")
+
+
+@click.command(context_settings=HELP, epilog=example("report results"))
+@click.argument("results", type=FOLDER)
+@DATA_DIR
+def report(results: Path, data_dir: Path | None) -> None:
+    """Write the report of RESULTS anew.
+
+    report.html, one file that opens from disk without a network: which model is best and how sure that is, costs,
+    learning curves, each model, its mistakes, how it was made. leaderboard.csv, leaderboard.md, pareto.png, and
+    MODEL_CARD.md of the study and of its runs too.
+    """
+    from modelflow.studies.study import write_pages
+
+    terminal.tell("writing the report …")
+    terminal.answer(write_pages(results, data_dir))
+
+
+@click.command(context_settings=HELP, epilog=example("compare results/generic_1 results/generic_2", "compare results"))
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@MARGIN
+@JSON
+def compare(runs: tuple[Path, ...], margin: float | None, as_json: bool) -> None:
+    """Say which of RUNS are really better, and by how much.
+
+    RUNS are folders of models, each with all its seeds; single runs, such as results/generic_2/seeds/43; or one folder
+    of a study, whose margin counts unless another is given. The method: docs/statistics.md.
+    """
+    from modelflow.analysis.comparison import as_data, beside, compare_folders
+    from modelflow.report.words import counted
+
+    comparison = compare_folders(runs, margin)
+    study, more = beside(runs)
+    if more > 0:
+        where = one_line(study)
+        terminal.tell(
+            f"{counted(more, 'more model')} in {where}: of a pair chosen after a look “better” is said too easily; "
+            f"modelflow compare {where} counts every pair"
+        )
+    if as_json:
+        terminal.say_json(as_data(comparison))
+    else:
+        terminal.comparison_tables(comparison)

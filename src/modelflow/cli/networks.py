@@ -1,0 +1,83 @@
+"""Commands of networks: `trace` one, list the `models`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelflow.cli import terminal
+from modelflow.cli.options import HELP, JSON, MAX_PARAMETERS, example
+
+
+@click.command(context_settings=HELP, epilog=example("trace generic_2", "trace my_net.json --json"))
+@click.argument("model")
+@MAX_PARAMETERS
+@click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into this file too.")
+@JSON
+def trace(model: str, max_parameters: int | None, svg_path: Path | None, as_json: bool) -> None:
+    """Show the layers of MODEL and their costs.
+
+    Output shape, parameters, multiply-accumulates (MACs) and bytes of activations of each, without building anything.
+    MODEL is a preset's name, or a JSON or YAML file.
+    """
+    from modelflow.networks import trace as tracing
+    from modelflow.networks.resolve import resolve
+
+    name, spec = resolve(model)
+    limit = tracing.MAX_PARAMETERS if max_parameters is None else max_parameters
+    traced = tracing.trace(spec, limit)
+    if svg_path:
+        from modelflow.io.files import write_atomic
+        from modelflow.networks.diagram import svg
+
+        write_atomic(svg_path, svg(traced, name))
+    if as_json:
+        terminal.say_json({"model": name, **tracing.as_data(traced)})
+        return
+    from modelflow.networks.diagram import text
+
+    terminal.draw(f"{name}\n{text(traced)}")
+    terminal.trace_table(traced)
+
+
+@click.command(context_settings=HELP, epilog=example("models", "models --json"))
+@JSON
+def models(as_json: bool) -> None:
+    """List the presets: blocks, parameters, MACs."""
+    from modelflow.networks.resolve import CARD, preset
+    from modelflow.networks.trace import trace as trace_of
+
+    rows: list[dict[str, Any]] = []
+    for name, card in CARD.items():
+        spec = preset(name)
+        traced = trace_of(spec)
+        blocks = zip(spec.cov_kernel_sizes, spec.cov_features, spec.max_pool_sizes, strict=True)
+        rows.append(
+            {
+                "model": name,
+                "group": card.group,
+                "blocks": [{"kernel_size": k, "channels": c, "pool_size": p} for k, c, p in blocks],
+                "hidden_sizes": list(spec.fc_sizes),
+                "parameters": traced.parameters,
+                "macs": traced.macs,
+            }
+        )
+    if as_json:
+        terminal.say_json(rows)
+        return
+    terminal.table(
+        ("model", "group", "blocks", "hidden sizes", "parameters", "MACs"),
+        [
+            (
+                row["model"],
+                row["group"],
+                " ".join(f"{b['kernel_size']}-{b['channels']}-{b['pool_size']}" for b in row["blocks"]),
+                " ".join(map(str, row["hidden_sizes"])),
+                f"{row['parameters']:,}",
+                f"{row['macs']:,}",
+            )
+            for row in rows
+        ],
+        left=4,
+    )
+    terminal.say("blocks: kernel size-channels-pool size; see also `modelflow trace MODEL`")

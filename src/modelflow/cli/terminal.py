@@ -1,0 +1,246 @@
+"""What the terminal shows: lines, tables and progress. Rich is imported when a table or a bar is drawn. No torch.
+
+say("Results: results")                                   fail("my_net.json: no such file")
+table(("model", "parameters"), [("generic_2", "11,854")])
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from modelflow.studies.forecast import Forecast, in_words
+from modelflow.text import one_line, shown, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from modelflow.analysis.archive import Content
+    from modelflow.analysis.comparison import Comparison
+    from modelflow.analysis.leaderboard import LeaderboardRow
+    from modelflow.networks.trace import Trace
+
+WIDTH_OF_A_FILE = 120
+MAX_NAME_WIDTH = 24
+SECONDS_BETWEEN_LINES = 30  # of progress, where the output is no terminal
+
+
+def say(message: str) -> None:
+    """A line on the output."""
+    click.echo(visible(message))
+
+
+def tell(message: str) -> None:
+    """A line on the error stream: what is being done, beside the output."""
+    click.echo(visible(message), err=True)
+
+
+def say_json(data: Any) -> None:
+    """Data on the output as JSON, which is ASCII without control characters, and harmless in a terminal as it is."""
+    click.echo(json.dumps(data, indent=2).replace("\x7f", r"\u007f"))
+
+
+def say_csv(text: str) -> None:
+    """A CSV file on the output: into a file or a pipe as it is, in a terminal each cell `one_line`."""
+    if sys.stdout.isatty():
+        cells = [[one_line(cell) for cell in row] for row in csv.reader(io.StringIO(text))]
+        harmless = io.StringIO()
+        csv.writer(harmless, lineterminator="\n").writerows(cells)
+        text = harmless.getvalue()
+    click.echo(text, nl=False)
+
+
+def fail(message: str) -> None:
+    """A line on the error stream, marked as an error."""
+    colour = None if os.environ.get("NO_COLOR") else "red"
+    click.secho(f"error: {visible(message)}", err=True, fg=colour)
+
+
+def draw(picture: str) -> None:
+    """Lines of text that are cut rather than wrapped where the terminal is narrower."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo("\n".join(line[:width] for line in picture.splitlines()))
+
+
+def console(stderr: bool = False) -> "Console":
+    """The output or the error stream, as wide as the terminal, or `WIDTH_OF_A_FILE` where it is none."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDTH_OF_A_FILE)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", left: int = 1) -> None:
+    """A table whose first `left` columns are text and the others numbers; no markup is read in its cells.
+
+    Where the terminal is narrow, text is folded; numbers and short names of rows (the first column) are not.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        title=Text(visible(title)) if title else None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    whole = {
+        i
+        for i in range(len(header))
+        if i >= left or (i == 0 and max((len(row[0]) for row in rows), default=0) <= MAX_NAME_WIDTH)
+    }
+    for i, name in enumerate(header):
+        justify: Literal["left", "right"] = "left" if i < left else "right"
+        drawn.add_column(Text(visible(name)), justify=justify, overflow="fold", no_wrap=i in whole)
+    for row in rows:
+        drawn.add_row(*(Text(visible(cell)) for cell in row))
+    console().print("", drawn, sep="\n")
+
+
+def leaderboard_table(rows: "Sequence[LeaderboardRow]", sorted_by: str = "accuracy") -> None:
+    """The summary table, best first, beside the card's figures."""
+    from modelflow.analysis.leaderboard import heading, notes, table_of
+
+    drawn = table_of(rows, sorted_by)
+    table(drawn.header, drawn.lines, heading(rows), drawn.left)
+    for note in notes(rows):
+        say(note)
+
+
+def comparison_tables(comparison: "Comparison") -> None:
+    """Accuracies with their intervals, then a verdict a line."""
+    from modelflow.analysis.comparison import notes
+    from modelflow.analysis.leaderboard import protocol_words
+    from modelflow.analysis.verdicts import range_in_points
+
+    rows = [
+        (
+            entry.name,
+            f"{entry.seeds}, {entry.died} died" if entry.died else str(entry.seeds),
+            f"{entry.accuracy:.2%}",
+            range_in_points(entry.interval),
+        )
+        for entry in comparison.entries
+    ]
+    protocols = sorted({entry.protocol for entry in comparison.entries})
+    title = "Test accuracy; " + "; ".join(f"{protocol_words(name)} (protocol {shown(name)})" for name in protocols)
+    table(("", "Seeds", "Accuracy", "95 % interval, %"), rows, title)
+    say("")
+    for verdict in comparison.verdicts:
+        say(verdict.words)
+    for note in notes(comparison):
+        say(note)
+    if comparison.left_out:
+        say(f"not compared, having one seed only: {', '.join(comparison.left_out)}")
+    for copy in comparison.copies:
+        say(f"left out: {copy}")
+
+
+def trace_table(traced: "Trace") -> None:
+    """A line a layer: output shape, parameters, multiply-accumulates, bytes of activations."""
+    from modelflow.networks.trace import shape_text
+
+    rows = [("input", shape_text(traced.input_shape), "", "", "")]
+    for layer in traced.layers:
+        costs = _count(layer.parameters), _count(layer.macs), _count(layer.activation_bytes)
+        rows.append((layer.name, shape_text(layer.output_shape), *costs))
+    rows.append(("total", "", _count(traced.parameters), _count(traced.macs), _count(traced.activation_bytes)))
+    table(("layer", "output", "parameters", "MACs", "activation bytes"), rows)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "-"
+
+
+def answer(content: "Content") -> None:
+    """What a report answers, what is missing of its study, and where it lies."""
+    from modelflow.report.answer import headline
+    from modelflow.results.layout import REPORT
+
+    for group in content.groups:
+        where = f"{shown(group.data.name)}, " if len(content.groups) > 1 else ""
+        say(f"{where}protocol {shown(group.protocol or 'not known')}: {headline(group)}")
+    if content.missing:
+        say(content.missing)
+    say(f"Report: {(content.folder / REPORT).resolve()}")
+
+
+class RunsProgress:
+    """Bars for runs that are under way and one for all of them; plain lines where the output is no terminal."""
+
+    def __init__(self, progress: "Progress", work: Mapping[str, float], jobs: int, epochs: int) -> None:
+        self._progress = progress
+        self._epochs = epochs
+        self._forecast = Forecast(work, jobs, time.monotonic())
+        self._runs = len(work)
+        self._ended: set[str] = set()
+        self._told = time.monotonic()
+        self._tasks: dict[str, TaskID] = {}
+        self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=self._runs > 1)
+
+    def show(self, event: Any) -> None:
+        """How far one run is (a `studies.plan.Event`); what is heard late, of a run that has ended, is not shown."""
+        if event.title in self._ended:
+            return
+        if event.title not in self._tasks:
+            self._tasks[event.title] = self._progress.add_task(event.title, total=self._epochs, done="", note="")
+        if event.note and not self._progress.console.is_terminal:
+            self.tell(f"{event.title}: {event.note}")
+        note = shown(event.note) if event.note else "" if event.loss is None else f"loss {event.loss:.3f}"
+        done = f"{event.done:.1f}/{self._epochs} epochs"
+        self._progress.update(self._tasks[event.title], completed=event.done, done=done, note=note)
+        self._forecast.heard(event.title, event.done / self._epochs, time.monotonic())
+        self._show_all()
+        if not self._progress.console.is_terminal and time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+            self.tell(self._left())
+
+    def ended(self, title: str, message: str, failed: bool = False) -> None:
+        """Takes a run's bar away and says how it ended, and how much is left."""
+        if title in self._tasks:
+            self._progress.remove_task(self._tasks.pop(title))
+        self._ended.add(title)
+        self._forecast.ended(title, time.monotonic(), failed)
+        self._show_all()
+        first, *others = message.splitlines()
+        line = f"{first} ({self._left()})" if len(self._ended) < self._runs else first
+        self.tell("\n".join([line, *others]))
+
+    def tell(self, text: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(visible(text), markup=False, soft_wrap=True)
+        self._told = time.monotonic()
+
+    def _left(self) -> str:
+        left = in_words(self._forecast.seconds_left(time.monotonic()))
+        return f"{len(self._ended)} of {self._runs} runs" + (f", {left}" if left else "")
+
+    def _show_all(self) -> None:
+        self._progress.update(self._overall, completed=self._forecast.share, done=self._left())
+
+
+@contextmanager
+def runs_progress(work: Mapping[str, float], jobs: int, epochs: int) -> Iterator[RunsProgress]:
+    """The bars of a study, shown on the error stream while the context lasts; `work` is what each run costs."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[done]}", markup=False),
+        TextColumn("{task.fields[note]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        yield RunsProgress(progress, work, jobs, epochs)

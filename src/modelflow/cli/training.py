@@ -1,0 +1,205 @@
+"""Commands that train: `run` a study, `train` a model."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelflow.cli import terminal
+from modelflow.cli.options import HELP, MARGIN, TRAINING, example, seeds_of
+from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.text import shown
+
+MANY_RUNS = 1000  # it takes a while to see what is there of them
+
+
+@click.command(context_settings=HELP, epilog=example("run", "run --epochs 1", "run my_study.yaml --results my_results"))
+@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.option("--seeds", help="How many seeds, from 42 on, or a list such as 1,2,3 (default: 42).")
+@click.option("--seed", type=int, help="One seed.")
+@MARGIN
+@click.option("--jobs", type=click.IntRange(1), help="Runs side by side (default: one a processor).")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Train on this machine, or on a Ray cluster (pip install 'modelflow[ray]').",
+)
+@click.option("--address", help="The Ray cluster's HOST:PORT (default: one of this machine alone).")
+@TRAINING
+def run(
+    study: Path | None,
+    seeds: str | None,
+    seed: int | None,
+    jobs: int | None,
+    engine: str,
+    address: str | None,
+    **given: Any,
+) -> None:
+    """Train all models of STUDY and compare them.
+
+    STUDY is a YAML or JSON file with models, seeds, epochs, dataset, lr, batch_size, optimizer; without one, the card's
+    seven models are trained. Every picture and table and report.html are written; what is finished already is not
+    trained again, and an interrupted run resumes.
+
+    Several seeds (initial weights, order of the images, dropout; the images held out stay the same) are what tells
+    models apart: --seeds 5.
+    """
+    from modelflow.networks.resolve import CARD
+    from modelflow.results.settings import read_study
+    from modelflow.studies.study import check_device_of, engine_named
+
+    if str(study) in CARD:
+        raise UsageError(f"STUDY {study}: is a model, expected a study file; for one model: modelflow train {study}")
+    how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
+    settings = read_study(study, seeds=seeds_of(seeds, seed), **given)
+    check_device_of(engine, how["device"])
+    _train(settings, **how, engine=engine_named(engine, jobs, address), jobs=jobs, whole=True)
+
+
+@click.command(
+    context_settings=HELP, epilog=example("train generic_2 --epochs 3", "train my_net.json --results my_results")
+)
+@click.argument("model")
+@click.option("--seed", type=int, help="Covers initial weights, order and dropout (default 42).")
+@TRAINING
+def train(model: str, seed: int | None, **given: Any) -> None:
+    """Train one MODEL.
+
+    MODEL is a preset's name, or a JSON or YAML file. Every picture and table of it is written.
+    """
+    from modelflow.results.settings import read_study
+    from modelflow.studies.study import check_device_of, engine_named
+
+    how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
+    settings = read_study(None, models=[model], seeds=seeds_of(None, seed), **given)
+    check_device_of("local", how["device"])
+    _train(settings, **how, engine=engine_named("local"), jobs=1, whole=False)
+
+
+def _train(
+    settings: Any,
+    *,
+    results: Path,
+    data_dir: Path | None,
+    device: str | None,
+    restart: bool,
+    as_json: bool,
+    engine: Any,
+    jobs: int | None,
+    whole: bool,
+) -> None:
+    from modelflow.data.sources import checksums_of
+    from modelflow.io.arguments import make_writable
+    from modelflow.report.words import counted
+    from modelflow.studies.plan import interrupted, plans, runs_asked, unfinished
+    from modelflow.studies.study import complete, with_margin
+
+    if (runs := runs_asked(settings)) > MANY_RUNS:
+        terminal.tell(f"looking which of {runs:,} runs are finished …")
+    planned = plans(settings, results, data_dir, checksums_of(settings.dataset), device)
+    if restart:
+        _start_anew(settings, planned, [results] if whole else [plan.folder for plan in planned], data_dir)
+    due = unfinished(planned)
+    _look_at_data(due)
+    if whole:
+        settings = with_margin(settings, results, data_dir)
+    if due:
+        make_writable(results, "--results")
+    train = partial(_train_due, planned=len(planned), engine=engine, jobs=jobs, epochs=settings.epochs)
+    try:
+        if whole:
+            failures, content = complete(settings, planned, results, data_dir, train)
+        else:
+            failures, content = train(unfinished(planned), lambda _outcome: ""), None
+    except KeyboardInterrupt:
+        raise RunError(interrupted(planned, restart)) from None
+    _show_results(planned, content, as_json)
+    if failures:
+        raise RunError(f"{counted(len(failures), 'run')} of {len(planned)} failed; what went wrong stands above")
+
+
+def _look_at_data(due: list[Any]) -> None:
+    """Refuses what cannot be trained, and says what is to be known of the data before it is."""
+    from modelflow.report.words import counted
+    from modelflow.studies.run import check_data, data_notices
+
+    if not due:
+        return
+    terminal.tell(f"getting the data, then training {counted(len(due), 'run')} …")
+    check_data(due)
+    for notice in data_notices(due[0]):
+        terminal.tell(f"warning: {notice}")
+
+
+def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: int | None, epochs: int) -> list[str]:
+    from modelflow.studies.engines.local import cores
+    from modelflow.studies.engines.order import costs
+    from modelflow.studies.study import train_due
+
+    if len(due) < planned:
+        terminal.tell(f"{planned - len(due)} of {planned} runs are finished already and are kept")
+    if not due:
+        return []
+    work = costs(due)
+    with terminal.runs_progress(
+        {plan.title: work[plan.model_name] for plan in due}, min(jobs or cores(), len(due)), epochs
+    ) as progress:
+
+        def ended(plan: Any, outcome: Any) -> None:
+            progress.ended(plan.title, _ending(plan, outcome), failed=isinstance(outcome, ModelFlowError))
+            if said := written(outcome):
+                progress.tell(said)
+
+        return train_due(due, engine, progress.show, ended)
+
+
+def _start_anew(settings: Any, planned: list[Any], folders: list[Path], data_dir: Path | None) -> None:
+    """Sets the folders aside, once it is known that all that is asked for can be trained."""
+    from modelflow.studies.run import check_data
+    from modelflow.studies.study import margin_asked
+
+    check_data(planned)
+    margin_asked(settings, data_dir)
+    for folder in folders:
+        _set_aside(folder)
+
+
+def _set_aside(folder: Path) -> None:
+    from modelflow.studies.plan import set_aside
+
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise UsageError(f"--restart: {folder} holds the folder you are in; go elsewhere, or give another --results")
+    aside = set_aside(folder)
+    terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
+
+
+def _ending(plan: Any, outcome: Any) -> str:
+    if isinstance(outcome, ModelFlowError):
+        return f"{plan.title}: FAILED: {str(outcome).removeprefix(f'{plan.title}: ')}"
+    seconds, engine = outcome.seconds["training"], outcome.engine
+    by = f" by {engine}" if engine.startswith("autograd") else ""
+    accuracy = f"accuracy {outcome.metrics.accuracy:.2%} (protocol {plan.settings.protocol})"
+    line = f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
+    return "\n".join([line, *(f"warning: {plan.title}: {shown(warning)}" for warning in outcome.warnings)])
+
+
+def _show_results(planned: list[Any], content: Any, as_json: bool) -> None:
+    """The runs' table; of a study (`content`) the report's answer and address too."""
+    from modelflow.studies.study import finished_rows
+
+    rows = finished_rows(planned)
+    if as_json:
+        terminal.say_json([vars(row) for row in rows])
+    elif rows:
+        terminal.leaderboard_table(rows)
+        if content is None:
+            terminal.say(f"Results: {planned[0].folder.resolve()}")
+        else:
+            terminal.answer(content)
+            if len(content.runs) > sum(row.seeds for row in rows):
+                terminal.say(
+                    f"It is of all {len(content.runs)} runs in that folder; the table above of those asked for."
+                )

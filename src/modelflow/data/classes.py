@@ -1,0 +1,60 @@
+"""The names of the classes that a loader's data set knows, through subsets and joined sets; classes without images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Subset
+
+from modelflow.errors import UsageError
+from modelflow.io.arguments import class_names
+
+MAX_LISTED = 10
+
+
+def without_images(y_N: Tensor) -> str:
+    """What to know of classes below the largest label of training that no label is of; empty where there are none."""
+    empty = torch.nonzero(torch.bincount(y_N) == 0).flatten().tolist()
+    if not empty:
+        return ""
+    more = f" and {len(empty) - MAX_LISTED} more" if len(empty) > MAX_LISTED else ""
+    listed = ", ".join(map(str, empty[:MAX_LISTED])) + more
+    which = f"class {listed} has" if len(empty) == 1 else f"classes {listed} have"
+    begin = len(empty) if empty[-1] < len(empty) else 0
+    fix = f"labels begin at {begin}: subtract {begin} from each" if begin else "number the classes without gaps"
+    return f"{which} no training image, but an output of the network; {fix}"
+
+
+def classes_of(*loaders: Any) -> tuple[str, ...]:
+    """The names in the order of their labels, of the first loader whose data set has some; () where none has."""
+    for loader in loaders:
+        own = _named(getattr(getattr(loader, "source", None), "class_names", None))
+        if names := _names(getattr(loader, "dataset", None)) or own:
+            return names
+    return ()
+
+
+def _names(dataset: Any) -> tuple[str, ...]:
+    if isinstance(dataset, Subset):
+        return _names(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        found = {_names(part) for part in dataset.datasets}
+        return found.pop() if len(found) == 1 else ()
+    kept = (getattr(dataset, "class_to_idx", None), getattr(dataset, "classes", None), *_described(dataset))
+    return next((names for one in kept if (names := _named(one))), ())
+
+
+def _described(dataset: Any) -> tuple[Any, Any]:
+    """As MedMNIST's `info` and Hugging Face's `features` have them."""
+    info, features = getattr(dataset, "info", None), getattr(dataset, "features", None)
+    held = features.get("label") if isinstance(features, Mapping) else None
+    return info.get("label") if isinstance(info, Mapping) else None, getattr(held, "names", None)
+
+
+def _named(names: Any) -> tuple[str, ...]:
+    """The names, or () for what is no list of them."""
+    try:
+        return () if names is None else class_names(names)
+    except UsageError:
+        return ()

@@ -1,0 +1,25 @@
+"""The figures of one evaluation as a record: frozen, validated, to and from JSON. No torch."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """The base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metrics(Record):
+    """Figures of one evaluation: shares of 1, the loss (the mean negative log-likelihood) in nats.
+
+    `brier` is the Brier score summed over classes (0 to 2), `calibration_error` the expected calibration error in 15
+    bins of equal width. The last three are None in records of before they were taken.
+    """
+
+    accuracy: float
+    macro_f1: float
+    loss: float
+    images: int
+    brier: float | None = None
+    calibration_error: float | None = None
+    top2_accuracy: float | None = None

@@ -1,0 +1,115 @@
+"""Files of settings, JSON and YAML, read as plain data; what could harm is refused before it is parsed. No torch."""
+
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modelflow.errors import SpecError
+from modelflow.io.dialect import evaluate
+from modelflow.io.files import read_bounded
+from modelflow.io.validation import repeated, unique_keys
+from modelflow.text import short
+
+MAX_FILE_BYTES = 1 << 20
+MAX_YAML_BYTES = 1 << 16  # its parser is slow
+MAX_YAML_DEPTH = 50
+MAX_MESSAGE_LENGTH = 500  # of a parser
+
+
+def read_fields(path: str | Path, most: int = MAX_FILE_BYTES) -> Any:
+    """The plain data in a JSON (.json, of at most `most` bytes) or YAML (any other ending, at most 64 KiB) file.
+
+    Raises `SpecError` naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    kind, limit, parse = ("JSON", most, _parse_json)
+    if path.suffix.lower() != ".json":
+        kind, limit, parse = ("YAML", MAX_YAML_BYTES, _parse_yaml)
+    text = _read_text(path, limit)
+    if not text.strip():
+        raise SpecError(f"{path}: the file is empty, expected {kind}; is it the right file?")
+    try:
+        return parse(text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise SpecError(f"{path}: not readable as {kind}: {reason}; fix the file") from None
+
+
+def _read_text(path: Path, limit: int) -> str:
+    if not os.path.isfile(path):
+        what = "is no file" if os.path.exists(path) else "no such file"
+        raise SpecError(f"{path}: {what}; give the path of a JSON or YAML file")
+    try:
+        return read_bounded(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: not a text file in UTF-8; is it the right file?") from None
+    except ValueError as reason:
+        raise SpecError(f"{path}: {reason}; is it the right file?") from None
+
+
+def _parse_json(text: str) -> Any:
+    """JSON with `//` comment lines; failing that, the card's dialect: a trailing comma, sizes that are computed."""
+    text = re.sub(r"(?m)^[ \t]*//.*$", "", text)
+    try:
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except json.JSONDecodeError as error:
+        try:
+            return evaluate(text.rstrip().rstrip(","))
+        except (SyntaxError, MemoryError):  # no expression either, or one that is too complex
+            raise error from None
+
+
+def _parse_yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.load(text, _yaml_loader())
+    except yaml.YAMLError as error:
+        words, half = str(error), MAX_MESSAGE_LENGTH // 2  # they repeat a tag of any length, and end with its place
+        raise ValueError(words if len(words) <= MAX_MESSAGE_LENGTH else f"{words[:half]}...{words[-half:]}") from None
+
+
+@cache
+def _yaml_loader() -> Any:
+    """PyYAML's safe loader, which here reads plain data alone, and 3e-4 as a number.
+
+    Refused are a key that stands there twice, `<<`, aliases (which would grow without bounds) and tags (whose makers
+    raise whatever they like).
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def fetch_flow_collection_start(self, kind: Any) -> None:
+            if self.flow_level == MAX_YAML_DEPTH:  # each level makes every later character slower
+                raise ValueError("nested too deeply")
+            super().fetch_flow_collection_start(kind)
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            _check_event(self.peek_event())  # type: ignore[no-untyped-call]
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            _check_keys(keys, f"line {node.start_mark.line + 1}")
+            return super().construct_mapping(node, deep)
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+    return Loader
+
+
+def _check_event(event: Any) -> None:
+    line = f"line {event.start_mark.line + 1}"
+    if not hasattr(event, "tag"):
+        raise ValueError(f"{line}: the alias {short('*' + event.anchor)} is not read; write the value out")
+    if event.tag is not None:
+        raise ValueError(f"{line}: the tag {short(event.tag)} is not read; leave it out")
+
+
+def _check_keys(keys: list[tuple[str, str]], line: str) -> None:
+    if twice := repeated(keys):
+        raise ValueError(f"{line}: the key {short(twice[1])} stands there twice; drop one of the two")
+    if any(tag == "tag:yaml.org,2002:merge" for tag, _ in keys):  # merges of merges would grow without bounds
+        raise ValueError(f"{line}: the merge key << is not read; write the keys out")

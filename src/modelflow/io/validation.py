@@ -1,0 +1,81 @@
+"""What is wrong with data that was given, in words: field, value, what is expected, and the fix. No torch."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelflow.text import short
+
+EXPECTED = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+    "literal_error": "{expected}",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "list_type": "a list",
+    "tuple_type": "a list of whole numbers",
+}
+
+
+def explain(error: ValidationError, known: list[str]) -> str:
+    """A validation error in words: field, value, what is expected, and a fix."""
+    return "; ".join(_explain_one(dict(item), known) for item in error.errors(include_url=False)[:5])
+
+
+def _explain_one(item: dict[str, Any], known: list[str]) -> str:
+    kind, path, value = item["type"], item["loc"], item["input"]
+    if kind in ("extra_forbidden", "invalid_key"):
+        fix = did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}"
+        return f"unknown key {short(path[-1])}; {fix}"
+    if kind == "missing":
+        return f"{path[-1]} is missing; add it"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not path:
+        return message
+    field = str(path[0]) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
+    field = field if len(field) <= 100 else field[:97] + "..."
+    expected = EXPECTED[kind].format(**item.get("ctx", {})) if kind in EXPECTED else message
+    return f"{field} = {short(value)}: expected {expected}; {_fix(kind, value, expected)}"
+
+
+def _fix(kind: str, value: Any, expected: str) -> str:
+    if value is None:
+        return "give one, or leave out what has a default"
+    number = re.fullmatch(r"'?(\d{1,9})(\.0*)?'?", short(value))
+    if kind == "int_type" and number:
+        return f"write {number[1]}"
+    return did_you_mean(value, re.findall(r"'(\w+)'", expected)) or "change it"
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A question naming the word of `known` that is closest to `word`; empty when none is close."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(known), n=1) if isinstance(word, str) else []
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def repeated(values: Iterable[Any]) -> Any:
+    """The first of `values` that stood there before; None where each is there once."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+def unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """The pairs as a dict. Raises `ValueError` for a key that is there twice."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError(f"the key {short(repeated(key for key, _ in pairs))} stands there twice; drop one of the two")
+    return fields

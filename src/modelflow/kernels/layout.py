@@ -1,0 +1,234 @@
+"""Where everything lies: a trace turned into sizes and offsets. Integers only.
+
+Three memories, each one array of floats aligned to a cache line:
+
+    packed    parameters (and, in the same places, both of Adam's averages): first the weights and biases of the
+              convolutions and the biases of the linear layers ("small"), then each linear weight in tiles of
+              `rows` x `lanes`, tile after tile in the order in which the step reads them, padded with zeros
+    block     what a block of `lanes` images needs: activations as vectors over the images, one vector a feature
+    shared    the gradients of the small parameters, and what is used anew for each block
+
+Offsets into packed and the gradients count floats, those into block and shared count vectors.
+"""
+
+import math
+from dataclasses import dataclass
+
+from modelflow.networks.trace import Layer, Trace
+
+LARGE = 32_768
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A block: convolution, max-pool, ReLU. `spread` holds the gradients of all conv outputs with a border of zeros."""
+
+    depth: int
+    size: int
+    channels: int
+    kernel: int
+    pool: int
+    pooled: int
+    flat: int  # where its weight, then its bias, lie in the flat parameters
+    weight: int
+    bias: int
+    source: int
+    output: int
+    winners: int
+    gradient: int
+    spread: int
+
+    @property
+    def covered(self) -> int:
+        """Rows of the conv output that some pool reads."""
+        return self.pooled * self.pool
+
+    @property
+    def border(self) -> int:
+        return self.kernel - 1
+
+    @property
+    def spread_size(self) -> int:
+        return self.size + self.border
+
+    @property
+    def taps(self) -> int:
+        return self.kernel**2
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer; its weight lies in `tiles` tiles of `rows` outputs, each `columns` vectors long."""
+
+    inputs: int
+    outputs: int
+    rows: int
+    tiles: int
+    columns: int
+    flat: int
+    weight: int
+    bias: int
+    source: int
+    panel: int
+    output: int
+    gradient: int  # of the source
+    dropout: float
+    relu: bool
+
+    @property
+    def large(self) -> bool:
+        """Whether several threads share in it: a barrier takes less than a microsecond, such a layer a hundred."""
+        return self.inputs * self.outputs >= LARGE
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All layers with their places, and the sizes of the memories; `grads` and `order` are places in shared."""
+
+    lanes: int
+    image: int
+    labels: int
+    classes: int
+    convs: tuple[Conv, ...]
+    linears: tuple[Linear, ...]
+    small: int
+    grads: int
+    order: int
+    packed: int
+    block: int
+    shared: int
+    parameters: int
+
+    @property
+    def has_large(self) -> bool:
+        return any(layer.large for layer in self.linears)
+
+
+class _Space:
+    """Offsets handed out one after the other."""
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    def take(self, count: int) -> int:
+        offset, self.used = self.used, self.used + count
+        return offset
+
+
+def layout(trace: Trace, lanes: int) -> Layout:
+    """The places of a trace's layers for vectors of `lanes` floats."""
+    block, shared, packed, flat = _Space(), _Space(), _Space(), _Space()
+    convs, linears = trace.of_kind("conv"), trace.of_kind("linear")
+    pools = trace.of_kind("pool")
+    image = math.prod(trace.input_shape)
+    shared.take(_up(image, lanes) // lanes)  # an image of zeros, for lanes without one
+    labels = block.take(1)
+    source = block.take(image)
+    blocks = []
+    for conv, pool in zip(convs, pools, strict=True):
+        blocks.append(_conv(conv, pool, source, packed, block, shared, lanes, flat))
+        source = blocks[-1].output
+    gradient = blocks[-1].gradient
+    places = []
+    shapes = [(layer, *_tiling(layer.output_shape[0])) for layer in linears]
+    biases = [packed.take(rows * tiles) for _, rows, tiles in shapes]
+    packed.take(-packed.used % lanes)
+    small = packed.used
+    for (layer, rows, tiles), bias in zip(shapes, biases, strict=True):
+        place = _linear(layer, (rows, tiles, bias), (source, gradient), packed, block, lanes, flat)
+        places.append(place)
+        source, gradient = place.output, place.output + _up(max(rows * tiles, place.outputs), lanes)
+    grads = shared.take(_up(small, lanes) // lanes)
+    return Layout(
+        lanes,
+        image,
+        labels,
+        linears[-1].output_shape[0],
+        tuple(blocks),
+        tuple(places),
+        small,
+        grads,
+        shared.take(4),  # 2 x lanes indices of 64 bits: of a block and of the next
+        packed.used,
+        block.used,
+        shared.used,
+        flat.used,
+    )
+
+
+def _conv(
+    conv: Layer,
+    pool: Layer,
+    source: int,
+    packed: _Space,
+    block: _Space,
+    shared: _Space,
+    lanes: int,
+    flat: _Space,
+) -> Conv:
+    depth, size, _ = conv.input_shape
+    channels, pooled, _ = pool.output_shape
+    kernel = conv.kernel_size
+    weight, bias = packed.take(channels * depth * kernel**2), packed.take(channels)
+    outputs = channels * pooled**2
+    return Conv(
+        depth,
+        size,
+        channels,
+        kernel,
+        pool.kernel_size,
+        pooled,
+        flat.take(conv.parameters),
+        weight,
+        bias,
+        source,
+        output=block.take(_up(outputs, lanes)),
+        winners=block.take(outputs),
+        gradient=block.take(_up(outputs, lanes)),
+        spread=shared.take(channels * (size + kernel - 1) ** 2),
+    )
+
+
+def _linear(
+    layer: Layer,
+    shape: tuple[int, int, int],
+    source: tuple[int, int],
+    packed: _Space,
+    block: _Space,
+    lanes: int,
+    flat: _Space,
+) -> Linear:
+    rows, tiles, bias = shape
+    inputs, outputs = layer.input_shape[0], layer.output_shape[0]
+    padded = _up(inputs, lanes)
+    width = _up(rows * tiles, lanes)
+    panel = block.take(padded)
+    output = block.take(2 * width)  # and its gradient beside it
+    return Linear(
+        inputs,
+        outputs,
+        rows,
+        tiles,
+        columns=padded // lanes,
+        flat=flat.take(layer.parameters),
+        weight=packed.take(tiles * rows * padded),
+        bias=bias,
+        source=source[0],
+        panel=panel,
+        output=output,
+        gradient=source[1],
+        dropout=layer.dropout,
+        relu=layer.relu,
+    )
+
+
+def _tiling(outputs: int) -> tuple[int, int]:
+    """Rows a tile, and tiles: the largest of 8 to 12 rows that pads least. Fewer sums wait for one another."""
+    if outputs <= 12:
+        return outputs, 1
+    rows = min(range(12, 7, -1), key=lambda r: -(-outputs // r) * r)
+    return rows, -(-outputs // rows)
+
+
+def _up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple

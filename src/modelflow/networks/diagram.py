@@ -1,0 +1,373 @@
+"""The architecture as a picture (SVG) and as text for the terminal, drawn from a trace. No torch, no numpy.
+
+svg(trace(spec), "generic_2")  ->  "<svg …>"      self-contained, 900 px wide
+text(trace(spec))              ->  one line a layer, at most 100 columns
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+
+from modelflow.networks.trace import Shape, Trace
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+TEXT_COLUMNS, MAX_BAR = 100, 12
+
+WIDTH, MARGIN = 900, 22
+ROW_WIDTH = WIDTH - 2 * MARGIN
+TITLE_HEIGHT, FOOT_HEIGHT = 52, 58
+ROW_HEIGHT, MIDDLE, UNDER, LINE = 238, 110, 182, 15
+ARROW_LENGTH, ARROW_DROP = 30.0, 6.0
+MAX_STRETCH = 1.3
+MIN_SIDE, MAX_SIDE = 10.0, 58.0
+MIN_WINDOWED = 20.0
+MIN_COLUMN, MAX_COLUMN = 14.0, 112.0
+MAX_PLANES, STACK_DEPTH = 8, 20.0
+MIN_UNIT = 6.0
+
+Caption = tuple[str, float, str, str]
+
+INK, FAINT = "#1f2328", "#57606a"
+FILLS = {"input": "#e4e7eb", "conv": "#a9d3ee", "pool": "#fbdc9a", "flatten": "#e4e7eb", "linear": "#a6dfcb"}
+LINES = {"input": "#57606a", "conv": "#00588c", "pool": "#8a5a00", "flatten": "#57606a", "linear": "#00694d"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to draw: what is done, in order, and what comes out of it."""
+
+    kind: str
+    name: str
+    operations: tuple[str, ...]
+    shape: Shape
+    kernel_size: int = 0
+    parameters: int = 0
+
+
+def steps(trace: Trace) -> list[Step]:
+    """The input, then every layer with its operations in the order of the forward pass (dropout, itself, ReLU)."""
+    drawn = [Step("input", "input", (), trace.input_shape)]
+    for layer in trace.layers:
+        own = {
+            "conv": f"conv {shape_text((layer.kernel_size,) * 2)}",
+            "pool": f"max-pool {shape_text((layer.kernel_size,) * 2)}",
+        }
+        before = (f"dropout {layer.dropout:.3g}",) if layer.dropout else ()
+        operations = (*before, own.get(layer.kind, layer.kind), *(("ReLU",) if layer.relu else ()))
+        drawn.append(Step(layer.kind, layer.name, operations, layer.output_shape, layer.kernel_size, layer.parameters))
+    return drawn
+
+
+def shape_text(shape: Shape) -> str:
+    """Sizes with multiplication signs between them."""
+    return TIMES.join(str(n) for n in shape)
+
+
+def cost_text(trace: Trace) -> str:
+    """Total parameters and multiply-accumulates in words."""
+    return f"{trace.parameters:,} parameters · {trace.macs:,} multiply-accumulates (MACs) per image"
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def text(trace: Trace) -> str:
+    """The architecture in plain text: a line a layer, its output as a bar, at most 100 columns wide."""
+    drawn = steps(trace)
+    rows = [_cells(step) for step in drawn]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    bars = _bars(drawn, min(MAX_BAR, TEXT_COLUMNS - sum(widths) - len("├─▶ ") - 4 * 2))
+    lines = []
+    for i, ((operations, shape, name, parameters), bar) in enumerate(zip(rows, bars, strict=True)):
+        branch = "┌" if i == 0 else "└" if i == len(rows) - 1 else "├"
+        cells = (
+            operations.ljust(widths[0]),
+            shape.rjust(widths[1]),
+            name.ljust(widths[2]),
+            parameters.rjust(widths[3]),
+            bar,
+        )
+        lines.append(f"{branch}─▶ {'  '.join(cells)}".rstrip())
+    lines += ["", cost_text(trace), "Bars: side of the maps █, number of units ▪.", ""]
+    return "\n".join(_shortened(line, TEXT_COLUMNS) for line in lines)
+
+
+def _cells(step: Step) -> tuple[str, str, str, str]:
+    operations = " → ".join(step.operations) or step.kind
+    parameters = f"{step.parameters:,} parameters" if step.parameters else ""
+    return operations, shape_text(step.shape), step.name if step.name != step.kind else "", parameters
+
+
+def _bars(drawn: list[Step], columns: int) -> list[str]:
+    longest = {flat: max(step.shape[-1] for step in drawn if (len(step.shape) == 1) == flat) for flat in (False, True)}
+    bars = []
+    for step in drawn:
+        flat = len(step.shape) == 1
+        bars.append(("▪" if flat else "█") * max(1, round(columns * step.shape[-1] / longest[flat])))
+    return bars
+
+
+# --- svg -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Glyph:
+    """A step with the size of what is drawn for it, and the room that its captions need."""
+
+    step: Step
+    width: float
+    height: float
+    depth: float
+    room: float
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A glyph with its place on the page: the left edge and width of its cell, the middle of its row."""
+
+    glyph: _Glyph
+    left: float
+    cell: float
+    middle: float
+
+    @property
+    def step(self) -> Step:
+        return self.glyph.step
+
+    @property
+    def centre(self) -> float:
+        return self.left + self.cell / 2
+
+    @property
+    def x(self) -> float:
+        return self.centre + ARROW_LENGTH / 2 - (self.glyph.width + self.glyph.depth) / 2
+
+    @property
+    def y(self) -> float:
+        return self.middle - self.glyph.height / 2
+
+    @property
+    def right(self) -> float:
+        return self.x + self.glyph.width + self.glyph.depth
+
+
+def svg(trace: Trace, title: str) -> str:
+    """The architecture as a self-contained SVG 900 px wide: maps as stacked planes, units as columns."""
+    title = _legal(title)
+    rows = _placed(_rows(_glyphs(steps(trace))))
+    height = TITLE_HEIGHT + len(rows) * ROW_HEIGHT + FOOT_HEIGHT
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'role="img" aria-label="{escape(title)}" font-family="Helvetica, Arial, \'DejaVu Sans\', sans-serif">',
+        f"<title>{escape(title)}</title>",
+        f"<desc>{escape(_description(trace))}</desc>",
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        _words(_shortened(title, 80), MARGIN, 32, 18, anchor="start", weight="bold", most=ROW_WIDTH),
+    ]
+    for row in rows:
+        parts.extend(_drawn_row(row))
+    parts.extend(_turn(before[-1], after[0]) for before, after in pairwise(rows))
+    parts.extend(_foot(trace, height))
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _legal(words: str) -> str:
+    """`words` without what XML forbids and without marks that would turn the direction of the text around it."""
+    legal = (c if c.isprintable() else " " for c in words)
+    return " ".join("".join(legal).split()) or "(no name)"
+
+
+def _shortened(words: str, most: int) -> str:
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def _description(trace: Trace) -> str:
+    layers = (f"{s.name}: {', then '.join(s.operations) or 'image'}, gives {shape_text(s.shape)}" for s in steps(trace))
+    return "; ".join(layers) + f". {cost_text(trace)}."
+
+
+def _glyphs(drawn: list[Step]) -> list[_Glyph]:
+    largest_map = max(max(step.shape[1:]) for step in drawn if len(step.shape) == 3)
+    most_units = max((step.shape[0] for step in drawn if len(step.shape) == 1), default=1)
+    glyphs = []
+    for step in drawn:
+        width, height, depth = _box(step, largest_map, most_units)
+        captions = max(_text_width(words, size, weight) for words, size, weight, _ in (*_above(step), *_below(step)))
+        glyphs.append(_Glyph(step, width, height, depth, max(captions + 8, width + depth + ARROW_LENGTH)))
+    return glyphs
+
+
+def _box(step: Step, largest_map: int, most_units: int) -> tuple[float, float, float]:
+    """Width, height and depth of the glyph: planes grow with the map's side, columns with the root of the units."""
+    if len(step.shape) == 1:
+        share = math.sqrt(step.shape[0] / most_units)
+        return 14.0, MIN_COLUMN + (MAX_COLUMN - MIN_COLUMN) * share, 0.0
+    height, width = (MIN_SIDE + (MAX_SIDE - MIN_SIDE) * side / largest_map for side in step.shape[1:])
+    planes = min(step.shape[0], MAX_PLANES)
+    return width, height, STACK_DEPTH * (planes - 1) / (MAX_PLANES - 1)
+
+
+def _rows(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
+    """One row when all fits; otherwise the featurizer and the classifier on rows of their own, evenly filled."""
+    if sum(glyph.room for glyph in glyphs) <= ROW_WIDTH:
+        return [glyphs]
+    flatten = next((i for i, glyph in enumerate(glyphs) if glyph.step.kind == "flatten"), len(glyphs))
+    return [row for part in (glyphs[:flatten], glyphs[flatten:]) if part for row in _evenly(part)]
+
+
+def _evenly(part: list[_Glyph]) -> list[list[_Glyph]]:
+    for n_rows in range(math.ceil(sum(glyph.room for glyph in part) / ROW_WIDTH), len(part)):
+        bounds = [round(i * len(part) / n_rows) for i in range(n_rows + 1)]
+        rows = [part[start:stop] for start, stop in pairwise(bounds)]
+        if all(sum(glyph.room for glyph in row) <= ROW_WIDTH for row in rows):
+            return rows
+    return [[glyph] for glyph in part]
+
+
+def _placed(rows: list[list[_Glyph]]) -> list[list[_Placed]]:
+    placed: list[list[_Placed]] = []
+    for i, row in enumerate(rows):
+        stretch = min(MAX_STRETCH, ROW_WIDTH / sum(glyph.room for glyph in row))
+        left, middle = float(MARGIN), TITLE_HEIGHT + i * ROW_HEIGHT + MIDDLE
+        placed.append([])
+        for glyph in row:
+            placed[-1].append(_Placed(glyph, left, glyph.room * stretch, middle))
+            left += glyph.room * stretch
+    return placed
+
+
+def _drawn_row(row: list[_Placed]) -> Iterator[str]:
+    for i, placed in enumerate(row):
+        if placed.step.operations:
+            yield _arrow(row[i - 1].right + 5 if i else placed.left, placed.x - 5, placed.middle + ARROW_DROP)
+        yield from _column(placed) if len(placed.step.shape) == 1 else _planes(placed)
+        yield from _captions(placed)
+    for before, placed in pairwise(row):
+        if placed.step.kernel_size and min(before.glyph.height, placed.glyph.height) >= MIN_WINDOWED:
+            yield _window(before, placed)
+
+
+def _planes(placed: _Placed) -> Iterator[str]:
+    glyph = placed.glyph
+    n_planes = min(glyph.step.shape[0], MAX_PLANES)
+    for i in reversed(range(n_planes)):
+        offset = glyph.depth * i / max(n_planes - 1, 1)
+        yield _rect(placed.x + offset, placed.y - offset, glyph.width, glyph.height, glyph.step.kind)
+
+
+def _column(placed: _Placed) -> Iterator[str]:
+    """A column, with its units drawn one by one where there is room for each."""
+    units, kind, height = placed.step.shape[0], placed.step.kind, placed.glyph.height
+    yield _rect(placed.x, placed.y, placed.glyph.width, height, kind, radius=5)
+    apart = height / units
+    if apart < MIN_UNIT:
+        return
+    for i in range(units):
+        yield (
+            f'<circle cx="{placed.x + placed.glyph.width / 2:.1f}" cy="{placed.y + (i + 0.5) * apart:.1f}" '
+            f'r="{min(4.5, apart / 2 - 0.6):.1f}" fill="#ffffff" stroke="{LINES[kind]}" stroke-width="1"/>'
+        )
+
+
+def _rect(x: float, y: float, width: float, height: float, kind: str, radius: float = 1) -> str:
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:g}" '
+        f'fill="{FILLS[kind]}" stroke="{LINES[kind]}" stroke-width="1"/>'
+    )
+
+
+def _arrow(start: float, end: float, y: float) -> str:
+    return (
+        f'<path d="M{start:.1f} {y:.1f}H{end - 5:.1f}" stroke="{FAINT}" stroke-width="1.5" fill="none"/>'
+        f'<path d="M{end:.1f} {y:.1f}l-7 -3.8v7.6z" fill="{FAINT}"/>'
+    )
+
+
+def _window(before: _Placed, placed: _Placed) -> str:
+    """The window that slides over the maps before, and the one value of the map after that it gives."""
+    width, height = before.glyph.width, before.glyph.height
+    size = max(3.0, width * placed.step.kernel_size / before.step.shape[2])
+    x, y = before.x + width - size - min(3.0, (width - size) / 2), before.y + min(3.0, (height - size) / 2)
+    to_x, to_y = placed.x + placed.glyph.width * 0.25, placed.y + placed.glyph.height * 0.25
+    colour = LINES[placed.step.kind]
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" fill="#ffffff" fill-opacity="0.75" '
+        f'stroke="{colour}" stroke-width="1.2"/>'
+        f'<path d="M{x + size:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}L{x + size:.1f} {y + size:.1f}" fill="{colour}" '
+        f'fill-opacity="0.10" stroke="{colour}" stroke-width="0.8" stroke-dasharray="3 2"/>'
+        f'<circle cx="{to_x:.1f}" cy="{to_y:.1f}" r="1.8" fill="{colour}"/>'
+    )
+
+
+def _captions(placed: _Placed) -> Iterator[str]:
+    above, below = _above(placed.step), _below(placed.step)
+    top, x, most = placed.middle - MIDDLE, placed.centre + ARROW_LENGTH / 2, placed.cell - 4
+    for i, (words, size, weight, colour) in enumerate(above):
+        yield _words(words, x, top + 8 + LINE * (i + 3 - len(above)), size, weight=weight, colour=colour, most=most)
+    for i, (words, size, weight, colour) in enumerate(below):
+        yield _words(words, x, top + UNDER + LINE * i, size, weight=weight, colour=colour, most=most)
+
+
+def _above(step: Step) -> list[Caption]:
+    """What is done, in its order; the layer itself stands out."""
+    own = [operation != "ReLU" and not operation.startswith("dropout") for operation in step.operations]
+    return [
+        (operation, 12, "bold" if strong else "normal", LINES[step.kind] if strong else INK)
+        for operation, strong in zip(step.operations, own, strict=True)
+    ]
+
+
+def _below(step: Step) -> list[Caption]:
+    """What comes out and what it takes: name, shape, parameters."""
+    captions: list[Caption] = [(step.name, 11, "normal", FAINT), (_shape_words(step.shape), 13, "bold", INK)]
+    if step.parameters:
+        captions.append((f"{step.parameters:,} parameters", 11, "normal", FAINT))
+    return captions
+
+
+def _shape_words(shape: Shape) -> str:
+    if len(shape) == 1:
+        return f"{shape[0]:,} unit{'s' if shape[0] > 1 else ''}"
+    return shape_text(shape)
+
+
+def _words(
+    words: str,
+    x: float,
+    y: float,
+    size: float,
+    anchor: str = "middle",
+    weight: str = "normal",
+    colour: str = INK,
+    most: float = ROW_WIDTH,
+) -> str:
+    """A line of text, squeezed when it would be wider than `most` pixels."""
+    wide = _text_width(words, size, weight) > most + 1
+    squeezed = f' textLength="{most:.0f}" lengthAdjust="spacingAndGlyphs"' if wide else ""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" font-weight="{weight}" '
+        f'fill="{colour}"{squeezed}>{escape(words)}</text>'
+    )
+
+
+def _text_width(words: str, size: float, weight: str) -> float:
+    """Pixels that a line takes at most in the usual sans-serif fonts."""
+    return sum(1.0 if ord(c) > 0x2E80 else 0.61 for c in words) * size * (1.1 if weight == "bold" else 1)
+
+
+def _turn(before: _Placed, after: _Placed) -> str:
+    """The line from the end of a row to the beginning of the next."""
+    y, right, left = before.middle + ARROW_DROP, before.left + before.cell + ARROW_LENGTH / 2, MARGIN - 12
+    return (
+        f'<path d="M{before.right + 5:.1f} {y:.1f}H{right:.1f}V{y + 110:.1f}H{left}V{after.middle + ARROW_DROP:.1f}'
+        f'H{after.left:.1f}" fill="none" stroke="{FAINT}" stroke-width="1.5" stroke-linejoin="round"/>'
+    )
+
+
+def _foot(trace: Trace, height: int) -> Iterator[str]:
+    how = "Planes: a channel each, 8 at most; their side grows with the map's. Columns: height with the units' root."
+    yield f'<path d="M{MARGIN} {height - 52}H{WIDTH - MARGIN}" stroke="#d0d7de" stroke-width="1"/>'
+    yield _words(cost_text(trace), MARGIN, height - 31, 14, anchor="start", weight="bold", most=ROW_WIDTH)
+    yield _words(how, MARGIN, height - 12, 12, anchor="start", colour=FAINT, most=ROW_WIDTH)

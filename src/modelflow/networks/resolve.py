@@ -1,0 +1,148 @@
+"""The card's seven models by name, what the card reports of them, and how a MODEL argument becomes a spec. No torch."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modelflow.errors import SpecError, UsageError
+from modelflow.io.arguments import as_whole, whole
+from modelflow.io.validation import did_you_mean
+from modelflow.networks.description import PRESETS, Spec, parse_spec, read_spec
+from modelflow.networks.trace import MAX_PARAMETERS, Trace
+from modelflow.networks.trace import trace as traced
+from modelflow.text import short
+
+SPEC_ENDINGS = (".json", ".yaml", ".yml")
+MAX_PATH_LENGTH = 1000
+ESCAPED = 4  # characters that show one that cannot be printed, such as \x0d
+MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+STUDY_FILES = (
+    *("study.json", "studies.json", "dataset_samples.png", "pareto.png", "report.html", "MODEL_CARD.md"),
+    *("leaderboard.csv", "leaderboard.md"),
+)
+SET_ASIDE = re.compile(r"(?i).*\.old-\d+")
+OF_WINDOWS = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.")  # devices, and endings it takes away
+
+
+@dataclass(frozen=True)
+class CardResult:
+    """What the model card reports of one run: its group, accuracy (a share) and macro F1."""
+
+    group: str
+    accuracy: float
+    macro_f1: float
+
+
+CARD = {
+    "cnn2_3": CardResult("n_feature Variation (Narrower)", 0.8041, 0.7998),
+    "cnn2_5": CardResult("Base Model (n_feature=5)", 0.8328, 0.8296),
+    "cnn2_7": CardResult("n_feature Variation (Wider)", 0.8496, 0.8475),
+    "generic_0": CardResult("Baseline (GerenicCNN version)", 0.8527, 0.8505),
+    "generic_1": CardResult("Deeper Featurizer (3 Conv Blocks)", 0.8245, 0.8228),
+    "generic_2": CardResult("Custom (Simpler)", 0.8761, 0.8746),
+    "generic_3": CardResult("Custom (Deep Classifier)", 0.8409, 0.8354),
+}
+
+
+@cache
+def preset(name: str) -> Spec:
+    """The spec of a preset. Raises `UsageError` for a name that is none."""
+    if name not in CARD:
+        raise UsageError(_unknown(name))
+    return read_spec(PRESETS / f"{name}.json")
+
+
+def resolve(model: str, folder: Path | None = None) -> tuple[str, Spec]:
+    """Name and spec of MODEL: a preset's name, or the path of a JSON or YAML file, whose stem names the model.
+
+    A relative path is looked up in `folder` first, then where the command was given. Raises `UsageError` for an unknown
+    name and `SpecError` for a file that holds no valid spec.
+    """
+    if model in CARD:
+        return model, preset(model)
+    if sum(1 if character.isprintable() else ESCAPED for character in model) > MAX_PATH_LENGTH:
+        raise UsageError(f"MODEL {short(model)}: expected a name or a path of at most {MAX_PATH_LENGTH:,} characters")
+    if not model.lower().endswith(SPEC_ENDINGS) and "/" not in model:
+        raise UsageError(_unknown(model))
+    name = check_name(Path(model).stem)
+    beside = None if folder is None else folder / model
+    return name, read_spec(beside if beside and os.path.isfile(beside) else model)
+
+
+def trace(model: Any, max_parameters: int = MAX_PARAMETERS) -> Trace:
+    """The layers of whatever says an architecture, as for `spec_of`. Raises as that and as `trace.trace` do."""
+    return traced(spec_of(model, "trace"), whole("max_parameters", max_parameters, 1))
+
+
+def spec_of(model: Any, where: str) -> Spec:
+    """A spec, or that of its fields, of a MODEL (see `resolve`), or of a model built from a spec.
+
+    `where` is named in messages. Raises `UsageError` or `SpecError` for what is none of these.
+    """
+    if isinstance(model, str | os.PathLike):
+        return resolve(os.fspath(model))[1]
+    spec = getattr(model, "spec", model)
+    if isinstance(spec, Spec | Mapping):
+        return parse_spec(spec)
+    form = "" if as_whole(model) is None else "for channels and classes: GerenicCNN(1, 10); or "
+    raise UsageError(
+        f"{where}: {short(model)}: expected a spec, its fields, a preset's name, the path of a spec file, or a model "
+        f"built from a spec such as GerenicCNN; {form}give one of these"
+    )
+
+
+def check_name(name: object) -> str:
+    """`name`, when it can name a results folder, on whichever system. Raises `SpecError` otherwise."""
+    spelled = check_spelling(name)
+    if SET_ASIDE.fullmatch(spelled) or spelled.lower() in map(str.lower, STUDY_FILES):
+        raise SpecError(f"model name {name!r}: a study's files and folders set aside are called so; rename it")
+    if OF_WINDOWS.fullmatch(spelled):
+        raise SpecError(f"model name {name!r}: Windows can make no folder of that name; rename it")
+    return spelled
+
+
+def check_spelling(name: object) -> str:
+    """`name`, when it is spelled as a model's. Raises `SpecError` otherwise."""
+    if isinstance(name, str) and MODEL_NAME.fullmatch(name):
+        return name
+    raise SpecError(
+        f"model name {short(name)}: expected up to 100 letters, digits, '_', '-', '+' or '.', beginning with a letter, "
+        "digit or '_'; rename it"
+    )
+
+
+def named_spec(entry: object, folder: Path | None = None, place: int = 1) -> tuple[str, Spec]:
+    """Name and spec of one entry of a study's `models`: a MODEL (see `resolve`), `{name: …, spec: …}`, or a spec.
+
+    A spec without a name is called as the preset that it is, else by its place. Raises `UsageError` or `SpecError`.
+    """
+    if isinstance(entry, str | os.PathLike):
+        return resolve(os.fspath(entry), folder)
+    if isinstance(entry, dict) and set(entry) == {"name", "spec"}:
+        name, spec = check_name(entry["name"]), entry["spec"]
+        if isinstance(spec, str | os.PathLike):
+            return name, resolve(os.fspath(spec), folder)[1]
+        return name, parse_spec(getattr(spec, "spec", spec), f"models: {name}")
+    if is_spec(entry):
+        spec = parse_spec(getattr(entry, "spec", entry), f"models: entry {place}")
+        return next((name for name in CARD if preset(name) == spec), f"model_{place}"), spec
+    raise UsageError(
+        f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, "
+        "{name: …, spec: {…}}, or a spec; change it"
+    )
+
+
+def is_spec(given: object) -> bool:
+    """Whether it is a spec, its fields, or a model built from one."""
+    fields = isinstance(given, Mapping) and "in_channels" in given
+    return fields or isinstance(getattr(given, "spec", given), Spec)
+
+
+def _unknown(name: str) -> str:
+    hint = did_you_mean(name, CARD)
+    known = f"give one of {', '.join(CARD)}, or the path of a file that ends in {', '.join(SPEC_ENDINGS)}"
+    return f"MODEL {short(name)}: no such preset; {hint + ' Or ' if hint else ''}{known}"

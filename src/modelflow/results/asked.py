@@ -1,0 +1,139 @@
+"""What was asked for in a results folder, by study.json and studies.json, and what is still missing of it. No torch."""
+
+from pathlib import Path
+from typing import Any
+
+from modelflow.errors import ModelFlowError, UsageError
+from modelflow.io.bounds import MAX_STUDY_BYTES
+from modelflow.io.config import read_fields
+from modelflow.results import layout
+from modelflow.results.records import Run
+from modelflow.results.settings import RunSettings, StudySettings, read_study, validated
+
+MAX_NAMED = 5  # models of which a message says what is missing
+CHECKSUMS = "checksums"  # of the data, in plan.json
+LATER_SETTINGS = {"schedule": "constant", "validation_images": None}  # which older records do not name
+
+
+def read_written_study(where: str | Path) -> StudySettings:
+    """study.json as a study writes it, with its specs within. Raises `UsageError` or `SpecError` for any other."""
+    path = Path(where) / layout.STUDY
+    _check_written(None if path.is_symlink() else read_fields(path, MAX_STUDY_BYTES), path)
+    return read_study(path)
+
+
+def _check_written(fields: Any, path: Path) -> None:
+    models = fields.get("models") if isinstance(fields, dict) else None
+    if not isinstance(models, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("spec"), dict) for one in models
+    ):
+        raise UsageError(f"{path}: expected a study's settings with the specs of its models")
+
+
+def read_studies(where: Path) -> list[StudySettings]:
+    """All that was asked for in a folder, by settings and seeds: studies.json where study.json is of it, or that alone.
+
+    Empty where no study can be read.
+    """
+    try:
+        written = read_written_study(where)
+    except ModelFlowError:
+        return []
+    path = where / layout.STUDIES
+    try:
+        entries = [] if path.is_symlink() else read_fields(path, MAX_STUDY_BYTES)
+        studies = [_of_entry(entry, path) for entry in entries] if isinstance(entries, list) else []
+    except ModelFlowError:
+        studies = []
+    same = bool(studies) and study_fields(together(studies)) == study_fields(written)
+    return studies if same else [written]
+
+
+def _of_entry(fields: Any, path: Path) -> StudySettings:
+    _check_written(fields, path)
+    return whole(validated(StudySettings, fields, str(path)))
+
+
+def whole(study: StudySettings) -> StudySettings:
+    """The study with the specs of its models within."""
+    models = [{"name": name, "spec": spec} for name, spec in study.specs().items()]
+    return study.model_copy(update={"models": models})
+
+
+def study_fields(study: StudySettings) -> dict[str, Any]:
+    """A `whole` study as it is written."""
+    return study.model_dump(mode="json")
+
+
+def joined(earlier: list[StudySettings], study: StudySettings) -> list[StudySettings]:
+    """What was asked for in a folder, and then `study`: a model that it asks for again is asked for as it says.
+
+    Studies with the same settings and seeds become one.
+    """
+    names, now = set(study.specs()), _but_models(study)
+    kept = [rest for one in earlier if (rest := _without(one, names)).models]
+    alike = [one for one in kept if _but_models(one) == now]
+    return [*(one for one in kept if _but_models(one) != now), together([*alike, whole(study)])]
+
+
+def together(studies: list[StudySettings]) -> StudySettings:
+    """The settings and seeds of the last one, the models of all."""
+    return studies[-1].model_copy(update={"models": [model for study in studies for model in study.models]})
+
+
+def _without(study: StudySettings, names: set[str]) -> StudySettings:
+    return study.model_copy(update={"models": [model for model in study.models if model["name"] not in names]})
+
+
+def _but_models(study: StudySettings) -> dict[str, Any]:
+    return study.model_dump(exclude={"models", "recipe", "max_parameters", "margin"})
+
+
+def missing(where: str | Path) -> str:
+    """Which of the runs that were asked for in a folder are not finished, in words.
+
+    Empty when all are, or no study file can be read. Raises `DataError` where a run's folder is a symbolic link.
+    """
+    where = Path(where)
+    seeds, done = {}, {}
+    for study in read_studies(where):
+        for name in study.specs():
+            seeds[name] = set(study.seeds)
+            done[name] = seeds[name] & _finished_seeds(where / name, study.seeds[0])
+    begun = [name for name, found in done.items() if len(found) < len(seeds[name])]
+    if not begun:
+        return ""
+    asked_for, left = sum(map(len, seeds.values())), sum(len(seeds[name] - done[name]) for name in begun)
+    named = [f"{name} ({_seed_list(seeds[name] - done[name])})" for name in begun[:MAX_NAMED]]
+    named += [f"{len(begun) - MAX_NAMED} models more"] if len(begun) > MAX_NAMED else []
+    return (
+        f"{left:,} of the {asked_for:,} runs that {layout.STUDY} asks for are not finished: {', '.join(named)}; "
+        "unless the command that began them is still at work, give it again to train them"
+    )
+
+
+def _finished_seeds(folder: Path, first: int) -> set[int]:
+    """Those of a model's folder, which itself holds the run of the study's first seed."""
+    names = (str(first) if place == folder else place.name for place in layout.model_runs(folder))
+    return {int(name) for name in names if name.isdecimal()}
+
+
+def _seed_list(seeds: set[int]) -> str:
+    if len(seeds) > MAX_NAMED:
+        return f"{len(seeds):,} seeds"
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, sorted(seeds)))}"
+
+
+def settings_asked(settings: RunSettings) -> dict[str, Any]:
+    """Those that make a run another one."""
+    return settings.model_dump(exclude={"max_parameters", "recipe"})
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Those of a finished run, as `settings_asked` has them."""
+    return {**LATER_SETTINGS, **run.settings, "epochs": run.epochs}
+
+
+def knows_data(stored: dict[str, Any]) -> bool:
+    """Whether what a run was asked for, as it is stored, says of which data; that of older versions does not."""
+    return bool(stored.get(CHECKSUMS))

@@ -1,0 +1,157 @@
+"""Plain data that leaves a run: frozen, validated, to and from JSON. No torch."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from modelflow.evaluation.record import Metrics, Record
+from modelflow.text import short
+
+RECORD_VERSION = 1
+Kept = Literal["held-out", "card", "not known"]
+SIGNS_OF_DEATH = ("of the images are called", "is no better than guessing", "units never fire")  # evaluation/health.py
+SHOWN_DIGITS = 12
+BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
+
+
+OPTIONS = ("optimizer.", "loss_fn.")  # settings that begin so are recorded where they are not the defaults
+OF_LOADERS = tuple(f"{role} {part}" for role in ("training", "validation", "test") for part in ("images", "labels"))
+
+
+def _plain(value: Any) -> Any:
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, list) and all(type(part) in (int, float, bool) for part in value):
+        return value
+    raise ValueError("a text, a number, true, false, null or a list of numbers")
+
+
+def _lists_in_options(settings: dict[str, Any]) -> dict[str, Any]:
+    if any(isinstance(value, list) and not name.startswith(OPTIONS) for name, value in settings.items()):
+        raise ValueError(f"lists of numbers only where a name begins with {' or '.join(OPTIONS)}")
+    return settings
+
+
+Setting = Annotated[Any, AfterValidator(_plain)]
+RecordedSettings = Annotated[dict[str, Setting], AfterValidator(_lists_in_options)]
+
+
+class NewerRecordError(ValueError):
+    """A record that a later version of ModelFlow has written."""
+
+
+class Epoch(Record):
+    """One line of history.csv: mean losses over the images, in nats where the loss is cross-entropy."""
+
+    epoch: int
+    loss: float
+    val_loss: float | None
+
+
+def split_kind(protocol: str) -> Kept:
+    """How a run's protocol, "held-out but epochs 3", keeps validation and test images apart; by "card", not at all."""
+    name = protocol.partition(" ")[0]
+    return name if name in ("held-out", "card") else "not known"  # type: ignore[return-value]
+
+
+class DataRecord(Record):
+    """What a run was trained and evaluated on; `checksums` are SHA-256 of the uncompressed files.
+
+    Of loaders that no file describes they are of what lies in memory, before any transform (`data/memory.py`), by
+    `OF_LOADERS`: "training images", "training labels" and so on. `folder` is where an `idx:` folder lay, or the folder
+    of data that was named for a known set. `test_in_training` counts the test images whose very pixels are among the
+    training images of the data set, `test_in_training_other_label` those of them that have only other labels there.
+    All are None where not known.
+    """
+
+    name: str
+    training_images: int | None
+    validation_images: int | None
+    test_images: int | None = None
+    mean: float | None = None
+    std: float | None = None
+    checksums: dict[str, str] = Field(default_factory=dict)
+    folder: str | None = None
+    test_in_training: int | None = Field(default=None, ge=0)
+    test_in_training_other_label: int | None = Field(default=None, ge=0)
+
+
+class Run(Record):
+    """run.json: all that is needed to repeat a run, and what came out.
+
+    `settings` has the options of optimizer and loss that are not their defaults, as `optimizer.weight_decay`.
+    `metrics` are of the test images, `validation` of the images held out, where there are such; `test_reads` counts how
+    often the test images were evaluated, None where they served as validation too, each epoch. `seconds` are elapsed;
+    `latency_ms` the least milliseconds of a forward pass of PyTorch by its batch size, on one thread; `bytes_on_disk`
+    the size of model.safetensors; `files` the SHA-256 of those files that are read back; `dead_units` gives per layer
+    (units that never fire, units); `spec` is None for a module that was not built from one, `module_sha256` then of how
+    the module prints itself and of the names and shapes of its state.
+    """
+
+    version: int = RECORD_VERSION
+    model_name: str
+    model_class: str
+    spec: dict[str, Any] | None
+    settings: RecordedSettings
+    protocol: str
+    seed: int
+    epochs: int
+    lr: float
+    parameters: int
+    macs: int | None
+    data: DataRecord
+    versions: dict[str, str]
+    processor: str
+    device: str
+    engine: str = ""
+    threads: int
+    git_revision: str | None
+    started: str
+    seconds: dict[str, float]
+    metrics: Metrics
+    validation: Metrics | None = None
+    test_reads: int | None = None
+    latency_ms: dict[BatchSize, float] = Field(default_factory=dict)
+    bytes_on_disk: int | None = None
+    dead_units: dict[str, tuple[int, int]]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = Field(default_factory=dict)
+    module_sha256: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_not_newer(cls, given: Any) -> Any:
+        version = given.get("version") if isinstance(given, dict) else None
+        if type(version) is int and version > RECORD_VERSION:
+            raise NewerRecordError(f"a record of version {min(version, 10**9)}, expected {RECORD_VERSION}")
+        return given
+
+    @property
+    def died(self) -> bool:
+        """Whether a warning of it is the health rule's (evaluation/health.py), and not of another kind."""
+        return any(sign in warning for warning in self.warnings for sign in SIGNS_OF_DEATH)
+
+
+def other_data(checksums: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
+    """The files, or images and labels of loaders, in whose SHA-256 two records of data differ.
+
+    What lies in no file is not always known: it differs where both say what it is.
+    """
+    names = (name for name in {**checksums, **others} if checksums.get(name) != others.get(name))
+    return [name for name in names if name not in OF_LOADERS or (name in checksums and name in others)]
+
+
+def other_files(stored: Any, now: dict[str, str]) -> str:
+    """Which files have another SHA-256 than is stored, in words."""
+    stored = stored if isinstance(stored, dict) else {}
+    return ", ".join(
+        f"{short(name)[1:-1]} (SHA-256 stored {_digits(stored, name)}, now {_digits(now, name)})"
+        for name in other_data(stored, now)
+    )
+
+
+def _digits(sums: dict[str, Any], name: str) -> str:
+    """Enough of a SHA-256 to tell it from others."""
+    return short(sums[name])[1:-1][:SHOWN_DIGITS] if name in sums else "none"

@@ -1,0 +1,192 @@
+"""What a run and a study are asked to do: validated once, from a study file or the command line. No torch."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from modelflow.errors import ShapeError, UsageError
+from modelflow.io.arguments import plain
+from modelflow.io.bounds import MAX_STUDY_BYTES
+from modelflow.io.config import read_fields
+from modelflow.io.validation import explain, repeated
+from modelflow.networks.description import MAX_LAYERS, Spec
+from modelflow.networks.resolve import CARD, is_spec, named_spec
+from modelflow.networks.trace import MAX_PARAMETERS, trace
+from modelflow.text import short
+
+MAX_SEEDS = 10_000
+MAX_STUDY_LAYERS = 20 * MAX_LAYERS  # of all models of a study together
+T = TypeVar("T", bound=BaseModel)
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+Schedule = Literal["constant", "one-cycle"]
+RECIPES: dict[str, dict[str, Any]] = {
+    "card": {},
+    "best": {"epochs": 60, "batch_size": 64, "lr": 2e-3, "schedule": "one-cycle"},
+}
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+
+
+def _in_utf_8(name: str) -> str:
+    """run.json says what a run was trained on."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a name in UTF-8, which run.json can hold") from None
+    return name
+
+
+def _path_as_text(path: Any) -> Any:
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
+
+
+class RunSettings(BaseModel):
+    """How one run is trained.
+
+    Protocol `held-out`: `validation_images` of the training images (5,000, or a twelfth of them if that is fewer) are
+    held out for validation, and the test images are read once, at the end. Protocol `card`: all training images are
+    trained on, and the test images serve as validation.
+
+    What is left out is as `recipe` says: the card's settings, or those that were found best (docs/recipes.md).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Annotated[str, Field(strict=True), AfterValidator(_in_utf_8), BeforeValidator(_path_as_text)] = (
+        "fashion-mnist"
+    )
+    protocol: Literal["held-out", "card"] = "held-out"
+    validation_images: Annotated[int, Field(ge=1, strict=True)] | None = None
+    recipe: Literal["card", "best"] = "card"
+    epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=1 << 20, strict=True)] = 16
+    lr: Annotated[float, Field(gt=0, le=1000, strict=True)] = 3e-4
+    optimizer: Optimizer = "adam"
+    schedule: Schedule = "constant"
+    max_parameters: Annotated[int, Field(ge=1, strict=True)] = MAX_PARAMETERS
+    find_best_lr: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_recipe_says(cls, given: Any) -> Any:
+        recipe = given.get("recipe", "card") if isinstance(given, dict) else None
+        return RECIPES[recipe] | given if isinstance(recipe, str) and recipe in RECIPES else given
+
+    @model_validator(mode="after")
+    def _nothing_held_out_by_the_card(self) -> "RunSettings":
+        if self.protocol == "card" and self.validation_images is not None:
+            raise ValueError("validation_images: nothing is held out by the protocol card; leave it out")
+        return self
+
+
+def _listed(models: Any) -> Any:
+    """One model alone as a list of it, specs by their names as a list of these."""
+    if isinstance(models, str | os.PathLike) or is_spec(models):
+        return [models]
+    if isinstance(models, Mapping):
+        pair = set(models) == {"name", "spec"}
+        return [models] if pair else [{"name": name, "spec": spec} for name, spec in models.items()]
+    return models
+
+
+def _seeds_from_42(seeds: Any) -> Any:
+    """A number of seeds as that many, from 42 on."""
+    if isinstance(seeds, list | tuple):
+        return seeds
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MAX_SEEDS:
+        return list(range(42, 42 + seeds))
+    raise ValueError(f"how many, from 1 to {MAX_SEEDS:,}, or a list such as [1, 2, 3]")
+
+
+class StudySettings(RunSettings):
+    """A study: each of `models` with each of `seeds`. The default is the card's: seven models, one seed.
+
+    `margin` is what would matter, in points of accuracy: two models are equivalent within it. It is of the study and
+    not of its runs; left out, half a point, or four test images where that is more.
+    """
+
+    models: Annotated[list[Any], BeforeValidator(_listed), Field(min_length=1, max_length=10_000)] = Field(
+        default_factory=lambda: list(CARD)
+    )
+    seeds: Annotated[list[Seed], BeforeValidator(_seeds_from_42), Field(min_length=1, max_length=MAX_SEEDS)] = Field(
+        default_factory=lambda: [42]
+    )
+    margin: Annotated[float, Field(gt=0, lt=100, strict=True)] | None = None
+
+    def specs(self) -> dict[str, Spec]:
+        """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""
+        named: dict[str, Spec] = {}
+        for name, spec in _named(self.models):
+            try:
+                trace(spec, self.max_parameters)
+            except ShapeError as error:
+                raise ShapeError(f"{name}: {error}") from None
+            named[name] = spec
+        return named
+
+    def run_settings(self) -> RunSettings:
+        """The settings that every run of the study shares."""
+        return RunSettings(**{name: getattr(self, name) for name in RunSettings.model_fields})
+
+
+def _named(models: list[Any], folder: Path | None = None) -> Iterator[tuple[str, Spec]]:
+    """Name and spec of each entry. Raises `UsageError` when two have one name, or all together too many layers."""
+    names, layers = set(), 0
+    for place, entry in enumerate(models, start=1):
+        name, spec = named_spec(entry, folder, place)
+        if name in names:
+            raise UsageError(f"models: the name {name!r} stands there twice; give one of them another name")
+        names.add(name)
+        layers += spec.amnt_cov_layers + spec.amnt_fc_layers
+        if layers > MAX_STUDY_LAYERS:
+            raise UsageError(f"models: more than {MAX_STUDY_LAYERS:,} layers in all; make several studies of them")
+        yield name, spec
+
+
+def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **overrides: Any) -> StudySettings:
+    """The study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
+
+    In place of the file, its settings will do as a mapping, a list of its models, or one model. Spec files that it
+    names are looked up beside the study file first, then where the command was given; they are read once, here. Raises
+    `UsageError` or `SpecError` naming the field, its value, what is expected and a fix.
+    """
+    path = Path(study) if isinstance(study, str | os.PathLike) and os.fspath(study) not in CARD else None
+    what = path or "study"
+    fields = _fields(study) if path is None else read_fields(path, MAX_STUDY_BYTES)
+    options = {name: value for name, value in overrides.items() if value is not None}
+    where = " and ".join([*([] if path is None else [str(path)]), *(["options"] if options else [])]) or "settings"
+    if not isinstance(fields, dict):
+        raise UsageError(f"{what}: {short(fields)}: expected settings such as `epochs: 10`; write them so")
+    if "in_channels" in fields and "models" not in fields:
+        raise UsageError(
+            f"{what}: is a spec, expected a study; to train it: modelflow train {what}, or run_study(['{what}'])"
+        )
+    settings = validated(StudySettings, fields | options, where)
+    _check_seeds(settings.seeds, where)
+    folder = None if path is None else Path(path).parent
+    named = [{"name": name, "spec": spec} for name, spec in _named(settings.models, folder)]
+    settings = settings.model_copy(update={"models": named})
+    settings.specs()
+    return settings
+
+
+def _fields(study: Any) -> Any:
+    """The settings of a study that stands in no file."""
+    if isinstance(study, str | os.PathLike | list | tuple) or is_spec(study):
+        return {"models": plain(study)}
+    return {} if study is None else plain(study)
+
+
+def _check_seeds(seeds: list[int], where: str) -> None:
+    if (twice := repeated(seeds)) is not None:
+        raise UsageError(f"{where}: seeds: {twice} stands there twice; drop one of the two")
+
+
+def validated(kind: type[T], fields: dict[str, Any], where: str) -> T:
+    """`fields` as `kind`. Raises `UsageError` with field, value and what is expected."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError(f"{where}: " + explain(error, list(kind.model_fields))) from None

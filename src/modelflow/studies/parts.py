@@ -1,0 +1,261 @@
+"""What a `ModelFlow` is made of: set later too, each part is checked, used from then on, and recorded."""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from modelflow.compat.architecture import Architecture
+from modelflow.data.classes import classes_of
+from modelflow.errors import UsageError
+from modelflow.io.arguments import MAX_SEED, as_whole, folder, positive, whole
+from modelflow.io.arguments import class_names as class_names_of
+from modelflow.io.validation import did_you_mean
+from modelflow.networks.resolve import check_name
+from modelflow.results.records import DataRecord
+from modelflow.studies.autosave import Autosave
+from modelflow.studies.record import data_record
+from modelflow.training.compiled import unsupported_reason
+from modelflow.training.devices import choose_device, device_of, devices_here, in_words
+from modelflow.training.loss import Loss
+from modelflow.training.optimizers import optimizer_of
+from modelflow.training.options import options
+from modelflow.training.schedules import check_schedule
+from modelflow.training.trainer import line
+
+DEFAULT_LR = 3e-4
+
+
+class Parts:
+    """What a `ModelFlow` is made of: set anew, each is used from then on, and recorded."""
+
+    arch: Architecture
+    settings: dict[str, Any]
+    _data: DataRecord | None  # of the loaders as they are; None until somebody asks
+    _options: dict[str, Any] | None  # of optimizer and loss; None where nothing was trained or set
+    _class_names: tuple[str, ...]
+    _names_given: bool
+    _model_name: str
+    _results_dir: Path
+    _seed: int
+    _test_loader: Any
+    _states: Autosave
+    _made = False  # whether all of it is there
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Raises `AttributeError` for a name that nothing reads, or a method's: setting it would do nothing or harm."""
+        if self._made and vars(type(self)).get("_closed") and name not in vars(self):
+            settable = [word for word, kind in vars(Parts).items() if isinstance(kind, property) and kind.fset]
+            if name not in settable:
+                known = sorted(word for word in {*settable, *vars(self)} if not word.startswith("_"))
+                fix = did_you_mean(name, known) or f"expected one of {', '.join(known)}"
+                raise AttributeError(f"ModelFlow.{name}: cannot be set; {fix}")
+        super().__setattr__(name, value)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, as it stands; another one needs a `ModelFlow` of its own."""
+        return self.arch.model
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the run must know, also what was converted to be trained on."""
+        return self.arch.notes
+
+    @notes.setter
+    def notes(self, notes: list[str]) -> None:
+        self.arch.notes = notes
+
+    @property
+    def lr(self) -> float:
+        """The optimizer's learning rate."""
+        return self.arch.lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self.arch.lr = positive("lr", lr)
+        self.settings["lr"] = self.lr
+        if self.arch.total_epochs:
+            self.notes.append(f"learning rate {self.lr:g} after epoch {self.arch.total_epochs}")
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer; set by its name or its class too, which keeps the learning rate."""
+        return self.arch.optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: str | torch.optim.Optimizer) -> None:
+        made = hasattr(optimizer, "param_groups")
+        self.arch.optimizer = made_optimizer(optimizer, self.model, None if made else self.lr)
+        self.settings["lr"] = self.lr
+        self._record_parts()
+
+    @property
+    def loss_fn(self) -> Loss:
+        """What the model's outputs and the labels are trained by."""
+        return self.arch.loss_fn
+
+    @loss_fn.setter
+    def loss_fn(self, loss_fn: Loss) -> None:
+        self.arch.loss_fn = loss_fn
+        self._record_parts()
+
+    @property
+    def train_loader(self) -> Any:
+        """What is trained on."""
+        return self.arch.train_loader
+
+    @train_loader.setter
+    def train_loader(self, loader: Any) -> None:
+        self.arch.train_loader = loader
+        self._record_parts()
+        self._name_classes()
+
+    @property
+    def val_loader(self) -> Any:
+        """What is validated on after each epoch."""
+        return self.arch.val_loader
+
+    @val_loader.setter
+    def val_loader(self, loader: Any) -> None:
+        self.arch.val_loader = loader
+        self._data = None
+        self._name_classes()
+
+    @property
+    def test_loader(self) -> Any:
+        """What is evaluated on; None where that is the validation loader."""
+        return self._test_loader
+
+    @test_loader.setter
+    def test_loader(self, loader: Any) -> None:
+        self._test_loader = None if loader is self.val_loader else loader
+        self._data = None
+
+    @property
+    def data(self) -> DataRecord:
+        """What is trained, validated and tested on; of what lies in memory with its SHA-256."""
+        if self._data is None:
+            self._data = data_record(self.train_loader, self.val_loader, self.test_loader)
+        return self._data
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes' names in the order of their labels; set to None, those of the loaders' data set."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Iterable[str] | Mapping[str, int] | None) -> None:
+        given = None if names is None else class_names_of(names)
+        self._names_given = given is not None
+        self._class_names = classes_of(self.train_loader, self.val_loader) if given is None else given
+        self.arch.class_names = self._class_names or None
+
+    def _name_classes(self) -> None:
+        """By the loaders' data set, where no names were given."""
+        if not self._names_given:
+            self.class_names = None
+
+    @property
+    def seed(self) -> int:
+        """What order and dropout are drawn from."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._seed = whole("seed", seed, 0, MAX_SEED)
+
+    def _record_parts(self) -> None:
+        """As they are now, also where they were set in `arch`."""
+        self.settings["optimizer"] = named(self.optimizer).lower()
+        if "loss_fn" in self.settings:  # a study's runs have one alone
+            self.settings["loss_fn"] = named(self.loss_fn)
+        self.settings["batch_size"] = as_whole(getattr(self.train_loader, "batch_size", None))
+        self._options = options(self.optimizer, self.loss_fn, self.model)
+        self._data = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return device_of(self.model)
+
+    @device.setter
+    def device(self, device: torch.device | str) -> None:
+        self._choose_device(device)
+
+    def _choose_device(self, asked: torch.device | str | None) -> None:
+        """Moves the model where it is `asked` for, or where it is trained best; says so where there is a choice."""
+        here = devices_here()
+        parts = (self.model, self.arch.loss_fn, self.optimizer, self.train_loader)
+        choice = choose_device(asked, self.device, unsupported_reason(*parts) if "cuda" in here else "", here)
+        if choice.device != self.device:
+            self.arch.to(choice.device)
+        self.notes += in_words(choice, asked is not None, here)
+
+    @property
+    def schedule(self) -> str:
+        """How the learning rate changes over the epochs of a call of `train`, by name."""
+        return str(self.settings["schedule"])
+
+    @schedule.setter
+    def schedule(self, schedule: str) -> None:
+        self.settings["schedule"] = check_schedule(schedule)
+
+    @property
+    def _saved_at(self) -> float:
+        """When the last state was saved, in seconds of `time.monotonic`; set to long ago, the next is due at once."""
+        return self._states.saved_at
+
+    @_saved_at.setter
+    def _saved_at(self, seconds: float) -> None:
+        self._states.saved_at = seconds
+
+    @property
+    def verbose(self) -> bool:
+        """Whether progress and results are printed."""
+        return self.arch.verbose
+
+    @verbose.setter
+    def verbose(self, verbose: bool) -> None:
+        self.arch.verbose = verbose
+        self.arch.say = line if verbose else None
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called; its folder too."""
+        return self._model_name
+
+    @model_name.setter
+    def model_name(self, model_name: str) -> None:
+        self._results_dir = self._results_dir.with_name(check_name(model_name))
+        self._model_name = model_name
+
+    @property
+    def results_dir(self) -> Path:
+        """The folder that the run's files go into."""
+        return self._results_dir
+
+    @results_dir.setter
+    def results_dir(self, path: str | Path) -> None:
+        self._results_dir = folder("results_dir", path)
+
+
+def made_optimizer(optimizer: str | torch.optim.Optimizer, model: nn.Module, lr: float | None) -> torch.optim.Optimizer:
+    """The optimizer, made where a name or a class was given.
+
+    Raises `UsageError` for an `lr` beside an optimizer that has another one, and for what makes no optimizer.
+    """
+    rate = DEFAULT_LR if lr is None else positive("lr", lr)
+    made = optimizer_of(optimizer, model, rate)
+    own = float(made.param_groups[0]["lr"])
+    if lr is not None and not math.isclose(rate, own, rel_tol=1e-6):
+        raise UsageError(f"lr = {rate:g}: the optimizer given has lr = {own:g}; give one of the two")
+    return made
+
+
+def named(part: Any) -> str:
+    """A part by its name or its class's."""
+    return str(getattr(part, "__name__", type(part).__name__))

@@ -1,0 +1,198 @@
+"""Which runs a study asks for, where each goes, and which of them are still to be trained. No torch."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelflow.errors import UsageError
+from modelflow.io.bounds import MAX_RUNS
+from modelflow.io.locks import LOCK, folder_lock
+from modelflow.networks.description import Spec
+from modelflow.results import layout
+from modelflow.results.asked import CHECKSUMS, knows_data, settings_asked, settings_of
+from modelflow.results.records import other_files
+from modelflow.results.settings import RunSettings, StudySettings
+from modelflow.text import short
+
+WAYS_OUT = "give another folder with --results, or --restart (make: RESTART=1), which keeps the old one aside"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run to be made: a model, a seed, its settings, its folder, and the data by their `checksums`.
+
+    Those are None where nobody has looked at the data, as before an evaluation; then nothing is compared with them.
+    """
+
+    model_name: str
+    spec: Spec
+    seed: int
+    settings: RunSettings
+    folder: Path
+    data_dir: Path | None = None
+    checksums: dict[str, str] | None = field(default=None, hash=False)
+    device: str | None = None  # where it is trained is no part of what it is
+
+    @property
+    def title(self) -> str:
+        """How the run is called in tables and messages."""
+        return f"{self.model_name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """How far a run is: `done` of `total` epochs, the last one in fractions; `note` is what it does else.
+
+    Without a loss and a note it says that the run's training begins.
+    """
+
+    title: str
+    done: float
+    total: int
+    loss: float | None = None
+    note: str = ""
+
+
+OnEvent = Callable[[Event], None]
+
+
+def plans(
+    study: StudySettings,
+    where: str | Path,
+    data_dir: Path | None = None,
+    checksums: dict[str, str] | None = None,
+    device: str | None = None,
+) -> list[Plan]:
+    """The runs of a study in the order of its models and seeds. Raises `SpecError` or `UsageError` for invalid ones."""
+    runs_asked(study)
+    settings, specs = study.run_settings(), study.specs()
+    _check_apart(specs)
+    return [
+        Plan(name, spec, seed, settings, folder, data_dir, checksums, device)
+        for name, spec in specs.items()
+        for seed, folder in zip(study.seeds, layout.folders_asked(Path(where), name, study.seeds), strict=True)
+    ]
+
+
+def runs_asked(study: StudySettings) -> int:
+    """How many runs a study asks for. Raises `UsageError` for more than a study may have."""
+    models, seeds = len(study.models), len(study.seeds)
+    if models * seeds > MAX_RUNS:
+        raise UsageError(
+            f"models: {models:,} with {seeds:,} seeds each are {models * seeds:,} runs, expected at most {MAX_RUNS:,};"
+            " make several studies of them"
+        )
+    return models * seeds
+
+
+def _check_apart(names: Iterable[str]) -> None:
+    """Raises `UsageError` for names that differ in their case alone: one folder on macOS and Windows."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise UsageError(f"models: {other!r} and {name!r} are one folder on macOS and Windows; rename one of them")
+
+
+def is_finished(plan: Plan) -> bool:
+    """Whether the plan's folder holds this very run, finished.
+
+    Raises `UsageError` when it holds a run, finished or half-way, of another spec, seed, settings or data, naming what
+    differs and the ways out.
+    """
+    if not (plan.folder / layout.RUN).is_file():
+        if layout.has_states(plan.folder):
+            _check_same(plan, layout.read_plan(plan.folder))
+        return False
+    run = layout.read_run(plan.folder)
+    if run.model_name != plan.model_name and run.model_name.lower() == plan.model_name.lower():
+        raise UsageError(
+            f"{plan.folder} holds a run of {run.model_name!r}, and names that differ in their case alone are one "
+            f"folder here; rename {plan.model_name!r}, or give another folder with --results"
+        )
+    _check_same(plan, {"spec": run.spec, "seed": run.seed, **settings_of(run), CHECKSUMS: run.data.checksums})
+    return True
+
+
+def unfinished(planned: list[Plan]) -> list[Plan]:
+    """The plans of which something is still to be done, be it the model card alone. Raises as `is_finished` does."""
+    places = {plan.folder.parent for plan in planned}
+    there = {place: {name.lower() for name in layout.names(place)} for place in places}
+    return [plan for plan in planned if plan.folder.name.lower() not in there[plan.folder.parent] or _is_due(plan)]
+
+
+def _is_due(plan: Plan) -> bool:
+    return not is_finished(plan) or not (plan.folder / layout.MODEL_CARD).is_file()
+
+
+def asked(plan: Plan) -> dict[str, Any]:
+    """What makes a plan this very run: spec, seed, settings and data."""
+    data = {} if plan.checksums is None else {CHECKSUMS: plan.checksums}
+    return {"spec": plan.spec.model_dump(mode="json"), "seed": plan.seed, **settings_asked(plan.settings), **data}
+
+
+def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
+    now = asked(plan)
+    stored = stored if knows_data(stored) else stored | {CHECKSUMS: plan.checksums}
+    name = next((name for name in now if now[name] != stored.get(name)), None)
+    if name is None:
+        return
+    if name == CHECKSUMS:
+        raise UsageError(
+            f"{plan.folder} holds a run on other data: since then files of {plan.settings.dataset} have changed: "
+            f"{other_files(stored[name], now[name])}; put the old files back, or {WAYS_OUT}"
+        )
+    if name == "spec" and isinstance(stored.get("spec"), dict):
+        now, stored = now["spec"], stored["spec"]
+        name = next(field for field in {**now, **stored} if now.get(field) != stored.get(field))
+    raise UsageError(
+        f"{plan.folder} holds a run with another {name} (stored {short(stored.get(name))}, asked "
+        f"{short(now.get(name))}); {WAYS_OUT}{_to_add(plan, stored) if name == 'seed' else ''}"
+    )
+
+
+def _to_add(plan: Plan, stored: dict[str, Any]) -> str:
+    from modelflow.analysis.verdicts import AFTER_A_LOOK  # and numpy with it
+
+    return f"; to add a seed: modelflow run --seeds {short(stored.get('seed'))},{plan.seed}. {AFTER_A_LOOK}"
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Moves a folder that exists to the first free name `FOLDER.old-N`, and says which.
+
+    Raises `UsageError` while another process is at work there, in a folder below it or in its study.
+    """
+    if not folder.exists():
+        return None
+    n = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{n}")).exists():
+        n += 1
+    with ExitStack() as held:
+        held.enter_context(folder_lock(folder))
+        for place in _places_of_work(folder):
+            held.enter_context(folder_lock(place, patience=0))
+        if os.name == "nt":  # which moves no folder with an open file, as the lock is, in it
+            held.close()
+        shutil.move(folder, aside)
+    return aside
+
+
+def _places_of_work(folder: Path) -> list[Path]:
+    """The folders above and below it that a process may be at work in."""
+    below = [path.parent for path in folder.rglob(LOCK) if path.parent != folder]
+    return [place for place in (folder.parent, *folder.parents[2:3]) if (place / LOCK).is_file()] + below
+
+
+def interrupted(planned: list[Plan], restarted: bool = False) -> str:
+    """What is there after an interruption, in words; a command that `restarted` would set it aside if given again."""
+    left = [plan for plan in planned if not (plan.folder / layout.RUN).is_file()]
+    begun = [plan.title for plan in left if layout.has_states(plan.folder)]
+    lines = [f"interrupted: {len(planned) - len(left)} of {len(planned)} runs are finished and kept"]
+    lines += [f"interrupted, will resume: {'; '.join(begun)}"] if begun else []
+    again = "again, without --restart (make: RESTART=1)," if restarted else "again"
+    rest = "train the rest" if left else "write what is missing of its pages"
+    return "\n".join([*lines, f"give the same command {again} to {rest}"])

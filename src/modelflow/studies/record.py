@@ -1,0 +1,90 @@
+"""What a run records: its data, its protocol, its times, and what stays of a training that is evaluated again."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from modelflow.data.batches import Batches
+from modelflow.data.memory import checksums, held, seen_in_training
+from modelflow.errors import DataError
+from modelflow.io.files import sha256_of_file
+from modelflow.results import layout
+from modelflow.results.records import OF_LOADERS, OPTIONS, DataRecord, Run
+from modelflow.text import short
+from modelflow.training.preflight import length
+
+OF_THE_TRAINING = (
+    *("settings", "versions", "processor", "device", "engine", "threads", "git_revision"),
+    *("data", "protocol", "latency_ms"),
+)
+REPEATS = ("test_in_training", "test_in_training_other_label")
+OF_A_DATA_SET = ("name", "mean", "std", "checksums", "folder", *REPEATS)
+CARD_PROTOCOL = {
+    "dataset": "fashion-mnist",
+    "training_images": 60_000,
+    "epochs": 10,
+    "batch_size": 16,
+    "lr": 3e-4,
+    "optimizer": "adam",
+    "schedule": "constant",
+    "loss_fn": "CrossEntropyLoss",
+    "find_best_lr": False,
+}
+HELD_OUT_PROTOCOL = CARD_PROTOCOL | {"training_images": 55_000}
+
+
+def data_record(train_loader: Any, val_loader: Any, test_loader: Any) -> DataRecord:
+    """Of loaders as they are; of what lies in memory with its SHA-256."""
+    source = getattr(train_loader, "source", None)
+    known = {} if source is None else {name: getattr(source, name) for name in OF_A_DATA_SET}
+    roles = {"training": train_loader, "validation": val_loader, "test": test_loader}
+    counts = {f"{role}_images": images_of(loader) for role, loader in roles.items()}
+    in_memory = {role: held(loader) for role, loader in roles.items()}
+    own = [role for role, loader in roles.items() if source is None or getattr(loader, "source", None) is not source]
+    known["checksums"] = known.get("checksums", {}) | checksums({role: in_memory[role] for role in own})
+    tested = "validation" if test_loader is None else "test"
+    if tested in own:
+        known |= zip(REPEATS, seen_in_training(in_memory["training"], in_memory[tested]), strict=True)
+    return DataRecord(**{"name": type(getattr(train_loader, "dataset", train_loader)).__name__} | known | counts)
+
+
+def images_of(loader: Any) -> int | None:
+    """How many images a loader goes through; None where nobody knows."""
+    return loader.images if isinstance(loader, Batches) else length(getattr(loader, "dataset", None))
+
+
+def recorded_protocol(kind: str, settings: dict[str, Any], data: DataRecord, epochs: int) -> str:
+    """The protocol by name, "card" or "held-out", and what differs from the card's settings."""
+    asked = settings | {"dataset": data.name, "epochs": epochs, "training_images": data.training_images}
+    usual = CARD_PROTOCOL if kind == "card" else HELD_OUT_PROTOCOL
+    other = [f"{field} {asked[field]}" for field, value in usual.items() if asked.get(field, value) != value]
+    other += [f"{name} {short(value)}" for name, value in settings.items() if name.startswith(OPTIONS)]
+    return kind + (f" but {', '.join(other)}" if other else "")
+
+
+def evaluated_again(run: Run, stored: Run) -> Run:
+    """The record of an evaluation, with what was stored of the training."""
+    of_training = {name: getattr(stored, name) for name in OF_THE_TRAINING}
+    return run.model_copy(update=of_training | {"data": _data_evaluated_on(run.data, stored.data)})
+
+
+def _data_evaluated_on(now: DataRecord, stored: DataRecord) -> DataRecord:
+    """The data of a stored training, evaluated on what is in memory `now`."""
+    of_now = {name: digest for name, digest in now.checksums.items() if not name.startswith("training ")}
+    if not of_now or stored.checksums.keys() - OF_LOADERS:
+        return stored
+    of_then = {name: digest for name, digest in stored.checksums.items() if name.startswith("training ")}
+    same = of_then == {name: digest for name, digest in now.checksums.items() if name not in of_now}
+    kept = now if same else now.model_copy(update=dict.fromkeys(REPEATS))
+    of_training = {"name": stored.name, "training_images": stored.training_images}
+    return kept.model_copy(update=of_training | {"checksums": of_then | of_now})
+
+
+def seconds_before(checkpoint: Path, epochs: int) -> float | None:
+    """How long the epochs of a checkpoint took, by the run.json beside it; None where that is of other weights."""
+    with suppress(DataError):
+        run = layout.read_run(checkpoint.parent)
+        known = run.files.get(checkpoint.name)
+        if run.epochs == epochs > 0 and known in (None, sha256_of_file(checkpoint)):
+            return run.seconds.get("training")
+    return None

@@ -1,0 +1,300 @@
+"""One run of a study: from its plan to its finished folder, and back from the folder to its `ModelFlow`.
+
+A run alone is trained by the same function as within a study, on whichever engine, so that all give the same bytes.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from modelflow.data.sources import FIXED, checksums_of, folder_of
+from modelflow.errors import DataError, ModelFlowError, RunError, is_of_memory
+from modelflow.io.bounds import check_predictions
+from modelflow.io.files import remove_parts, write_atomic
+from modelflow.io.locks import folder_lock
+from modelflow.io.signals import raise_if_heard
+from modelflow.networks.description import Spec, parse_spec
+from modelflow.networks.trace import MAX_PARAMETERS, trace
+from modelflow.results import layout
+from modelflow.results.asked import knows_data
+from modelflow.results.records import Run, other_files
+from modelflow.results.settings import RunSettings, validated
+from modelflow.studies.plan import Event, OnEvent, Plan, asked, is_finished
+
+SECONDS_BETWEEN_REPORTS = 0.2
+SMALL = 64 << 20  # bytes of a network that is made without another look
+DATA_NOT_KNOWN = (
+    "begun by an older version, which did not write down on which files it was trained until then; if the data have "
+    "changed since, train it anew"
+)
+SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
+
+
+_loaded: dict[tuple[str, str | None], Any] = {}
+
+
+def dataset_of(name: str, data_dir: Path | None) -> Any:
+    """The data set of that name, loaded once a process as long as its files stay what they are.
+
+    Raises `DataError` as `load_dataset` does.
+    """
+    from modelflow.data.datasets import load_dataset
+
+    key = name, folder_of(name, data_dir)
+    if key not in _loaded or _loaded[key].checksums != checksums_of(name):
+        _loaded[key] = load_dataset(name, data_dir)
+    return _loaded[key]
+
+
+def data_of(plan: Plan) -> Any:
+    """The data set of a plan. Raises `DataError` when its files are no longer those that the plan was made for."""
+    data = dataset_of(plan.settings.dataset, plan.data_dir)
+    if plan.checksums is not None and data.checksums != plan.checksums:
+        raise DataError(
+            f"{plan.title}: the files of {data.name} have changed since the study began: "
+            f"{other_files(plan.checksums, data.checksums)}; put the old files back, and give the same command again"
+        )
+    return data
+
+
+def make_flow(plan: Plan) -> Any:
+    """The `ModelFlow` of a plan, nothing trained yet. Raises `DataError` when the data do not fit the spec or plan."""
+    from modelflow.networks.build import GenericCNN
+    from modelflow.studies.flow import ModelFlow
+
+    settings = plan.settings
+    data = data_of(plan)
+    check_data_fit(plan.model_name, plan.spec, data)
+    train_loader, val_loader, test_loader = _loaders(data, settings, plan.seed)
+    flow = ModelFlow(
+        GenericCNN(plan.spec, plan.seed, settings.max_parameters),
+        train_loader,
+        val_loader,
+        plan.model_name,
+        test_loader=test_loader,
+        lr=settings.lr,
+        optimizer=settings.optimizer,
+        schedule=settings.schedule,
+        seed=plan.seed,
+        device=plan.device,
+        verbose=False,
+    )
+    flow.notes += data.notes
+    flow.results_dir = plan.folder
+    flow.settings = settings.model_dump()
+    return flow
+
+
+def _loaders(data: Any, settings: RunSettings, seed: int) -> tuple[Any, Any, Any]:
+    if settings.protocol == "card":
+        return *data.loaders(settings.batch_size, seed), None
+    loaders: tuple[Any, Any, Any] = data.held_out_loaders(settings.batch_size, seed, settings.validation_images)
+    return loaders
+
+
+def check_data_fit(name: str, spec: Spec, data: Any) -> None:
+    """Raises `DataError` unless channels, size and classes of the data are those of the spec."""
+    facts = {
+        "in_channels": (spec.in_channels, data.in_channels),
+        "input_size": (spec.input_size, data.image_size[0] if len(set(data.image_size)) == 1 else data.image_size),
+    }
+    square = data.image_size[0] == data.image_size[1]
+    fix = (
+        "give a spec with that value (the presets are made for 1x28x28), or another --dataset"
+        if square
+        else "a spec takes square images only"
+    )
+    for field, (given, expected) in facts.items():
+        if given != expected:
+            raise DataError(f"{name}: {field} = {given}, but the images of {data.name} have {expected}; {fix}")
+    if spec.num_classes < data.num_classes:
+        raise DataError(
+            f"{name}: num_classes = {spec.num_classes}, but {data.name} has {data.num_classes} classes; change the spec"
+        )
+
+
+def check_data(due: list[Plan]) -> None:
+    """Raises `DataError` unless the data of a study's plans are there, sound, and fit specs and images held out.
+
+    And where the predictions for the test images would be too large to be read again.
+    """
+    loaded: dict[tuple[str, Path | None], Any] = {}
+    for plan in {plan.model_name: plan for plan in due}.values():
+        which = plan.settings.dataset, plan.data_dir
+        data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
+        check_data_fit(plan.model_name, plan.spec, data)
+        check_predictions(plan.model_name, len(data.test_y_N), plan.spec.num_classes)
+        held_out = data.held_out_count(plan.settings.validation_images) if plan.settings.protocol == "held-out" else 0
+        images, size = len(data.train_y_N) - held_out, plan.settings.batch_size
+        if size > images:
+            raise DataError(f"batch_size = {size:,}: more than the {images:,} images to train on; give at most as many")
+
+
+def data_notices(plan: Plan) -> list[str]:
+    """What is to be known of a plan's data before training."""
+    data = data_of(plan)
+    if not data.test_in_training:
+        return list(data.notes)
+    from modelflow.report.answer import repeated_images
+
+    return [*data.notes, *repeated_images([data])]
+
+
+def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
+    """The `ModelFlow` of a finished run with its stored weights, optimizer, history and notes.
+
+    Raises `DataError` when the run is damaged, or was made in Python from loaders that no file describes.
+    """
+    folder = Path(folder)
+    run = layout.read_run(folder)
+    if run.spec is None or "dataset" not in run.settings:
+        again = "ModelFlow(…, load_checkpoint_path=…) and run(skip_train=True)"
+        raise DataError(f"{folder}: the run was made in Python; evaluate it there: {again}")
+    settings = validated(RunSettings, run.settings, f"{folder / layout.RUN}: settings")
+    spec = parse_spec(run.spec, f"{folder / layout.RUN}: spec")
+    _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
+    flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
+    if flow.data.checksums != run.data.checksums:
+        differ = other_files(run.data.checksums, flow.data.checksums)
+        raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}; use those files")
+    flow.stored, flow.test_reads = run, run.test_reads or 0
+    _load(flow.arch, folder, run)
+    flow.seconds, flow.notes, flow.started = dict(run.seconds), list(run.notes), datetime.fromisoformat(run.started)
+    return flow
+
+
+def _check_size(folder: Path, least: int) -> None:
+    """Raises `DataError` before a large network is made for a checkpoint that cannot be of it."""
+    checkpoint = folder / layout.CHECKPOINT
+    if checkpoint.is_file() and checkpoint.stat().st_size + SMALL < least:
+        raise DataError(f"{checkpoint}: too small for the spec in {layout.RUN}, expected {least:,} bytes or more")
+
+
+def _load(arch: Any, folder: Path, run: Run) -> None:
+    """The weights of model.safetensors, which is read first, and the checkpoint's optimizer and history.
+
+    Raises `DataError` unless both files are as run.json knows them, where it does, and fit the model.
+    """
+    from modelflow.training.checkpoint import most_bytes, parse_weights
+
+    path, weights = folder / layout.WEIGHTS, None
+    try:
+        if path.is_file() or path.name in run.files:
+            weights = parse_weights(layout.read_stored(path, most_bytes(arch.model)), arch.model, path)
+        path = folder / layout.CHECKPOINT
+        layout.read_stored(path, most_bytes(arch.model))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; take it from a copy, or train the run again") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: {error}; take it from a copy, or train the run again") from None
+    arch.load_checkpoint(path)
+    if weights is not None:
+        arch.model.load_state_dict(weights)
+
+
+def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[], int] = lambda: 1) -> Run:
+    """Trains one run to its finished folder. Raises `RunError` naming the run when its loss is not finite.
+
+    `threads` says how many cores an evaluation or a large network may use at the moment; the bytes do not depend on it.
+    Beside it torch has one thread meanwhile.
+    """
+    from modelflow.training.modes import one_thread
+
+    with folder_lock(plan.folder), one_thread():
+        for folder in (plan.folder, plan.folder / layout.TRAINING):
+            remove_parts(folder)
+        if is_finished(plan):  # and was broken off before its model card was written
+            layout.remove_training(plan.folder)
+            return write_card(plan.folder)
+        return _train(make_flow(plan), plan, on_event, threads)
+
+
+def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[], int]) -> Run:
+    flow.arch.threads = threads
+    steps, total = len(flow.arch.train_loader), plan.settings.epochs
+
+    reported = 0.0
+
+    def on_step(epoch: int, step: int, loss: float) -> None:
+        nonlocal reported
+        if on_event is not None and (time.monotonic() - reported >= SECONDS_BETWEEN_REPORTS or step == steps):
+            on_event(Event(plan.title, epoch - 1 + step / steps, total, loss))
+            reported = time.monotonic()
+
+    def log(text: str) -> None:
+        if on_event is not None:
+            on_event(Event(plan.title, flow.arch.total_epochs, total, note=text))
+
+    flow.arch.on_step, flow.arch.say = on_step, log
+    if from_where := flow.resume():
+        log(from_where)
+        _remember_data(flow, plan, log)
+    else:
+        layout.write_plan(plan.folder, asked(plan))
+        _search_lr(flow, plan.settings)
+    if on_event is not None:  # its training begins now
+        on_event(Event(plan.title, flow.arch.total_epochs, total))
+    try:
+        flow.run(epochs=total)
+    except RunError as error:
+        said = flow.arch.total_epochs == total  # where the weights are
+        raise RunError(f"{plan.title}: {error}" + ("" if said else f". {_kept(flow)}")) from None
+    return write_card(plan.folder)
+
+
+def _remember_data(flow: Any, plan: Plan, log: Callable[[str], None]) -> None:
+    """Notes that nobody knows on which data an older version began, whose plan.json does not say; and says so there."""
+    if knows_data(layout.read_plan(plan.folder)) or plan.settings.dataset in FIXED:
+        return
+    flow.notes.append(DATA_NOT_KNOWN)
+    log(DATA_NOT_KNOWN)
+    layout.write_plan(plan.folder, asked(plan))
+
+
+def write_card(folder: Path) -> Run:
+    """MODEL_CARD.md of a finished run, and the run."""
+    from modelflow.analysis.archive import read_seed
+    from modelflow.report.model_card import run_card
+
+    seed = read_seed(folder)
+    write_atomic(folder / layout.MODEL_CARD, run_card(seed))
+    return seed.run
+
+
+def _search_lr(flow: Any, settings: RunSettings) -> None:
+    try:
+        flow.find_best_lr(set_lr=settings.find_best_lr, start_lr=SEARCH_FROM)
+    except RunError:  # the flow has noted why
+        if settings.find_best_lr:
+            raise
+
+
+def _kept(flow: Any) -> str:
+    if not layout.has_states(flow.results_dir):
+        return "No state was saved yet"
+    return f"Kept: its last states in {flow.results_dir / layout.TRAINING}, which load_checkpoint_path takes too"
+
+
+def outcome_of(plan: Plan, on_event: OnEvent, threads: Callable[[], int]) -> Run | ModelFlowError:
+    """The finished run, or why there is none: what goes wrong in a run, foreseen or not, costs that run alone."""
+    try:
+        return train_run(plan, on_event, threads)
+    except ModelFlowError as error:
+        return error
+    except Exception as error:
+        raise_if_heard()
+        return RunError(f"{plan.title}: {_in_words(error, plan)}")
+
+
+def _in_words(error: Exception, plan: Plan) -> str:
+    if is_of_memory(error):
+        return "not enough memory; make the network or the batch smaller, or use --jobs 1"
+    if isinstance(error, OSError):
+        return f"{error.filename or plan.folder}: {error.strerror or error}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno}); please report it"

@@ -1,0 +1,326 @@
+"""A study: its runs trained by an engine, and what all of them together leave: tables, pictures, report."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from modelflow.data.sources import checksums_of
+from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.io.arguments import folder, whole
+from modelflow.io.files import remove_parts, write_atomic
+from modelflow.io.locks import folder_lock
+from modelflow.io.signals import raise_if_heard
+from modelflow.results import layout
+from modelflow.results.asked import joined, missing, read_studies, read_written_study, study_fields, together
+from modelflow.results.records import Run
+from modelflow.results.settings import StudySettings, read_study
+from modelflow.studies.engines import local
+from modelflow.studies.plan import OnEvent, Plan, plans, unfinished
+from modelflow.studies.run import check_data, dataset_of
+
+SECONDS_BETWEEN_WRITINGS = 10.0  # of what the runs so far say together
+SHARE_OF_WRITING = 0.01  # of the time, at most
+
+OnEnd = Callable[[Plan, Run | ModelFlowError], object]
+Written = Callable[[Run | ModelFlowError], str]  # called when a run has ended; what is to be said of the report so far
+Engine = Callable[[list[Plan], OnEvent], Generator[tuple[Plan, Run | ModelFlowError], None, None]]
+
+
+def engine_named(name: str, jobs: int | None = None, address: str | None = None) -> Engine:
+    """What trains runs: `local`, processes of this machine, or `ray`, the cluster at `address`; `jobs` at a time.
+
+    Raises `UsageError` for another name, an address that is not asked for, or what is no number of `jobs`.
+    """
+    jobs = None if jobs is None else whole("jobs", jobs, 1)
+    if name == "ray":
+        from modelflow.studies.engines import ray
+
+        return partial(ray.run_plans, jobs=jobs, address=address)
+    if name != "local":
+        raise UsageError(f"engine {name!r}: expected local or ray")
+    if address is not None:
+        raise UsageError(f"--address {address}: is a Ray cluster's; add --engine ray, or leave it out")
+    return partial(local.run_plans, jobs=jobs or local.cores())
+
+
+def check_device_of(engine: str, device: str | None) -> None:
+    """Raises `UsageError` for a device that is unknown or not here; Ray's tasks are given processors only."""
+    if device is None:
+        return
+    from modelflow.training.devices import check_device, devices_here
+
+    found = check_device(device, devices_here() if engine == "local" else None)
+    if engine == "ray" and found.type != "cpu":
+        raise UsageError(f"--device {device}: --engine ray trains on processors; leave one of the two out")
+
+
+def train_due(due: list[Plan], engine: Engine, on_event: OnEvent, on_end: OnEnd) -> list[str]:
+    """Trains the plans and tells of each as it ends; what went wrong, in words, a line for each run that failed."""
+    failures = []
+    with closing(engine(due, on_event)) as ended:
+        for plan, outcome in ended:
+            if isinstance(outcome, ModelFlowError):
+                failures.append(str(outcome))
+            on_end(plan, outcome)
+    return failures
+
+
+def complete(
+    study: StudySettings,
+    planned: list[Plan],
+    where: Path,
+    data_dir: Path | None,
+    train: Callable[[list[Plan], Written], list[str]],
+) -> tuple[list[str], Any]:
+    """Alone in the folder: `train` what is still due, then the study's tables and pages, as runs end those so far.
+
+    What went wrong, as `train` says it, and the report's `Content`, None when no run is finished.
+    """
+    with folder_lock(where):
+        remove_parts(where)
+        write_asked(study, where)
+        due = unfinished(planned)
+        failures = train(due, _SoFar(study, where, data_dir, len(due)))
+        return failures, write_study(study, where, data_dir) if len(failures) < len(planned) else None
+
+
+class _SoFar:
+    """The tables and the report of the runs that have ended so far, written anew when another one does.
+
+    The tables, and the report with its pictures, each at most every few seconds and so seldom that it takes a hundredth
+    of the time, however long one writing takes. What goes wrong is said once and stops nothing.
+    """
+
+    def __init__(self, study: StudySettings, where: Path, data_dir: Path | None, due: int) -> None:
+        self._left = due
+        self._report = where / layout.REPORT
+        self._told: set[str] = set()
+        self._tables = _NowAndThen(lambda: _write_tables(where, missing(where)))
+        self._page = _NowAndThen(partial(_write_all_but_cards, study, where, data_dir))
+
+    def __call__(self, outcome: Run | ModelFlowError) -> str:
+        self._left -= 1
+        if isinstance(outcome, ModelFlowError) or not self._left:  # after the last one everything is written
+            return ""
+        try:
+            self._tables()
+            if not self._page():
+                return ""
+            how, said = "written", f"Report so far: {self._report.resolve()}, updated as runs end"
+        except Exception as error:
+            raise_if_heard()
+            why = getattr(error, "strerror", None) or error
+            how, said = "failed", f"the report so far could not be written ({why}); training continues"
+        new = how not in self._told
+        self._told.add(how)
+        return said if new else ""
+
+
+class _NowAndThen:
+    """Calls a function when it is called, unless too little time has gone by since."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._ended, self._took = time.monotonic(), 0.0
+
+    def __call__(self) -> bool:
+        """Whether it did."""
+        start = time.monotonic()
+        if start - self._ended < max(SECONDS_BETWEEN_WRITINGS, self._took / SHARE_OF_WRITING):
+            return False
+        try:
+            self._function()
+        finally:
+            self._ended = time.monotonic()
+            self._took = self._ended - start
+        return True
+
+
+def with_margin(study: StudySettings, where: Path, data_dir: Path | None) -> StudySettings:
+    """The study with the margin that it keeps: that of a study.json beside finished runs, else as asked for.
+
+    Raises `UsageError` where another is asked for than was kept before those runs were seen.
+    """
+    from modelflow.analysis.comparison import kept_margin
+
+    kept = kept_margin(where) if any(layout.run_folders(where)) else None
+    if kept is None:
+        return study.model_copy(update={"margin": margin_asked(study, data_dir)})
+    if study.margin is not None and not math.isclose(study.margin, 100 * kept):
+        raise UsageError(
+            f"margin {study.margin:g}: {where / layout.STUDY} keeps {100 * kept:.3g} points, from before its runs "
+            f"were seen; leave it out, give another folder with --results, or look: modelflow compare {where} "
+            f"--margin {study.margin:g}"
+        )
+    return study.model_copy(update={"margin": read_written_study(where).margin})
+
+
+def margin_asked(study: StudySettings, data_dir: Path | None) -> float:
+    """In points, or the default for the test images there are. Raises `UsageError` for less than four of them."""
+    from modelflow.analysis.verdicts import margin_of
+
+    return 100 * margin_of(study.margin, len(dataset_of(study.dataset, data_dir).test_y_N))
+
+
+def write_asked(study: StudySettings, where: Path) -> None:
+    """study.json, before anything is trained, so that what is missing can be told from what was never asked for.
+
+    Models that were asked for in this folder before stay in it, with settings or seeds of their own in studies.json.
+    """
+    studies = joined(read_studies(where), study)
+    _check_readable(together(studies), where)
+    if len(studies) > 1:
+        _write_json(where / layout.STUDIES, [study_fields(one) for one in studies])
+    else:
+        (where / layout.STUDIES).unlink(missing_ok=True)
+    _write_json(where / layout.STUDY, study_fields(together(studies)))
+
+
+def _check_readable(study: StudySettings, where: Path) -> None:
+    """Raises `UsageError` where all that was asked for in a folder is more than one study may be, or could be read."""
+    try:
+        read_study(study_fields(study))
+    except ModelFlowError as error:
+        raise UsageError(
+            f"{where}: with what was asked for there before, {error}; give another folder with --results"
+        ) from None
+
+
+def _write_json(path: Path, fields: Any) -> None:
+    write_atomic(path, json.dumps(fields, indent=2) + "\n")
+
+
+def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> Any:
+    """Samples of the study's data, and `write_pages`; the report's `Content`. Raises `DataError` as that does."""
+    content = _write_all_but_cards(study, where, data_dir)
+    _write_cards(content)
+    return content
+
+
+def _write_all_but_cards(study: StudySettings, where: Path, data_dir: Path | None) -> Any:
+    _write_samples(study, where, data_dir)
+    return _write_page(where, data_dir)
+
+
+def _write_samples(study: StudySettings, where: Path, data_dir: Path | None) -> None:
+    """dataset_samples.png, of the very data that the runs were trained on."""
+    from modelflow.figures.samples import plot_samples
+    from modelflow.figures.style import png
+
+    data = dataset_of(study.dataset, data_dir)
+    finished = [plan.folder for plan in plans(study, where, data_dir) if (plan.folder / layout.RUN).is_file()]
+    if finished and layout.read_run(finished[0]).data.checksums == data.checksums:
+        images, labels = data.samples()
+        figure = plot_samples(images, labels, data.class_names, f"{data.name}: training images")
+        write_atomic(where / layout.SAMPLES, png(figure))
+
+
+def write_pages(where: str | Path, data_dir: str | Path | None = None) -> Any:
+    """The leaderboard, pareto.png, report.html, and MODEL_CARD.md of the folder and of the runs shown.
+
+    All of it is of all finished runs that the folder holds; the `Content` of the report. Raises `DataError` when there
+    is no finished run.
+    """
+    content = _write_page(where, data_dir)
+    _write_cards(content)
+    return content
+
+
+def _write_page(where: str | Path, data_dir: str | Path | None) -> Any:
+    """All that `write_pages` writes but the cards of the runs."""
+    from modelflow.analysis.archive import read_content
+    from modelflow.report.model_card import study_card
+    from modelflow.report.page import render
+
+    where = Path(where)
+    content = read_content(where)
+    _write_pareto(where, _write_tables(where, content.missing))
+    _write_shared(where / layout.REPORT, render(content, data_dir))
+    _write_shared(where / layout.MODEL_CARD, study_card(content))
+    return content
+
+
+def _write_cards(content: Any) -> None:
+    """MODEL_CARD.md of the runs shown."""
+    from modelflow.report.model_card import run_card
+
+    for seed in content.seeds:
+        _write_shared(seed.folder / layout.MODEL_CARD, run_card(seed))
+
+
+def _write_shared(path: Path, content: str | bytes) -> None:
+    """Writes where another process may be at work, and anew if that has taken what was half written for left over."""
+    try:
+        write_atomic(path, content)
+    except FileNotFoundError:
+        write_atomic(path, content)
+
+
+def _write_tables(where: Path, note: str) -> list[Any]:
+    """leaderboard.csv and leaderboard.md of the finished runs whose records can be read; the rows."""
+    from modelflow.analysis.leaderboard import as_csv, as_markdown, table
+    from modelflow.analysis.selection import LeftOut, readable
+
+    damaged = LeftOut()
+    rows = table(readable(layout.run_folders(where), where, damaged))
+    left_out = [f"Left out, {place}: {why}" for place, why in damaged.all()]
+    _write_shared(where / layout.LEADERBOARD_CSV, as_csv(rows))
+    _write_shared(where / layout.LEADERBOARD_MD, as_markdown(rows, note, *left_out))
+    return rows
+
+
+def _write_pareto(where: Path, rows: list[Any]) -> None:
+    from modelflow.figures.pareto import plot_pareto
+    from modelflow.figures.style import png
+
+    points = [(row.model, row.parameters, row.accuracy) for row in rows]
+    protocols = ", ".join(sorted({row.protocol for row in rows}))
+    picture = png(plot_pareto(points, f"Accuracy against parameters (protocol {protocols})"))
+    _write_shared(where / layout.PARETO, picture)
+
+
+def finished_rows(planned: list[Plan]) -> list[Any]:
+    """The leaderboard of those planned runs that are finished, best first."""
+    from modelflow.analysis.leaderboard import rows_of
+
+    return rows_of(plan.folder for plan in planned if (plan.folder / layout.RUN).is_file())
+
+
+def run_study(
+    study: StudySettings | str | Path | Mapping[str, Any] | Sequence[Any] | None = None,
+    where: str | Path = "results",
+    *,
+    data_dir: str | Path | None = None,
+    jobs: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    device: str | None = None,
+    on_event: OnEvent | None = None,
+) -> list[Any]:
+    """Trains what of a study is not finished yet and returns its leaderboard, best first.
+
+    `study` is the path of a study file, its settings (a mapping will do), a list of models, or None for the card's
+    study; `engine` and `address` as for `engine_named`; `device` as for `ModelFlow`. Raises `RunError` when a run
+    failed, after the others are done.
+    """
+    settings = study if isinstance(study, StudySettings) else read_study(study)
+    where, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
+    planned = plans(settings, where, data_dir, checksums_of(settings.dataset), device)
+    chosen = engine_named(engine, jobs, address)
+    check_device_of(engine, device)
+    check_data(unfinished(planned))
+    settings = with_margin(settings, where, data_dir)
+    told = on_event or (lambda _event: None)
+
+    def train(due: list[Plan], written: Written) -> list[str]:
+        return train_due(due, chosen, told, lambda _plan, outcome: written(outcome))
+
+    failures, _ = complete(settings, planned, where, data_dir, train)
+    if failures:
+        raise RunError("\n".join(failures))
+    return finished_rows(planned)

@@ -1,0 +1,127 @@
+"""How to repeat it: one command on the page and on the cards, which runs from any folder, or words where none can."""
+
+import html
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from modelflow import GenericCNN, ModelFlow, load_dataset
+from modelflow.analysis.archive import read_content
+from modelflow.cli import run_command
+from modelflow.networks.description import parse_spec
+from modelflow.report.how import RELATIVE, data_options, repeat_command, repeat_run
+from modelflow.report.page import render
+from modelflow.results.layout import read_run
+from modelflow.studies.study import write_pages
+from small import spec_of_four as spec
+from small import write_four as write
+
+SAME_BYTES = ("model.safetensors", "history.csv", "predictions.npz")
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    """A study on a relative folder of data, from a relative file, its results in a relative folder; then elsewhere."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write(Path("my data"), 1)
+    models = [{"name": "own", "spec": spec(2)}]
+    Path("s.json").write_text(json.dumps({"dataset": "idx:my data", "models": models, "epochs": 1, "batch_size": 8}))
+    assert run_command(["run", "s.json", "--results", "r"]) == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "here" / "r"
+
+
+def on_page(text):
+    return html.unescape(re.search(r"<pre[^>]*><code>(.*?)</code></pre>", text, re.S)[1])
+
+
+def on_card(text):
+    return re.search(r"```sh\n(.*)\n```", text)[1]
+
+
+def test_page_and_card_of_a_study_give_the_same_command_and_it_runs_from_anywhere(begun):
+    command = on_page((begun / "report.html").read_text())
+    assert command == on_card((begun / "MODEL_CARD.md").read_text())
+    program, *arguments = shlex.split(command)
+    assert program == "modelflow"
+    assert run_command(arguments) == 0
+    for name in SAME_BYTES:
+        assert Path("repeated/own", name).read_bytes() == (begun / "own" / name).read_bytes()
+
+
+def test_the_card_of_a_run_gives_a_command_that_runs_from_anywhere(begun):
+    _, *arguments = shlex.split(on_card((begun / "own" / "MODEL_CARD.md").read_text()))
+    assert run_command(arguments) == 0
+    for name in SAME_BYTES:
+        assert Path("repeated/spec", name).read_bytes() == (begun / "own" / name).read_bytes()
+
+
+def test_where_no_record_says_where_the_data_were_the_command_says_where_to_give_it(begun):
+    fields = json.loads((begun / "own/run.json").read_text())
+    del fields["data"]["folder"]
+    (begun / "own/run.json").write_text(json.dumps(fields))
+    command, caution = repeat_command(read_content(begun))
+    assert shlex.split(command)[3:5] == ["--dataset", "idx:my data"]
+    assert RELATIVE.format("idx:my data") in caution
+    assert RELATIVE.format("idx:my data") in repeat_run(read_run(begun / "own"), begun / "own")[1]
+    write_pages(begun)
+    assert "give the command there" in (begun / "MODEL_CARD.md").read_text()
+    assert "give the command there" in (begun / "report.html").read_text()
+
+
+def test_a_folder_of_data_that_was_named_is_named_again(content):
+    run = content.runs[0]
+    named = run.model_copy(update={"data": run.data.model_copy(update={"folder": "/my data"})})
+    assert data_options("fashion-mnist", [named]) == (["--data-dir", "/my data"], "")
+    assert data_options("digits", [run]) == ([], "")
+    assert data_options("idx:/abs", [run]) == (["--dataset", "idx:/abs"], "")
+
+
+class Net(GenericCNN):
+    """A module of one's own."""
+
+
+def test_what_was_made_in_python_has_no_command_but_words(begun):
+    train, val, test = load_dataset(f"idx:{begun.parent / 'my data'}").held_out_loaders(8)
+    for kind, name in ((GenericCNN, "spec_in_python"), (Net, "net")):
+        model = kind(parse_spec(spec(2)))
+        flow = ModelFlow(model, train, val, name, test_loader=test, results_dir=begun, verbose=False)
+        flow.run(epochs=1)
+        command, words = repeat_run(read_run(begun / name), begun / name)
+        assert command == ""
+        assert "No command repeats it: the run was made in Python." in words
+        assert "run(epochs=1)" in words
+    command, caution = repeat_command(read_content(begun))
+    assert "study.json" in command
+    assert "No command repeats net and spec_in_python, which Python code made." in caution
+
+
+def test_without_a_study_file_page_and_card_send_to_the_runs(begun):
+    (begun / "study.json").unlink()
+    write_pages(begun)
+    for page in ("report.html", "MODEL_CARD.md"):
+        text = (begun / page).read_text()
+        assert "the MODEL" in text.replace("\\", "")
+        assert "modelflow run " not in text.partition("How to repeat it")[2].partition("## Files")[0]
+
+
+def test_a_results_folder_that_was_moved_gives_its_new_place(begun, tmp_path):
+    moved = Path(shutil.move(begun, tmp_path / "moved"))
+    command, _ = repeat_command(read_content(moved))
+    assert shlex.split(command)[2] == str(moved / "study.json")
+    assert html.escape(command, quote=True).replace("&#x27;", "&#39;") in render(read_content(moved))
+
+
+def test_a_folder_whose_name_no_page_can_hold_is_the_place_to_give_the_command_in(begun, tmp_path):
+    moved = Path(shutil.move(begun, tmp_path / "not utf-8 \udcff"))
+    command, caution = repeat_command(read_content(moved))
+    assert shlex.split(command)[2] == "study.json"
+    assert caution.endswith("Give the command in the folder of study.json.")
+    write_pages(moved)
+    assert "Give the command in the folder of spec.json." in (moved / "own/MODEL_CARD.md").read_text()

@@ -1,0 +1,217 @@
+"""The data belong to what a run is: loaded anew when they change, refused where a run is of others."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from modelflow import ModelFlow, load_dataset, run_study
+from modelflow.cli import run_command
+from modelflow.data.sources import checksums_of
+from modelflow.errors import DataError, RunError, UsageError
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.description import parse_spec
+from modelflow.results.layout import read_plan, read_run, write_plan
+from modelflow.results.settings import StudySettings, validated
+from modelflow.studies.plan import asked, is_finished, plans, unfinished
+from modelflow.studies.run import DATA_NOT_KNOWN, check_data, dataset_of, train_run
+from small import spec_of_four as spec
+from small import write_four as write
+
+
+def study(dataset, **changes):
+    models = [{"name": "a", "spec": spec(2)}]
+    return validated(StudySettings, {"dataset": dataset, "models": models, "epochs": 1, "batch_size": 8} | changes, "t")
+
+
+def planned(settings, where):
+    return plans(settings, where, None, checksums_of(settings.dataset))
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write(tmp_path / "d", 1)
+
+
+def test_a_data_set_is_loaded_once_and_anew_when_its_files_change(data):
+    name = f"idx:{data}"
+    first = dataset_of(name, None)
+    assert dataset_of(name, None) is first
+    write(data, 2)
+    second = dataset_of(name, None)
+    assert second.checksums == checksums_of(name) != first.checksums
+    assert not np.array_equal(second.train_x_NCHW, first.train_x_NCHW)
+
+
+def test_one_relative_name_is_another_data_set_in_another_folder(tmp_path, monkeypatch):
+    sums = []
+    for place, seed in (("one", 1), ("two", 2)):
+        write(tmp_path / place / "data", seed)
+        monkeypatch.chdir(tmp_path / place)
+        run_study(study("idx:data"), "r", jobs=1)
+        run = read_run("r/a")
+        assert run.data.checksums == checksums_of("idx:data")
+        assert run.data.folder == str(tmp_path / place / "data")
+        sums.append(run.data.checksums)
+    assert sums[0] != sums[1]
+
+
+def test_a_folder_of_data_that_no_record_can_name_is_left_out_of_it(tmp_path, monkeypatch):
+    place = tmp_path / "not utf-8 \udcff"
+    write(place / "data", 1)
+    monkeypatch.chdir(place)
+    run_study(study("idx:data"), tmp_path / "r", jobs=1)
+    assert read_run(tmp_path / "r/a").data.folder is None
+
+
+def refused(capsys, *command):
+    assert run_command([*map(str, command)]) == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_finished_run_of_other_data_is_refused_by_run_and_train(data, tmp_path, capsys):
+    file = tmp_path / "s.json"
+    file.write_text(json.dumps({"dataset": f"idx:{data}", "models": [{"name": "a", "spec": spec(2)}], "epochs": 1}))
+    (tmp_path / "a.json").write_text(json.dumps(spec(2)))
+    assert run_command(["run", str(file), "--results", str(tmp_path / "r")]) == 0
+    before = (tmp_path / "r/a/run.json").read_bytes()
+    write(data, 2)
+    for command in (
+        ("run", file, "--results", tmp_path / "r"),
+        ("train", tmp_path / "a.json", "--dataset", f"idx:{data}", "--epochs", 1, "--results", tmp_path / "r"),
+    ):
+        said = refused(capsys, *command)
+        for part in (
+            "r/a holds a run on other data",
+            "train-images-idx3-ubyte (SHA-256 stored ",
+            "put the old files back",
+        ):
+            assert part in said
+        assert "--results" in said
+        assert "--restart" in said
+    assert (tmp_path / "r/a/run.json").read_bytes() == before
+    write(data, 1)
+    assert run_command(["run", str(file), "--results", str(tmp_path / "r")]) == 0
+
+
+def half_way(settings, where):
+    """A run broken off within its training, as a kill leaves it."""
+    (plan,) = planned(settings, where)
+
+    def kill(_event):
+        if list((plan.folder / "training").glob("state-*.pth")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(plan, kill)
+    return plan
+
+
+@pytest.fixture
+def states_at_once(monkeypatch):
+    monkeypatch.setattr("modelflow.studies.autosave.SECONDS_BETWEEN_STATES", 0)
+    monkeypatch.setattr("modelflow.studies.autosave.SHARE_OF_SAVING", 1e9)
+    monkeypatch.setattr("modelflow.studies.run.SECONDS_BETWEEN_REPORTS", 0)
+
+
+@pytest.mark.usefixtures("states_at_once")
+def test_a_training_half_way_does_not_go_on_with_other_data(data, tmp_path):
+    settings = study(f"idx:{data}", epochs=50)
+    half_way(settings, tmp_path / "r")
+    write(data, 2)
+    with pytest.raises(
+        UsageError, match=r"r/a holds a run on other data: other SHA-256 of t10k-images-idx3-ubyte|train"
+    ):
+        unfinished(planned(settings, tmp_path / "r"))
+    write(data, 1)
+    run = train_run(*planned(settings, tmp_path / "r"))
+    assert run.data.checksums == checksums_of(f"idx:{data}")
+    assert run.notes == tuple(note for note in run.notes if note != DATA_NOT_KNOWN)
+
+
+@pytest.mark.usefixtures("states_at_once")
+def test_what_an_older_version_began_goes_on_with_a_note_and_knows_its_data_from_then_on(data, tmp_path):
+    settings = study(f"idx:{data}", epochs=50)
+    plan = half_way(settings, tmp_path / "r")
+    older = {name: value for name, value in asked(plan).items() if name != "checksums"}
+    write_plan(plan.folder, older)
+    noted = []
+
+    def kill_again(event):
+        noted.append(event.note)
+        if event.done > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(plan, kill_again)
+    assert DATA_NOT_KNOWN in noted
+    assert read_plan(plan.folder)["checksums"] == checksums_of(f"idx:{data}")
+    assert DATA_NOT_KNOWN in train_run(plan).notes
+
+
+@pytest.mark.usefixtures("states_at_once")
+def test_a_state_of_other_data_is_refused_in_python_too(data, tmp_path):
+    def flow():
+        train, val, test = load_dataset(f"idx:{data}").held_out_loaders(8)
+        model = GenericCNN(parse_spec(spec(2)))
+        return ModelFlow(model, train, val, "a", test_loader=test, results_dir=tmp_path, verbose=False)
+
+    begun = flow()
+    begun.arch.on_step = lambda *_: list((tmp_path / "a/training").glob("state-*")) and (_ for _ in ()).throw(RunError)
+    with pytest.raises(RunError):
+        begun.train(50)
+    write(data, 2)
+    with pytest.raises(DataError, match=r"was saved by a training on other files of idx:.*train-images-idx3-ubyte"):
+        flow().resume()
+    write(data, 1)
+    assert "resuming after epoch" in flow().resume()
+
+
+def test_data_that_change_between_two_runs_of_a_study_are_noticed(data, tmp_path):
+    def change(event):
+        if event.title == "a, seed 43":
+            write(data, 2)
+
+    settings = study(f"idx:{data}", seeds=[42, 43, 44])
+    with pytest.raises(RunError, match=r"a, seed 44: the files of idx:.* have changed since the study began"):
+        run_study(settings, tmp_path / "r", jobs=1, on_event=change)
+    assert not (tmp_path / "r/a/seeds/44/run.json").exists()
+    assert read_run(tmp_path / "r/a/seeds/43").data.checksums == read_run(tmp_path / "r/a").data.checksums
+
+
+def test_workers_notice_it_as_well(data, tmp_path):
+    settings = study(f"idx:{data}", seeds=[42, 43])
+    stale = {**checksums_of(f"idx:{data}"), "train-labels-idx1-ubyte": "0" * 64}
+    due = plans(settings, tmp_path / "r", None, stale)
+    from modelflow.studies.engines import local
+
+    outcomes = [outcome for _, outcome in local.run_plans(due, lambda _event: None, jobs=2)]
+    assert ["train-labels-idx1-ubyte" in str(outcome) for outcome in outcomes] == [True, True]
+    with pytest.raises(DataError, match="have changed since the study began"):
+        check_data(due)
+
+
+def test_data_that_are_not_looked_at_are_not_compared(data, tmp_path):
+    settings = study(f"idx:{data}")
+    run_study(settings, tmp_path / "r", jobs=1)
+    shutil.rmtree(data)
+    assert is_finished(plans(settings, tmp_path / "r")[0])
+
+
+def test_run_json_counts_test_images_that_are_training_images(data, tmp_path, capsys):
+    for kind in ("images-idx3", "labels-idx1"):
+        whole = (data / f"train-{kind}-ubyte").read_bytes()
+        head, item = (16, 64) if "3" in kind else (8, 1)
+        size = bytes([0, 0, 0, 40]) + whole[8:head]
+        (data / f"t10k-{kind}-ubyte").write_bytes(whole[:4] + size + whole[head : head + 40 * item])
+    (tmp_path / "s.json").write_text(
+        json.dumps({"dataset": f"idx:{data}", "models": [{"name": "a", "spec": spec(2)}], "epochs": 1})
+    )
+    assert run_command(["run", str(tmp_path / "s.json"), "--results", str(tmp_path / "r")]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "are also among its training images" in told
+    run = read_run(tmp_path / "r/a")
+    assert (run.data.test_in_training, run.data.test_in_training_other_label) == (40, 0)
+    for page in ("r/report.html", "r/MODEL_CARD.md", "r/a/MODEL_CARD.md"):
+        assert "40 test images of idx:" in (tmp_path / page).read_text(), page
