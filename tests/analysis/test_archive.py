@@ -715,7 +715,7 @@ def test_what_to_install_and_where_the_data_come_from(content):
         f"ModelFlow {run.versions['modelflow']} (revision 0123456789ab) on Python {platform.python_version()}"
     )
     sha256 = run.data.checksums["digits"]
-    assert how.data == (f"digits comes with scikit-learn ({run.versions['scikit-learn']}); SHA-256 {sha256}.",)
+    assert how.data == (f"digits comes with ModelFlow; SHA-256 {sha256}.",)
     html = render(content)
     assert f"These runs were made by {how.made_with}. In its source, <code>python -m pip install" in html
     assert f"<p>Data: <bdi>{how.data[0]}" in html

@@ -80,7 +80,7 @@ def test_digits_are_all_of_scikit_learns() -> None:
 
 def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "DIGITS_SHA256", "0" * 64)
-    with pytest.raises(DataError, match=r"scikit-learn: its digits have SHA-256 .*; expected 0{64}\. Reinstall"):
+    with pytest.raises(DataError, match=r"the digits have SHA-256 .*; expected 0{64}\. Reinstall"):
         load_dataset("digits")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelflow.errors import is_of_memory
+from modelflow.io.process import MIN_ADDRESS_SPACE
 from without_posix import SITECUSTOMIZE
 
 MODELFLOW = [sys.executable, "-c", "from modelflow.cli import main; main()"]
@@ -174,12 +175,19 @@ def test_other_faults_are_none_of_memory(error):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
-@pytest.mark.parametrize("mebibytes", [300, 800])
+@pytest.mark.parametrize("mebibytes", [300, 800, 1100, 1900])
 def test_too_little_memory_ends_without_a_traceback(study, mebibytes):
     limited = ["sh", "-c", f'ulimit -v {mebibytes * 1024}; exec "$@"', "sh", *MODELFLOW]
     done = start("run", "study.json", "--jobs", "1", cwd=study, program=limited)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "memory" in done.stderr.splitlines()[-1].lower()
+    assert f"{mebibytes:,} MiB" in done.stderr or mebibytes == 300  # with which Python itself may not get so far
+
+
+def test_with_the_memory_that_is_asked_for_a_study_is_trained(study):
+    limited = ["sh", "-c", f'ulimit -v {MIN_ADDRESS_SPACE // 1024}; exec "$@"', "sh", *MODELFLOW]
+    done = start("run", "study.json", "--jobs", "1", cwd=study, program=limited)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_the_names_of_posix_the_commands_work(study):

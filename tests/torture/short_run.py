@@ -4,6 +4,7 @@ command = ShortRun("compiled step")
 process = command.start(folder)          # a child that runs the command line to its end
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -118,6 +119,7 @@ class ShortRun:
         """Of the command, in a child. Raises `KeyboardInterrupt` while it does not listen."""
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            atexit._clear()  # what the parent runs at its end, as Ray's, is not for its children
             _print_into(log)
             tqdm.set_lock(threading.RLock())  # the one shared by all forks stays taken when its holder is killed
             sys.argv = ["modelflow", *self.arguments(results)]

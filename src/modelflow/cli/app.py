@@ -16,7 +16,7 @@ from modelflow.cli.options import HELP, example
 from modelflow.cli.runs import evaluate, inspect, lr_find
 from modelflow.cli.training import run, train
 from modelflow.errors import ModelFlowError, RunError, is_of_memory
-from modelflow.io.process import close_output, draw_into_files, keep_caches, leave, open_streams
+from modelflow.io.process import close_output, draw_into_files, keep_caches, leave, open_streams, require_memory
 from modelflow.io.signals import install_signal_handlers, raise_if_heard
 from modelflow.text import visible
 
@@ -69,6 +69,7 @@ def _failed(error: Exception) -> int:
 @click.version_option(package_name="modelflow")
 def cli() -> None:
     """Which of these small CNNs is really better, and why? Describe, train, look inside, compare."""
+    require_memory()
 
 
 for command in (run, train, trace, models, data, lr_find, evaluate, inspect, leaderboard, report, compare):

@@ -12,6 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from modelflow.errors import RunError
+
+MIN_ADDRESS_SPACE = 2 * 2**30  # bytes: two tiny runs on the digits and their report take up to 1.6 GiB of addresses
+
 
 def open_streams() -> None:
     """The streams as a command needs them, whatever it was started with.
@@ -79,6 +83,24 @@ class _Forgiving(io.FileIO):
             return super().write(content)
         except OSError:
             return memoryview(content).nbytes
+
+
+def require_memory() -> None:
+    """Raises `RunError` where a limit (`ulimit -v`) leaves a process less than the libraries below us can start with.
+
+    They do not fail then: OpenBLAS waits for ever, others abort without a word of ours.
+    """
+    if importlib.util.find_spec("resource") is None:
+        return  # Windows knows no such limit
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < MIN_ADDRESS_SPACE:
+        allowed, needed = (f"{size // 2**20:,} MiB" for size in (limit, MIN_ADDRESS_SPACE))
+        raise RunError(
+            f"not enough memory: a process may have {allowed} of address space here (ulimit -v), and {needed} are "
+            "needed. Fix: ulimit -v unlimited, or a job with more memory."
+        )
 
 
 def keep_caches() -> None:

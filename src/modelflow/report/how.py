@@ -145,7 +145,7 @@ def _origin(run: Run) -> str:
     if name in KNOWN_SETS:
         return f"{name} is downloaded, and checked, where it is nowhere on the machine"
     if name == "digits":
-        return f"{name} comes with scikit-learn ({_or_unknown([run.versions.get('scikit-learn')])})"
+        return f"{name} comes with ModelFlow"
     if name.startswith("idx:"):
         return f"{name} is read from that folder, which has to hold the same files"
     return f"{name} was given in Python, and has to be given again"

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("modelflow", "torch", "numpy", "llvmlite", "scikit-learn", "torch-lr-finder")
+PACKAGES = ("modelflow", "torch", "numpy", "llvmlite", "torch-lr-finder")
 
 
 @cache
