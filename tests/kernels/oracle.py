@@ -37,11 +37,12 @@ def logits(model: GenericCNN, x: Tensor, seed: int | None, step: int) -> Tensor:
     """The model's logits, dropped out by the kernels' masks unless `seed` is None."""
     x = model.featurizer(x)
     for layer, module in enumerate(model.trace.of_kind("linear")):
-        if module.dropout and seed is not None:
-            mask = keep(seed, step, layer, len(x), x.shape[1], module.dropout)
-            x = x * torch.from_numpy(mask) / (1 - module.dropout)
+        dropout = module.written.dropout
+        if dropout and seed is not None:
+            mask = keep(seed, step, layer, len(x), x.shape[1], dropout)
+            x = x * torch.from_numpy(mask) / (1 - dropout)
         x = model.get_submodule(module.name)(x)
-        x = F.relu(x) if module.relu else x
+        x = F.relu(x) if module.written.activation == "relu" else x
     return x
 
 

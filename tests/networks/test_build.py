@@ -23,7 +23,7 @@ def as_torch_draws_them(spec, seed):
         torch.manual_seed(stream(seed, "weights"))
         for layer in GenericCNN(spec).trace.layers:
             if layer.kind == "conv":
-                layers.append(nn.Conv2d(layer.input_shape[0], layer.output_shape[0], layer.kernel_size))
+                layers.append(nn.Conv2d(layer.input_shape[0], layer.output_shape[0], layer.written.kernel))
             elif layer.kind == "linear":
                 layers.append(nn.Linear(layer.input_shape[0], layer.output_shape[0]))
     return [p for layer in layers for p in (layer.weight, layer.bias)]

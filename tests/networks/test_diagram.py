@@ -66,7 +66,7 @@ def test_the_picture_says_all_of_every_layer(name):
         if layer.parameters:
             assert f"{layer.parameters:,} parameters" in words
     assert f"{traced.parameters:,} parameters · {traced.macs:,} multiply-accumulates (MACs) per image" in words
-    assert words.count("dropout 0.3") == sum(layer.dropout > 0 for layer in traced.layers)
+    assert words.count("dropout 0.3") == sum("dropout 0.3" in layer.operations for layer in traced.layers)
 
 
 def test_the_base_model_stands_on_one_row_and_ten_layers_wrap():

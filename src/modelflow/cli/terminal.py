@@ -153,9 +153,9 @@ def trace_table(traced: "Trace") -> None:
     from modelflow.networks.trace import shape_text
 
     rows = [("input", shape_text(traced.input_shape), "", "", "")]
-    for layer in traced.layers:
-        costs = _count(layer.parameters), _count(layer.macs), _count(layer.activation_bytes)
-        rows.append((layer.name, shape_text(layer.output_shape), *costs))
+    for depth, layer in traced.rows():
+        costs = _count(layer.own_parameters), _count(layer.own_macs), _count(layer.own_activation_bytes)
+        rows.append(("  " * depth + layer.name, shape_text(layer.output_shape), *costs))
     rows.append(("total", "", _count(traced.parameters), _count(traced.macs), _count(traced.activation_bytes)))
     table(("layer", "output", "parameters", "MACs", "activation bytes"), rows)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from modelflow.errors import SpecError
 from modelflow.io.arguments import plain
 from modelflow.networks.build import GenericCNN
-from modelflow.networks.description import parse_spec
+from modelflow.networks.description import Spec, parse_spec
 from modelflow.networks.resolve import is_spec
 from modelflow.networks.trace import Layer, shape_text
 from modelflow.text import short
@@ -50,6 +50,7 @@ class GerenicCNN(GenericCNN):
             "p": p,
         }
         spec = parse_spec(plain(fields), "GerenicCNN")
+        assert isinstance(spec, Spec)
         size = input_size
         for i, (kernel, pool) in enumerate(zip(spec.cov_kernel_sizes, spec.max_pool_sizes, strict=True)):
             after_conv, after_pool = self._compute_next_dims(size, kernel, pool)
@@ -67,7 +68,7 @@ class GerenicCNN(GenericCNN):
         self.amnt_fc_layers = spec.amnt_fc_layers
         self.fc_sizes = list(spec.fc_sizes)
         if verbose:
-            print("\n".join(_told(self.trace.layers)))
+            print("\n".join(_told(spec, self.trace.layers)))
 
     def _compute_next_dims(self, current_dim: int, kernel_size: int, max_pool_size: int) -> tuple[int, int]:
         conv_dim = current_dim - kernel_size + 1
@@ -99,16 +100,17 @@ def _check_number(form: str, what: str, value: object) -> None:
         )
 
 
-def _told(layers: tuple[Layer, ...]) -> list[str]:
+def _told(spec: Spec, layers: tuple[Layer, ...]) -> list[str]:
     convs = [layer for layer in layers if layer.kind == "conv"]
     pools = [layer for layer in layers if layer.kind == "pool"]
     linears = [layer for layer in layers if layer.kind == "linear"]
     lines = []
-    for i, (conv, pool) in enumerate(zip(convs, pools, strict=True)):
+    sizes = zip(spec.cov_kernel_sizes, spec.max_pool_sizes, strict=True)
+    for i, (conv, pool, (kernel, size)) in enumerate(zip(convs, pools, sizes, strict=True)):
         lines += [
             f"conv{i}: {shape_text(conv.input_shape)} -> {shape_text(conv.output_shape)} "
-            f"({conv.output_shape[0]} channels, kernel {conv.kernel_size}x{conv.kernel_size}), "
-            f"max pool {pool.kernel_size}x{pool.kernel_size} -> {shape_text(pool.output_shape)}",
+            f"({conv.output_shape[0]} channels, kernel {kernel}x{kernel}), max pool {size}x{size} "
+            f"-> {shape_text(pool.output_shape)}",
             f"conv{i} output size (after max pool): {pool.output_shape[1]}x{pool.output_shape[2]}",
         ]
     return lines + [f"fc{i}: {fc.input_shape[0]} -> {fc.output_shape[0]}" for i, fc in enumerate(linears)]

@@ -14,6 +14,9 @@ Offsets into packed and the gradients count floats, those into block and shared 
 import math
 from dataclasses import dataclass
 
+from modelflow.networks.layers.conv import Conv as WrittenConv
+from modelflow.networks.layers.linear import Linear as WrittenLinear
+from modelflow.networks.layers.pool import Pool
 from modelflow.networks.trace import Layer, Trace
 
 LARGE = 32_768
@@ -168,7 +171,9 @@ def _conv(
 ) -> Conv:
     depth, size, _ = conv.input_shape
     channels, pooled, _ = pool.output_shape
-    kernel = conv.kernel_size
+    assert isinstance(conv.written, WrittenConv)
+    assert isinstance(pool.written, Pool)
+    (kernel, _), (window, _) = conv.written.kernel, pool.written.window
     weight, bias = packed.take(channels * depth * kernel**2), packed.take(channels)
     outputs = channels * pooled**2
     return Conv(
@@ -176,7 +181,7 @@ def _conv(
         size,
         channels,
         kernel,
-        pool.kernel_size,
+        window,
         pooled,
         flat.take(conv.parameters),
         weight,
@@ -198,6 +203,7 @@ def _linear(
     lanes: int,
     flat: _Space,
 ) -> Linear:
+    assert isinstance(layer.written, WrittenLinear)
     rows, tiles, bias = shape
     inputs, outputs = layer.input_shape[0], layer.output_shape[0]
     padded = _up(inputs, lanes)
@@ -217,8 +223,8 @@ def _linear(
         panel=panel,
         output=output,
         gradient=source[1],
-        dropout=layer.dropout,
-        relu=layer.relu,
+        dropout=layer.written.dropout,
+        relu=layer.written.activation == "relu",
     )
 
 

@@ -1,6 +1,5 @@
 """A spec built as an ordinary `nn.Module`, layer by layer along its trace."""
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -9,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn import init
-from torch.nn.utils import skip_init
 
 from modelflow.errors import ShapeError, UsageError
 from modelflow.io.arguments import MAX_SEED, whole
 from modelflow.io.files import sha256
-from modelflow.networks.description import Spec
+from modelflow.networks.description import Description, Spec
+from modelflow.networks.layers.conv import Conv
+from modelflow.networks.layers.flatten import Flatten
+from modelflow.networks.layers.linear import Linear
+from modelflow.networks.layers.pool import Pool
 from modelflow.networks.resolve import spec_of, trace
 from modelflow.networks.seeds import stream
 from modelflow.networks.trace import MAX_PARAMETERS, Layer, Shape, shape_text
@@ -24,7 +25,7 @@ CHANNELS = (1, 3, 4)  # of usual images
 
 
 class GenericCNN(nn.Module):
-    """Blocks of convolution, ReLU and max-pooling, then fully connected layers, as `spec` says.
+    """The network that `spec` describes: the card's blocks of convolution, ReLU and max-pooling, or any layers.
 
     In place of the spec, its fields (by name too), a preset's name, the path of a spec file, or a model built from a
     spec will do. The initial weights are PyTorch's defaults, drawn on the CPU from a generator of their own: the same
@@ -34,7 +35,7 @@ class GenericCNN(nn.Module):
 
     def __init__(
         self,
-        spec: Spec | Mapping[str, Any] | str | os.PathLike[str] | nn.Module | None = None,
+        spec: Description | Mapping[str, Any] | str | os.PathLike[str] | nn.Module | None = None,
         seed: int = 42,
         max_parameters: int = MAX_PARAMETERS,
         **fields: Any,
@@ -46,14 +47,15 @@ class GenericCNN(nn.Module):
         traced = trace(spec, max_parameters)
         seed = whole("seed", seed, 0, MAX_SEED)
         super().__init__()
-        self.spec = spec
+        self.spec: Description = spec
         self.trace = traced
-        self.p = spec.p
-        self.drop = nn.Dropout(spec.p)
-        self.flattened_dim = traced.of_kind("flatten")[0].output_shape[0]
+        self.flattened_dim = next(layer.output_shape[0] for layer in traced.layers if len(layer.output_shape) == 1)
         generator = torch.Generator().manual_seed(stream(seed, "weights"))
+        if isinstance(spec, Spec):
+            self.p = spec.p
+            self.drop = nn.Dropout(spec.p)
         for layer in traced.layers:
-            self._add(layer.name, _module(layer, spec.family, generator))
+            self._add(layer.name, _module(layer, spec, generator))
 
     def _add(self, name: str, module: nn.Module | None) -> None:
         group, _, index = name.partition(".")
@@ -77,21 +79,30 @@ class GenericCNN(nn.Module):
                 + (layout_advice(given) or "build it with the input_size and in_channels of the data")
             )
         for layer in self.trace.layers:
-            if layer.kind == "conv":
-                x_NCHW = F.relu(self.get_submodule(layer.name)(x_NCHW))
-            elif layer.kind == "pool" and self.spec.family == "cnn2":
-                x_NCHW = F.max_pool2d(x_NCHW, layer.kernel_size)
-            elif layer.kind == "pool":
-                x_NCHW = self.get_submodule(layer.name)(x_NCHW)
+            if len(layer.input_shape) == 3 and layer.role != "linear":
+                x_NCHW = self._passed(layer, x_NCHW)
         return x_NCHW.flatten(1)
 
     def classifier(self, x_NF: Tensor) -> Tensor:
         """Logits, N x num_classes, from the flattened feature maps."""
-        for layer in self.trace.of_kind("linear"):
-            x_NF = self.drop(x_NF) if layer.dropout else x_NF
-            x_NF = self.get_submodule(layer.name)(x_NF)
-            x_NF = F.relu(x_NF) if layer.relu else x_NF
+        for layer in self.trace.layers:
+            if len(layer.input_shape) == 1 or layer.role == "linear":
+                x_NF = self._passed(layer, x_NF)
         return x_NF
+
+    def _passed(self, layer: Layer, x: Tensor) -> Tensor:
+        """What a layer makes of `x`; of the card's layers, only what has weights, and some pools, is a module."""
+        written = layer.written
+        if not isinstance(self.spec, Spec):
+            passed: Tensor = self.get_submodule(layer.name)(x)
+            return passed
+        if isinstance(written, Flatten):
+            return x.flatten(1)
+        if isinstance(written, Pool) and self.spec.family == "cnn2":
+            return F.max_pool2d(x, written.window)
+        x = self.drop(x) if isinstance(written, Linear) and written.dropout else x
+        x = self.get_submodule(layer.name)(x)
+        return F.relu(x) if isinstance(written, Conv | Linear) and written.activation == "relu" else x
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Logits, N x num_classes, of images N x in_channels x input_size x input_size."""
@@ -117,24 +128,11 @@ def layout_advice(shape: Shape) -> str:
     return ""
 
 
-def _module(layer: Layer, family: str, generator: torch.Generator) -> nn.Module | None:
-    if layer.kind == "conv":
-        sizes = layer.input_shape[0], layer.output_shape[0], layer.kernel_size
-        return _initialised(nn.Conv2d, sizes, generator)
-    if layer.kind == "pool" and family == "generic":
-        return nn.MaxPool2d(layer.kernel_size)
-    if layer.kind == "linear":
-        return _initialised(nn.Linear, (layer.input_shape[0], layer.output_shape[0]), generator)
-    return None
-
-
-def _initialised(
-    kind: type[nn.Conv2d] | type[nn.Linear], sizes: tuple[int, ...], generator: torch.Generator
-) -> nn.Module:
-    """A layer with PyTorch's default weights and biases, which it would draw itself from the global generator."""
-    layer: nn.Conv2d | nn.Linear = skip_init(kind, *sizes)  # type: ignore[no-untyped-call]
-    init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-    bound = 1 / math.sqrt(layer.weight[0].numel())
-    if layer.bias is not None:
-        init.uniform_(layer.bias, -bound, bound, generator=generator)
-    return layer.to(torch.get_default_device())
+def _module(layer: Layer, spec: Description, generator: torch.Generator) -> nn.Module | None:
+    """Of a layer; the card's are the convolutions and products alone, under the layer's own name."""
+    if not isinstance(spec, Spec):
+        return layer.written.module(layer.input_shape, generator)
+    if isinstance(layer.written, Pool):
+        return layer.written.module(layer.input_shape, generator) if spec.family == "generic" else None
+    weighty = [part for name, part in layer.written.parts(layer.input_shape) if name in ("conv", "linear")]
+    return weighty[0].module(layer.input_shape, generator) if weighty else None

@@ -1,33 +1,49 @@
 """What an architecture is: a frozen, validated description, read from JSON, YAML or Python. No torch.
 
-The field names are those of spec files; `trace.trace` translates a spec into layers, which the rest works on.
+There are two forms, the card's fields and a list of layers; `trace.trace` turns both into layers with shapes, which the
+rest works on.
 
     spec = Spec(in_channels=1, num_classes=10, cov_features=[8, 16], cov_kernel_sizes=[3, 3])
-    spec = read_spec("my_net.json")                      # or of a preset's name, such as "generic_2"
+    spec = read_spec("my_net.yaml")                      # or of a preset's name, such as "generic_2"
 """
 
 import json
 import os
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from modelflow.errors import SpecError
 from modelflow.io.arguments import plain
 from modelflow.io.config import read_fields
 from modelflow.io.validation import did_you_mean, explain
+from modelflow.networks.layers.conv import Conv
+from modelflow.networks.layers.flatten import Flatten
+from modelflow.networks.layers.kind import LayerKind, Shape, Size
+from modelflow.networks.layers.linear import Linear
+from modelflow.networks.layers.pool import Pool
+from modelflow.networks.layers.registry import check_defaults, read_layer
 from modelflow.text import short
 
 MAX_LAYERS = 1000
-MAX_SIZE = 1 << 20
 
+CLASSES = "classes"  # in a layer's place of a number
 PRESETS = Path(__file__).parent / "presets"  # the card's seven specs, as files
 PER_BLOCK = ("cov_kernel_sizes", "cov_features", "max_pool_sizes")
 DEFAULTS = {"cov_kernel_sizes": 3, "cov_features": 16, "max_pool_sizes": 2, "fc_sizes": 50}
 
-Size = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
 Count = Annotated[int, Field(ge=1, le=MAX_LAYERS, strict=True)]
 Sizes = Annotated[
     tuple[Size, ...],
@@ -36,7 +52,36 @@ Sizes = Annotated[
 ]
 
 
-class Spec(BaseModel):
+class Description(BaseModel, ABC):
+    """An architecture in either form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> Shape:
+        """Of an image: channels x height x width."""
+
+    @property
+    @abstractmethod
+    def logits(self) -> int:
+        """How many it gives: at least one a class."""
+
+    @abstractmethod
+    def named_layers(self) -> Iterator[tuple[str, LayerKind]]:
+        """Its layers in the order of the forward pass, each with the name of its module."""
+
+    @property
+    @abstractmethod
+    def depth(self) -> int:
+        """How many layers it says, those that others hold left out."""
+
+    def to_json(self) -> str:
+        """As a JSON text that `read_spec` reads back."""
+        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+
+
+class Spec(Description):
     """An architecture: blocks of convolution, ReLU and max-pooling, then fully connected layers.
 
     Lists that are left out (or None) take the defaults `[3]*n`, `[16]*n`, `[2]*n` and `[50]*(amnt_fc_layers - 1)`;
@@ -47,8 +92,6 @@ class Spec(BaseModel):
 
     Raises `pydantic.ValidationError`; `parse_spec` and `read_spec` raise `SpecError` with the fix.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     in_channels: Size
     num_classes: Size
@@ -86,9 +129,106 @@ class Spec(BaseModel):
         _check_length("fc_sizes", self.fc_sizes, self.amnt_fc_layers - 1, one_fewer)
         return self
 
-    def to_json(self) -> str:
-        """The spec as a JSON text that `read_spec` reads back."""
-        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+    @property
+    def input_shape(self) -> Shape:
+        return (self.in_channels, self.input_size, self.input_size)
+
+    @property
+    def logits(self) -> int:
+        return self.num_classes
+
+    @property
+    def depth(self) -> int:
+        return self.amnt_cov_layers + self.amnt_fc_layers
+
+    def named_layers(self) -> Iterator[tuple[str, LayerKind]]:
+        for i, (kernel, features, pool) in enumerate(
+            zip(self.cov_kernel_sizes, self.cov_features, self.max_pool_sizes, strict=True)
+        ):
+            yield self._name("conv", i), Conv(features=features, kernel=(kernel, kernel), activation="relu")
+            yield self._name("pool", i), Pool(how="max", size=(pool, pool))
+        yield "flatten", Flatten()
+        for i, features in enumerate(self.fc_sizes):
+            yield self._name("linear", i), Linear(features=features, dropout=self._dropout(i), activation="relu")
+        last = len(self.fc_sizes)
+        yield self._name("linear", last), Linear(features=self.num_classes, dropout=self._dropout(last))
+
+    def _name(self, kind: str, i: int) -> str:
+        if self.family == "cnn2":
+            return {"conv": "conv", "pool": "pool", "linear": "fc"}[kind] + str(i + 1)
+        return {"conv": "conv_layers", "pool": "max_pool_layers", "linear": "fc_layers"}[kind] + f".{i}"
+
+    def _dropout(self, linear: int) -> float:
+        """Before this fully connected layer."""
+        return self.p if self.family == "cnn2" or linear < len(self.fc_sizes) else 0.0
+
+
+class LayerSpec(Description):
+    """An architecture as a list of `layers`, one item each.
+
+    `input` is an image's channels, height and width, `classes` how many there are. `defaults` fill in options that an
+    item leaves out. In its place stands what they said, so that two files that say the same are equal.
+
+    Raises `SpecError` for an item that is no layer, naming its place.
+    """
+
+    input: tuple[Size, Size, Size]
+    classes: Size
+    layers: Annotated[tuple[LayerKind, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _items_are_layers(cls, given: Any) -> Any:
+        """`layers` with `defaults` filled in, and the word classes as their number."""
+        if not isinstance(given, Mapping):
+            return given
+        fields = {key: plain(value) for key, value in given.items()}
+        defaults, items = fields.pop("defaults", {}), fields.get("layers")
+        check_defaults(defaults)
+        if isinstance(items, list | tuple) and len(items) <= MAX_LAYERS:
+            classes = fields.get("classes")
+            fields["layers"] = tuple(
+                read_layer(_counted(item, classes), f"layers[{i}]", {} if _is_last(item) else defaults)
+                for i, item in enumerate(items)
+            )
+        return fields
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _lists_are_shapes(cls, given: Any) -> Any:
+        return tuple(given) if isinstance(given, list) else given
+
+    @field_serializer("layers")
+    def _as_items(self, layers: tuple[LayerKind, ...]) -> list[dict[str, Any]]:
+        return [layer.as_written() for layer in layers]
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.input
+
+    @property
+    def logits(self) -> int:
+        return self.classes
+
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+    def named_layers(self) -> Iterator[tuple[str, LayerKind]]:
+        for i, layer in enumerate(self.layers):
+            yield f"layers.{i}", layer
+
+
+def _is_last(item: Any) -> bool:
+    """Whether an item gives the logits, which no default's activation may change."""
+    return isinstance(item, Mapping) and CLASSES in item.values()
+
+
+def _counted(item: Any, classes: Any) -> Any:
+    """An item with the number of classes in place of the word."""
+    if not _is_last(item):
+        return item
+    return {name: classes if value == CLASSES else value for name, value in item.items()}
 
 
 def _longest(given: Mapping[str, Any], names: tuple[str, ...], default: int) -> int:
@@ -107,24 +247,27 @@ def _check_length(name: str, values: tuple[int, ...], expected: int, why: str) -
     raise ValueError(f"{name} = {short(list(values))} has {len(values)} entries, expected {expected} ({why}); {fix}")
 
 
-def parse_spec(fields: Any, where: str = "spec") -> Spec:
+def parse_spec(fields: Any, where: str = "spec") -> Description:
     """The spec that `fields` (a mapping) describes; `where` names its origin in messages.
 
     Raises `SpecError` with field, value, what is expected and a fix.
     """
-    if isinstance(fields, Spec):
+    if isinstance(fields, Description):
         return fields
     if not isinstance(fields, Mapping):
         raise SpecError(
             f"{where}: expected an object of fields such as in_channels, got {short(fields)}; write such an object"
         )
+    form = LayerSpec if "layers" in fields else Spec
     try:
-        return Spec.model_validate(dict(fields))
+        return form.model_validate(dict(fields))
     except ValidationError as error:
-        raise SpecError(f"{where}: " + explain(error, list(Spec.model_fields))) from None
+        raise SpecError(f"{where}: " + explain(error, list(form.model_fields))) from None
+    except SpecError as error:
+        raise type(error)(f"{where}: {error}") from None
 
 
-def read_spec(path: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
+def read_spec(path: str | os.PathLike[str] | Mapping[str, Any] | Description) -> Description:
     """The spec in a JSON or YAML file; in JSON, lines that begin with `//` are comments.
 
     In place of the path, a preset's name, the fields themselves, or a model built from a spec will do. Raises

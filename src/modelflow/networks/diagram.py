@@ -5,12 +5,15 @@ text(trace(spec))              ->  one line a layer, at most 100 columns
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from modelflow.networks.trace import Shape, Trace
+from modelflow.networks.layers.conv import Conv
+from modelflow.networks.layers.pool import Pool
+from modelflow.networks.trace import Layer, Shape, Trace
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 TEXT_COLUMNS, MAX_BAR = 100, 12
@@ -36,7 +39,10 @@ LINES = {"input": "#57606a", "conv": "#00588c", "pool": "#8a5a00", "flatten": "#
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to draw: what is done, in order, and what comes out of it."""
+    """One thing to draw: what is done, in order, and what comes out of it.
+
+    `added` is the place of the step whose output is added, for the end of a residual.
+    """
 
     kind: str
     name: str
@@ -44,20 +50,33 @@ class Step:
     shape: Shape
     kernel_size: int = 0
     parameters: int = 0
+    added: int | None = None
 
 
 def steps(trace: Trace) -> list[Step]:
     """The input, then every layer with its operations in the order of the forward pass (dropout, itself, ReLU)."""
     drawn = [Step("input", "input", (), trace.input_shape)]
     for layer in trace.layers:
-        own = {
-            "conv": f"conv {shape_text((layer.kernel_size,) * 2)}",
-            "pool": f"max-pool {shape_text((layer.kernel_size,) * 2)}",
-        }
-        before = (f"dropout {layer.dropout:.3g}",) if layer.dropout else ()
-        operations = (*before, own.get(layer.kind, layer.kind), *(("ReLU",) if layer.relu else ()))
-        drawn.append(Step(layer.kind, layer.name, operations, layer.output_shape, layer.kernel_size, layer.parameters))
+        _add_steps(drawn, layer)
     return drawn
+
+
+def _add_steps(drawn: list[Step], layer: Layer) -> None:
+    """A layer's steps: those of the layers that it holds, then its own."""
+    before = len(drawn) - 1
+    for inner in layer.inner:
+        _add_steps(drawn, inner)
+    added = before if layer.inner else None
+    operations = tuple(re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", operation) for operation in layer.operations)
+    shape, parameters = layer.output_shape, layer.own_parameters
+    drawn.append(Step(layer.role, layer.name, operations, shape, _window_of(layer), parameters, added))
+
+
+def _window_of(layer: Layer) -> int:
+    """The side of the window that slides over its input; 0 where there is none."""
+    if isinstance(layer.written, Conv):
+        return layer.written.kernel[1]
+    return layer.written.window[1] if isinstance(layer.written, Pool) and len(layer.output_shape) == 3 else 0
 
 
 def shape_text(shape: Shape) -> str:
@@ -213,8 +232,8 @@ def _rows(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
     """One row when all fits; otherwise the featurizer and the classifier on rows of their own, evenly filled."""
     if sum(glyph.room for glyph in glyphs) <= ROW_WIDTH:
         return [glyphs]
-    flatten = next((i for i, glyph in enumerate(glyphs) if glyph.step.kind == "flatten"), len(glyphs))
-    return [row for part in (glyphs[:flatten], glyphs[flatten:]) if part for row in _evenly(part)]
+    flat = next((i for i, glyph in enumerate(glyphs) if len(glyph.step.shape) == 1), len(glyphs))
+    return [row for part in (glyphs[:flat], glyphs[flat:]) if part for row in _evenly(part)]
 
 
 def _evenly(part: list[_Glyph]) -> list[list[_Glyph]]:

@@ -11,11 +11,12 @@ from typing import Any
 from modelflow.errors import SpecError, UsageError
 from modelflow.io.arguments import as_whole, whole
 from modelflow.io.validation import did_you_mean
-from modelflow.networks.description import PRESETS, Spec, parse_spec, read_spec
+from modelflow.networks.description import PRESETS, Description, Spec, parse_spec, read_spec
 from modelflow.networks.trace import MAX_PARAMETERS, Trace
 from modelflow.networks.trace import trace as traced
 from modelflow.text import short
 
+FIRST_FIELDS = ("in_channels", "layers")  # one of which every spec has
 SPEC_ENDINGS = (".json", ".yaml", ".yml")
 MAX_PATH_LENGTH = 1000
 ESCAPED = 4  # characters that show one that cannot be printed, such as \x0d
@@ -53,10 +54,12 @@ def preset(name: str) -> Spec:
     """The spec of a preset. Raises `UsageError` for a name that is none."""
     if name not in CARD:
         raise UsageError(_unknown(name))
-    return read_spec(PRESETS / f"{name}.json")
+    spec = read_spec(PRESETS / f"{name}.json")
+    assert isinstance(spec, Spec)
+    return spec
 
 
-def resolve(model: str, folder: Path | None = None) -> tuple[str, Spec]:
+def resolve(model: str, folder: Path | None = None) -> tuple[str, Description]:
     """Name and spec of MODEL: a preset's name, or the path of a JSON or YAML file, whose stem names the model.
 
     A relative path is looked up in `folder` first, then where the command was given. Raises `UsageError` for an unknown
@@ -78,7 +81,7 @@ def trace(model: Any, max_parameters: int = MAX_PARAMETERS) -> Trace:
     return traced(spec_of(model, "trace"), whole("max_parameters", max_parameters, 1))
 
 
-def spec_of(model: Any, where: str) -> Spec:
+def spec_of(model: Any, where: str) -> Description:
     """A spec, or that of its fields, of a MODEL (see `resolve`), or of a model built from a spec.
 
     `where` is named in messages. Raises `UsageError` or `SpecError` for what is none of these.
@@ -86,7 +89,7 @@ def spec_of(model: Any, where: str) -> Spec:
     if isinstance(model, str | os.PathLike):
         return resolve(os.fspath(model))[1]
     spec = getattr(model, "spec", model)
-    if isinstance(spec, Spec | Mapping):
+    if isinstance(spec, Description | Mapping):
         return parse_spec(spec)
     form = "" if as_whole(model) is None else "for channels and classes: GerenicCNN(1, 10); or "
     raise UsageError(
@@ -115,7 +118,7 @@ def check_spelling(name: object) -> str:
     )
 
 
-def named_spec(entry: object, folder: Path | None = None, place: int = 1) -> tuple[str, Spec]:
+def named_spec(entry: object, folder: Path | None = None, place: int = 1) -> tuple[str, Description]:
     """Name and spec of one entry of a study's `models`: a MODEL (see `resolve`), `{name: …, spec: …}`, or a spec.
 
     A spec without a name is called as the preset that it is, else by its place. Raises `UsageError` or `SpecError`.
@@ -138,8 +141,8 @@ def named_spec(entry: object, folder: Path | None = None, place: int = 1) -> tup
 
 def is_spec(given: object) -> bool:
     """Whether it is a spec, its fields, or a model built from one."""
-    fields = isinstance(given, Mapping) and "in_channels" in given
-    return fields or isinstance(getattr(given, "spec", given), Spec)
+    fields = isinstance(given, Mapping) and "models" not in given and not given.keys().isdisjoint(FIRST_FIELDS)
+    return fields or isinstance(getattr(given, "spec", given), Description)
 
 
 def _unknown(name: str) -> str:

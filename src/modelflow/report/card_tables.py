@@ -60,10 +60,9 @@ def what_it_is(run: Run) -> str:
 def layers(run: Run) -> Rows:
     """Each layer with its output and its costs for one image."""
     rows: Rows = [["layer", "kind", "output", "parameters", "multiply-accumulates"]]
-    for layer in trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS).layers:
-        rows.append(
-            [layer.name, layer.what, shape_text(layer.output_shape), f"{layer.parameters:,}", f"{layer.macs:,}"]
-        )
+    for _, layer in trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS).rows():
+        costs = [f"{layer.own_parameters:,}", f"{layer.own_macs:,}"]
+        rows.append([layer.name, layer.what, shape_text(layer.output_shape), *costs])
     return rows
 
 

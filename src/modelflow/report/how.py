@@ -16,7 +16,7 @@ from typing import Any
 from modelflow.analysis.archive import Content
 from modelflow.analysis.verdicts import default_margin
 from modelflow.errors import ModelFlowError
-from modelflow.networks.description import Spec, parse_spec
+from modelflow.networks.description import Description, parse_spec
 from modelflow.networks.resolve import CARD, preset
 from modelflow.report.words import NONE, count, listed, significant
 from modelflow.results.asked import read_written_study, settings_asked, settings_of
@@ -228,7 +228,7 @@ def data_options(dataset: str, runs: Sequence[Run]) -> tuple[list[str], str]:
     return ["--dataset", dataset], RELATIVE.format(shown(dataset)) if relative else ""
 
 
-def _not_covered(content: Content, planned: Mapping[str, Spec]) -> Iterable[str]:
+def _not_covered(content: Content, planned: Mapping[str, Description]) -> Iterable[str]:
     """A sentence where models are not in the study file, or are not of it, being made in Python."""
     others = {model.name: model.first for model in content.models if model.first.model_name not in planned}
     in_python = {model.name: model.first for model in content.models if made_in_python(model.first)}
@@ -238,7 +238,7 @@ def _not_covered(content: Content, planned: Mapping[str, Spec]) -> Iterable[str]
         yield f"No command repeats {listed([shown(name) for name in sorted(in_python)])}, which Python code made."
 
 
-def _other_networks(covered: Sequence[Run], planned: Mapping[str, Spec]) -> Iterable[str]:
+def _other_networks(covered: Sequence[Run], planned: Mapping[str, Description]) -> Iterable[str]:
     """A sentence where a run of a model that is planned is of another network."""
     specs = {name: spec.model_dump(mode="json") for name, spec in planned.items()}
     if others := sorted({run.model_name for run in covered if run.spec != specs[run.model_name]}):

@@ -12,7 +12,7 @@ from modelflow.io.arguments import plain
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
 from modelflow.io.validation import explain, repeated
-from modelflow.networks.description import MAX_LAYERS, Spec
+from modelflow.networks.description import MAX_LAYERS, Description
 from modelflow.networks.resolve import CARD, is_spec, named_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.text import short
@@ -115,9 +115,9 @@ class StudySettings(RunSettings):
     )
     margin: Annotated[float, Field(gt=0, lt=100, strict=True)] | None = None
 
-    def specs(self) -> dict[str, Spec]:
+    def specs(self) -> dict[str, Description]:
         """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""
-        named: dict[str, Spec] = {}
+        named: dict[str, Description] = {}
         for name, spec in _named(self.models):
             try:
                 trace(spec, self.max_parameters)
@@ -131,7 +131,7 @@ class StudySettings(RunSettings):
         return RunSettings(**{name: getattr(self, name) for name in RunSettings.model_fields})
 
 
-def _named(models: list[Any], folder: Path | None = None) -> Iterator[tuple[str, Spec]]:
+def _named(models: list[Any], folder: Path | None = None) -> Iterator[tuple[str, Description]]:
     """Name and spec of each entry. Raises `UsageError` when two have one name, or all together too many layers."""
     names, layers = set(), 0
     for place, entry in enumerate(models, start=1):
@@ -139,7 +139,7 @@ def _named(models: list[Any], folder: Path | None = None) -> Iterator[tuple[str,
         if name in names:
             raise UsageError(f"models: the name {name!r} stands there twice; give one of them another name")
         names.add(name)
-        layers += spec.amnt_cov_layers + spec.amnt_fc_layers
+        layers += spec.depth
         if layers > MAX_STUDY_LAYERS:
             raise UsageError(f"models: more than {MAX_STUDY_LAYERS:,} layers in all; make several studies of them")
         yield name, spec
@@ -159,7 +159,7 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
     where = " and ".join([*([] if path is None else [str(path)]), *(["options"] if options else [])]) or "settings"
     if not isinstance(fields, dict):
         raise UsageError(f"{what}: {short(fields)}: expected settings such as `epochs: 10`; write them so")
-    if "in_channels" in fields and "models" not in fields:
+    if is_spec(fields):
         raise UsageError(
             f"{what}: is a spec, expected a study; to train it: modelflow train {what}, or run_study(['{what}'])"
         )

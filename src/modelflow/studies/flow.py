@@ -493,7 +493,7 @@ class ModelFlow(Parts):
     def _look_ahead(self) -> None:
         """One batch of each loader that is evaluated, and all labels where they lie in memory."""
         loaders = {"validation loader": self._val_loader(), "test loader": self.test_loader}
-        n_classes = self.model.spec.num_classes if isinstance(self.model, GenericCNN) else None
+        n_classes = self.model.spec.logits if isinstance(self.model, GenericCNN) else None
         for what, loader in loaders.items():
             if loader is not None and unsupported_inference_reason(self.model, loader):
                 logits_NK = look_at_evaluation(self.model, loader, what, self.arch.device, self.arch.note)
@@ -523,7 +523,7 @@ class ModelFlow(Parts):
         if not self._names_given:
             return
         if isinstance(self.model, GenericCNN):
-            self._names_of(self.model.spec.num_classes)
+            self._names_of(self.model.spec.logits)
         elif self.val_loader is not None:
             parts = self.model, self.val_loader, "validation loader", self.arch.device
             self._names_of(look_at_evaluation(*parts, unheard).shape[1])

@@ -11,7 +11,7 @@ from typing import Any
 from modelflow.errors import UsageError
 from modelflow.io.bounds import MAX_RUNS
 from modelflow.io.locks import LOCK, folder_lock
-from modelflow.networks.description import Spec
+from modelflow.networks.description import Description
 from modelflow.results import layout
 from modelflow.results.asked import CHECKSUMS, knows_data, settings_asked, settings_of
 from modelflow.results.records import other_files
@@ -29,7 +29,7 @@ class Plan:
     """
 
     model_name: str
-    spec: Spec
+    spec: Description
     seed: int
     settings: RunSettings
     folder: Path

@@ -16,7 +16,7 @@ from modelflow.io.bounds import check_predictions
 from modelflow.io.files import remove_parts, write_atomic
 from modelflow.io.locks import folder_lock
 from modelflow.io.signals import raise_if_heard
-from modelflow.networks.description import Spec, parse_spec
+from modelflow.networks.description import Description, LayerSpec, Spec, parse_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.results import layout
 from modelflow.results.asked import knows_data
@@ -95,25 +95,30 @@ def _loaders(data: Any, settings: RunSettings, seed: int) -> tuple[Any, Any, Any
     return loaders
 
 
-def check_data_fit(name: str, spec: Spec, data: Any) -> None:
+def check_data_fit(name: str, spec: Description, data: Any) -> None:
     """Raises `DataError` unless channels, size and classes of the data are those of the spec."""
-    facts = {
-        "in_channels": (spec.in_channels, data.in_channels),
-        "input_size": (spec.input_size, data.image_size[0] if len(set(data.image_size)) == 1 else data.image_size),
-    }
-    square = data.image_size[0] == data.image_size[1]
-    fix = (
-        "give a spec with that value (the presets are made for 1x28x28), or another --dataset"
-        if square
-        else "a spec takes square images only"
-    )
-    for field, (given, expected) in facts.items():
-        if given != expected:
-            raise DataError(f"{name}: {field} = {given}, but the images of {data.name} have {expected}; {fix}")
-    if spec.num_classes < data.num_classes:
+    images = (data.in_channels, *data.image_size)
+    if isinstance(spec, LayerSpec):
+        _check_field(name, data.name, "input", list(spec.input), list(images), "write that in the spec")
+        field = "classes"
+    else:
+        assert isinstance(spec, Spec)
+        square = data.image_size[0] == data.image_size[1]
+        fix = "give a spec with that value (the presets are made for 1x28x28), or another --dataset"
+        fix = fix if square else "the card's form of a spec takes square images only; write one with layers"
+        _check_field(name, data.name, "in_channels", spec.in_channels, data.in_channels, fix)
+        size = data.image_size[0] if square else data.image_size
+        _check_field(name, data.name, "input_size", spec.input_size, size, fix)
+        field = "num_classes"
+    if spec.logits < data.num_classes:
         raise DataError(
-            f"{name}: num_classes = {spec.num_classes}, but {data.name} has {data.num_classes} classes; change the spec"
+            f"{name}: {field} = {spec.logits}, but {data.name} has {data.num_classes} classes; change the spec"
         )
+
+
+def _check_field(name: str, data: str, field: str, given: Any, expected: Any, fix: str) -> None:
+    if given != expected:
+        raise DataError(f"{name}: {field} = {given}, but the images of {data} have {expected}; {fix}")
 
 
 def check_data(due: list[Plan]) -> None:
@@ -126,7 +131,7 @@ def check_data(due: list[Plan]) -> None:
         which = plan.settings.dataset, plan.data_dir
         data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
         check_data_fit(plan.model_name, plan.spec, data)
-        check_predictions(plan.model_name, len(data.test_y_N), plan.spec.num_classes)
+        check_predictions(plan.model_name, len(data.test_y_N), plan.spec.logits)
         held_out = data.held_out_count(plan.settings.validation_images) if plan.settings.protocol == "held-out" else 0
         images, size = len(data.train_y_N) - held_out, plan.settings.batch_size
         if size > images:

@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 from modelflow.data.batches import Batches
 from modelflow.networks.build import GenericCNN
+from modelflow.networks.description import Spec
+from modelflow.networks.layers.conv import Conv
+from modelflow.networks.layers.linear import Linear
+from modelflow.networks.trace import Layer
 from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite
 from modelflow.training.loss import Loss
@@ -64,6 +68,8 @@ def _about_model(model: nn.Module) -> str:
         getattr(kind, method) is not getattr(GenericCNN, method) or method in vars(model) for method in OWN_METHODS
     ):
         return f"the model is a {kind.__name__}, not built from a spec"
+    if not isinstance(model.spec, Spec):
+        return "the compiled step trains the card's form of networks only, not a list of layers"
     shapes = [tuple(p.shape) for p in model.parameters()]
     built = [shape for layer in model.trace.layers for shape in _parameter_shapes(layer)]
     if shapes != built or not all(map(_is_plain, model.modules())):
@@ -101,13 +107,14 @@ def _is_plain(module: nn.Module) -> bool:
     return type(module) in PARTS or isinstance(module, GenericCNN)
 
 
-def _parameter_shapes(layer: Any) -> Iterator[tuple[int, ...]]:
-    if layer.kind == "conv":
-        yield (layer.output_shape[0], layer.input_shape[0], layer.kernel_size, layer.kernel_size)
-        yield layer.output_shape[:1]
-    elif layer.kind == "linear":
-        yield (*layer.output_shape, *layer.input_shape)
-        yield layer.output_shape
+def _parameter_shapes(layer: Layer) -> Iterator[tuple[int, ...]]:
+    written, inputs = layer.written, layer.input_shape[0]
+    if isinstance(written, Conv):
+        yield (written.features, inputs, *written.kernel)
+        yield (written.features,)
+    elif isinstance(written, Linear):
+        yield (written.features, inputs)
+        yield (written.features,)
 
 
 def _about_loss(loss_fn: Loss) -> str:
@@ -145,7 +152,7 @@ def _about_loader(loader: Any, model: nn.Module) -> str:
     assert isinstance(model, GenericCNN)
     if tuple(loader.dataset.tensors[0].shape[1:]) != model.trace.input_shape:
         return "the images have another shape than the model takes"
-    if loader.classes is None or loader.classes.start < 0 or loader.classes.stop > model.spec.num_classes:
+    if loader.classes is None or loader.classes.start < 0 or loader.classes.stop > model.spec.logits:
         return "the labels are not one of the model's classes an image"
     return "" if loader.finite else "the images hold values that are not finite numbers"
 

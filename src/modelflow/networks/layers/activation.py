@@ -1,0 +1,56 @@
+"""Activations, each value by itself."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+from modelflow.networks.layers.kind import LayerKind, Parts, Role, Shape
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Name = Literal["relu", "leaky_relu", "relu6", "hard_swish", "silu", "gelu"]
+ActivationChoice = Literal["none", Name]
+
+WORDS = {
+    "relu": "ReLU",
+    "leaky_relu": "leaky ReLU",
+    "relu6": "ReLU6",
+    "hard_swish": "hard swish",
+    "silu": "SiLU",
+    "gelu": "GELU",
+}
+MODULES = {
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "relu6": "ReLU6",
+    "hard_swish": "Hardswish",
+    "silu": "SiLU",
+    "gelu": "GELU",
+}
+
+
+class Activation(LayerKind):
+    """`{activation: relu}`: one of PyTorch's, with its default arguments."""
+
+    key: ClassVar[str] = "activation"
+    main: ClassVar[str] = "name"
+    role: ClassVar[Role] = "flatten"
+
+    name: Name
+
+    def operations(self, shape: Shape) -> tuple[str, ...]:
+        return (WORDS[self.name],)
+
+    def module(self, shape: Shape, generator: "torch.Generator") -> "nn.Module":
+        from torch import nn
+
+        made: nn.Module = getattr(nn, MODULES[self.name])()
+        return made
+
+
+def activation_parts(choice: ActivationChoice) -> Parts:
+    """The part that an option `activation` asks for, if any."""
+    return () if choice == "none" else (("activation", Activation(name=choice)),)
+
+
+assert set(WORDS) == set(MODULES) == set(get_args(Name))

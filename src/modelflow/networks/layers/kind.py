@@ -1,0 +1,157 @@
+"""What every kind of layer has: options that may be written, shapes, costs, words, a torch module.
+
+A kind is one file of this folder with one class that has a `key`, as `conv.py`; it is found by that. Torch is imported
+when a module is built, not before.
+
+    Conv(features=16, stride=2).output_shape((1, 28, 28))  ->  (16, 13, 13)
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from modelflow.errors import ShapeError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MAX_SIZE = 1 << 20
+
+Shape = tuple[int, ...]  # channels x height x width, or a number of features; without the batch
+Parts = Iterable[tuple[str, "LayerKind"]]
+Role = Literal["conv", "pool", "flatten", "linear"]
+
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
+Pair = Annotated[
+    tuple[Size, Size],
+    BeforeValidator(lambda value: (value, value) if isinstance(value, int) else tuple(value)),
+]
+Share = Annotated[float, Field(ge=0, lt=1, strict=True)]
+
+
+def shape_text(shape: Shape) -> str:
+    """Sizes joined by "x", such as 1x28x28."""
+    return "x".join(str(n) for n in shape)
+
+
+class LayerKind(BaseModel):
+    """A layer as it is written. From the shape of its input follows everything else.
+
+    A kind says of which `parts` it is made, in the order of the forward pass, and its shapes, costs, words and module
+    are theirs. One that is made of none (a convolution, an activation) says them itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: ClassVar[str] = ""  # what names it in a network file; empty for what cannot be written by itself
+    main: ClassVar[str] = ""  # the option that the key's value gives: {conv: 16} has 16 features
+    defaulted: ClassVar[frozenset[str]] = frozenset()  # the options that a file's `defaults` fill in
+    role: ClassVar[Role] = "flatten"  # how it is drawn
+
+    @classmethod
+    def read(cls, options: Mapping[str, Any], read_inner: Callable[[Any, str], "LayerKind"]) -> Self:
+        """The layer with these options. `read_inner` reads a layer that it holds. Raises `ValidationError`."""
+        return cls.model_validate(dict(options))
+
+    def parts(self, shape: Shape) -> Parts:
+        """What it is made of, each with the name that its module has."""
+        return ()
+
+    def held(self, shape: Shape) -> Iterable[tuple[str, "LayerKind", Shape]]:
+        """The layers that it holds: name below its own, layer, the shape of that one's input."""
+        return ()
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Raises `ShapeError` where it cannot take what `shape` says."""
+        for _, part in self.parts(shape):
+            shape = part.output_shape(shape)
+        return shape
+
+    def parameters(self, shape: Shape) -> int:
+        """Weights and biases, all that training changes."""
+        return self._total(shape, lambda part, shape: part.parameters(shape))
+
+    def macs(self, shape: Shape) -> int:
+        """Multiply-accumulates for one image, biases left out."""
+        return self._total(shape, lambda part, shape: part.macs(shape))
+
+    def operations(self, shape: Shape) -> tuple[str, ...]:
+        """What is done, in order, such as "conv 5x5" and "ReLU"."""
+        return tuple(word for _, part in self.parts(shape) for word in part.operations(shape))
+
+    def module(self, shape: Shape, generator: "torch.Generator") -> "nn.Module":
+        """As a torch module; initial weights are drawn from `generator`."""
+        from torch import nn
+
+        modules = {}
+        for name, part in self.parts(shape):
+            modules[name] = part.module(shape, generator)
+            shape = part.output_shape(shape)
+        chain = nn.Sequential()
+        for name, module in modules.items():
+            chain.add_module(name, module)
+        return chain
+
+    def as_written(self) -> dict[str, Any]:
+        """As an item of a network file: the main option by the key, the others where they are not the default."""
+        fields = type(self).model_fields
+        options = {name: getattr(self, name) for name in fields if getattr(self, name) != fields[name].default}
+        options[self.main] = getattr(self, self.main)
+        written = {self.key if name == self.main else name: _plain(value) for name, value in options.items()}
+        return {self.key: written.pop(self.key), **written}
+
+    def _total(self, shape: Shape, cost: Callable[["LayerKind", Shape], int]) -> int:
+        total = 0
+        for _, part in self.parts(shape):
+            total += cost(part, shape)
+            shape = part.output_shape(shape)
+        return total
+
+
+def _plain(value: Any) -> Any:
+    """A pair of equal numbers as one, layers as they are written."""
+    if isinstance(value, LayerKind):
+        return value.as_written()
+    if isinstance(value, tuple):
+        if len(value) == 2 and value[0] == value[1] and isinstance(value[0], int):
+            return value[0]
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def need_maps(what: str, shape: Shape) -> None:
+    """Raises `ShapeError` unless `shape` is of maps."""
+    if len(shape) != 3:
+        raise ShapeError(f"{what} takes maps, but its input is {shape[0]:,} features; put it before the linear layers")
+
+
+def slid(size: int, window: int, stride: int, padding: int) -> int:
+    """How many places a window takes along a side, with `padding` zeros in all: PyTorch's formula."""
+    return (size + padding - window) // stride + 1
+
+
+def size_text(pair: tuple[int, int]) -> str:
+    """A window's sides, such as 3x3."""
+    return f"{pair[0]}x{pair[1]}"
+
+
+def stride_text(pair: tuple[int, int]) -> str:
+    """How a window moves: nothing for one step at a time."""
+    if pair == (1, 1):
+        return ""
+    return f", stride {pair[0] if pair[0] == pair[1] else size_text(pair)}"
+
+
+def drawn_weights(module: "nn.Conv2d | nn.Linear", generator: "torch.Generator") -> "nn.Module":
+    """The layer with PyTorch's default weights and biases, which it would draw itself from the global generator."""
+    import torch
+    from torch.nn import init
+
+    init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+    bound = 1 / math.sqrt(module.weight[0].numel())
+    if module.bias is not None:
+        init.uniform_(module.bias, -bound, bound, generator=generator)
+    return module.to(torch.get_default_device())

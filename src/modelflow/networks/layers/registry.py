@@ -1,0 +1,88 @@
+"""The kinds of layers, found in the files of this folder, and a layer read from an item of a network file.
+
+read_layer({"conv": 16, "stride": 2}, "layers[0]", {"padding": "same"})  ->  Conv(features=16, …)
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+import modelflow.networks.layers as folder
+from modelflow.errors import SpecError
+from modelflow.io.arguments import plain
+from modelflow.io.validation import did_you_mean, explain
+from modelflow.networks.layers.kind import LayerKind
+from modelflow.text import short
+
+MAX_DEPTH = 20  # of layers that hold layers
+
+
+@cache
+def kinds() -> dict[str, type[LayerKind]]:
+    """Each kind of layer that can be written, by its key."""
+    found: dict[str, type[LayerKind]] = {}
+    for file in pkgutil.iter_modules(folder.__path__):
+        module = importlib.import_module(f"{folder.__name__}.{file.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, LayerKind) and value.__module__ == module.__name__:
+                found |= {value.key: value} if value.key else {}
+    return found
+
+
+def read_layer(item: Any, where: str, defaults: Mapping[str, Any], depth: int = 0) -> LayerKind:
+    """The layer that an item of `layers` describes; `defaults` fill in options that its kind takes from there.
+
+    Raises `SpecError` with the item's place, what is wrong, what is expected and a fix.
+    """
+    if isinstance(item, LayerKind):
+        return item
+    if depth > MAX_DEPTH:
+        raise SpecError(f"{where}: layers within layers more than {MAX_DEPTH} deep; write them one after the other")
+    key = _key(item, where)
+    kind = kinds()[key]
+    given = {kind.main if name == key else name: plain(value) for name, value in item.items()}
+    filled = {name: value for name, value in defaults.items() if name in kind.defaulted} | given
+    try:
+        return kind.read(filled, lambda inner, place: read_layer(inner, f"{where}.{place}", defaults, depth + 1))
+    except ValidationError as error:
+        raise SpecError(f"{where}: {key}: " + explain(error, _options(kind))) from None
+    except SpecError:
+        raise
+    except ValueError as error:
+        raise SpecError(f"{where}: {error}") from None
+
+
+def check_defaults(defaults: Any) -> None:
+    """Raises `SpecError` for options that no kind of layer takes from a file's `defaults`."""
+    if not isinstance(defaults, Mapping):
+        raise SpecError(f"defaults = {short(defaults)}: expected options such as {{padding: same}}; write them so")
+    known = sorted(set().union(*(kind.defaulted for kind in kinds().values())))
+    for name in defaults:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"expected one of {', '.join(known)}"
+            raise SpecError(f"defaults: {short(name)} is no option that layers take from there; {hint}")
+
+
+def _options(kind: type[LayerKind]) -> list[str]:
+    return [name for name in kind.model_fields if name != kind.main]
+
+
+def _key(item: Any, where: str) -> str:
+    """The kind's key in an item. Raises `SpecError` where there is none, or more than one."""
+    if not isinstance(item, Mapping) or not item:
+        raise SpecError(f"{where} = {short(item)}: expected a layer such as {{conv: 16, kernel: 3}}; write it so")
+    named = [name for name in item if name in kinds()]
+    taking = [key for key in named if all(other in kinds()[key].model_fields for other in named if other != key)]
+    if len(taking) == 1:
+        return str(taking[0])
+    if named:
+        raise SpecError(
+            f"{where}: {' and '.join(map(str, named))} in one item, expected one kind; make two items of it"
+        )
+    hints = [hint for name in item if (hint := did_you_mean(name, kinds()))]
+    fix = hints[0] if hints else f"expected one of {', '.join(sorted(kinds()))}"
+    raise SpecError(f"{where}: {short(next(iter(item)))} is no kind of layer; {fix}")

@@ -1,0 +1,259 @@
+"""Networks of any layers against torch: shapes, parameters, MACs; read back as written; errors told by their place."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from modelflow.errors import ShapeError, SpecError
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.description import parse_spec
+from modelflow.networks.layers.registry import kinds
+from modelflow.networks.modules import Sum
+from modelflow.networks.trace import trace
+
+MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+FOLLOWING = {
+    "norm": st.sampled_from(["none", "batch"]),
+    "activation": st.sampled_from(["none", "relu", "leaky_relu", "relu6", "hard_swish", "silu", "gelu"]),
+}
+
+
+def one_or_two(most, least=1):
+    one = st.integers(least, most)
+    return one | st.lists(one, min_size=2, max_size=2)
+
+
+CONV = st.fixed_dictionaries(
+    {"conv": st.integers(1, 6)},
+    optional={
+        "kernel": one_or_two(5),
+        "stride": one_or_two(3),
+        "padding": st.sampled_from(["valid", "same"]) | st.integers(0, 3),
+        "groups": st.integers(1, 3),
+        "bias": st.booleans(),
+        **FOLLOWING,
+    },
+)
+POOL = st.fixed_dictionaries(
+    {"pool": st.sampled_from(["max", "average"])},
+    optional={"size": one_or_two(3, least=2), "stride": one_or_two(3), "padding": st.integers(0, 1)},
+)
+SMALL = [
+    st.just({"norm": "batch"}),
+    st.builds(lambda name: {"activation": name}, st.sampled_from(["relu", "gelu"])),
+    st.fixed_dictionaries({"dropout": st.sampled_from([0.0, 0.5])}, optional={"spatial": st.booleans()}),
+]
+PLAIN = st.one_of(CONV, POOL, *SMALL)
+KEEPING = st.fixed_dictionaries({"conv": st.integers(1, 6), "padding": st.just("same")}, optional=FOLLOWING)
+RESIDUAL = st.fixed_dictionaries(
+    {"residual": st.lists(KEEPING | CONV, min_size=1, max_size=3)},
+    optional={"shortcut": st.sampled_from(["identity", "conv"]), **FOLLOWING},
+)
+ENDS = st.sampled_from(
+    [
+        [{"linear": "classes"}],
+        [{"pool": "global_average"}, {"linear": "classes"}],
+        [
+            {"flatten": "maps"},
+            {"linear": 7, "activation": "relu", "dropout": 0.5},
+            {"linear": "classes", "bias": False},
+        ],
+        [{"conv": "classes", "kernel": 1}, {"pool": "global_max"}],
+    ]
+)
+NETWORKS = st.fixed_dictionaries(
+    {
+        "input": st.lists(st.integers(1, 12), min_size=3, max_size=3),
+        "classes": st.integers(1, 5),
+        "layers": st.builds(list.__add__, st.lists(PLAIN | RESIDUAL, max_size=4), ENDS),
+    }
+)
+
+
+@given(NETWORKS)
+@MANY
+def test_shapes_parameters_and_macs_are_torchs(fields):
+    spec = parse_spec(fields)
+    try:
+        traced = trace(spec)
+    except ShapeError:
+        assume(False)
+    model = GenericCNN(spec).eval()
+    shapes, macs = {}, []
+    for layer in traced.layers:
+        model.get_submodule(layer.name).register_forward_hook(
+            lambda _, __, output, name=layer.name: shapes.__setitem__(name, tuple(output.shape[1:]))
+        )
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda module, _, output: macs.append(_macs(module, output)))
+    logits = model(torch.zeros(2, *traced.input_shape))
+    assert logits.shape == (2, spec.classes)
+    assert shapes == {layer.name: layer.output_shape for layer in traced.layers}
+    assert traced.parameters == sum(p.numel() for p in model.parameters())
+    assert traced.macs == sum(macs)
+
+
+def _macs(module, output):
+    if isinstance(module, nn.Linear):
+        return module.weight.numel()
+    return output[0].numel() * module.weight[0].numel()
+
+
+@given(NETWORKS)
+@MANY
+def test_a_network_that_is_refused_is_one_that_torch_cannot_run(fields):
+    spec = parse_spec(fields)
+    try:
+        trace(spec)
+    except ShapeError:
+        accepted = False
+    else:
+        accepted = True
+    assert accepted == _runs_in_torch(spec)
+
+
+def _runs_in_torch(spec):
+    """Whether layer after layer takes the other's output, each built by torch for what comes in."""
+    x = torch.zeros(2, *spec.input)
+    try:
+        for layer in spec.layers:
+            module = layer.module(tuple(x.shape[1:]), torch.Generator())
+            if isinstance(module.eval(), Sum) and module.body(x).shape != module.shortcut(x).shape:
+                return False  # torch would stretch the smaller one
+            x = module(x)
+    except (RuntimeError, ValueError, ShapeError, IndexError):
+        return False
+    return x.shape == (2, spec.classes)
+
+
+@given(NETWORKS)
+@MANY
+def test_what_is_written_is_read_back(fields):
+    spec = parse_spec(fields)
+    again = parse_spec(json.loads(spec.to_json()))
+    assert again == spec
+    assert again.to_json() == spec.to_json()
+
+
+BASE = {"input": [1, 8, 8], "classes": 3}
+RESNET = BASE | {
+    "defaults": {"padding": "same", "norm": "batch", "activation": "relu"},
+    "layers": [
+        {"conv": 4},
+        {"residual": [{"conv": 4}, {"conv": 4, "activation": "none"}]},
+        {"residual": [{"conv": 6, "stride": 2}, {"conv": 6, "activation": "none"}], "shortcut": "conv"},
+        {"pool": "global_average"},
+        {"linear": "classes"},
+    ],
+}
+
+
+def test_defaults_are_filled_in_but_not_at_the_logits():
+    spec = parse_spec(RESNET)
+    written = spec.model_dump(mode="json")["layers"]
+    assert written[0] == {"conv": 4, "padding": "same", "norm": "batch", "activation": "relu"}
+    assert written[1]["residual"][1] == {"conv": 4, "padding": "same", "norm": "batch"}
+    assert written[-1] == {"linear": 3}
+    said = parse_spec(BASE | {"layers": written})
+    assert said == spec
+
+
+def test_a_residual_adds_its_input():
+    model = GenericCNN(parse_spec(RESNET)).eval()
+    x = torch.randn(2, 1, 8, 8)
+    first = model.layers[0](x)
+    assert torch.equal(model.layers[1](first), torch.relu(model.layers[1].body(first) + first))
+    second = model.layers[1](first)
+    block = model.layers[2]
+    assert torch.equal(block(second), torch.relu(block.body(second) + block.shortcut(second)))
+    assert [name for name, _ in block.shortcut.named_children()] == ["conv", "norm"]
+
+
+def test_a_model_of_layers_is_the_same_for_a_seed_and_can_be_pickled():
+    model = GenericCNN(parse_spec(RESNET), seed=7)
+    again = pickle.loads(pickle.dumps(model))
+    for one, other, third in zip(
+        model.state_dict().values(),
+        again.state_dict().values(),
+        GenericCNN(parse_spec(RESNET), seed=7).state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+        assert torch.equal(one, third)
+
+
+def test_weights_are_pytorchs_own_draws():
+    spec = parse_spec(BASE | {"layers": [{"conv": 4, "kernel": 3}, {"linear": 5}, {"linear": "classes"}]})
+    for layer in GenericCNN(spec).modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            bound = 1 / layer.weight[0].numel() ** 0.5
+            assert layer.weight.abs().max() <= bound
+            assert layer.weight.detach().std() == pytest.approx(bound / 3**0.5, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([{"cnov": 4}], ["layers[0]", "'cnov'", "did you mean 'conv'?"]),
+        ([{"conv": 4, "kernal": 3}], ["layers[0]: conv", "kernal", "did you mean 'kernel'?"]),
+        ([{"conv": 4}, {"conv": 0}], ["layers[1]: conv", "features = 0", "at least 1"]),
+        ([{"conv": 4, "pool": "max"}], ["layers[0]", "conv and pool", "two items"]),
+        ([{"pool": "global_average", "size": 2}], ["layers[0]", "global_average", "leave out size"]),
+        ([{"pool": "max", "size": 2, "padding": 2}], ["layers[0]", "padding = 2", "half the size"]),
+        ([{"residual": [{"conv": 4}, {"conv": "x"}]}], ["layers[0].residual[1]: conv", "features = 'x'"]),
+        ([{"residual": 4}], ["layers[0]", "residual", "a list of layers"]),
+        ([{"norm": "layer"}], ["layers[0]: norm", "'batch'"]),
+        (["conv"], ["layers[0] = 'conv'", "{conv: 16, kernel: 3}"]),
+        ([{}], ["layers[0]", "{conv: 16, kernel: 3}"]),
+        ([], ["layers"]),
+        (4, ["layers"]),
+    ],
+)
+def test_a_wrong_item_is_told_by_its_place(layers, said):
+    with pytest.raises(SpecError) as caught:
+        parse_spec(BASE | {"layers": layers})
+    assert not [words for words in said if words not in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([{"conv": 4, "kernel": 9}, {"linear": "classes"}], ["layers.0", "1x8x8", "9x9", "padding: same"]),
+        ([{"pool": "max", "size": 9}, {"linear": "classes"}], ["layers.0", "smaller than the pool"]),
+        ([{"residual": [{"conv": 4}]}, {"linear": "classes"}], ["layers.0", "1x8x8 into 4x6x6", "shortcut: conv"]),
+        ([{"residual": [{"conv": 4, "kernel": 9}]}], ["layers.0.body.0", "smaller than the kernel"]),
+        ([{"linear": 4}, {"conv": 4}], ["layers.1", "4 features", "before the linear layers"]),
+        ([{"conv": 4, "groups": 2}, {"linear": "classes"}], ["layers.0", "groups = 2", "divisor"]),
+        ([{"conv": 4}], ["ends with 4x6x6", "3 logits", "{linear: classes}"]),
+        ([{"linear": 4}], ["ends with 4", "3 logits"]),
+        ([{"conv": 4, "kernel": 2, "stride": 2, "padding": "same"}], ["layers.0", "even kernel 2x2", "odd"]),
+    ],
+)
+def test_what_does_not_fit_is_told_by_the_layers_name(layers, said):
+    with pytest.raises(ShapeError) as caught:
+        trace(parse_spec(BASE | {"layers": layers}))
+    assert not [words for words in said if words not in str(caught.value)]
+
+
+def test_defaults_that_no_layer_takes_are_refused():
+    with pytest.raises(SpecError, match=r"defaults: 'paddin' .*did you mean 'padding'"):
+        parse_spec(BASE | {"defaults": {"paddin": "same"}, "layers": [{"linear": "classes"}]})
+
+
+def test_layers_within_layers_have_an_end():
+    item = {"conv": 1, "padding": "same"}
+    for _ in range(40):
+        item = {"residual": [item]}
+    with pytest.raises(SpecError, match="more than 20 deep"):
+        parse_spec(BASE | {"layers": [item, {"linear": "classes"}]})
+
+
+def test_each_kind_is_one_file_found_by_its_key():
+    assert set(kinds()) == {"activation", "conv", "dropout", "flatten", "linear", "norm", "pool", "residual"}
+    assert {kind.__module__.rpartition(".")[2] for kind in kinds().values()} == set(kinds())
