@@ -223,8 +223,8 @@ def images(seed, n=64):
     return torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(seed)), torch.arange(n) % 3
 
 
-def loader(x, y):
-    return DataLoader(TensorDataset(x, y), 16)
+def loader(x, y, shuffle=False):
+    return DataLoader(TensorDataset(x, y), 16, shuffle)
 
 
 def trained_in_python(where, seed, data=None, test=None, **options):
@@ -232,7 +232,7 @@ def trained_in_python(where, seed, data=None, test=None, **options):
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, **options.pop("adam", {}))
-    given = loader(*(data or images(1))), loader(*(test or images(2)))
+    given = loader(*(data or images(1)), shuffle=True), loader(*(test or images(2)))
     flow = ModelFlow(model, *given, "m", optimizer=optimizer, results_dir=where, seed=seed, verbose=False, **options)
     if seed != 1:
         flow.results_dir = where / "m" / "seeds" / str(seed)

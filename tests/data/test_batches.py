@@ -36,9 +36,14 @@ def test_the_last_batch_is_smaller(batch_size: int, sizes: list[int], shuffle: b
     assert len(batches) == len(sizes)
 
 
-def test_unshuffled_batches_are_no_copies() -> None:
-    first, _ = next(iter(Batches(X_NCHW, Y_N, batch_size=4)))
-    assert first.data_ptr() == X_NCHW.data_ptr()
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_what_a_model_writes_into_a_batch_changes_no_data(shuffle: bool) -> None:
+    kept_NCHW, kept_N = X_NCHW.clone(), Y_N.clone()
+    for x_BCHW, y_B in Batches(kept_NCHW, kept_N, batch_size=4, shuffle=shuffle):
+        x_BCHW.zero_()
+        y_B.zero_()
+    assert torch.equal(kept_NCHW, X_NCHW)
+    assert torch.equal(kept_N, Y_N)
 
 
 def test_order_is_a_function_of_the_seed() -> None:

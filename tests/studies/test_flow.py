@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import classification_report, confusion_matrix, log_loss, top_k_accuracy_score
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
 from modelflow import CNN2, GerenicCNN, ModelFlow
+from modelflow.analysis.identity import identity_of
 from modelflow.data.batches import Batches
 from modelflow.errors import DataError, RunError, SpecError, UsageError
 from modelflow.networks.build import GenericCNN
@@ -1013,3 +1014,153 @@ def test_beside_an_accelerator_the_compiled_step_trains_on_the_cpu_and_says_so(f
 def test_a_device_that_is_none_is_refused(flow_of, device, message):
     with pytest.raises(UsageError, match=message):
         flow_of(device=device)
+
+
+def tiny(activation):
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 8), activation, nn.Linear(8, 10))
+
+
+def test_a_finished_run_gives_no_way_to_what_was_not_trained(flow_of):
+    first = flow_of("kept", tiny(nn.Tanh()))
+    first.run(epochs=1)
+    before = {path.name: path.read_bytes() for path in first.results_dir.iterdir() if path.is_file()}
+    checkpoint = first.results_dir / "model_checkpoint.pth"
+    for model, how in [
+        (tiny(nn.Tanh()), {}),  # with weights of its own
+        (tiny(nn.ReLU()), {"load_checkpoint_path": checkpoint}),  # of another network with the same shapes
+    ]:
+        with pytest.raises(UsageError, match="holds a finished run of other weights or of another network"):
+            flow_of("kept", model, **how).run(skip_train=True)
+        assert {path.name: path.read_bytes() for path in first.results_dir.iterdir() if path.is_file()} == before
+    with pytest.raises(UsageError, match="holds a finished run"):
+        flow_of("kept", tiny(nn.Tanh())).run(epochs=0)
+    again = flow_of("kept", tiny(nn.Tanh()), load_checkpoint_path=checkpoint).run(skip_train=True)
+    assert again.accuracy == read_run(first.results_dir).metrics.accuracy
+
+
+def test_a_state_of_another_network_with_the_same_shapes_is_refused(flow_of, monkeypatch):
+    save_often(monkeypatch)
+    break_off(flow_of("other", tiny(nn.Tanh())), 1, 3, of=1)
+    with pytest.raises(DataError, match="is of another network"):
+        flow_of("other", tiny(nn.ReLU())).resume()
+    assert flow_of("other", tiny(nn.Tanh())).resume().startswith("resuming")
+
+
+def test_a_given_optimizer_keeps_its_settings_beside_a_checkpoint(flow_of):
+    first = flow_of("first", tiny(nn.ReLU()), lr=1e-2)
+    first.run(epochs=1)
+    model = tiny(nn.ReLU())
+    given = torch.optim.Adam(model.parameters(), 1e-4, weight_decay=0.5)
+    checkpoint = first.results_dir / "model_checkpoint.pth"
+    flow = flow_of("second", model, optimizer=given, load_checkpoint_path=checkpoint)
+    assert (flow.lr, given.param_groups[0]["weight_decay"]) == (1e-4, 0.5)
+    assert given.state  # the averages are the checkpoint's
+    flow.run(epochs=1)
+    run = read_run(flow.results_dir)
+    assert run.settings["continued.after_epoch_1"] == "lr 0.01, optimizer.weight_decay None"
+    assert "continued.after_epoch_1" in run.protocol
+
+
+def test_epochs_trained_otherwise_stand_in_the_record(flow_of, fashion):
+    flow = flow_of("parts", tiny(nn.ReLU()), lr=1e-2)
+    flow.run(epochs=1)
+    plain = read_run(flow.results_dir)
+    flow.run(epochs=1)
+    assert read_run(flow.results_dir).settings == plain.settings
+    flow.train_loader = Batches(fashion.train_x_NCHW[:160], fashion.train_y_N[:160], 16)
+    flow.run(epochs=1)
+    settings = read_run(flow.results_dir).settings
+    assert "training_images" in settings["continued.after_epoch_2"]
+    again = flow_of("parts", tiny(nn.ReLU()), load_checkpoint_path=flow.results_dir / "model_checkpoint.pth")
+    again.run(epochs=1)
+    assert read_run(flow.results_dir).settings["continued.after_epoch_2"] == settings["continued.after_epoch_2"]
+
+
+def test_values_that_are_not_finite_are_found_before_the_first_step(flow_of, fashion):
+    flow_of("kept", tiny(nn.ReLU())).run(epochs=1)
+    spoilt = fashion.train_x_NCHW[:200].clone()
+    spoilt[150, 0, 3, 3] = float("nan")
+    loader = DataLoader(TensorDataset(spoilt, fashion.train_y_N[:200]), batch_size=16, shuffle=True)
+    flow = flow_of("kept", tiny(nn.ReLU()))
+    for part, what in [("train_loader", "training"), ("val_loader", "validation"), ("test_loader", "test")]:
+        flow = flow_of("kept", tiny(nn.ReLU()))
+        setattr(flow, part, loader)
+        with pytest.raises(DataError, match=f"the {what} loader: image 150 holds values that are not finite"):
+            flow.run(epochs=1)
+        assert read_run(flow.results_dir).epochs == 1
+
+
+def test_a_network_changed_after_it_was_built_is_no_seed_of_its_spec(flow_of):
+    changed = generic_2()
+    changed.drop.p = 0.95
+    runs = []
+    for name, model in [("plain", generic_2()), ("changed", changed)]:
+        flow_of(name, model).run(epochs=1)
+        runs.append(read_run(flow_of(name).results_dir).model_copy(update={"model_name": "same"}))
+    assert runs[0].spec == runs[1].spec
+    assert runs[0].module_sha256 is None
+    assert identity_of(runs[0]) != identity_of(runs[1])
+
+
+def test_autocast_is_refused(flow_of):
+    flow = flow_of("rounded", tiny(nn.ReLU()))
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(UsageError, match=r"torch\.autocast\('cpu'\) is on"),
+    ):
+        flow.run(epochs=1)
+
+
+class Truncated(Dataset):
+    """Images of which the last cannot be read any more after so many passes."""
+
+    def __init__(self, images, labels, passes):
+        self.images, self.labels, self.left = images, labels, passes * len(images)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("image file is truncated (12 bytes not processed)")
+        return self.images[i], int(self.labels[i])
+
+
+def test_a_file_that_cannot_be_read_after_training_leaves_the_weights_and_says_where(flow_of, fashion):
+    flow = flow_of("odd", tiny(nn.ReLU()))
+    broken = Truncated(fashion.test_x_NCHW[:32], fashion.test_y_N[:32], 1)
+    flow.test_loader = DataLoader(broken, batch_size=32)
+    with pytest.raises(RunError, match=r"truncated .*; the weights are kept: .*model\.safetensors"):
+        flow.run(epochs=1)
+    assert (flow.results_dir / "model.safetensors").exists()
+
+
+def test_a_part_in_eval_mode_is_told_of(flow_of):
+    model = tiny(nn.Dropout(0.5))
+    model.train()
+    model[2].eval()
+    flow = flow_of("still", model)
+    flow.run(epochs=1)
+    assert any("'2' was in eval mode" in note for note in read_run(flow.results_dir).notes)
+
+
+@pytest.mark.parametrize("loader", ["shuffled", "in order", "weighted", "weighted otherwise"])
+def test_how_a_loader_chooses_images_is_of_the_run(flow_of, fashion, loader):
+    images = TensorDataset(fashion.train_x_NCHW[:160], fashion.train_y_N[:160])
+    weights = torch.ones(160)
+    weights[0] = 7.0
+    given = {
+        "shuffled": {"shuffle": True},
+        "in order": {"shuffle": False},
+        "weighted": {"sampler": WeightedRandomSampler(torch.ones(160), 160)},
+        "weighted otherwise": {"sampler": WeightedRandomSampler(weights, 160)},
+    }
+    flow = flow_of("m", tiny(nn.ReLU()))
+    settings = {}
+    for name, how in given.items():
+        flow.train_loader = DataLoader(images, batch_size=16, **how)
+        settings[name] = {key: value for key, value in flow._recorded_settings().items() if key.startswith("loader.")}
+    others = [of for name, of in settings.items() if name != loader]
+    assert settings[loader] not in others
+    assert (settings[loader] == {}) == (loader == "shuffled")

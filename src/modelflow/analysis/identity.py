@@ -61,7 +61,8 @@ def compared_by(run: Run) -> Compared:
 def network_of(run: Run) -> str:
     """The spec; of a module without one its class, its size, and how it printed itself where that was recorded."""
     if run.spec is not None:
-        return json.dumps(run.spec, sort_keys=True)
+        changed = f", changed: {run.module_sha256}" if run.module_sha256 else ""
+        return json.dumps(run.spec, sort_keys=True) + changed
     return f"{run.model_class}, {run.parameters} parameters, {run.module_sha256 or ''}"
 
 

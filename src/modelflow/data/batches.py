@@ -84,7 +84,7 @@ class Batches:
         x_NCHW, y_N = self.dataset.tensors
         for start in range(0, len(self.dataset), self.batch_size):
             chosen = slice(start, start + self.batch_size)
-            yield x_NCHW[chosen], y_N[chosen]
+            yield x_NCHW[chosen].clone(), y_N[chosen].clone()  # a model may write into what it is given
 
     def _selections(self, order_N: Tensor) -> Iterator[Batch]:
         x_NCHW, y_N = self.dataset.tensors

@@ -3,6 +3,7 @@
 What is converted is told to `note`, in a line that is the same for each batch.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -30,8 +31,9 @@ def pairs(loader: Any, dtype: torch.dtype | None, note: Note = unheard) -> Itera
 
     Raises `DataError` for batches that are no such pairs.
     """
+    kept = isinstance(loader, list | tuple)  # which gives the same batches again, whatever a model writes into them
     for batch in _batches(loader):
-        x, y = pair(batch, note)
+        x, y = pair(copy.deepcopy(batch) if kept else batch, note)
         yield images(x, dtype, note), labels(y)
 
 

@@ -119,6 +119,15 @@ def module_sha256(model: nn.Module) -> str:
     return sha256("\n".join([printed, *state]).encode())
 
 
+def is_as_described(model: GenericCNN) -> bool:
+    """Whether its layers are still those of its spec, by how they print themselves and their weights' shapes."""
+    with torch.device("meta"):
+        built = GenericCNN(model.spec, max_parameters=model.trace.parameters)
+    shapes = [[tuple(value.shape) for value in one.state_dict().values()] for one in (model, built)]
+    layers = [[repr(module) for module in one.children()] for one in (model, built)]
+    return shapes[0] == shapes[1] and layers[0] == layers[1]
+
+
 def layout_advice(shape: Shape) -> str:
     """What to do where images are height x width x channels, or have no channels; empty for any other `shape`."""
     if len(shape) == 3 and shape[2] in CHANNELS and shape[0] not in CHANNELS:

@@ -15,7 +15,12 @@ SHOWN_DIGITS = 12
 BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
 
 
-OPTIONS = ("optimizer.", "loss_fn.")  # settings that begin so are recorded where they are not the defaults
+OPTIONS = (
+    "optimizer.",
+    "loss_fn.",
+    "loader.",
+    "continued.",
+)  # settings that begin so are recorded where they are not the defaults
 OF_LOADERS = tuple(f"{role} {part}" for role in ("training", "validation", "test") for part in ("images", "labels"))
 
 

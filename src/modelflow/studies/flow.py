@@ -31,14 +31,23 @@ from modelflow.io.arguments import as_whole, file, folder, layer_names, make_wri
 from modelflow.io.bounds import check_predictions
 from modelflow.io.files import sha256, write_atomic
 from modelflow.io.signals import raise_if_heard
-from modelflow.networks.build import GenericCNN, module_sha256
+from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
 from modelflow.networks.diagram import svg
 from modelflow.networks.resolve import check_name
 from modelflow.results import layout, provenance
 from modelflow.results.records import OF_LOADERS, Epoch, Run, other_data, other_files
 from modelflow.studies.autosave import Autosave
 from modelflow.studies.parts import Parts, made_optimizer, named
-from modelflow.studies.record import evaluated_again, images_of, recorded_protocol, seconds_before
+from modelflow.studies.record import (
+    CONTINUED,
+    evaluated_again,
+    images_of,
+    recorded_protocol,
+    seconds_before,
+    training_before,
+    training_facts,
+    unlike,
+)
 from modelflow.text import short
 from modelflow.training.checkpoint import check_storable, most_bytes, not_in_weights, weights_bytes
 from modelflow.training.compiled import unsupported_inference_reason
@@ -47,12 +56,14 @@ from modelflow.training.lr_finder import METHOD, LRSearch
 from modelflow.training.options import options
 from modelflow.training.predict import one_class_each
 from modelflow.training.preflight import (
+    check_images,
     check_labels,
     check_model,
     explained,
     length,
     look_at_evaluation,
     note_empty_classes,
+    note_modes,
     what_outputs_are,
 )
 from modelflow.training.schedules import KINDS, Schedule, check_schedule
@@ -143,20 +154,32 @@ class ModelFlow(Parts):
         self._states = Autosave()
         self._written: set[str] = set()  # files of the folder that this one has written
         self._goes_on = False  # whether what else lies there is of the same training
+        self._before: tuple[int, dict[str, Any]] | None = None  # epochs trained before this call, and how
+        self._continued: dict[str, str] = {}  # how the epochs before were trained, where that was otherwise
         if load_checkpoint_path is not None:
-            self._load(file("load_checkpoint_path", load_checkpoint_path), lr)
+            given = self.optimizer if made is optimizer else None
+            self._load(file("load_checkpoint_path", load_checkpoint_path), lr, given)
         if find_best_lr:
             self.find_best_lr()
         self._made = True
 
-    def _load(self, checkpoint: Path, lr: float | None) -> None:
-        """The weights, the optimizer and the history of a checkpoint, with `lr` in place of its rate where given."""
+    def _load(self, checkpoint: Path, lr: float | None, given: torch.optim.Optimizer | None) -> None:
+        """The weights, the optimizer's averages and the history of a checkpoint.
+
+        Its rate and the optimizer's other settings are the checkpoint's, unless an `lr`, or an optimizer, was given.
+        """
+        settings = [] if given is None else [_settings_of(group) for group in given.param_groups]
         self.arch.load_checkpoint(checkpoint)
+        for group, own in zip(self.optimizer.param_groups, settings, strict=False):
+            group.update(own)
         if lr is not None:
             self.arch.lr = lr
         self.settings["lr"] = self.lr
         self._goes_on = checkpoint.parent.resolve() == self.results_dir.resolve()
         epochs = self.arch.total_epochs
+        if (trained := training_before(checkpoint, epochs)) is not None:
+            self._continued = {name: of for name, of in trained.items() if name.startswith(CONTINUED)}
+        self._before = epochs, trained or {}
         if (seconds := seconds_before(checkpoint, epochs)) is not None:
             self.seconds["training"] = seconds
         elif epochs:
@@ -206,6 +229,8 @@ class ModelFlow(Parts):
         self.arch.schedule = self._schedule(epochs) or schedule_before
         self.arch.on_epoch = self.arch.on_midway = self._autosave
         self._record_parts()
+        self._record_how_it_continues()
+        note_modes(self.model, self.arch.note)
         self._warn_of_repeats()
         if any("initial_lr" in group for group in self.optimizer.param_groups):
             self.arch.note(OWN_SCHEDULER)
@@ -220,8 +245,18 @@ class ModelFlow(Parts):
             raise
         finally:
             self.arch.on_epoch = self.arch.on_midway = self._first_epoch = None
+            self._before = self.arch.total_epochs, training_facts(self._recorded_settings(), self.data)
             self.arch.schedule = schedule_before
             self.seconds["training"] = self._seconds_trained()
+
+    def _record_how_it_continues(self) -> None:
+        """Of epochs trained before otherwise than those to come: in what they differ, for the record."""
+        epochs, before = self._before or (0, {})
+        if epochs == self.arch.total_epochs > 0:
+            now = training_facts(self._recorded_settings(), self.data)
+            if text := unlike(before, now) if before else "not known":
+                self._continued[f"{CONTINUED}{epochs}"] = text
+        self._before = None
 
     def _check_folder(self) -> None:
         """Raises `UsageError` where no results can be written."""
@@ -278,6 +313,8 @@ class ModelFlow(Parts):
             "asked": {"seed": self.seed, **self.settings},
             "checksums": self.data.checksums,
             "options": self._options,
+            "continued": self._continued,
+            "network": self._network(),
             "engine": self.arch.engine,
             "made_by": self._made_by(),
             "notes": self.notes,
@@ -304,12 +341,19 @@ class ModelFlow(Parts):
         call = state["call"]
         self._record_parts()
         self._check_asked(call["asked"], {"seed": self.seed, **self.settings}, path)
-        if (before := call.get("options")) is not None:  # states of older versions do not say
-            self._check_asked(before, dict.fromkeys(before) | (self._options or {}), path)
         self._check_data(call.get("checksums", {}), path)
+        if (before := call.get("options")) is not None:  # states of older versions do not say
+            now = {name: of for name, of in (self._options or {}).items() if "network" in call or name in before}
+            self._check_asked(before, dict.fromkeys(before) | now, path)
+        if call.get("network", self._network()) != self._network():
+            raise DataError(
+                f"{path}: is of another network; build the model with the spec, or the class, it was trained with, "
+                "or train without resuming"
+            )
         self.arch.resume_from(state, path)
         self.arch.engine = call["engine"]
         self._goes_on = True
+        self._before, self._continued = None, dict(call.get("continued", {}))
         self._first_epoch, self.notes = call["first_epoch"], [*call["notes"], *damaged]
         self.seconds, self.started = dict(call["seconds"]), datetime.fromisoformat(call["started"])
         steps = 0 if state["midway"] is None else state["midway"]["steps"]
@@ -373,6 +417,7 @@ class ModelFlow(Parts):
         self._write_pictures(counts_KK, names, metrics, warnings)
         self.seconds["evaluation"] = time.perf_counter() - start
         layout.write_run(self.results_dir, self._record(metrics, validation, dead, warnings))
+        self._written.add(layout.RUN)
         layout.remove_training(self.results_dir)
         self._tell(metrics, warnings)
         return metrics
@@ -421,13 +466,20 @@ class ModelFlow(Parts):
         shown = self._checked(layers)
         if skip_train:
             self._remember_training()
+            self._check_not_replaced()
             self.save_checkpoint()
             return self._shown_and_evaluated(shown)
+        if epochs == 0:
+            self._check_not_replaced()
         self.train(epochs)
         try:
             return self._shown_and_evaluated(shown)
-        except (OSError, MemoryError):
+        except MemoryError:
             raise
+        except OSError as error:
+            if error.filename is not None or layout.WEIGHTS not in self._written:
+                raise  # a file of ours that could not be written
+            raise RunError(f"{error}; {self._rest()}") from error
         except Exception as error:
             raise_if_heard()
             raise RunError(f"{error}; {self._rest()}") from error
@@ -462,7 +514,7 @@ class ModelFlow(Parts):
         """Keeps what run.json says of the training, when it is that of the weights at hand."""
         with suppress(DataError):
             stored = layout.read_run(self.results_dir)
-            if stored.epochs == self.arch.total_epochs > 0 and self._has_weights_of(stored):
+            if stored.epochs == self.arch.total_epochs > 0 and self._has_weights_of(stored) and self._is_of(stored):
                 self._goes_on = True
                 self.stored, self.seconds, self.test_reads = stored, dict(stored.seconds), stored.test_reads or 0
                 self.started = datetime.fromisoformat(stored.started)
@@ -470,6 +522,31 @@ class ModelFlow(Parts):
     def _has_weights_of(self, stored: Run) -> bool:
         """Records of before weights had a checksum are taken at their word."""
         return stored.files.get(layout.WEIGHTS) in (None, sha256(weights_bytes(self.model)))
+
+    def _is_of(self, stored: Run) -> bool:
+        """Whether a stored run is of this very network. Records of before modules had a checksum are believed."""
+        spec, module = self._network()
+        return stored.spec == spec and (stored.module_sha256 == module or stored.module_sha256 is None)
+
+    def _network(self) -> list[Any]:
+        """The spec, if it was built from one, and the SHA-256 of a module that no spec describes."""
+        if not isinstance(self.model, GenericCNN):
+            return [None, module_sha256(self.model)]
+        changed = None if is_as_described(self.model) else module_sha256(self.model)
+        return [self.model.spec.model_dump(mode="json"), changed]
+
+    def _check_not_replaced(self) -> None:
+        """Raises `UsageError` where a finished run of other weights would give way to what was not trained here."""
+        untrained = self.arch.total_epochs == 0 or self._goes_on  # or by the checkpoint that lies there
+        if self.stored is not None or layout.RUN in self._written or not untrained:
+            return
+        with suppress(DataError):
+            layout.read_run(self.results_dir)
+            raise UsageError(
+                f"{self.results_dir} holds a finished run of other weights or of another network, and nothing is to be "
+                f"trained; give its network and load_checkpoint_path={str(self.results_dir / layout.CHECKPOINT)!r}, "
+                "or another model_name"
+            )
 
     def _checked(self, layers: Sequence[str] | None) -> list[str]:
         """The layers to show, after one pass that shows mistakes before any training."""
@@ -500,6 +577,8 @@ class ModelFlow(Parts):
                 self._note_no_logits(logits_NK)
                 n_classes = logits_NK.shape[1]
                 check_labels(loader, what, n_classes)
+                check_images(loader, what)
+        check_images(self.arch.train_loader, "training loader")
         if n_classes is not None:
             ignored = getattr(self.arch.loss_fn, "ignore_index", None)
             check_labels(self.arch.train_loader, "training loader", n_classes, ignored)
@@ -607,10 +686,11 @@ class ModelFlow(Parts):
         self, metrics: Metrics, validation: Metrics | None, dead: dict[str, tuple[int, int]], warnings: list[str]
     ) -> Run:
         built = self.model if isinstance(self.model, GenericCNN) else None
+        spec, module = self._network()
         run = Run(
             model_name=self.model_name,
             model_class=type(self.model).__name__,
-            spec=built.spec.model_dump(mode="json") if built else None,
+            spec=spec,
             settings=self._recorded_settings(),
             protocol=recorded_protocol(
                 self._split_kind(), self._recorded_settings(), self.data, self.arch.total_epochs
@@ -638,14 +718,15 @@ class ModelFlow(Parts):
             warnings=tuple(warnings),
             notes=tuple(self.notes),
             files=layout.checksums(self.results_dir),
-            module_sha256=None if built else module_sha256(self.model),
+            module_sha256=module,
         )
         return run if self.stored is None else evaluated_again(run, self.stored)
 
     def _recorded_settings(self) -> dict[str, Any]:
         """The settings, and what of optimizer and loss is not as usual."""
         now = self._options is None  # nothing was trained here
-        return self.settings | ((options(self.optimizer, self.loss_fn, self.model) if now else self._options) or {})
+        own = options(self.optimizer, self.loss_fn, self.model) if now else self._options
+        return self.settings | (own or {}) | self._continued
 
     def _latencies(self) -> dict[str, float]:
         """In milliseconds by batch size; of none where hooks are attached, which would take note of each pass."""
@@ -668,6 +749,11 @@ class ModelFlow(Parts):
             print(f"{self.model_name}: {figures} -> {self.results_dir}")
             for warning in warnings:
                 print(f"{self.model_name}: WARNING: {warning}")
+
+
+def _settings_of(group: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's settings of a group of parameters."""
+    return {name: value for name, value in group.items() if name != "params"}
 
 
 def _search_notes(found: LRSearch, kept_lr: float | None) -> list[str]:

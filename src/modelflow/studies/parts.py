@@ -22,7 +22,7 @@ from modelflow.training.compiled import unsupported_reason
 from modelflow.training.devices import choose_device, device_of, devices_here, in_words
 from modelflow.training.loss import Loss
 from modelflow.training.optimizers import optimizer_of
-from modelflow.training.options import options
+from modelflow.training.options import loader_options, options
 from modelflow.training.schedules import check_schedule
 from modelflow.training.trainer import line
 
@@ -174,7 +174,7 @@ class Parts:
         if "loss_fn" in self.settings:  # a study's runs have one alone
             self.settings["loss_fn"] = named(self.loss_fn)
         self.settings["batch_size"] = as_whole(getattr(self.train_loader, "batch_size", None))
-        self._options = options(self.optimizer, self.loss_fn, self.model)
+        self._options = options(self.optimizer, self.loss_fn, self.model) | loader_options(self.train_loader)
         self._data = None
 
     @property

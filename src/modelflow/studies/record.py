@@ -17,6 +17,7 @@ OF_THE_TRAINING = (
     *("settings", "versions", "processor", "device", "engine", "threads", "git_revision"),
     *("data", "protocol", "latency_ms"),
 )
+CONTINUED = "continued.after_epoch_"  # of a setting that says how the epochs before were trained otherwise
 REPEATS = ("test_in_training", "test_in_training_other_label")
 OF_A_DATA_SET = ("name", "mean", "std", "checksums", "folder", *REPEATS)
 CARD_PROTOCOL = {
@@ -80,11 +81,43 @@ def _data_evaluated_on(now: DataRecord, stored: DataRecord) -> DataRecord:
     return kept.model_copy(update=of_training | {"checksums": of_then | of_now})
 
 
+def training_facts(settings: dict[str, Any], data: DataRecord) -> dict[str, Any]:
+    """By what epochs are trained: settings, and the data that are trained on."""
+    trained = {name: digest for name, digest in data.checksums.items() if not name.startswith(("validation ", "test "))}
+    return (
+        settings
+        | {"training_images": data.training_images}
+        | {f"SHA-256 of {name}": of for name, of in trained.items()}
+    )
+
+
+def unlike(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """In what the epochs `before` were trained otherwise, in words; empty where in nothing."""
+    names = [name for name in now if name in before or name.startswith(OPTIONS)]
+    names += [name for name in before if name not in now and name.startswith(OPTIONS)]
+    differing = [name for name in names if before.get(name) != now.get(name) and not name.startswith(CONTINUED)]
+    if now.get("schedule", "constant") != "constant" and "schedule" not in differing:
+        differing.insert(0, "schedule")
+    return ", ".join(f"{name} {short(before.get(name))}" for name in differing)
+
+
+def training_before(checkpoint: Path, epochs: int) -> dict[str, Any] | None:
+    """By what the epochs of a checkpoint were trained, by the run.json beside it; None where that is of others."""
+    run = _run_of(checkpoint, epochs)
+    return None if run is None else training_facts(run.settings, run.data)
+
+
 def seconds_before(checkpoint: Path, epochs: int) -> float | None:
     """How long the epochs of a checkpoint took, by the run.json beside it; None where that is of other weights."""
+    run = _run_of(checkpoint, epochs)
+    return None if run is None else run.seconds.get("training")
+
+
+def _run_of(checkpoint: Path, epochs: int) -> Run | None:
+    """The finished run of which a checkpoint is; None where none lies beside it."""
     with suppress(DataError):
         run = layout.read_run(checkpoint.parent)
         known = run.files.get(checkpoint.name)
         if run.epochs == epochs > 0 and known in (None, sha256_of_file(checkpoint)):
-            return run.seconds.get("training")
+            return run
     return None

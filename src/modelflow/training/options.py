@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import RandomSampler, SequentialSampler, SubsetRandomSampler
 
 from modelflow.data.memory import is_numbers, sha256_of
 from modelflow.io.files import sha256
@@ -35,6 +36,22 @@ def options(optimizer: torch.optim.Optimizer, loss_fn: Any, model: nn.Module) ->
     """
     of_optimizer = dict(_of_groups(optimizer)) | _trained(optimizer, model)
     return _few("optimizer.", of_optimizer) | _few("loss_fn.", dict(_of_loss(loss_fn)))
+
+
+def loader_options(loader: Any) -> dict[str, Any]:
+    """How a training loader chooses images, where it does not shuffle all: by names such as `loader.sampler`."""
+    sampler = getattr(loader, "sampler", None)
+    if isinstance(sampler, RandomSampler) and type(sampler) is RandomSampler and not sampler.replacement:
+        return {}
+    if isinstance(sampler, SequentialSampler) or getattr(loader, "shuffle", True) is False:
+        return {"loader.shuffle": False}
+    if sampler is None or isinstance(sampler, SubsetRandomSampler):
+        return {}  # a loader of another kind, or one whose images the record names
+    return {"loader.sampler": type(sampler).__name__} | {
+        f"loader.{name}": plain_value(value)
+        for name, value in vars(sampler).items()
+        if is_numbers(value) or _is_number(value)
+    }
 
 
 def _few(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,15 @@ def check_model(model: Any) -> None:
         raise UsageError(f"the model was built within torch.inference_mode(), which cannot be trained; {OUTSIDE}")
 
 
+def check_precision() -> None:
+    """Raises `UsageError` within autocast, whose rounded copies of the weights the steps here would not renew."""
+    for kind in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(kind):
+            raise UsageError(
+                f"torch.autocast({kind!r}) is on, in which nothing is trained right here; train outside of it"
+            )
+
+
 def check_is_module(model: Any) -> None:
     """Raises `UsageError` for what stands in a module's place."""
     if isinstance(model, nn.Module):
@@ -252,24 +261,50 @@ def look_at_evaluation(model: nn.Module, loader: Any, what: str, device: Any, no
 
 def check_labels(loader: Any, what: str, n_classes: int, ignored: int | None = None) -> None:
     """Raises `DataError` when any label of a data set in memory is none of the model's outputs."""
-    y = _labels_in_memory(loader)
+    y = _in_memory(loader, "labels")
     found = None if y is None else classes(y)
     if found is not None:
         check_range(found, n_classes, ignored, f"the {what}: its labels")
 
 
+def check_images(loader: Any, what: str) -> None:
+    """Raises `DataError` when any value of a data set in memory is not a finite number, naming the first image."""
+    found = held(loader)
+    if found is None or not found.as_they_are or _is_finite(found.images):
+        return
+    for image, values in enumerate(found.of_loader("images")):
+        if not _is_finite(values):
+            raise DataError(f"the {what}: image {image:,} holds values that are not finite; fix it, or leave it out")
+
+
+def _is_finite(values: Any) -> bool:
+    if not isinstance(values, Tensor) or not values.is_floating_point() or not values.numel():
+        return True
+    least, greatest = torch.aminmax(values.detach())
+    return bool(least.isfinite() and greatest.isfinite())  # either is NaN where any value is
+
+
+def note_modes(model: nn.Module, note: Note) -> None:
+    """Notes parts in eval mode within a model in training mode: they are trained like all others."""
+    if model.training and (still := [name for name, module in model.named_modules() if not module.training]):
+        note(
+            f"{short(still[0])} was in eval mode: its dropout and batch statistics are trained like those of all "
+            "others; to keep it as it is, freeze its parameters and give it no batch norm"
+        )
+
+
 def note_empty_classes(loader: Any, ignored: int | None, note: Note) -> None:
     """Notes the classes that no training image is of, where all labels lie in memory and are of the model's outputs."""
-    y = _labels_in_memory(loader)
+    y = _in_memory(loader, "labels")
     found = None if y is None else classes(y)
     if found is not None and (text := without_images(found if ignored is None else found[found != ignored])):
         note(text)
 
 
-def _labels_in_memory(loader: Any) -> Any:
-    """All labels that a loader goes through, where they lie in a tensor; else None."""
+def _in_memory(loader: Any, what: str) -> Any:
+    """All images, or labels, that a loader goes through, where they lie in a tensor; else None."""
     found = held(loader)
-    return found.of_loader("labels") if found is not None and found.as_they_are else None
+    return found.of_loader(what) if found is not None and found.as_they_are else None
 
 
 def what_outputs_are(model: nn.Module, logits_NK: Array) -> str:

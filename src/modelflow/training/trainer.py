@@ -33,6 +33,7 @@ from modelflow.training.preflight import (
     check_loader,
     check_model,
     check_optimizer,
+    check_precision,
     first_pair,
     length,
     put_on,
@@ -211,6 +212,7 @@ class Trainer:
     def _check_parts(self) -> None:
         """Raises `UsageError` for a model that cannot be trained, or not by this optimizer."""
         check_model(self.model)
+        check_precision()
         check_optimizer(self.model, self.optimizer)
         check_trains(self.optimizer, self.model, self.loss_fn)
 
@@ -251,6 +253,9 @@ class Trainer:
 
     def _train_epoch(self, step: CompiledStep | None, epoch: int, seed: int, on_steps: OnSteps) -> float:
         factors_S = self._factors(epoch)
+        sampler: Any = getattr(self.train_loader, "sampler", None)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)  # as of a DistributedSampler, whose order is the same each time without
         (begun, randomness), self._begun = self._begun, (START, None)
         if step is not None:
             dropout = stream(seed, "dropout", epoch)
