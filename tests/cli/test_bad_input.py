@@ -142,7 +142,7 @@ TRAINING = {
     f"train three_classes.json {DIGITS}": ["three_classes: num_classes = 3", "10 classes"],
     f"train size_28.json {DIGITS}": ["size_28: input_size = 28", "have 8"],
     f"train two_channels.json {DIGITS}": ["two_channels: in_channels = 2"],
-    f"train net.json {DIGITS} --lr 0.1": ["results/net holds a run with another lr", "--restart"],
+    f"train net.json {DIGITS} --lr 0.1": ["results/net holds a run with other settings: lr was", "--restart"],
     "run none.yaml": ["none.yaml: no such file"],
     "run generic_2": ["STUDY generic_2: is a model", "modelflow train generic_2"],
     f"run {DIGITS} --seed 1 --results . --restart": ["cnn2_3: input_size = 28"],

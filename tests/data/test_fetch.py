@@ -201,7 +201,7 @@ def test_nothing_worked(known: KnownSet, cache: Path, tmp_path: Path) -> None:
     for address in known.addresses:
         assert f"  - {address}: 404" in message
     assert "  - Debian package no-such-package: needs apt-get and dpkg-deb, which this machine lacks" in message
-    assert "`modelflow data fetch small --data-dir FOLDER`" in message
+    assert "with --data-dir FOLDER, or once for all with MODELFLOW_DATA_DIR=FOLDER" in message
 
 
 def test_find_all_fetches_nothing(known: KnownSet, server: Server, pages: dict[str, bytes]) -> None:

@@ -212,3 +212,15 @@ def test_numbers_and_paths_of_any_kind_are_settings():
     assert read_study({"seeds": range(3)}).seeds == read_study({"seeds": np.arange(3)}).seeds == [0, 1, 2]
     assert read_study({"dataset": Path("idx:a/b")}).dataset == "idx:a/b"
     assert refusal({"seeds": range(10**9)}).startswith("settings: seeds")
+
+
+def test_a_folder_of_images_is_looked_up_beside_the_study_file_too(tmp_path, monkeypatch):
+    study, here = tmp_path / "study", tmp_path / "here"
+    for folder in (study / "images", here):
+        folder.mkdir(parents=True)
+    (study / "s.yaml").write_text("models: [cnn2_3]\ndataset: 'idx:images'\n")
+    monkeypatch.chdir(here)
+    assert read_study(study / "s.yaml").dataset == f"idx:{study / 'images'}"
+    (here / "images").mkdir()
+    assert read_study(study / "s.yaml").dataset == "idx:images"
+    assert read_study({"models": ["cnn2_3"], "dataset": "idx:nowhere"}).dataset == "idx:nowhere"

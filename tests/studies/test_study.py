@@ -18,7 +18,7 @@ import torch
 
 from modelflow import ModelFlow, run_study
 from modelflow.analysis.archive import read_content
-from modelflow.analysis.verdicts import AFTER_A_LOOK
+from modelflow.analysis.verdicts import AFTER_A_LOOK, seeds_wanted
 from modelflow.cli import run_command
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.io.files import remove_parts
@@ -173,7 +173,7 @@ def test_a_recipe_is_a_name_for_settings(tmp_path):
     settings = {"batch_size": 64, "lr": 3e-3, "schedule": "one-cycle", "epochs": 1}
     assert read_run(by_name.folder).settings.items() >= settings.items()
     assert is_finished(plans(digits_study(**settings), tmp_path)[0])
-    with pytest.raises(UsageError, match=r"another batch_size .stored 64, asked 16"):
+    with pytest.raises(UsageError, match=r"batch_size was 64, now 16"):
         is_finished(plans(digits_study(epochs=1), tmp_path)[0])
 
 
@@ -181,14 +181,14 @@ def test_a_run_made_in_python_is_not_one_of_a_study(few_loaders, tmp_path):
     plan = plans(StudySettings(models=["cnn2_3"], epochs=1), tmp_path)[0]
     flow = ModelFlow(GenericCNN(plan.spec), *few_loaders, "cnn2_3", results_dir=tmp_path, verbose=False)
     flow.run(epochs=1)
-    with pytest.raises(UsageError, match="another dataset"):
+    with pytest.raises(UsageError, match="dataset was left out, now"):
         is_finished(plan)
 
 
 def test_a_run_that_was_trained_on_is_another(finished, tmp_path):
     copy = changed(finished[0] / "wide", tmp_path, epochs=7)
     plan = replace(plans(digits_study(), finished[0])[2], folder=copy)
-    with pytest.raises(UsageError, match=r"another epochs .stored 7, asked 2"):
+    with pytest.raises(UsageError, match=r"epochs was 7, now 2"):
         is_finished(plan)
 
 
@@ -233,7 +233,7 @@ def test_after_a_restart_the_same_command_would_begin_anew(finished):
     more = plans(digits_study(seeds=[42, 43, 44]), finished[0])
     assert "4 of 6 runs are finished" in interrupted(more)
     assert "the same command again to train the rest" in interrupted(more)
-    assert "the same command again, without --restart (make: RESTART=1), to train" in interrupted(more, True)
+    assert "the same command again, without --restart, to train" in interrupted(more, True)
 
 
 def test_an_interruption_while_the_pages_are_written_says_what_is_kept(finished, tmp_path, monkeypatch, capsys):
@@ -251,9 +251,9 @@ def test_an_interruption_while_the_pages_are_written_says_what_is_kept(finished,
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
-        ({"epochs": 3}, "another epochs .stored 2, asked 3"),
-        ({"lr": 0.1}, "another lr"),
-        ({"seeds": [1]}, f"another seed .*to add a seed: modelflow run --seeds 42,1. {AFTER_A_LOOK}$"),
+        ({"epochs": 3}, "epochs was 2, now 3"),
+        ({"lr": 0.1}, "lr was 0.003, now 0.1"),
+        ({"seeds": [1]}, f"seed was 42, now 1.*to add a seed: modelflow run --seeds 42,1. {AFTER_A_LOOK}$"),
     ],
 )
 def test_other_settings_in_the_same_folder_are_refused(finished, changes, difference):
@@ -419,9 +419,7 @@ def test_a_run_half_way_is_not_mixed_with_other_settings(tmp_path):
     process.wait()
     done = subprocess.run(command(where, "--lr", "0.1"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert re.search(
-        r"another lr \(stored 0.003, asked 0.1\); give another folder with --results, or --restart", done.stderr
-    )
+    assert re.search(r"lr was 0.003, now 0.1; give another folder with --results, or --restart", done.stderr)
 
 
 def test_two_studies_in_one_folder_do_not_mix(tmp_path):
@@ -650,3 +648,29 @@ def test_a_study_is_run_from_its_settings_alone(tmp_path):
     model = {"name": "narrow", "spec": spec(2)}
     rows = run_study({"models": [model], "dataset": "digits", "epochs": np.int64(1)}, tmp_path, jobs=1)
     assert [row.model for row in rows] == ["narrow"]
+
+
+def test_a_study_in_python_says_how_far_it_is(tmp_path, capsys):
+    study = {"models": [{"name": "narrow", "spec": spec(4)}], "dataset": "digits", "epochs": 1, "seeds": 2}
+    run_study(study, tmp_path / "r")
+    said = capsys.readouterr().out
+    assert "training 2 runs …" in said
+    assert re.search(r"narrow, seed 4\d: accuracy .* \(1 of 2 runs", said)
+    run_study(study, tmp_path / "quiet", verbose=False)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("models", "seeds", "said"),
+    [
+        (1, 1, ""),
+        (2, 1, "2 models with 1 seed each cannot show which is better: that takes 3 or more, as --seeds 5"),
+        (2, 3, ""),
+        (7, 3, "7 models with 3 seeds each cannot show which is better: that takes 4 or more"),
+        (7, 5, ""),
+        (60, 6, "that takes 10 or more, as --seeds 10"),
+    ],
+)
+def test_too_few_seeds_are_told_before_training(models, seeds, said):
+    assert said in seeds_wanted(models, seeds)
+    assert bool(said) == bool(seeds_wanted(models, seeds))

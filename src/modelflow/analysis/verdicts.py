@@ -157,6 +157,17 @@ def fewest_seeds(pairs: int) -> int:
     return next(seeds for most, seeds in MIN_SEEDS if pairs <= most)
 
 
+def seeds_wanted(models: int, seeds: int) -> str:
+    """Before a study is trained: that it has too few seeds for any claim on its models; empty where it has enough."""
+    needed = fewest_seeds(math.comb(models, 2))
+    if models < 2 or seeds >= needed:
+        return ""
+    return (
+        f"{models} models with {seeds} seed{'s' * (seeds != 1)} each cannot show which is better: that takes {needed} "
+        f"or more, as --seeds {max(needed, 5)} from the start"
+    )
+
+
 def default_margin(images: int) -> float:
     """Half a point of accuracy, or four of so many test images where that is more: a share of 1."""
     return max(MARGIN, MIN_IMAGES / images)

@@ -166,12 +166,15 @@ def _count(number: int) -> str:
 
 def answer(content: "Content") -> None:
     """What a report answers, what is missing of its study, and where it lies."""
-    from modelflow.report.answer import headline
+    from modelflow.report.answer import headline, why_open
     from modelflow.results.layout import REPORT
 
     for group in content.groups:
-        where = f"{shown(group.data.name)}, " if len(content.groups) > 1 else ""
-        say(f"{where}protocol {shown(group.protocol or 'not known')}: {headline(group)}")
+        several = len(content.groups) > 1
+        where = f"{shown(group.data.name)}, protocol {shown(group.protocol or 'not known')}: " if several else ""
+        say(where + headline(group))
+        if why := why_open(group):
+            say(f"{why}.")
     if content.missing:
         say(content.missing)
     say(f"Report: {(content.folder / REPORT).resolve()}")

@@ -9,7 +9,6 @@ import click
 from modelflow.cli import terminal
 from modelflow.cli.options import HELP, MARGIN, TRAINING, example, seeds_of
 from modelflow.errors import ModelFlowError, RunError, UsageError
-from modelflow.text import shown
 
 MANY_RUNS = 1000  # it takes a while to see what is there of them
 
@@ -106,6 +105,7 @@ def _train(
     _look_at_data(due)
     if whole:
         settings = with_margin(settings, results, data_dir)
+        _tell_of_seeds(settings, due)
     if due:
         make_writable(results, "--results")
     train = partial(_train_due, planned=len(planned), engine=engine, jobs=jobs, epochs=settings.epochs)
@@ -134,14 +134,23 @@ def _look_at_data(due: list[Any]) -> None:
         terminal.tell(f"warning: {notice}")
 
 
+def _tell_of_seeds(settings: Any, due: list[Any]) -> None:
+    """Before training, that the seeds are too few for what a study is made for."""
+    from modelflow.analysis.verdicts import seeds_wanted
+
+    if due and (wanted := seeds_wanted(len(settings.models), len(settings.seeds))):
+        terminal.tell(f"note: {wanted}")
+
+
 def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: int | None, epochs: int) -> list[str]:
     from modelflow.studies.engines.local import cores
     from modelflow.studies.engines.order import costs
-    from modelflow.studies.study import train_due
+    from modelflow.studies.study import ending, train_due
 
     if len(due) < planned:
         terminal.tell(f"{planned - len(due)} of {planned} runs are finished already and are kept")
     if not due:
+        terminal.tell("writing the tables and the report …")
         return []
     work = costs(due)
     with terminal.runs_progress(
@@ -149,7 +158,7 @@ def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: in
     ) as progress:
 
         def ended(plan: Any, outcome: Any) -> None:
-            progress.ended(plan.title, _ending(plan, outcome), failed=isinstance(outcome, ModelFlowError))
+            progress.ended(plan.title, ending(plan, outcome), failed=isinstance(outcome, ModelFlowError))
             if said := written(outcome):
                 progress.tell(said)
 
@@ -174,16 +183,6 @@ def _set_aside(folder: Path) -> None:
         raise UsageError(f"--restart: {folder} holds the folder you are in; go elsewhere, or give another --results")
     aside = set_aside(folder)
     terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
-
-
-def _ending(plan: Any, outcome: Any) -> str:
-    if isinstance(outcome, ModelFlowError):
-        return f"{plan.title}: FAILED: {str(outcome).removeprefix(f'{plan.title}: ')}"
-    seconds, engine = outcome.seconds["training"], outcome.engine
-    by = f" by {engine}" if engine.startswith("autograd") else ""
-    accuracy = f"accuracy {outcome.metrics.accuracy:.2%} (protocol {plan.settings.protocol})"
-    line = f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
-    return "\n".join([line, *(f"warning: {plan.title}: {shown(warning)}" for warning in outcome.warnings)])
 
 
 def _show_results(planned: list[Any], content: Any, as_json: bool) -> None:

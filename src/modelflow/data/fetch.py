@@ -144,8 +144,8 @@ def fetch(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxF
         failures = _bring(known, missing, store)
         if still := [file for file in missing if not _path_in(store, file)]:
             fix = (
-                "Check the network connection and run it again, or put the files into a folder of your own and name it:"
-                f" `modelflow data fetch {known.name} --data-dir FOLDER`."
+                "Check the network connection and run it again. Or put the files into a folder of your own and name it "
+                f"each time with --data-dir FOLDER, or once for all with {DATA_DIR_VARIABLE}=FOLDER."
             )
             raise DataError(_not_found(known, still, _looked_in(known, data_dir) + failures, fix))
         found |= find(known, data_dir)

@@ -88,6 +88,17 @@ class Trace:
     input_shape: Shape
     layers: tuple[Layer, ...]
 
+    def __str__(self) -> str:
+        """A line a layer: name, what it does, the shape that it gives, its parameters."""
+        rows = [
+            (layer.name, layer.what, shape_text(layer.output_shape), f"{layer.own_parameters:,}")
+            for _, layer in self.rows()
+        ]
+        wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [f"{a:{wide[0]}}  {b:{wide[1]}}  {c:>{wide[2]}}  {d:>{wide[3]}}" for a, b, c, d in rows]
+        total = f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates an image"
+        return "\n".join([f"input {shape_text(self.input_shape)}", *lines, total])
+
     @property
     def parameters(self) -> int:
         return sum(layer.parameters for layer in self.layers)

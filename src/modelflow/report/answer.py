@@ -119,6 +119,15 @@ def seeds_that_could_tell(group: Group) -> str:
     )
 
 
+def why_open(group: Group) -> str:
+    """After a headline that leaves it open: what is wanting, of the best model and the next; empty elsewhere."""
+    found = standing(group)
+    if found is None or not found.open:
+        return ""
+    closest = min(found.open, key=lambda v: v.difference.estimate)
+    return closest.words
+
+
 def still_learning(group: Group) -> str:
     """A notice where most runs had their lowest validation loss in their last epoch; empty elsewhere."""
     seeds = [seed for model in group.models for seed in model.seeds]

@@ -15,6 +15,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,9 +241,11 @@ def read_run(folder: str | Path) -> Run:
     """The record of a finished run. Raises `DataError` when there is none or it is damaged."""
     path = Path(folder) / RUN
     if not os.path.isfile(path):
-        raise DataError(
-            f"{one_line(folder)}: no {RUN} there; give the folder of a finished run, such as results/generic_2"
-        )
+        inside = None
+        with suppress(DataError, OSError, ValueError):  # whatever a path may be
+            inside = next(run_folders(folder), None)
+        such = "such as results/generic_2" if inside is None else f"such as {one_line(inside)}"
+        raise DataError(f"{one_line(folder)}: no {RUN} there; give the folder of a finished run, {such}")
     _check_place(path.parent)
     try:
         content = read_bounded(path, MAX_RECORD_BYTES, links=False)

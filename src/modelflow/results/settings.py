@@ -149,7 +149,8 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
     """The study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
 
     In place of the file, its settings will do as a mapping, a list of its models, or one model. Spec files that it
-    names are looked up beside the study file first, then where the command was given; they are read once, here. Raises
+    names are looked up beside the study file first, then where the command was given; they are read once, here. A
+    folder of images is looked up where the command was given first, then beside the study file. Raises
     `UsageError` or `SpecError` naming the field, its value, what is expected and a fix.
     """
     path = Path(study) if isinstance(study, str | os.PathLike) and os.fspath(study) not in CARD else None
@@ -167,9 +168,17 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
     _check_seeds(settings.seeds, where)
     folder = None if path is None else Path(path).parent
     named = [{"name": name, "spec": spec} for name, spec in _named(settings.models, folder)]
-    settings = settings.model_copy(update={"models": named})
+    settings = settings.model_copy(update={"models": named, "dataset": _found(settings.dataset, folder)})
     settings.specs()
     return settings
+
+
+def _found(dataset: str, folder: Path | None) -> str:
+    """A data set's name; of a relative path that leads nowhere from here, as seen from the study file's `folder`."""
+    kind, _, path = dataset.partition(":")
+    if folder is None or not path or os.path.isabs(path) or os.path.exists(path):
+        return dataset
+    return f"{kind}:{folder / path}" if os.path.exists(folder / path) else dataset
 
 
 def _fields(study: Any) -> Any:

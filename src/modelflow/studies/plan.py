@@ -18,7 +18,7 @@ from modelflow.results.records import other_files
 from modelflow.results.settings import RunSettings, StudySettings
 from modelflow.text import short
 
-WAYS_OUT = "give another folder with --results, or --restart (make: RESTART=1), which keeps the old one aside"
+WAYS_OUT = "give another folder with --results, or --restart, which keeps the old one aside"
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,13 @@ def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
         now, stored = now["spec"], stored["spec"]
         name = next(field for field in {**now, **stored} if now.get(field) != stored.get(field))
     raise UsageError(
-        f"{plan.folder} holds a run with another {name} (stored {short(stored.get(name))}, asked "
-        f"{short(now.get(name))}); {WAYS_OUT}{_to_add(plan, stored) if name == 'seed' else ''}"
+        f"{plan.folder} holds a run with other settings: {name} was {_said(stored.get(name))}, "
+        f"now {_said(now.get(name))}; {WAYS_OUT}{_to_add(plan, stored) if name == 'seed' else ''}"
     )
+
+
+def _said(value: Any) -> str:
+    return "left out" if value is None else short(value)
 
 
 def _to_add(plan: Plan, stored: dict[str, Any]) -> str:
@@ -193,6 +197,6 @@ def interrupted(planned: list[Plan], restarted: bool = False) -> str:
     begun = [plan.title for plan in left if layout.has_states(plan.folder)]
     lines = [f"interrupted: {len(planned) - len(left)} of {len(planned)} runs are finished and kept"]
     lines += [f"interrupted, will resume: {'; '.join(begun)}"] if begun else []
-    again = "again, without --restart (make: RESTART=1)," if restarted else "again"
+    again = "again, without --restart," if restarted else "again"
     rest = "train the rest" if left else "write what is missing of its pages"
     return "\n".join([*lines, f"give the same command {again} to {rest}"])

@@ -20,8 +20,12 @@ from modelflow.results.asked import joined, missing, read_studies, read_written_
 from modelflow.results.records import Run
 from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies.engines import local
+from modelflow.studies.engines.order import costs
+from modelflow.studies.forecast import Forecast, in_words
 from modelflow.studies.plan import OnEvent, Plan, plans, unfinished
 from modelflow.studies.run import check_data, dataset_of
+from modelflow.text import shown
+from modelflow.training.trainer import line
 
 SECONDS_BETWEEN_WRITINGS = 10.0  # of what the runs so far say together
 SHARE_OF_WRITING = 0.01  # of the time, at most
@@ -68,6 +72,17 @@ def train_due(due: list[Plan], engine: Engine, on_event: OnEvent, on_end: OnEnd)
                 failures.append(str(outcome))
             on_end(plan, outcome)
     return failures
+
+
+def ending(plan: Plan, outcome: Run | ModelFlowError) -> str:
+    """How a run ended, in a line, and one for each warning."""
+    if isinstance(outcome, ModelFlowError):
+        return f"{plan.title}: FAILED: {str(outcome).removeprefix(f'{plan.title}: ')}"
+    seconds, engine = outcome.seconds["training"], outcome.engine
+    by = f" by {engine}" if engine.startswith("autograd") else ""
+    accuracy = f"accuracy {outcome.metrics.accuracy:.2%} (protocol {plan.settings.protocol})"
+    text = f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
+    return "\n".join([text, *(f"warning: {plan.title}: {shown(warning)}" for warning in outcome.warnings)])
 
 
 def complete(
@@ -291,6 +306,23 @@ def finished_rows(planned: list[Plan]) -> list[Any]:
     return rows_of(plan.folder for plan in planned if (plan.folder / layout.RUN).is_file())
 
 
+class _Left:
+    """What is left of a study's runs, in words."""
+
+    def __init__(self, due: list[Plan], jobs: int) -> None:
+        work = costs(due)
+        self._forecast = Forecast({plan.title: work[plan.model_name] for plan in due}, jobs, time.monotonic())
+        self._runs, self._ended = len(due), 0
+        self.to_begin = f"training {len(due)} run{'s' * (len(due) != 1)} …" if due else "all runs are finished already"
+
+    def after(self, plan: Plan, outcome: Run | ModelFlowError) -> str:
+        """How many runs have ended, this one among them, and about how long the others take."""
+        self._ended += 1
+        self._forecast.ended(plan.title, time.monotonic(), isinstance(outcome, ModelFlowError))
+        left = in_words(self._forecast.seconds_left(time.monotonic()))
+        return f" ({self._ended} of {self._runs} runs{f', {left}' if left else ''})" if self._ended < self._runs else ""
+
+
 def run_study(
     study: StudySettings | str | Path | Mapping[str, Any] | Sequence[Any] | None = None,
     where: str | Path = "results",
@@ -301,12 +333,14 @@ def run_study(
     address: str | None = None,
     device: str | None = None,
     on_event: OnEvent | None = None,
+    verbose: bool = True,
 ) -> list[Any]:
-    """Trains what of a study is not finished yet and returns its leaderboard, best first.
+    """Trains what of a study is not finished yet and returns its leaderboard, best first: a `LeaderboardRow` a model.
 
     `study` is the path of a study file, its settings (a mapping will do), a list of models, or None for the card's
-    study; `engine` and `address` as for `engine_named`; `device` as for `ModelFlow`. Raises `RunError` when a run
-    failed, after the others are done.
+    study; `where` is the folder of results; `engine` and `address` as for `engine_named`; `device` as for `ModelFlow`.
+    `verbose` says how each run ends, and what is left; `on_event` is called with an `Event` now and then. Raises
+    `RunError` when a run failed, after the others are done.
     """
     settings = study if isinstance(study, StudySettings) else read_study(study)
     where, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
@@ -316,9 +350,18 @@ def run_study(
     check_data(unfinished(planned))
     settings = with_margin(settings, where, data_dir)
     told = on_event or (lambda _event: None)
+    say = line if verbose else (lambda _text: None)
 
     def train(due: list[Plan], written: Written) -> list[str]:
-        return train_due(due, chosen, told, lambda _plan, outcome: written(outcome))
+        left = _Left(due, jobs or local.cores())
+        say(left.to_begin)
+
+        def ended(plan: Plan, outcome: Run | ModelFlowError) -> None:
+            say(ending(plan, outcome) + left.after(plan, outcome))
+            if report := written(outcome):
+                say(report)
+
+        return train_due(due, chosen, told, ended) if due else []
 
     failures, _ = complete(settings, planned, where, data_dir, train)
     if failures:
