@@ -28,6 +28,20 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
+MORE = (  # slower tests: those of make test-more
+    *("fuzz", "torture", "studies/engines", "studies/test_study.py", "io/test_process.py", "report/test_page.py"),
+    *("test_extending.py", "test_wheel.py", "analysis/test_simulations.py", "kernels/test_network.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the slower tests, so that `-m "not more"` leaves them out."""
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        if path.startswith(MORE):
+            item.add_marker("more")
+
+
 @pytest.fixture(scope="session")
 def fashion() -> Dataset:
     """The whole data set, fetched once if it is nowhere on this machine."""

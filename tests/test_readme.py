@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from modelflow import cli
+from modelflow import cli, load_dataset
+from modelflow.networks.description import parse_spec
+from modelflow.networks.layers.registry import kinds
+from modelflow.networks.resolve import is_spec, trace
 from modelflow.results import settings
 
 ROOT = Path(__file__).parents[1]
@@ -106,3 +111,37 @@ def test_the_table_of_the_card_is_made_from_the_records_kept():
     page = made["PAGE"].read_text("utf-8")
     assert made["written_into"](page) == page
     assert len(made["table"]().splitlines()) == 9
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_network_files_on_the_pages_can_be_traced(page):
+    for text in blocks("yaml", page.read_text("utf-8")):
+        fields = yaml.safe_load(text)
+        if is_spec(fields):
+            assert trace(parse_spec(fields)).parameters > 0
+
+
+def test_every_kind_of_layer_is_on_the_page_of_files():
+    page = (ROOT / "docs" / "reference" / "files.md").read_text("utf-8")
+    listed = set(re.findall(r"^\| `(\w+)[:`]", page.partition("## Study file")[0].partition("| Kind |")[2], re.M))
+    assert listed == set(kinds())
+    for kind in kinds().values():
+        named = {name for name in kind.model_fields if name != kind.main}
+        assert not [name for name in named if f"`{name}`" not in page], kind
+
+
+def test_images_are_written_as_the_page_says(tmp_path):
+    page = (ROOT / "docs" / "how-to" / "own-images.md").read_text("utf-8")
+    made = {}
+    exec(next(text for text in blocks("python", page) if "def write_images" in text), made)
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 12, 12), np.uint8), np.arange(40) % 3
+    made["write_images"](tmp_path / "mine", images[:30], labels[:30], images[30:], labels[30:])
+    data = load_dataset(f"idx:{tmp_path / 'mine'}")
+    assert (data.num_classes, data.image_size, len(data.train_y_N), len(data.test_y_N)) == (3, (12, 12), 30, 10)
+    assert data.test_y_N.tolist() == labels[30:].tolist()
+
+
+def test_the_reference_of_commands_is_the_command_lines_own():
+    made = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    assert made["PAGE"].read_text("utf-8") == made["page"](), "run python docs/generate.py"

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from modelflow.errors import RunError
 from modelflow.results.settings import StudySettings
-from modelflow.studies.plan import Plan, plans
+from modelflow.studies.plan import Plan
 from modelflow.studies.run import SEARCH_FROM, make_flow
-from modelflow.studies.study import write_study
+from modelflow.studies.study import resolved, write_study
 from peers import lightning as quiet  # noqa: F401  its import silences Lightning
 from peers.contender import BETAS, EPS, EVALUATED_AT_ONCE, LR
 
@@ -92,14 +92,15 @@ def train(flow: Any, plan: Plan, threads: int, kind: str) -> float:
 def run_study(where: Path, epochs: int, threads: dict[str, int], kind: str) -> dict[str, float]:
     study = StudySettings(epochs=epochs, protocol="card")
     seconds = {}
-    for plan in plans(study, where):
+    whole = resolved(study, where, None, None)
+    for plan in whole.planned:
         flow = make_flow(plan)
         torch.set_num_threads(threads[plan.model_name])
         with suppress(RunError):  # a curve that suggests nothing, as in a study
             flow.find_best_lr(set_lr=False, start_lr=SEARCH_FROM)
         seconds[plan.model_name] = train(flow, plan, threads[plan.model_name], kind)
         flow.run(skip_train=True)
-    write_study(study, where)
+    write_study(whole)
     return seconds
 
 

@@ -107,8 +107,8 @@ def test_rows_are_sorted_best_first_by_any_column_and_filtered(study):
     [
         ({"by": "speed"}, "--sort speed: expected one of model, group, seeds"),
         ({"where": ["speed < 3"]}, "--where speed: expected one of model"),
-        ({"where": ["accuracy 3"]}, "--where 'accuracy 3': expected such as 'parameters < 10000'"),
-        ({"where": ["accuracy < 1e"]}, "--where 'accuracy < 1e': expected such as"),
+        ({"where": ["accuracy 3"]}, "--where 'accuracy 3': expected a condition such as 'parameters < 10000'"),
+        ({"where": ["accuracy < 1e"]}, "--where 'accuracy < 1e': expected a condition such as"),
     ],
 )
 def test_what_cannot_be_sorted_or_filtered_by_is_refused(study, asked, message):

@@ -8,9 +8,11 @@ import pytest
 import torch
 from idx_files import four_arrays, idx_bytes, random_images, write_folder
 
-from modelflow.data import datasets, fetch, sources
+from modelflow.data import datasets, fetch
 from modelflow.data.datasets import Dataset, load_dataset, normalise, pixel_statistics
 from modelflow.data.fetch import FASHION_MNIST, KnownSet
+from modelflow.data.origins import digits as digits_file
+from modelflow.data.origins import downloaded
 from modelflow.data.sources import fetch_dataset, verify
 from modelflow.errors import DataError, UsageError
 
@@ -79,7 +81,7 @@ def test_digits_are_all_of_scikit_learns() -> None:
 
 
 def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "DIGITS_SHA256", "0" * 64)
+    monkeypatch.setattr(digits_file, "SHA256", "0" * 64)
     with pytest.raises(DataError, match=r"the digits have SHA-256 .*; expected 0{64}\. Reinstall"):
         load_dataset("digits")
 
@@ -126,7 +128,7 @@ def test_loaders(tmp_path: Path) -> None:
 def test_unknown_names(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_dataset(name)
-    assert str(caught.value) == (f"unknown data set {name!r}; expected one of fashion-mnist, digits, idx:FOLDER.{hint}")
+    assert str(caught.value) == (f"unknown data set {name!r}; expected one of digits, fashion-mnist, idx:FOLDER.{hint}")
 
 
 def test_a_bare_folder_is_shown_the_way(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_a_bare_folder_is_shown_the_way(tmp_path: Path) -> None:
 def test_verify_and_fetch_give_a_row_for_each_file(
     known: KnownSet, cache: Path, arrays: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sources.KNOWN_SETS, "small", known)
+    monkeypatch.setitem(downloaded.KNOWN_SETS, "small", known)
     with pytest.raises(DataError, match="could not get"):
         verify("small")
     cache.mkdir()

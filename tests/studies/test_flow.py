@@ -23,6 +23,7 @@ from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
 from modelflow.results import provenance
 from modelflow.results.layout import read_predictions, read_run
+from modelflow.training.callback import Callback
 from modelflow.training.states import newest_state, save_state
 
 FILES = {
@@ -1164,3 +1165,28 @@ def test_how_a_loader_chooses_images_is_of_the_run(flow_of, fashion, loader):
     others = [of for name, of in settings.items() if name != loader]
     assert settings[loader] not in others
     assert (settings[loader] == {}) == (loader == "shuffled")
+
+
+def test_a_users_callbacks_are_told_beside_the_flows_own(flow_of):
+    class Counts(Callback):
+        def __init__(self):
+            self.steps, self.pauses, self.epochs = [], 0, 0
+
+        def on_step(self, epoch, step, loss):
+            self.steps.append((epoch, step))
+            assert loss > 0
+
+        def on_pause(self):
+            self.pauses += 1
+
+        def on_epoch(self):
+            self.epochs += 1
+
+    flow, counts, epochs = flow_of("told", tiny(nn.ReLU())), Counts(), []
+    flow.arch.callbacks.append(counts)
+    flow.arch.on_epoch = lambda: epochs.append(flow.arch.total_epochs)
+    flow.run(epochs=2)
+    assert (counts.epochs, epochs) == (2, [1, 2])
+    assert counts.pauses == len(counts.steps) == 2 * len(flow.train_loader)
+    assert counts.steps[-1] == (2, len(flow.train_loader))
+    assert flow.arch.on_epoch is not None

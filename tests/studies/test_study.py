@@ -32,7 +32,7 @@ from modelflow.results.settings import StudySettings
 from modelflow.studies.engines.local import _children_spared_interrupts
 from modelflow.studies.plan import interrupted, is_finished, plans, set_aside, unfinished
 from modelflow.studies.run import make_flow, open_run, train_run
-from modelflow.studies.study import _NowAndThen, _SoFar, with_margin, write_pages
+from modelflow.studies.study import _NowAndThen, _SoFar, kept_margin_of, resolved, write_pages
 from small import digits_study, spec
 
 SAME_BYTES = ("model.safetensors", "history.csv", "predictions.npz")
@@ -120,7 +120,7 @@ def test_a_margin_is_not_changed_after_its_runs_were_seen(finished, tmp_path):
     run_study(digits_study(margin=margin_in(copy)), copy, jobs=1)
     for run in copy.rglob("run.json"):
         run.unlink()
-    assert with_margin(digits_study(margin=3), copy, None).margin == 3
+    assert kept_margin_of(digits_study(margin=3), copy, None) == 3
 
 
 def test_a_study_of_before_margins_were_kept_has_half_a_point(finished, tmp_path):
@@ -556,7 +556,7 @@ def test_a_report_so_far_that_cannot_be_written_stops_nothing_and_is_told_once(f
     where = shutil.copytree(finished[0], tmp_path / "r")
     (where / "leaderboard.csv").unlink()
     (where / "leaderboard.csv").mkdir()
-    so_far = _SoFar(digits_study(), where, None, due=9)
+    so_far = _SoFar(resolved(digits_study(), where, None, None), due=9)
     run = read_run(where / "wide")
     said = [so_far(run)]
     monkeypatch.setattr("modelflow.studies.study.SHARE_OF_WRITING", 1e9)
@@ -653,11 +653,11 @@ def test_a_study_is_run_from_its_settings_alone(tmp_path):
 def test_a_study_in_python_says_how_far_it_is(tmp_path, capsys):
     study = {"models": [{"name": "narrow", "spec": spec(4)}], "dataset": "digits", "epochs": 1, "seeds": 2}
     run_study(study, tmp_path / "r")
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "training 2 runs …" in said
     assert re.search(r"narrow, seed 4\d: accuracy .* \(1 of 2 runs", said)
     run_study(study, tmp_path / "quiet", verbose=False)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

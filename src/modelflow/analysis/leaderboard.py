@@ -6,7 +6,7 @@ import statistics
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from modelflow.analysis.identity import Identity, called, identity_of
 from modelflow.analysis.intervals import accuracy_interval
 from modelflow.errors import DataError, UsageError
+from modelflow.io.validation import did_you_mean
 from modelflow.networks.resolve import CARD, CardResult, preset
 from modelflow.results.layout import csv_text, read_run, run_folders
 from modelflow.results.records import Run, split_kind
@@ -59,6 +60,12 @@ class LeaderboardRow:
     latency_ms_64: float | None
     bytes_on_disk: int | None
     left_out: str = ""
+    more: dict[str, float] = field(default_factory=dict)  # further scores by name
+
+
+def figure_of(row: LeaderboardRow, name: str) -> Any:
+    """A row's figure by the name of its column; None where it has none."""
+    return getattr(row, name) if name in COLUMNS else row.more.get(name)
 
 
 def leaderboard(where: str | Path) -> list[LeaderboardRow]:
@@ -87,6 +94,7 @@ def table(runs: Iterable[tuple[Path, Run]]) -> list[LeaderboardRow]:
     return sorted(rows, key=lambda row: -row.accuracy)
 
 
+COLUMNS = tuple(name for name in LeaderboardRow.__dataclass_fields__ if name != "more")
 AVERAGED: dict[str, Callable[[Run], float | None]] = {
     "accuracy": lambda run: run.metrics.accuracy,
     "macro_f1": lambda run: run.metrics.macro_f1,
@@ -107,6 +115,7 @@ class _Tally:
     def __init__(self, folder: Path, run: Run) -> None:
         self.folder, self.one = folder, run
         self.figures: dict[str, array[float]] = {name: array("d") for name in AVERAGED}
+        self.more: dict[str, array[float]] = {}
         self.seeds = array("Q")
         self.warnings = 0
         self.left_out: list[str] = []
@@ -120,6 +129,8 @@ class _Tally:
         for name, figure in AVERAGED.items():
             if (value := figure(run)) is not None:
                 self.figures[name].append(value)
+        for name, value in run.metrics.more.items():
+            self.more.setdefault(name, array("d")).append(value)
         self.warnings += bool(run.warnings)
 
 
@@ -147,6 +158,7 @@ def _row(name: str, tally: _Tally) -> LeaderboardRow:
         warnings=tally.warnings,
         bytes_on_disk=run.bytes_on_disk,
         left_out=_some(tally.left_out),
+        more={name: statistics.fmean(values) for name, values in tally.more.items()},
         **means,
     )
 
@@ -179,43 +191,59 @@ def filter_and_sort(
     The best comes first: costs and losses ascend, accuracies descend; rows without the figure come last. Raises
     `UsageError` for a field that is none, or a condition that cannot be read.
     """
-    _check_field(by, "--sort")
-    conditions = [_condition(text) for text in where]
+    _check_field(by, "--sort", rows)
+    conditions = [_condition(text, rows) for text in where]
     kept = [row for row in rows if _is_called(row, only) and all(holds(row) for holds in conditions)]
-    known = [row for row in kept if getattr(row, by) is not None]
-    known.sort(key=operator.attrgetter(by), reverse=by not in ASCENDING)
-    return known + [row for row in kept if getattr(row, by) is None]
+    known = [row for row in kept if figure_of(row, by) is not None]
+    known.sort(key=lambda row: figure_of(row, by), reverse=not _ascends(by))
+    return known + [row for row in kept if figure_of(row, by) is None]
+
+
+def _ascends(name: str) -> bool:
+    """Whether less is better."""
+    if name in COLUMNS:
+        return name in ASCENDING
+    from modelflow.evaluation.measure import scores
+
+    return name in scores() and scores()[name].less_is_better
 
 
 def _is_called(row: LeaderboardRow, only: str) -> bool:
     return fnmatchcase(row.model, only) or fnmatchcase(row.model.partition(" ")[0], only)
 
 
-def _check_field(name: str, where: str) -> None:
-    if name not in LeaderboardRow.__dataclass_fields__:
-        raise UsageError(
-            f"{where} {short(name)[1:-1]}: expected one of {', '.join(LeaderboardRow.__dataclass_fields__)}"
-        )
+def columns_of(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Of leaderboard.csv: the fields of a row, then the further scores of these."""
+    return [*COLUMNS, *sorted({name for row in rows for name in row.more})]
 
 
-def _condition(text: str) -> Callable[[LeaderboardRow], bool]:
+def _check_field(name: str, where: str, rows: Sequence[LeaderboardRow]) -> None:
+    if name not in (known := columns_of(rows)):
+        hint = did_you_mean(name, known) or "choose one"
+        raise UsageError(f"{where} {short(name)[1:-1]}: expected one of {', '.join(known)}; {hint}")
+
+
+def _condition(text: str, rows: Sequence[LeaderboardRow]) -> Callable[[LeaderboardRow], bool]:
     parts = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>|=)\s*([-+.\deE]+)\s*", text)
     try:
         name, sign, limit = parts.group(1), parts.group(2), float(parts.group(3))  # type: ignore[union-attr]
     except (AttributeError, ValueError):
-        raise UsageError(f"--where {short(text)}: expected such as 'parameters < 10000'") from None
-    _check_field(name, "--where")
+        raise UsageError(
+            f"--where {short(text)}: expected a condition such as 'parameters < 10000'; for another, give --where again"
+        ) from None
+    _check_field(name, "--where", rows)
 
     def holds(row: LeaderboardRow) -> bool:
-        value = getattr(row, name)
+        value = figure_of(row, name)
         return isinstance(value, int | float) and COMPARED[sign](value, limit)
 
     return holds
 
 
 def as_csv(rows: Sequence[LeaderboardRow]) -> str:
-    """leaderboard.csv: the fields of `LeaderboardRow`, unrounded."""
-    return csv_text(list(LeaderboardRow.__dataclass_fields__), [tuple(vars(row).values()) for row in rows])
+    """leaderboard.csv: the fields of `LeaderboardRow` and further scores, unrounded."""
+    names = columns_of(rows)
+    return csv_text(names, [tuple(figure_of(row, name) for name in names) for row in rows])
 
 
 DEAD = "\N{DAGGER}"
@@ -268,7 +296,7 @@ USUAL = {"model", "group", "protocol", "seeds", "accuracy", "macro_f1", "paramet
 
 def _sorted_column(field: str) -> dict[str, Cell]:
     """Headed as in leaderboard.csv."""
-    return {} if field in USUAL else {field: lambda row: _figure(field, getattr(row, field))}
+    return {} if field in USUAL else {field: lambda row: _figure(field, figure_of(row, field))}
 
 
 def _figure(field: str, value: str | float | None) -> str:

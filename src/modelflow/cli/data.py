@@ -14,8 +14,21 @@ from modelflow.text import shown
 def data() -> None:
     """Get, check and show data sets.
 
-    DATASET is fashion-mnist (the default), digits, or idx:FOLDER for a folder in the MNIST format.
+    DATASET is fashion-mnist (the default), or another that `modelflow data list` names.
     """
+
+
+@data.command("list", context_settings=HELP, epilog=example("data list"))
+@JSON
+def list_(as_json: bool) -> None:
+    """Name what DATASET may be, and say where it comes from."""
+    from modelflow.data.sources import names, origin_of
+
+    rows = [(name, origin_of(name).words) for name in names()]
+    if as_json:
+        terminal.say_json([dict(zip(("dataset", "origin"), row, strict=True)) for row in rows])
+        return
+    terminal.table(("dataset", "origin"), rows, left=2)
 
 
 @data.command(context_settings=HELP, epilog=example("data fetch", "data fetch fashion-mnist --data-dir my_data"))

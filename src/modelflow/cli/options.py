@@ -35,7 +35,7 @@ RESULTS = click.option(
 )
 DATA_DIR = click.option("--data-dir", type=FOLDER, help="Where the data set's files are (or MODELFLOW_DATA_DIR).")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-DATASET = click.option("--dataset", help="fashion-mnist (default), digits, or idx:FOLDER.")
+DATASET = click.option("--dataset", help="By name, as `modelflow data list` has it (default: fashion-mnist).")
 RESTART = click.option("--restart", is_flag=True, help="Start anew; what is there is kept aside as FOLDER.old-1.")
 DEVICE = click.option(
     "--device",

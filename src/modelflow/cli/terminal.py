@@ -166,15 +166,15 @@ def _count(number: int) -> str:
 
 def answer(content: "Content") -> None:
     """What a report answers, what is missing of its study, and where it lies."""
-    from modelflow.report.answer import headline, why_open
+    from modelflow.report.answer import after_headline, headline
     from modelflow.results.layout import REPORT
 
     for group in content.groups:
         several = len(content.groups) > 1
         where = f"{shown(group.data.name)}, protocol {shown(group.protocol or 'not known')}: " if several else ""
         say(where + headline(group))
-        if why := why_open(group):
-            say(f"{why}.")
+        if more := after_headline(group):
+            say(more)
     if content.missing:
         say(content.missing)
     say(f"Report: {(content.folder / REPORT).resolve()}")

@@ -9,6 +9,8 @@ import click
 from modelflow.cli import terminal
 from modelflow.cli.options import HELP, MARGIN, TRAINING, example, seeds_of
 from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.io.found import files_in
+from modelflow.studies import engines
 
 MANY_RUNS = 1000  # it takes a while to see what is there of them
 
@@ -21,7 +23,7 @@ MANY_RUNS = 1000  # it takes a while to see what is there of them
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side (default: one a processor).")
 @click.option(
     "--engine",
-    type=click.Choice(["local", "ray"]),
+    type=click.Choice(files_in(engines)),
     default="local",
     show_default=True,
     help="Train on this machine, or on a Ray cluster (pip install 'modelflow[ray]').",
@@ -90,35 +92,31 @@ def _train(
     jobs: int | None,
     whole: bool,
 ) -> None:
-    from modelflow.data.sources import checksums_of
     from modelflow.io.arguments import make_writable
     from modelflow.report.words import counted
-    from modelflow.studies.plan import interrupted, plans, runs_asked, unfinished
-    from modelflow.studies.study import complete, with_margin
+    from modelflow.studies.plan import interrupted, runs_asked, unfinished
+    from modelflow.studies.study import complete, resolved
 
     if (runs := runs_asked(settings)) > MANY_RUNS:
         terminal.tell(f"looking which of {runs:,} runs are finished …")
-    planned = plans(settings, results, data_dir, checksums_of(settings.dataset), device)
+    study = resolved(settings, results, data_dir, device)
     if restart:
-        _start_anew(settings, planned, [results] if whole else [plan.folder for plan in planned], data_dir)
-    due = unfinished(planned)
+        _start_anew(study, [results] if whole else [plan.folder for plan in study.planned])
+    due = unfinished(study.planned)
     _look_at_data(due)
     if whole:
-        settings = with_margin(settings, results, data_dir)
+        study = study.with_margin()
         _tell_of_seeds(settings, due)
     if due:
         make_writable(results, "--results")
-    train = partial(_train_due, planned=len(planned), engine=engine, jobs=jobs, epochs=settings.epochs)
+    train = partial(_train_due, planned=len(study.planned), engine=engine, jobs=jobs, epochs=settings.epochs)
     try:
-        if whole:
-            failures, content = complete(settings, planned, results, data_dir, train)
-        else:
-            failures, content = train(unfinished(planned), lambda _outcome: ""), None
+        failures, content = complete(study, train) if whole else (train(due, lambda _outcome: ""), None)
     except KeyboardInterrupt:
-        raise RunError(interrupted(planned, restart)) from None
-    _show_results(planned, content, as_json)
+        raise RunError(interrupted(study.planned, restart)) from None
+    _show_results(study.planned, content, as_json)
     if failures:
-        raise RunError(f"{counted(len(failures), 'run')} of {len(planned)} failed; what went wrong stands above")
+        raise RunError(f"{counted(len(failures), 'run')} of {len(study.planned)} failed; what went wrong stands above")
 
 
 def _look_at_data(due: list[Any]) -> None:
@@ -144,7 +142,7 @@ def _tell_of_seeds(settings: Any, due: list[Any]) -> None:
 
 def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: int | None, epochs: int) -> list[str]:
     from modelflow.studies.engines.local import cores
-    from modelflow.studies.engines.order import costs
+    from modelflow.studies.order import costs
     from modelflow.studies.study import ending, train_due
 
     if len(due) < planned:
@@ -165,13 +163,13 @@ def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: in
         return train_due(due, engine, progress.show, ended)
 
 
-def _start_anew(settings: Any, planned: list[Any], folders: list[Path], data_dir: Path | None) -> None:
+def _start_anew(study: Any, folders: list[Path]) -> None:
     """Sets the folders aside, once it is known that all that is asked for can be trained."""
     from modelflow.studies.run import check_data
     from modelflow.studies.study import margin_asked
 
-    check_data(planned)
-    margin_asked(settings, data_dir)
+    check_data(study.planned)
+    margin_asked(study.settings, study.data_dir)
     for folder in folders:
         _set_aside(folder)
 

@@ -21,6 +21,7 @@ from modelflow.inspection.filters import filters
 from modelflow.inspection.hooks import copied, layer
 from modelflow.io.arguments import class_names as class_names_of
 from modelflow.io.arguments import layer_names, whole
+from modelflow.training.callback import Functions
 from modelflow.training.denormals import flushed_to_zero
 from modelflow.training.loss import Loss
 from modelflow.training.lr_finder import METHOD, SMOOTH
@@ -50,6 +51,8 @@ class Architecture(Trainer):
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(model, loss_fn, optimizer, verbose)
+        self._functions = Functions()
+        self.callbacks.append(self._functions)
         self.class_names = class_names
         self.visualization: dict[str, Array | None] = {}
         self.handles: dict[str, torch.utils.hooks.RemovableHandle] = {}
@@ -62,6 +65,33 @@ class Architecture(Trainer):
     @class_names.setter
     def class_names(self, names: Any) -> None:
         self._class_names = None if names is None else class_names_of(names)
+
+    @property
+    def on_step(self) -> Callable[[int, int, float], None] | None:
+        """A function that is called as `Callback.on_step`."""
+        return self._functions.step
+
+    @on_step.setter
+    def on_step(self, function: Callable[[int, int, float], None] | None) -> None:
+        self._functions.step = function
+
+    @property
+    def on_midway(self) -> Callable[[], None] | None:
+        """A function that is called as `Callback.on_pause`."""
+        return self._functions.pause
+
+    @on_midway.setter
+    def on_midway(self, function: Callable[[], None] | None) -> None:
+        self._functions.pause = function
+
+    @property
+    def on_epoch(self) -> Callable[[], None] | None:
+        """A function that is called as `Callback.on_epoch`."""
+        return self._functions.epoch
+
+    @on_epoch.setter
+    def on_epoch(self, function: Callable[[], None] | None) -> None:
+        self._functions.epoch = function
 
     def set_seed(self, seed: int = 42) -> None:
         """Seeds torch, numpy, Python's random and the training loader's order, for code outside of `train`."""

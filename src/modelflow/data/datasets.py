@@ -12,8 +12,9 @@ from torch import Tensor
 
 from modelflow.data.batches import Batches
 from modelflow.data.classes import without_images
+from modelflow.data.origins.origin import Images, Source
 from modelflow.data.repeats import repeats, with_other_label
-from modelflow.data.sources import Images, Source, read_source
+from modelflow.data.sources import read_source
 from modelflow.data.split import held_out
 from modelflow.errors import DataError, UsageError
 

@@ -1,28 +1,26 @@
-"""All figures of one evaluation, as a record."""
+"""All scores of one evaluation, as a record."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from modelflow.evaluation.calibration import brier_score, expected_calibration_error, reliability, top_accuracy
-from modelflow.evaluation.metrics import classification_report, confusion_matrix
+import modelflow.evaluation.scores as folder
 from modelflow.evaluation.record import Metrics
-from modelflow.training.cross_entropy import cross_entropy
+from modelflow.evaluation.scores.score import Score
+from modelflow.io.found import classes_in
 
 Array = np.ndarray[Any, Any]
 
 
+@cache
+def scores() -> dict[str, Score]:
+    """Each score by its name, found in the files of the folder `scores`."""
+    return {score.name: score() for score in classes_in(folder, Score)}
+
+
 def measure(logits_NK: Array, y_N: Array) -> Metrics:
-    """The figures of logits N x K and labels N."""
-    n_classes = logits_NK.shape[1]
-    counts_KK = confusion_matrix(y_N, logits_NK.argmax(1), n_classes)
-    report = {row.name: row for row in classification_report(counts_KK, tuple(map(str, range(n_classes))))}
-    return Metrics(
-        accuracy=report["accuracy"].recall,
-        macro_f1=report["macro avg"].f1,
-        loss=cross_entropy(logits_NK, y_N),
-        images=len(y_N),
-        brier=brier_score(logits_NK, y_N),
-        calibration_error=expected_calibration_error(reliability(logits_NK, y_N)),
-        top2_accuracy=top_accuracy(logits_NK, y_N, 2),
-    )
+    """The scores of logits, images x classes, and labels; those without a field of their own are in `more`."""
+    found = {name: score.of(logits_NK, y_N) for name, score in scores().items()}
+    more = {name: value for name, value in found.items() if name not in Metrics.model_fields}
+    return Metrics(images=len(y_N), more=more, **{name: found[name] for name in found.keys() - more})

@@ -1,6 +1,8 @@
 """The figures of one evaluation as a record: frozen, validated, to and from JSON. No torch."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 
 class Record(BaseModel):
@@ -13,7 +15,7 @@ class Metrics(Record):
     """Figures of one evaluation: shares of 1, the loss (the mean negative log-likelihood) in nats.
 
     `brier` is the Brier score summed over classes (0 to 2), `calibration_error` the expected calibration error in 15
-    bins of equal width. The last three are None in records of before they were taken.
+    bins of equal width. These three are None in records of before they were taken. `more` holds further scores.
     """
 
     accuracy: float
@@ -23,3 +25,9 @@ class Metrics(Record):
     brier: float | None = None
     calibration_error: float | None = None
     top2_accuracy: float | None = None
+    more: dict[str, float] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return fields if self.more else {name: value for name, value in fields.items() if name != "more"}

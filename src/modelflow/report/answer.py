@@ -26,6 +26,7 @@ from modelflow.report.words import count, counted, in_words, listed, ordinal, pe
 from modelflow.results.records import DataRecord, Run, split_kind
 from modelflow.text import shown
 
+WIDE_MARGIN = 0.02  # a share of 1
 DECIDE_BEFORE = f"Fix the number before you train. {AFTER_A_LOOK} (docs/statistics.md)."
 SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
 
@@ -97,6 +98,8 @@ def details(group: Group) -> list[str]:
     if found.open and found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
         sentences.append(f"{_equivalent(names)} to {found.best} within {margin_points(group.margin)} points.")
+    if found.equivalent and not found.open and (wide := after_headline(group)):
+        sentences.append(wide)
     if found.beaten and (found.open or found.equivalent):
         names = [_other(found, v) for v in found.beaten]
         sentences.append(f"{found.best} is better than {listed(names)}.")
@@ -119,13 +122,19 @@ def seeds_that_could_tell(group: Group) -> str:
     )
 
 
-def why_open(group: Group) -> str:
-    """After a headline that leaves it open: what is wanting, of the best model and the next; empty elsewhere."""
+def after_headline(group: Group) -> str:
+    """What a headline alone would hide: why it is left open, by the closest pair, or how wide its margin is."""
     found = standing(group)
-    if found is None or not found.open:
+    if found is None:
         return ""
-    closest = min(found.open, key=lambda v: v.difference.estimate)
-    return closest.words
+    if found.open:
+        return f"{min(found.open, key=lambda v: v.difference.estimate).words}."
+    if found.equivalent and group.margin > WIDE_MARGIN:
+        return (
+            f"{margin_points(group.margin)} points are {round(group.margin * group.images):,} of {group.images:,} test "
+            "images: equivalent says little with so few."
+        )
+    return ""
 
 
 def still_learning(group: Group) -> str:

@@ -12,34 +12,13 @@ from modelflow.networks.description import parse_spec
 from modelflow.networks.trace import shape_text, trace
 from modelflow.report.words import counted, significant
 from modelflow.results import layout
+from modelflow.results.contents import caption_of
 from modelflow.results.records import DataRecord, Run, split_kind
 
 Rows = list[list[str]]
 MAX_COLUMNS = 8
 MAX_PARAMETERS = 10**12
 LATENCIES = {"milliseconds for 1 image": "1", "for 64": "64"}
-CAPTIONS = {
-    layout.STUDY: "what was asked for",
-    layout.STUDIES: "the same, by settings and seeds",
-    layout.LEADERBOARD_CSV: "the models, best first, unrounded",
-    layout.LEADERBOARD_MD: "the same to read",
-    layout.PARETO: "accuracy against parameters",
-    layout.SAMPLES: "images of each class",
-    layout.RUN: "the run: settings, versions, data, metrics",
-    layout.SPEC: "the architecture",
-    layout.WEIGHTS: "the weights",
-    layout.CHECKPOINT: "weights and optimizer, to train on",
-    layout.PREDICTIONS: "logits and labels of the test images",
-    layout.HISTORY: "losses, a line an epoch",
-    layout.LOSSES: "the same drawn",
-    layout.CONFUSION_CSV: "true class by predicted class",
-    layout.CONFUSION_PNG: "the same drawn",
-    layout.REPORT_CSV: "precision, recall and F1 of each class",
-    layout.ARCHITECTURE: "the layers drawn",
-    layout.OUTPUTS: "what the layers make of some images",
-    layout.LR_FINDER_CSV: "the learning rate range test",
-    layout.LR_FINDER_PNG: "the same drawn",
-}
 
 
 def what_it_is(run: Run) -> str:
@@ -265,7 +244,7 @@ def files(folder: Path) -> Rows:
             further = path.name == layout.SEEDS and (folder / layout.RUN).is_file()
             rows.append([f"{path.name}/", "further seeds, the same files" if further else "the runs of a model"])
         elif path.is_file() and not path.name.startswith("."):
-            rows.append([path.name, CAPTIONS.get(path.name, _picture(path.name))])
+            rows.append([path.name, caption_of(path.name) or _picture(path.name)])
     return rows
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from modelflow.analysis.archive import Content
 from modelflow.analysis.verdicts import default_margin
-from modelflow.errors import ModelFlowError
+from modelflow.errors import ModelFlowError, UsageError
 from modelflow.networks.description import Description, parse_spec
 from modelflow.networks.resolve import CARD, preset
 from modelflow.report.words import NONE, count, listed, significant
@@ -139,16 +139,13 @@ def data_words(run: Run) -> str:
 
 
 def _origin(run: Run) -> str:
-    from modelflow.data.sources import KNOWN_SETS
+    from modelflow.data.sources import origin_of
 
     name = shown(run.data.name)
-    if name in KNOWN_SETS:
-        return f"{name} is downloaded, and checked, where it is nowhere on the machine"
-    if name == "digits":
-        return f"{name} comes with ModelFlow"
-    if name.startswith("idx:"):
-        return f"{name} is read from that folder, which has to hold the same files"
-    return f"{name} was given in Python, and has to be given again"
+    try:
+        return f"{name} {origin_of(run.data.name).words}"
+    except UsageError:
+        return f"{name} was given in Python, and has to be given again"
 
 
 def _values(found: Iterable[Any]) -> str:

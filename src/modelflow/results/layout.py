@@ -14,7 +14,7 @@ import re
 import shutil
 import struct
 import zipfile
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -43,10 +43,6 @@ SEEDS = "seeds"  # a folder of the runs of a model's further seeds
 TRAINING, PLAN = "training", "plan.json"  # a folder while a run is under way: its states, and what was asked for
 STUDY, STUDIES, SAMPLES, PARETO, REPORT, MODEL_CARD, LEADERBOARD_CSV, LEADERBOARD_MD = STUDY_FILES
 OF_A_SEARCH = (LR_FINDER_PNG, LR_FINDER_CSV)
-OF_A_RUN = (  # beside its checkpoint and the filters
-    *(RUN, SPEC, HISTORY, PREDICTIONS, WEIGHTS, CONFUSION_CSV, REPORT_CSV, MODEL_CARD),
-    *(ARCHITECTURE, LOSSES, CONFUSION_PNG, OUTPUTS, *OF_A_SEARCH),
-)
 
 MAX_FIGURE = 1e100
 MAX_LAYER_LENGTH = 100  # characters of a layer's name that stand in a file's
@@ -344,13 +340,6 @@ def read_plan(folder: Path) -> dict[str, Any]:
 def has_states(folder: Path) -> bool:
     """Whether a training in this folder was broken off and can go on."""
     return any(name.startswith("state-") and name.endswith(".pth") for name in names(folder / TRAINING))
-
-
-def remove_outdated(folder: Path, kept: Container[str] = ()) -> None:
-    """Takes away what an earlier run has left in its folder, but for its checkpoint and what is to be `kept`."""
-    for path in (*(folder / name for name in OF_A_RUN), *folder.glob("filters_*.png")):
-        if path.name not in kept:
-            path.unlink(missing_ok=True)
 
 
 def remove_training(folder: Path) -> None:

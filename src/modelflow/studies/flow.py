@@ -7,7 +7,7 @@ flow.run(layers=["conv_layers.0"], epochs=10)        # results/my_net/ holds eve
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from modelflow.errors import DataError, RunError, UsageError
 from modelflow.evaluation.health import dead_units, guessing_loss, likely_cause, prediction_warnings, unit_warnings
 from modelflow.evaluation.latency import latency_ms
 from modelflow.evaluation.measure import measure
-from modelflow.evaluation.metrics import classification_report, confusion_matrix
 from modelflow.evaluation.record import Metrics
 from modelflow.inspection.activations import activations
 from modelflow.inspection.filters import conv_layers, filters
@@ -35,7 +34,9 @@ from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
 from modelflow.networks.diagram import svg
 from modelflow.networks.resolve import check_name
 from modelflow.results import layout, provenance
-from modelflow.results.records import OF_LOADERS, Epoch, Run, other_data, other_files
+from modelflow.results.artifacts.artifact import Evaluated
+from modelflow.results.contents import artifacts, is_picture, remove_outdated
+from modelflow.results.records import OF_LOADERS, Run, other_data, other_files
 from modelflow.studies.autosave import Autosave
 from modelflow.studies.parts import Parts, made_optimizer, named
 from modelflow.studies.record import (
@@ -49,6 +50,7 @@ from modelflow.studies.record import (
     unlike,
 )
 from modelflow.text import short
+from modelflow.training.callback import Functions
 from modelflow.training.checkpoint import check_storable, most_bytes, not_in_weights, weights_bytes
 from modelflow.training.compiled import unsupported_inference_reason
 from modelflow.training.loss import Loss, is_plain_cross_entropy, loss_of
@@ -227,7 +229,8 @@ class ModelFlow(Parts):
         if self._first_epoch is None:
             self._first_epoch = self.arch.total_epochs
         self.arch.schedule = self._schedule(epochs) or schedule_before
-        self.arch.on_epoch = self.arch.on_midway = self._autosave
+        saving = Functions(pause=self._autosave, epoch=self._autosave)
+        self.arch.callbacks.append(saving)
         self._record_parts()
         self._record_how_it_continues()
         note_modes(self.model, self.arch.note)
@@ -244,7 +247,8 @@ class ModelFlow(Parts):
             self._replace_the_last()
             raise
         finally:
-            self.arch.on_epoch = self.arch.on_midway = self._first_epoch = None
+            self.arch.callbacks.remove(saving)
+            self._first_epoch = None
             self._before = self.arch.total_epochs, training_facts(self._recorded_settings(), self.data)
             self.arch.schedule = schedule_before
             self.seconds["training"] = self._seconds_trained()
@@ -283,7 +287,7 @@ class ModelFlow(Parts):
             return
         if not self._resumes:
             remove_states(self.results_dir / layout.TRAINING)
-        layout.remove_outdated(self.results_dir, self._kept_of_the_search())  # run.json too: it marks a finished run
+        remove_outdated(self.results_dir, self._kept_of_the_search())  # run.json too: it marks a finished run
         self.stored, self._goes_on, self._resumes = None, True, None
 
     def _seconds_trained(self) -> float:
@@ -402,19 +406,17 @@ class ModelFlow(Parts):
         self.test_reads += self.test_loader is not None
         names = self._names_of(logits_NK.shape[1])
         if not self._goes_on and self.stored is None:
-            layout.remove_outdated(self.results_dir, self._written)
+            remove_outdated(self.results_dir, self._written)
         self._goes_on = True
         predicted_N = logits_NK.argmax(1)
-        counts_KK = confusion_matrix(y_N, predicted_N, len(names))
-        report = classification_report(counts_KK, names)
         metrics = measure(logits_NK, y_N)
         dead = self._dead_units()
         why = self._likely_cause(metrics.loss, y_N, dead)
         found = prediction_warnings(predicted_N, y_N, metrics.loss, names, why) + unit_warnings(dead, why)
         warnings = [NOT_TRAINED] if found and not self.arch.total_epochs else found
-        self._write_tables(counts_KK, names, report)
-        self._write(layout.PREDICTIONS, layout.predictions_npz(logits_NK, y_N))
-        self._write_pictures(counts_KK, names, metrics, warnings)
+        history = self.arch.losses, self.arch.val_losses
+        made_of = self.model_name, self.seed, self._split_kind(), names, logits_NK, y_N, metrics, *history, warnings
+        self._write_artifacts(Evaluated(*made_of))
         self.seconds["evaluation"] = time.perf_counter() - start
         layout.write_run(self.results_dir, self._record(metrics, validation, dead, warnings))
         self._written.add(layout.RUN)
@@ -648,33 +650,12 @@ class ModelFlow(Parts):
 
         self._write(name, png(figure))
 
-    def _write_tables(self, counts_KK: Array, names: tuple[str, ...], report: list[Any]) -> None:
-        protocol = self._split_kind()
-        header = (f"true class (protocol {protocol})", *names)
-        rows = [(name, *counts) for name, counts in zip(names, counts_KK.tolist(), strict=True)]
-        self._write(layout.CONFUSION_CSV, layout.csv_text(header, rows))
-        lines = [(row.name, row.precision, row.recall, row.f1, row.support, protocol) for row in report]
-        columns = ("class", "precision", "recall", "f1-score", "support", "protocol")
-        self._write(layout.REPORT_CSV, layout.csv_text(columns, lines))
-        losses = zip(self.arch.losses, self.arch.val_losses, strict=True)
-        history = [Epoch(epoch=i, loss=loss, val_loss=val) for i, (loss, val) in enumerate(losses, start=1)]
-        self._write(layout.HISTORY, layout.history_csv(history, protocol))
-
-    def _write_pictures(self, counts_KK: Array, names: tuple[str, ...], metrics: Metrics, warnings: list[str]) -> None:
-        from modelflow.figures.confusion import plot_confusion_matrix
-        from modelflow.figures.losses import plot_losses
-
-        protocol = f"(protocol {self._split_kind()})"
-        title = f"{self.model_name}, seed {self.seed}: accuracy {metrics.accuracy:.2%} of {metrics.images:,} images"
-        warning = warnings[0] if warnings else None
-        with self._noted(layout.CONFUSION_PNG):
-            figure = plot_confusion_matrix(counts_KK, names, f"{title} {protocol}", warning)
-            self._write_png(layout.CONFUSION_PNG, figure)
-        if self.arch.losses:
-            title = f"{self.model_name}: loss over epochs {protocol}"
-            with self._noted(layout.LOSSES):
-                figure = plot_losses(self.arch.losses, self.arch.val_losses, title)
-                self._write_png(layout.LOSSES, figure)
+    def _write_artifacts(self, evaluated: Evaluated) -> None:
+        for artifact in artifacts():
+            with self._noted(artifact.name) if is_picture(artifact) else nullcontext():
+                content = artifact.make(evaluated)
+                if content is not None:
+                    self._write(artifact.name, content)
 
     def _write_model(self) -> None:
         self._write(layout.WEIGHTS, weights_bytes(self.model))

@@ -2,19 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelflow.errors import UsageError
+from modelflow.errors import ModelFlowError, UsageError
 from modelflow.io.bounds import MAX_RUNS
 from modelflow.io.locks import LOCK, folder_lock
 from modelflow.networks.description import Description
 from modelflow.results import layout
 from modelflow.results.asked import CHECKSUMS, knows_data, settings_asked, settings_of
-from modelflow.results.records import other_files
+from modelflow.results.records import Run, other_files
 from modelflow.results.settings import RunSettings, StudySettings
 from modelflow.text import short
 
@@ -58,6 +58,7 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
+Engine = Callable[[list[Plan], OnEvent], Generator[tuple[Plan, Run | ModelFlowError], None, None]]  # yields what ended
 
 
 def plans(

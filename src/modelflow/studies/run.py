@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from modelflow.data.sources import FIXED, checksums_of, folder_of
+from modelflow.data.sources import checksums_of, folder_of, is_fixed
 from modelflow.errors import DataError, ModelFlowError, RunError, is_of_memory
 from modelflow.io.bounds import check_predictions
 from modelflow.io.files import remove_parts, write_atomic
@@ -23,6 +23,7 @@ from modelflow.results.asked import knows_data
 from modelflow.results.records import Run, other_files
 from modelflow.results.settings import RunSettings, validated
 from modelflow.studies.plan import Event, OnEvent, Plan, asked, is_finished
+from modelflow.training.callback import Callback
 
 SECONDS_BETWEEN_REPORTS = 0.2
 SMALL = 64 << 20  # bytes of a network that is made without another look
@@ -221,21 +222,15 @@ def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[],
 
 def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[], int]) -> Run:
     flow.arch.threads = threads
-    steps, total = len(flow.arch.train_loader), plan.settings.epochs
-
-    reported = 0.0
-
-    def on_step(epoch: int, step: int, loss: float) -> None:
-        nonlocal reported
-        if on_event is not None and (time.monotonic() - reported >= SECONDS_BETWEEN_REPORTS or step == steps):
-            on_event(Event(plan.title, epoch - 1 + step / steps, total, loss))
-            reported = time.monotonic()
+    total = plan.settings.epochs
 
     def log(text: str) -> None:
         if on_event is not None:
             on_event(Event(plan.title, flow.arch.total_epochs, total, note=text))
 
-    flow.arch.on_step, flow.arch.say = on_step, log
+    flow.arch.say = log
+    if on_event is not None:
+        flow.arch.callbacks.append(_Reports(plan, len(flow.arch.train_loader), on_event))
     if from_where := flow.resume():
         log(from_where)
         _remember_data(flow, plan, log)
@@ -252,9 +247,23 @@ def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[]
     return write_card(plan.folder)
 
 
+class _Reports(Callback):
+    """Says how far a run is, not more often than somebody can read, and of the last step of each epoch."""
+
+    def __init__(self, plan: Plan, steps: int, on_event: OnEvent) -> None:
+        self._plan, self._steps, self._on_event = plan, steps, on_event
+        self._reported = 0.0
+
+    def on_step(self, epoch: int, step: int, loss: float) -> None:
+        if time.monotonic() - self._reported >= SECONDS_BETWEEN_REPORTS or step == self._steps:
+            done = epoch - 1 + step / self._steps
+            self._on_event(Event(self._plan.title, done, self._plan.settings.epochs, loss))
+            self._reported = time.monotonic()
+
+
 def _remember_data(flow: Any, plan: Plan, log: Callable[[str], None]) -> None:
     """Notes that nobody knows on which data an older version began, whose plan.json does not say; and says so there."""
-    if knows_data(layout.read_plan(plan.folder)) or plan.settings.dataset in FIXED:
+    if knows_data(layout.read_plan(plan.folder)) or is_fixed(plan.settings.dataset):
         return
     flow.notes.append(DATA_NOT_KNOWN)
     log(DATA_NOT_KNOWN)

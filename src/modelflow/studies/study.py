@@ -3,36 +3,39 @@
 import json
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from modelflow.data.sources import checksums_of
 from modelflow.errors import ModelFlowError, RunError, UsageError
-from modelflow.io.arguments import folder, whole
+from modelflow.io.arguments import folder
+from modelflow.io.arguments import whole as whole_number
 from modelflow.io.files import remove_parts, write_atomic
+from modelflow.io.found import files_in
 from modelflow.io.locks import folder_lock
 from modelflow.io.signals import raise_if_heard
 from modelflow.results import layout
 from modelflow.results.asked import joined, missing, read_studies, read_written_study, study_fields, together
 from modelflow.results.records import Run
 from modelflow.results.settings import StudySettings, read_study
-from modelflow.studies.engines import local
-from modelflow.studies.engines.order import costs
+from modelflow.studies import engines
+from modelflow.studies.engines.local import cores
 from modelflow.studies.forecast import Forecast, in_words
-from modelflow.studies.plan import OnEvent, Plan, plans, unfinished
+from modelflow.studies.order import costs
+from modelflow.studies.plan import Engine, OnEvent, Plan, plans, unfinished
 from modelflow.studies.run import check_data, dataset_of
 from modelflow.text import shown
-from modelflow.training.trainer import line
 
 SECONDS_BETWEEN_WRITINGS = 10.0  # of what the runs so far say together
 SHARE_OF_WRITING = 0.01  # of the time, at most
 
 OnEnd = Callable[[Plan, Run | ModelFlowError], object]
 Written = Callable[[Run | ModelFlowError], str]  # called when a run has ended; what is to be said of the report so far
-Engine = Callable[[list[Plan], OnEvent], Generator[tuple[Plan, Run | ModelFlowError], None, None]]
 
 
 def engine_named(name: str, jobs: int | None = None, address: str | None = None) -> Engine:
@@ -40,27 +43,20 @@ def engine_named(name: str, jobs: int | None = None, address: str | None = None)
 
     Raises `UsageError` for another name, an address that is not asked for, or what is no number of `jobs`.
     """
-    jobs = None if jobs is None else whole("jobs", jobs, 1)
-    if name == "ray":
-        from modelflow.studies.engines import ray
-
-        return partial(ray.run_plans, jobs=jobs, address=address)
-    if name != "local":
-        raise UsageError(f"engine {name!r}: expected local or ray")
-    if address is not None:
-        raise UsageError(f"--address {address}: is a Ray cluster's; add --engine ray, or leave it out")
-    return partial(local.run_plans, jobs=jobs or local.cores())
+    made: Engine = _engine_file(name).engine(None if jobs is None else whole_number("jobs", jobs, 1), address)
+    return made
 
 
 def check_device_of(engine: str, device: str | None) -> None:
-    """Raises `UsageError` for a device that is unknown or not here; Ray's tasks are given processors only."""
-    if device is None:
-        return
-    from modelflow.training.devices import check_device, devices_here
+    """Raises `UsageError` for a device that is unknown, or not one that the engine trains on."""
+    if device is not None:
+        _engine_file(engine).check_device(device)
 
-    found = check_device(device, devices_here() if engine == "local" else None)
-    if engine == "ray" and found.type != "cpu":
-        raise UsageError(f"--device {device}: --engine ray trains on processors; leave one of the two out")
+
+def _engine_file(name: str) -> Any:
+    if name not in (known := files_in(engines)):
+        raise UsageError(f"engine {name!r}: expected {' or '.join(known)}")
+    return import_module(f"{engines.__name__}.{name}")
 
 
 def train_due(due: list[Plan], engine: Engine, on_event: OnEvent, on_end: OnEnd) -> list[str]:
@@ -85,23 +81,41 @@ def ending(plan: Plan, outcome: Run | ModelFlowError) -> str:
     return "\n".join([text, *(f"warning: {plan.title}: {shown(warning)}" for warning in outcome.warnings)])
 
 
-def complete(
-    study: StudySettings,
-    planned: list[Plan],
-    where: Path,
-    data_dir: Path | None,
-    train: Callable[[list[Plan], Written], list[str]],
-) -> tuple[list[str], Any]:
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """A study, resolved once: its settings, the folder of its results, and its runs, each with its network and folder.
+
+    `data_dir` is the folder that was named for its data, if any.
+    """
+
+    settings: StudySettings
+    where: Path
+    data_dir: Path | None
+    planned: list[Plan]
+
+    def with_margin(self) -> "ResolvedStudy":
+        """With the margin that it keeps; raises as `kept_margin_of`."""
+        margin = kept_margin_of(self.settings, self.where, self.data_dir)
+        return replace(self, settings=self.settings.model_copy(update={"margin": margin}))
+
+
+def resolved(settings: StudySettings, where: Path, data_dir: Path | None, device: str | None) -> ResolvedStudy:
+    """Raises `SpecError`, `UsageError` or `DataError` for what cannot be trained."""
+    planned = plans(settings, where, data_dir, checksums_of(settings.dataset), device)
+    return ResolvedStudy(settings, where, data_dir, planned)
+
+
+def complete(study: ResolvedStudy, train: Callable[[list[Plan], Written], list[str]]) -> tuple[list[str], Any]:
     """Alone in the folder: `train` what is still due, then the study's tables and pages, as runs end those so far.
 
     What went wrong, as `train` says it, and the report's `Content`, None when no run is finished.
     """
-    with folder_lock(where):
-        remove_parts(where)
-        write_asked(study, where)
-        due = unfinished(planned)
-        failures = train(due, _SoFar(study, where, data_dir, len(due)))
-        return failures, write_study(study, where, data_dir) if len(failures) < len(planned) else None
+    with folder_lock(study.where):
+        remove_parts(study.where)
+        write_asked(study.settings, study.where)
+        due = unfinished(study.planned)
+        failures = train(due, _SoFar(study, len(due)))
+        return failures, write_study(study) if len(failures) < len(study.planned) else None
 
 
 class _SoFar:
@@ -111,12 +125,12 @@ class _SoFar:
     of the time, however long one writing takes. What goes wrong is said once and stops nothing.
     """
 
-    def __init__(self, study: StudySettings, where: Path, data_dir: Path | None, due: int) -> None:
+    def __init__(self, study: ResolvedStudy, due: int) -> None:
         self._left = due
-        self._report = where / layout.REPORT
+        self._report = study.where / layout.REPORT
         self._told: set[str] = set()
-        self._tables = _NowAndThen(lambda: _write_tables(where, missing(where)))
-        self._page = _NowAndThen(partial(_write_all_but_cards, study, where, data_dir))
+        self._tables = _NowAndThen(lambda: _write_tables(study.where, missing(study.where)))
+        self._page = _NowAndThen(partial(_write_all_but_cards, study))
 
     def __call__(self, outcome: Run | ModelFlowError) -> str:
         self._left -= 1
@@ -156,8 +170,8 @@ class _NowAndThen:
         return True
 
 
-def with_margin(study: StudySettings, where: Path, data_dir: Path | None) -> StudySettings:
-    """The study with the margin that it keeps: that of a study.json beside finished runs, else as asked for.
+def kept_margin_of(study: StudySettings, where: Path, data_dir: Path | None) -> float | None:
+    """The margin that a study keeps, in points: that of a study.json beside finished runs, else as asked for.
 
     Raises `UsageError` where another is asked for than was kept before those runs were seen.
     """
@@ -165,14 +179,14 @@ def with_margin(study: StudySettings, where: Path, data_dir: Path | None) -> Stu
 
     kept = kept_margin(where) if any(layout.run_folders(where)) else None
     if kept is None:
-        return study.model_copy(update={"margin": margin_asked(study, data_dir)})
+        return margin_asked(study, data_dir)
     if study.margin is not None and not math.isclose(study.margin, 100 * kept):
         raise UsageError(
             f"margin {study.margin:g}: {where / layout.STUDY} keeps {100 * kept:.3g} points, from before its runs "
             f"were seen; leave it out, give another folder with --results, or look: modelflow compare {where} "
             f"--margin {study.margin:g}"
         )
-    return study.model_copy(update={"margin": read_written_study(where).margin})
+    return read_written_study(where).margin
 
 
 def margin_asked(study: StudySettings, data_dir: Path | None) -> float:
@@ -210,29 +224,29 @@ def _write_json(path: Path, fields: Any) -> None:
     write_atomic(path, json.dumps(fields, indent=2) + "\n")
 
 
-def write_study(study: StudySettings, where: Path, data_dir: Path | None = None) -> Any:
+def write_study(study: ResolvedStudy) -> Any:
     """Samples of the study's data, and `write_pages`; the report's `Content`. Raises `DataError` as that does."""
-    content = _write_all_but_cards(study, where, data_dir)
+    content = _write_all_but_cards(study)
     _write_cards(content)
     return content
 
 
-def _write_all_but_cards(study: StudySettings, where: Path, data_dir: Path | None) -> Any:
-    _write_samples(study, where, data_dir)
-    return _write_page(where, data_dir)
+def _write_all_but_cards(study: ResolvedStudy) -> Any:
+    _write_samples(study)
+    return _write_page(study.where, study.data_dir)
 
 
-def _write_samples(study: StudySettings, where: Path, data_dir: Path | None) -> None:
+def _write_samples(study: ResolvedStudy) -> None:
     """dataset_samples.png, of the very data that the runs were trained on."""
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png
 
-    data = dataset_of(study.dataset, data_dir)
-    finished = [plan.folder for plan in plans(study, where, data_dir) if (plan.folder / layout.RUN).is_file()]
+    data = dataset_of(study.settings.dataset, study.data_dir)
+    finished = [plan.folder for plan in study.planned if (plan.folder / layout.RUN).is_file()]
     if finished and layout.read_run(finished[0]).data.checksums == data.checksums:
         images, labels = data.samples()
         figure = plot_samples(images, labels, data.class_names, f"{data.name}: training images")
-        write_atomic(where / layout.SAMPLES, png(figure))
+        write_atomic(study.where / layout.SAMPLES, png(figure))
 
 
 def write_pages(where: str | Path, data_dir: str | Path | None = None) -> Any:
@@ -339,31 +353,34 @@ def run_study(
 
     `study` is the path of a study file, its settings (a mapping will do), a list of models, or None for the card's
     study; `where` is the folder of results; `engine` and `address` as for `engine_named`; `device` as for `ModelFlow`.
-    `verbose` says how each run ends, and what is left; `on_event` is called with an `Event` now and then. Raises
-    `RunError` when a run failed, after the others are done.
+    `verbose` says on the error stream how each run ends, and what is left; `on_event` is called with an `Event` now and
+    then. Raises `RunError` when a run failed, after the others are done.
     """
     settings = study if isinstance(study, StudySettings) else read_study(study)
-    where, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
-    planned = plans(settings, where, data_dir, checksums_of(settings.dataset), device)
+    place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
+    whole = resolved(settings, place, data_dir, device)
     chosen = engine_named(engine, jobs, address)
     check_device_of(engine, device)
-    check_data(unfinished(planned))
-    settings = with_margin(settings, where, data_dir)
+    check_data(unfinished(whole.planned))
+    whole = whole.with_margin()
+    from modelflow.training.trainer import line  # and torch with it
+
     told = on_event or (lambda _event: None)
-    say = line if verbose else (lambda _text: None)
+    say: Callable[[str], None] = partial(line, errors=True) if verbose else lambda _text: None
 
     def train(due: list[Plan], written: Written) -> list[str]:
-        left = _Left(due, jobs or local.cores())
+        left = _Left(due, jobs or cores())
         say(left.to_begin)
 
         def ended(plan: Plan, outcome: Run | ModelFlowError) -> None:
-            say(ending(plan, outcome) + left.after(plan, outcome))
+            first, *others = ending(plan, outcome).splitlines()
+            say("\n".join([first + left.after(plan, outcome), *others]))
             if report := written(outcome):
                 say(report)
 
         return train_due(due, chosen, told, ended) if due else []
 
-    failures, _ = complete(settings, planned, where, data_dir, train)
+    failures, _ = complete(whole, train)
     if failures:
         raise RunError("\n".join(failures))
-    return finished_rows(planned)
+    return finished_rows(whole.planned)

@@ -19,6 +19,7 @@ from modelflow.io.arguments import MAX_SEED, file, whole
 from modelflow.io.bounds import check_epochs
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.seeds import stream
+from modelflow.training.callback import Callback
 from modelflow.training.checkpoint import load_into, most_bytes, read_checkpoint, write_checkpoint
 from modelflow.training.compiled import CompiledStep, compiled_logits, unsupported_inference_reason, unsupported_reason
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite, mean_loss, train_epoch
@@ -43,7 +44,6 @@ from modelflow.training.schedules import Schedule
 from modelflow.training.seeding import RandomState, random_state, seeded_order, seeded_rng, set_random_state
 
 Array = np.ndarray[Any, Any]
-OnStep = Callable[[int, int, float], None]
 
 
 class Trainer:
@@ -54,8 +54,7 @@ class Trainer:
     `schedule` (see `schedules`) says what each step multiplies the optimizer's learning rate by; `say` is told what
     takes a while; `threads` says how many may share in large layers and in evaluation, which changes no byte; `notes`
     keeps what was converted to be trained on.
-    `on_step(epoch, step, loss)` is called after each step of autograd, and about every second, with the last step made,
-    by the compiled one; then `on_midway()`, where a `state()` can be saved; `on_epoch()` after each epoch.
+    `callbacks` are told of steps, pauses and epochs, in their order.
     """
 
     def __init__(self, model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, verbose: bool = True) -> None:
@@ -79,9 +78,7 @@ class Trainer:
         self.threads: Callable[[], int] = torch.get_num_threads
         self._step: CompiledStep | None = None
         self._fitted = FittedLoss(self.loss_fn), FittedLoss(self.loss_fn)  # for training and for validation
-        self.on_step: OnStep | None = None
-        self.on_epoch: Callable[[], None] | None = None
-        self.on_midway: Callable[[], None] | None = None
+        self.callbacks: list[Callback] = []
         self._midway: EpochProgress | None = None
         self._begun: tuple[EpochProgress, RandomState | None] = (START, None)
 
@@ -168,8 +165,8 @@ class Trainer:
             reported = range(-first % mini_batch_report, len(losses), mini_batch_report) if verbose_mini_batch else ()
             for i in reported:
                 line(f"epoch {epoch}, step {first + i}{of_steps}: loss {losses[i]:.4f}")
-            if self.on_step is not None:
-                self.on_step(epoch, midway.steps, losses[-1])
+            for callback in self.callbacks:
+                callback.on_step(epoch, midway.steps, losses[-1])
             self._pause(midway)
 
         steps = length(self.train_loader)
@@ -180,16 +177,15 @@ class Trainer:
                     self._train_one(epoch, seed, told, goes_on=epoch < last)
                     if verbose and (epoch % batch_report == 0 or epoch == last):
                         self._tell(epoch, last)
-                    if self.on_epoch is not None:
-                        self.on_epoch()
+                    for callback in self.callbacks:
+                        callback.on_epoch()
 
     def _pause(self, midway: EpochProgress) -> None:
         """Between two updates: how far the epoch is, for whoever saves a state now."""
-        if self.on_midway is None:
-            return
         self._midway = midway
         try:
-            self.on_midway()
+            for callback in self.callbacks:
+                callback.on_pause()
         finally:
             self._midway = None
 
@@ -353,7 +349,7 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """All that training goes on from, also in the middle of an epoch, when called from `on_midway`."""
+        """All that training goes on from, also in the middle of an epoch, when called from `Callback.on_pause`."""
         midway = None if self._midway is None else asdict(self._midway) | {"random": random_state()}
         return self._checkpoint() | {"midway": midway}
 
@@ -432,11 +428,12 @@ def _check_validation(loss: float, epoch: int) -> None:
     check_finite(loss, f"epoch {epoch}, after its last step: the validation loss")
 
 
-def line(text: str) -> None:
-    """A line on the output, beside a bar; output that is closed or full ends no training."""
-    if sys.stdout is not None:
+def line(text: str, errors: bool = False) -> None:
+    """A line on the output, or on the error stream, beside a bar; one that is closed or full ends no training."""
+    stream = sys.stderr if errors else sys.stdout
+    if stream is not None:
         with suppress(OSError):
-            tqdm.write(text)
+            tqdm.write(text, file=stream)
 
 
 def _progress_bar(steps: int | None, verbose: bool) -> Any:

@@ -240,7 +240,7 @@ def wait_until(true):
 
 
 def test_a_process_whose_study_died_before_it_began_ends():
-    code = "from modelflow.studies.engines.worker import main; main()"
+    code = "from modelflow.studies.worker import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
     )

@@ -237,7 +237,7 @@ def test_what_another_process_has_left_meanwhile_is_not_written_over(tmp_path):
     ray_engine._keep(dict(files), plan, finished=True)
     assert read_run(plan.folder).warnings == ("made here",)
     (plan.folder / "run.json").write_text(json.dumps(run | {"epochs": 3}))
-    with pytest.raises(UsageError, match="holds a run with another epochs"):
+    with pytest.raises(UsageError, match="epochs was 3, now 1"):
         ray_engine._keep(dict(files), plan, finished=True)
     assert read_run(plan.folder).epochs == 3
 

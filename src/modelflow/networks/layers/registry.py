@@ -3,8 +3,6 @@
 read_layer({"conv": 16, "stride": 2}, "layers[0]", {"padding": "same"})  ->  Conv(features=16, …)
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -14,6 +12,7 @@ from pydantic import ValidationError
 import modelflow.networks.layers as folder
 from modelflow.errors import SpecError
 from modelflow.io.arguments import plain
+from modelflow.io.found import classes_in
 from modelflow.io.validation import did_you_mean, explain
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.text import short
@@ -24,13 +23,7 @@ MAX_DEPTH = 20  # of layers that hold layers
 @cache
 def kinds() -> dict[str, type[LayerKind]]:
     """Each kind of layer that can be written, by its key."""
-    found: dict[str, type[LayerKind]] = {}
-    for file in pkgutil.iter_modules(folder.__path__):
-        module = importlib.import_module(f"{folder.__name__}.{file.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, LayerKind) and value.__module__ == module.__name__:
-                found |= {value.key: value} if value.key else {}
-    return found
+    return {kind.key: kind for kind in classes_in(folder, LayerKind) if kind.key}
 
 
 def read_layer(item: Any, where: str, defaults: Mapping[str, Any], depth: int = 0) -> LayerKind:

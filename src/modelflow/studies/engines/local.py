@@ -14,22 +14,37 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelflow.errors import ModelFlowError, RunError
+from modelflow.errors import ModelFlowError, RunError, UsageError
 from modelflow.io.process import is_open
 from modelflow.results.records import Run
-from modelflow.studies.engines.order import in_order
-from modelflow.studies.engines.worker import READY
-from modelflow.studies.plan import Event, OnEvent, Plan
+from modelflow.studies.order import in_order
+from modelflow.studies.plan import Engine, Event, OnEvent, Plan
 from modelflow.studies.run import outcome_of
+from modelflow.studies.worker import READY
 
 SECONDS_BETWEEN_LOOKS = 0.5
 PATIENCE = 5.0  # seconds for a process that is told to end
 OWN_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # on Windows: no Ctrl-C for it
 
 Ended = tuple[Plan, Run | ModelFlowError]
+
+
+def engine(jobs: int | None, address: str | None) -> Engine:
+    """Trains on this machine, one run a processor unless `jobs` says how many. Raises `UsageError` for an address."""
+    if address is not None:
+        raise UsageError(f"--address {address}: is a Ray cluster's; add --engine ray, or leave it out")
+    return partial(run_plans, jobs=jobs or cores())
+
+
+def check_device(device: str) -> None:
+    """Raises `UsageError` for a device that is unknown, or not here."""
+    from modelflow.training import devices  # and torch with it
+
+    devices.check_device(device, devices.devices_here())
 
 
 def run_plans(due: list[Plan], on_event: OnEvent, jobs: int) -> Generator[Ended, None, None]:
@@ -98,7 +113,7 @@ def _command() -> list[str]:
     if getattr(sys, "frozen", False) or not sys.executable:
         raise RuntimeError("this program has no Python of its own")
     path = [*map(str, sys.path), str(Path(__file__).parents[3])]
-    start = f"import sys; sys.path[:] = {path!a}; from modelflow.studies.engines.worker import main; main()"
+    start = f"import sys; sys.path[:] = {path!a}; from modelflow.studies.worker import main; main()"
     return [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", start]  # type: ignore[attr-defined]
 
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ from modelflow.io.files import write_atomic
 from modelflow.io.locks import LOCK, folder_lock
 from modelflow.results import layout, provenance
 from modelflow.results.records import Run, other_files
-from modelflow.studies.engines.order import in_order
-from modelflow.studies.plan import Event, OnEvent, Plan, is_finished
+from modelflow.studies.order import in_order
+from modelflow.studies.plan import Engine, Event, OnEvent, Plan, is_finished
 from modelflow.studies.run import outcome_of
 from modelflow.text import short
 
@@ -47,6 +48,19 @@ class Refused:
 
     node: str
     why: str
+
+
+def engine(jobs: int | None, address: str | None) -> Engine:
+    """Trains on the cluster at `address`, or on one of this machine alone; at most `jobs` at a time, where given."""
+    return partial(run_plans, jobs=jobs, address=address)
+
+
+def check_device(device: str) -> None:
+    """Raises `UsageError` for anything but a processor, which is all that tasks are given."""
+    from modelflow.training import devices  # and torch with it
+
+    if devices.check_device(device, None).type != "cpu":
+        raise UsageError(f"--device {device}: --engine ray trains on processors; leave one of the two out")
 
 
 def run_plans(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelflow.results.settings import StudySettings
-from modelflow.studies.engines.order import costs, in_order, order
+from modelflow.studies.order import costs, in_order, order
 from modelflow.studies.plan import plans
 
 CARD = costs(plans(StudySettings(), Path("results")))

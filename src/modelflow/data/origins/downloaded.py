@@ -1,0 +1,43 @@
+"""Known sets, whose files are used where they lie, else fetched, and checked by their SHA-256 in any case."""
+
+import os
+from typing import ClassVar
+
+from modelflow.data import fetch
+from modelflow.data.origins.origin import FileRow, Origin, Source, rows_of
+
+KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST,)}
+
+
+class Downloaded(Origin):
+    """One of `KNOWN_SETS`, in the folder that was named, else in the cache or in Debian's package."""
+
+    names: ClassVar[tuple[str, ...]] = tuple(KNOWN_SETS)
+    fixed: ClassVar[bool] = True
+
+    @classmethod
+    def takes(cls, name: str) -> bool:
+        return name in KNOWN_SETS
+
+    @property
+    def folder(self) -> str | None:
+        named = fetch.named_folder(self.data_dir)
+        return None if named is None else os.path.abspath(named)
+
+    @property
+    def words(self) -> str:
+        return "is downloaded, and checked, where it is nowhere on the machine"
+
+    def read(self, download: bool) -> Source:
+        known = KNOWN_SETS[self.name]
+        found = fetch.fetch(known, self.data_dir) if download else fetch.find_all(known, self.data_dir)
+        return Source.of_files(self.name, found, known.class_names)
+
+    def checksums(self) -> dict[str, str]:
+        return {file.name: file.sha256 for file in KNOWN_SETS[self.name].files}
+
+    def verify(self) -> list[FileRow]:
+        return rows_of(fetch.find_all(KNOWN_SETS[self.name], self.data_dir))
+
+    def fetch(self) -> list[FileRow]:
+        return rows_of(fetch.fetch(KNOWN_SETS[self.name], self.data_dir))

@@ -1,0 +1,76 @@
+"""The examples of docs/extending.md: each file, put into a copy of the package, does what the page says."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from modelflow.results.layout import read_predictions
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
+EXAMPLES = re.findall(r"^```python\n# src/(\S+)\n(.*?)^```$", PAGE, re.S | re.M)
+NETWORK = {"input": [1, 8, 8], "classes": 2, "layers": [{"pad": 2}, {"conv": 4, "activation": "relu"}, {"linear": 2}]}
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A folder with a copy of the package that has the page's files too, and a network and a study that use them."""
+    place = tmp_path_factory.mktemp("extended")
+    shutil.copytree(ROOT / "src" / "modelflow", place / "modelflow", ignore=shutil.ignore_patterns("__pycache__"))
+    for path, text in EXAMPLES:
+        (place / path).write_text(text, "utf-8")
+    (place / "padded.json").write_text(json.dumps(NETWORK))
+    study = {"models": ["padded.json"], "dataset": "stripes", "epochs": 3, "lr": 1e-2, "seeds": 2}
+    (place / "study.json").write_text(json.dumps(study))
+    return place
+
+
+def modelflow(place, *arguments):
+    command = [sys.executable, "-m", "modelflow", *arguments]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_page_has_an_example_of_each():
+    assert [path for path, _ in EXAMPLES] == [
+        "modelflow/networks/layers/pad.py",
+        "modelflow/data/origins/stripes.py",
+        "modelflow/evaluation/scores/balanced_accuracy.py",
+        "modelflow/results/artifacts/confidence.py",
+        "modelflow/studies/engines/here.py",
+    ]
+
+
+def test_the_new_kinds_are_named_where_one_looks_for_them(extended):
+    assert "stripes" in modelflow(extended, "data", "list")
+    assert "[here|local|ray]" in re.sub(r"\s+", "", modelflow(extended, "run", "--help"))
+    traced = modelflow(extended, "trace", "padded.json")
+    assert "pad 2" in traced
+    assert "1x12x12" in traced
+
+
+def test_they_train_a_study_together(extended):
+    said = modelflow(extended, "run", "study.json", "--engine", "here", "--results", "r")
+    assert "padded" in said
+    run = json.loads((extended / "r" / "padded" / "run.json").read_text())
+    logits_NK, y_N = read_predictions(extended / "r" / "padded")
+    expected = balanced_accuracy_score(y_N, logits_NK.argmax(1))
+    assert run["metrics"]["more"]["balanced_accuracy"] == pytest.approx(expected)
+    assert run["metrics"]["accuracy"] > 0.9
+    assert run["engine"].startswith("autograd")
+    rows = list(csv.DictReader((extended / "r" / "leaderboard.csv").read_text().splitlines()))
+    assert 0.9 < float(rows[0]["balanced_accuracy"]) <= 1
+    table = modelflow(extended, "leaderboard", "r", "--sort", "balanced_accuracy", "--where", "balanced_accuracy > 0.5")
+    assert "balanced_accuracy" in table
+    lines = (extended / "r" / "padded" / "confidence.csv").read_text().splitlines()
+    assert len(lines) == 1 + 100
+    assert "each test image's predicted class" in (extended / "r" / "padded" / "MODEL_CARD.md").read_text("utf-8")
+    assert "stripes is made from a seed" in (extended / "r" / "report.html").read_text("utf-8")
