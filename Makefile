@@ -14,13 +14,20 @@ study: $(VENV)/.ready  ## train the seven models with five seeds each, end with 
 
 setup: $(VENV)/.ready  ## only set up .venv, for `. .venv/bin/activate` and the command modelflow
 
-test: $(VENV)/.ready-dev  ## run the tests on the real Fashion-MNIST
-	$(BIN)/python -m pytest -n auto --dist worksteal
+test: $(VENV)/.ready-dev  ## run the tests for whoever changes something, on the real Fashion-MNIST (some 4 minutes on two cores)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not more"
+
+test-more: $(VENV)/.ready-dev  ## run the others: browser, Ray, processes, kills, fuzzing (some 9 minutes)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m more
 
 lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.ready-docs  ## write the reference of commands, build the site into site/
+	$(BIN)/python docs/generate.py
+	$(BIN)/zensical build --clean
 
 bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (three hours, idle); PARTS='epochs'; for a try ROUNDS=1 IMAGES=4000 STUDIES=100; SINCE=REVISION trains beside that one's code
 	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
@@ -65,6 +72,10 @@ $(VENV)/.ready-fuzz: $(VENV)/.ready-dev
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group fuzz
 	touch $@
 
+$(VENV)/.ready-docs: $(VENV)/.ready-dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
+	touch $@
+
 # fastai asks for torchvision and spacy, which its Learner does not use: it comes alone, what it needs is in peers.txt.
 $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(PYTHON) -m venv $(VENV)-bench
@@ -72,5 +83,5 @@ $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
 	touch $@
 
-.PHONY: study setup test lint bench card fuzz torture audit help
+.PHONY: study setup test test-more lint docs bench card fuzz torture audit help
 .DEFAULT_GOAL := help
