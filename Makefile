@@ -27,7 +27,7 @@ lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 
 docs: $(VENV)/.ready-docs  ## write the reference of commands, build the site into site/
 	$(BIN)/python docs/generate.py
-	$(BIN)/zensical build --clean
+	$(BIN)/zensical build --clean --strict
 
 bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (three hours, idle); PARTS='epochs'; for a try ROUNDS=1 IMAGES=4000 STUDIES=100; SINCE=REVISION trains beside that one's code
 	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
