@@ -14,10 +14,10 @@ study: $(VENV)/.ready  ## train the seven models with five seeds each, end with 
 
 setup: $(VENV)/.ready  ## only set up .venv, for `. .venv/bin/activate` and the command modelflow
 
-test: $(VENV)/.ready-dev  ## run the tests for whoever changes something, on the real Fashion-MNIST (some 4 minutes on two cores)
+test: $(VENV)/.ready-dev  ## run the tests for whoever changes something, on the real Fashion-MNIST (some five minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not more"
 
-test-more: $(VENV)/.ready-dev  ## run the others: browser, Ray, processes, kills, fuzzing (some 9 minutes)
+test-more: $(VENV)/.ready-dev  ## run the others: browser, Ray, processes, kills, fuzzing (some seven minutes)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m more
 
 lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)

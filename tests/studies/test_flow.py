@@ -1190,3 +1190,20 @@ def test_a_users_callbacks_are_told_beside_the_flows_own(flow_of):
     assert counts.pauses == len(counts.steps) == 2 * len(flow.train_loader)
     assert counts.steps[-1] == (2, len(flow.train_loader))
     assert flow.arch.on_epoch is not None
+
+
+def test_a_network_of_layers_is_not_called_dead_for_what_stands_before_its_norm(flow_of):
+    layers = [
+        {"conv": 8, "stride": 2, "padding": "same", "norm": "batch", "activation": "relu"},
+        {"residual": [{"conv": 8, "padding": "same", "norm": "batch"}], "activation": "relu"},
+        {"pool": "global_average"},
+        {"linear": "classes"},
+    ]
+    flow = flow_of("resnet", GenericCNN({"input": [1, 28, 28], "classes": 10, "layers": layers}), lr=3e-3)
+    flow.run(epochs=2)
+    run = read_run(flow.results_dir)
+    assert run.metrics.accuracy > 0.3
+    assert (run.dead_units, run.warnings) == ({}, ())
+    assert run.engine.startswith("autograd: the compiled step trains the card's form")
+    again = flow_of("resnet", GenericCNN(run.spec), load_checkpoint_path=flow.results_dir / "model_checkpoint.pth")
+    assert again.run(skip_train=True).accuracy == run.metrics.accuracy

@@ -31,13 +31,11 @@ from modelflow.io.config import read_fields
 from modelflow.io.validation import did_you_mean, explain
 from modelflow.networks.layers.conv import Conv
 from modelflow.networks.layers.flatten import Flatten
-from modelflow.networks.layers.kind import LayerKind, Shape, Size
+from modelflow.networks.layers.kind import MAX_LAYERS, LayerKind, Shape, Size
 from modelflow.networks.layers.linear import Linear
 from modelflow.networks.layers.pool import Pool
 from modelflow.networks.layers.registry import check_defaults, read_layer
 from modelflow.text import short
-
-MAX_LAYERS = 1000
 
 CLASSES = "classes"  # in a layer's place of a number
 PRESETS = Path(__file__).parent / "presets"  # the card's seven specs, as files
@@ -193,6 +191,13 @@ class LayerSpec(Description):
             )
         return fields
 
+    @field_validator("layers")
+    @classmethod
+    def _not_too_many(cls, layers: tuple[LayerKind, ...]) -> tuple[LayerKind, ...]:
+        if (size := sum(layer.leaves for layer in layers)) > MAX_LAYERS:
+            raise ValueError(f"{size:,} layers in all, at most {MAX_LAYERS:,}")
+        return layers
+
     @field_validator("input", mode="before")
     @classmethod
     def _lists_are_shapes(cls, given: Any) -> Any:
@@ -212,7 +217,7 @@ class LayerSpec(Description):
 
     @property
     def depth(self) -> int:
-        return len(self.layers)
+        return sum(layer.leaves for layer in self.layers)
 
     def named_layers(self) -> Iterator[tuple[str, LayerKind]]:
         for i, layer in enumerate(self.layers):

@@ -66,6 +66,8 @@ def _add_steps(drawn: list[Step], layer: Layer) -> None:
     before = len(drawn) - 1
     for inner in layer.inner:
         _add_steps(drawn, inner)
+    if layer.inner and not layer.operations:
+        return
     added = before if layer.inner else None
     operations = tuple(re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", operation) for operation in layer.operations)
     shape, parameters = layer.output_shape, layer.own_parameters

@@ -48,7 +48,7 @@ class Layer:
     @property
     def what(self) -> str:
         """What it does, in order, such as "conv 5x5, ReLU" or "dropout 0.5, linear"."""
-        return ", ".join(self.operations)
+        return ", ".join(self.operations) or self.kind
 
     @property
     def parameters(self) -> int:

@@ -12,7 +12,8 @@ from modelflow.io.arguments import plain
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
 from modelflow.io.validation import explain, repeated
-from modelflow.networks.description import MAX_LAYERS, Description
+from modelflow.networks.description import Description
+from modelflow.networks.layers.kind import MAX_LAYERS
 from modelflow.networks.resolve import CARD, is_spec, named_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.text import short

@@ -31,6 +31,7 @@ from modelflow.io.bounds import check_predictions
 from modelflow.io.files import sha256, write_atomic
 from modelflow.io.signals import raise_if_heard
 from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
+from modelflow.networks.description import Spec
 from modelflow.networks.diagram import svg
 from modelflow.networks.resolve import check_name
 from modelflow.results import layout, provenance
@@ -637,8 +638,8 @@ class ModelFlow(Parts):
         return tuple(torch.cat(parts)[:n_images] for parts in zip(*batches, strict=True))  # type: ignore[return-value]
 
     def _dead_units(self) -> dict[str, tuple[int, int]]:
-        if not isinstance(self.model, GenericCNN):
-            return {}
+        if not (isinstance(self.model, GenericCNN) and isinstance(self.model.spec, Spec)):
+            return {}  # a ReLU must follow each hidden layer, as in every network of the card's form
         return dead_units(self.model, self._first_images(HEALTH_IMAGES)[0].to(self.arch.device))
 
     def _write(self, name: str, content: str | bytes) -> None:

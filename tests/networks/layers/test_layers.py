@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 
 import pytest
 import torch
@@ -48,12 +49,22 @@ SMALL = [
     st.builds(lambda name: {"activation": name}, st.sampled_from(["relu", "gelu"])),
     st.fixed_dictionaries({"dropout": st.sampled_from([0.0, 0.5])}, optional={"spatial": st.booleans()}),
 ]
-PLAIN = st.one_of(CONV, POOL, *SMALL)
+WINDOW = {"stride": one_or_two(2), "padding": st.sampled_from(["valid", "same"]), "bias": st.booleans(), **FOLLOWING}
+DEPTHWISE = st.fixed_dictionaries(
+    {"depthwise": st.integers(1, 3)}, optional={"multiplier": st.integers(1, 2), **WINDOW}
+)
+SEPARABLE = st.fixed_dictionaries(
+    {"separable": st.integers(1, 6)}, optional={"kernel": one_or_two(3), "squeeze": st.integers(1, 2), **WINDOW}
+)
+SQUEEZE = st.fixed_dictionaries({"squeeze": st.integers(1, 3)})
+PLAIN = st.one_of(CONV, POOL, DEPTHWISE, SEPARABLE, SQUEEZE, *SMALL)
 KEEPING = st.fixed_dictionaries({"conv": st.integers(1, 6), "padding": st.just("same")}, optional=FOLLOWING)
 RESIDUAL = st.fixed_dictionaries(
     {"residual": st.lists(KEEPING | CONV, min_size=1, max_size=3)},
     optional={"shortcut": st.sampled_from(["identity", "conv"]), **FOLLOWING},
 )
+REPEAT = st.fixed_dictionaries({"repeat": st.integers(1, 3), "layers": st.lists(KEEPING, min_size=1, max_size=2)})
+AROUND = st.builds(lambda item: item | {"residual": True}, KEEPING)
 ENDS = st.sampled_from(
     [
         [{"linear": "classes"}],
@@ -70,7 +81,7 @@ NETWORKS = st.fixed_dictionaries(
     {
         "input": st.lists(st.integers(1, 12), min_size=3, max_size=3),
         "classes": st.integers(1, 5),
-        "layers": st.builds(list.__add__, st.lists(PLAIN | RESIDUAL, max_size=4), ENDS),
+        "layers": st.builds(list.__add__, st.lists(PLAIN | RESIDUAL | REPEAT | AROUND, max_size=4), ENDS),
     }
 )
 
@@ -246,6 +257,60 @@ def test_defaults_that_no_layer_takes_are_refused():
         parse_spec(BASE | {"defaults": {"paddin": "same"}, "layers": [{"linear": "classes"}]})
 
 
+SEPARABLE_NET = {
+    "input": [1, 28, 28],
+    "classes": 10,
+    "defaults": {"padding": "same", "norm": "batch", "activation": "relu"},
+    "layers": [
+        {"conv": 16, "kernel": 3},
+        {"separable": 24, "kernel": 3, "stride": 2, "squeeze": 4},
+        {"separable": 24, "kernel": 3, "squeeze": 4, "residual": True},
+        {"separable": 48, "kernel": 3, "stride": 2, "squeeze": 4},
+        {"separable": 48, "kernel": 3, "squeeze": 4, "residual": True},
+        {"pool": "global_average"},
+        {"linear": "classes"},
+    ],
+}
+
+
+def test_a_mobile_net_of_five_lines():
+    traced = trace(parse_spec(SEPARABLE_NET))
+    assert traced.parameters == 8_598
+    assert traced.macs == pytest.approx(580_000, rel=0.01)
+    names = [name for name, _ in GenericCNN(parse_spec(SEPARABLE_NET)).layers[1].named_children()]
+    assert names == ["depthwise", "squeeze", "pointwise"]
+
+
+def test_a_repeat_has_weights_of_its_own_each_time():
+    spec = parse_spec(BASE | {"layers": [{"repeat": 3, "layers": [{"conv": 2, "padding": "same"}]}, {"linear": 3}]})
+    model = GenericCNN(spec)
+    first, second, third = (model.layers[0][i].conv.weight for i in range(3))
+    assert first.shape == (2, 1, 3, 3)
+    assert second.shape == third.shape == (2, 2, 3, 3)
+    assert not torch.equal(second, third)
+    assert [layer.name for _, layer in trace(spec).rows()] == [
+        *("layers.0.0", "layers.0.1", "layers.0.2", "layers.0", "layers.1"),
+    ]
+
+
+def test_deep_nests_are_traced_at_once():
+    item = {"conv": 1, "padding": "same"}
+    for _ in range(18):
+        item = {"residual": [item, {"conv": 1, "padding": "same"}]}
+    spec = parse_spec(BASE | {"layers": [item, {"linear": "classes"}]})
+    start = time.monotonic()
+    assert trace(spec).parameters > 19
+    assert time.monotonic() - start < 5  # and not for years
+
+
+def test_many_layers_are_refused_however_they_are_written():
+    item = {"conv": 1, "padding": "same"}
+    for _ in range(12):
+        item = {"repeat": 10, "layers": [item]}
+    with pytest.raises(SpecError, match="at most 1,000"):
+        parse_spec(BASE | {"layers": [item, {"linear": "classes"}]})
+
+
 def test_layers_within_layers_have_an_end():
     item = {"conv": 1, "padding": "same"}
     for _ in range(40):
@@ -255,5 +320,6 @@ def test_layers_within_layers_have_an_end():
 
 
 def test_each_kind_is_one_file_found_by_its_key():
-    assert set(kinds()) == {"activation", "conv", "dropout", "flatten", "linear", "norm", "pool", "residual"}
+    plain = {"activation", "conv", "depthwise", "dropout", "flatten", "linear", "norm", "pool", "separable", "squeeze"}
+    assert set(kinds()) == plain | {"repeat", "residual"}
     assert {kind.__module__.rpartition(".")[2] for kind in kinds().values()} == set(kinds())

@@ -8,6 +8,7 @@ when a module is built, not before.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MAX_SIZE = 1 << 20
+MAX_LAYERS = 1000
 
 Shape = tuple[int, ...]  # channels x height x width, or a number of features; without the batch
 Parts = Iterable[tuple[str, "LayerKind"]]
@@ -55,6 +57,11 @@ class LayerKind(BaseModel):
     def read(cls, options: Mapping[str, Any], read_inner: Callable[[Any, str], "LayerKind"]) -> Self:
         """The layer with these options. `read_inner` reads a layer that it holds. Raises `ValidationError`."""
         return cls.model_validate(dict(options))
+
+    @property
+    def leaves(self) -> int:
+        """How many layers it is, those that it holds counted and it itself not."""
+        return 1
 
     def parts(self, shape: Shape) -> Parts:
         """What it is made of, each with the name that its module has."""
@@ -109,6 +116,21 @@ class LayerKind(BaseModel):
             total += cost(part, shape)
             shape = part.output_shape(shape)
         return total
+
+
+@lru_cache(maxsize=4096)
+def after(layers: tuple[LayerKind, ...], shape: Shape) -> Shape:
+    """The shape that layers give, one after the other; kept, since each layer that holds others asks anew."""
+    for layer in layers:
+        shape = layer.output_shape(shape)
+    return shape
+
+
+def read_items(items: Any, what: str, read_inner: Callable[[Any, str], LayerKind]) -> tuple[LayerKind, ...]:
+    """The layers of a list in an item. Raises `ValueError` for what is no list of at most `MAX_LAYERS`."""
+    if not isinstance(items, list | tuple) or len(items) > MAX_LAYERS:
+        raise ValueError(f"{what}: expected a list of layers; write one, such as [{{conv: 16, padding: same}}]")
+    return tuple(read_inner(item, f"{what}[{i}]") for i, item in enumerate(items))
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from modelflow.io.arguments import plain
 from modelflow.io.found import classes_in
 from modelflow.io.validation import did_you_mean, explain
 from modelflow.networks.layers.kind import LayerKind
+from modelflow.networks.layers.residual import Residual
 from modelflow.text import short
 
 MAX_DEPTH = 20  # of layers that hold layers
@@ -35,6 +36,9 @@ def read_layer(item: Any, where: str, defaults: Mapping[str, Any], depth: int = 
         return item
     if depth > MAX_DEPTH:
         raise SpecError(f"{where}: layers within layers more than {MAX_DEPTH} deep; write them one after the other")
+    if isinstance(item, Mapping) and item.get("residual") is True:  # around this layer alone
+        inner = {name: value for name, value in item.items() if name != "residual"}
+        return Residual(layers=(read_layer(inner, where, defaults, depth + 1),))
     key = _key(item, where)
     kind = kinds()[key]
     given = {kind.main if name == key else name: plain(value) for name, value in item.items()}

@@ -8,7 +8,7 @@ from pydantic import Field
 from modelflow.errors import ShapeError
 from modelflow.networks.layers.activation import ActivationChoice, activation_parts
 from modelflow.networks.layers.conv import Conv
-from modelflow.networks.layers.kind import LayerKind, Role, Shape, shape_text
+from modelflow.networks.layers.kind import LayerKind, Role, Shape, after, read_items, shape_text
 from modelflow.networks.layers.norm import NormChoice
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class Residual(LayerKind):
 
     @classmethod
     def read(cls, options: Mapping[str, Any], read_inner: Callable[[Any, str], LayerKind]) -> Self:
-        items = options.get("layers")
-        if not isinstance(items, list | tuple):
-            raise ValueError("residual: expected a list of layers; write one, such as [{conv: 16, padding: same}]")
-        layers = tuple(read_inner(item, f"residual[{i}]") for i, item in enumerate(items))
-        return cls.model_validate({**options, "layers": layers})
+        return cls.model_validate({**options, "layers": read_items(options.get("layers"), "residual", read_inner)})
+
+    @property
+    def leaves(self) -> int:
+        return sum(layer.leaves for layer in self.layers)
 
     def held(self, shape: Shape) -> Iterable[tuple[str, LayerKind, Shape]]:
         for i, layer in enumerate(self.layers):
@@ -47,30 +47,25 @@ class Residual(LayerKind):
             shape = layer.output_shape(shape)
 
     def output_shape(self, shape: Shape) -> Shape:
-        before, after = shape, self._after(shape)
-        if self.shortcut == "identity" and before != after:
+        before, summed = shape, after(self.layers, shape)
+        if self.shortcut == "identity" and before != summed:
             raise ShapeError(
-                f"the layers of the residual turn {shape_text(before)} into {shape_text(after)}, which cannot be "
+                f"the layers of the residual turn {shape_text(before)} into {shape_text(summed)}, which cannot be "
                 "added; give shortcut: conv, or layers that keep the shape"
             )
-        if self.shortcut == "conv" and self._projection(before, after).output_shape(before) != after:
+        if self.shortcut == "conv" and self._projection(before, summed).output_shape(before) != summed:
             raise ShapeError(
-                f"no stride of a 1x1 convolution turns {shape_text(before)} into {shape_text(after)}; "
+                f"no stride of a 1x1 convolution turns {shape_text(before)} into {shape_text(summed)}; "
                 "give the strided layers padding: same"
             )
-        return after
+        return summed
 
-    def _after(self, shape: Shape) -> Shape:
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
-        return shape
-
-    def _projection(self, before: Shape, after: Shape) -> Conv:
-        if len(before) != 3 or len(after) != 3:
-            ends = f"{shape_text(before)} to {shape_text(after)}"
+    def _projection(self, before: Shape, summed: Shape) -> Conv:
+        if len(before) != 3 or len(summed) != 3:
+            ends = f"{shape_text(before)} to {shape_text(summed)}"
             raise ShapeError(f"a shortcut from {ends}: expected maps at both ends; leave linear layers out of it")
-        down, right = (-(-size // smaller) for size, smaller in zip(before[1:], after[1:], strict=True))
-        return Conv(features=after[0], kernel=(1, 1), stride=(down, right), norm=self.norm)
+        down, right = (-(-size // smaller) for size, smaller in zip(before[1:], summed[1:], strict=True))
+        return Conv(features=summed[0], kernel=(1, 1), stride=(down, right), norm=self.norm)
 
     def parameters(self, shape: Shape) -> int:
         return sum(layer.parameters(given) for layer, given in self._summed(shape))
@@ -82,12 +77,12 @@ class Residual(LayerKind):
         """Every layer with the shape of its input, that of the shortcut too."""
         yield from ((layer, given) for _, layer, given in self.held(shape))
         if self.shortcut == "conv":
-            yield self._projection(shape, self._after(shape)), shape
+            yield self._projection(shape, after(self.layers, shape)), shape
 
     def operations(self, shape: Shape) -> tuple[str, ...]:
         own = ["add input"]
         if self.shortcut == "conv":
-            own = [f"add {', '.join(self._projection(shape, self._after(shape)).operations(shape))} of input"]
+            own = [f"add {', '.join(self._projection(shape, after(self.layers, shape)).operations(shape))} of input"]
         return (*own, *(word for _, part in activation_parts(self.activation) for word in part.operations(shape)))
 
     def module(self, shape: Shape, generator: "torch.Generator") -> "nn.Module":
@@ -98,6 +93,6 @@ class Residual(LayerKind):
         body = nn.Sequential(*(layer.module(given, generator) for _, layer, given in self.held(shape)))
         shortcut: nn.Module = nn.Identity()
         if self.shortcut == "conv":
-            shortcut = self._projection(shape, self._after(shape)).module(shape, generator)
-        after = [part.module(shape, generator) for _, part in activation_parts(self.activation)]
-        return Sum(body, shortcut, *after)
+            shortcut = self._projection(shape, after(self.layers, shape)).module(shape, generator)
+        activation = [part.module(shape, generator) for _, part in activation_parts(self.activation)]
+        return Sum(body, shortcut, *activation)

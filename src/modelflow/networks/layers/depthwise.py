@@ -1,0 +1,47 @@
+"""Depthwise convolutions: each channel by itself."""
+
+from typing import ClassVar
+
+from modelflow.networks.layers.activation import ActivationChoice, activation_parts
+from modelflow.networks.layers.conv import Convolution, Padding
+from modelflow.networks.layers.kind import LayerKind, Pair, Parts, Role, Shape, Size, size_text, stride_text
+from modelflow.networks.layers.norm import NormChoice, norm_parts
+
+
+class Depthwise(LayerKind):
+    """`{depthwise: 3, stride: 2, padding: same}`: a kernel of that size for each channel, then `norm` and `activation`.
+
+    `multiplier` is how many maps each channel gives; the other options are those of `conv`.
+    """
+
+    key: ClassVar[str] = "depthwise"
+    main: ClassVar[str] = "kernel"
+    defaulted: ClassVar[frozenset[str]] = frozenset({"padding", "bias", "norm", "activation"})
+    role: ClassVar[Role] = "conv"
+
+    kernel: Pair
+    multiplier: Size = 1
+    stride: Pair = (1, 1)
+    padding: Padding = "valid"
+    bias: bool | None = None
+    norm: NormChoice = "none"
+    activation: ActivationChoice = "none"
+
+    def parts(self, shape: Shape) -> Parts:
+        yield (
+            "depthwise",
+            Convolution(
+                features=shape[0] * self.multiplier,
+                kernel=self.kernel,
+                stride=self.stride,
+                padding=self.padding,
+                groups=shape[0],
+                bias=self.norm == "none" if self.bias is None else self.bias,
+            ),
+        )
+        yield from norm_parts(self.norm)
+        yield from activation_parts(self.activation)
+
+    def operations(self, shape: Shape) -> tuple[str, ...]:
+        own = f"depthwise {size_text(self.kernel)}{stride_text(self.stride)}"
+        return (own, *super().operations(shape)[1:])

@@ -1,0 +1,51 @@
+"""Squeeze and excitation: each channel weighted by what the means of all channels say."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from modelflow.errors import ShapeError
+from modelflow.networks.layers.kind import LayerKind, Shape, Size, drawn_weights, need_maps
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Squeeze(LayerKind):
+    """`{squeeze: 4}`: the means of the channels go through a fourth as many units to a factor of 0 to 1 each.
+
+    Hu et al. (2018), https://arxiv.org/abs/1709.01507; with biases, and a sigmoid at the end.
+    """
+
+    key: ClassVar[str] = "squeeze"
+    main: ClassVar[str] = "ratio"
+
+    ratio: Size
+
+    def output_shape(self, shape: Shape) -> Shape:
+        need_maps("squeeze", shape)
+        if shape[0] < self.ratio:
+            raise ShapeError(f"squeeze = {self.ratio}: expected at most its {shape[0]} channels; make it smaller")
+        return shape
+
+    def parameters(self, shape: Shape) -> int:
+        units = shape[0] // self.ratio
+        return units * (shape[0] + 1) + shape[0] * (units + 1)
+
+    def macs(self, shape: Shape) -> int:
+        return 2 * shape[0] * (shape[0] // self.ratio)
+
+    def operations(self, shape: Shape) -> tuple[str, ...]:
+        return (f"squeeze {self.ratio}",)
+
+    def module(self, shape: Shape, generator: "torch.Generator") -> "nn.Module":
+        from torch import nn
+        from torch.nn.utils import skip_init
+
+        from modelflow.networks.modules import Scale
+
+        units = shape[0] // self.ratio
+        reduce, expand = (
+            drawn_weights(skip_init(nn.Conv2d, inputs, outputs, 1), generator)  # type: ignore[no-untyped-call]
+            for inputs, outputs in ((shape[0], units), (units, shape[0]))
+        )
+        return Scale(reduce, expand)
