@@ -39,10 +39,7 @@ LINES = {"input": "#57606a", "conv": "#00588c", "pool": "#8a5a00", "flatten": "#
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to draw: what is done, in order, and what comes out of it.
-
-    `added` is the place of the step whose output is added, for the end of a residual.
-    """
+    """One thing to draw: what is done, in order, and what comes out of it."""
 
     kind: str
     name: str
@@ -50,7 +47,6 @@ class Step:
     shape: Shape
     kernel_size: int = 0
     parameters: int = 0
-    added: int | None = None
 
 
 def steps(trace: Trace) -> list[Step]:
@@ -63,15 +59,13 @@ def steps(trace: Trace) -> list[Step]:
 
 def _add_steps(drawn: list[Step], layer: Layer) -> None:
     """A layer's steps: those of the layers that it holds, then its own."""
-    before = len(drawn) - 1
     for inner in layer.inner:
         _add_steps(drawn, inner)
     if layer.inner and not layer.operations:
         return
-    added = before if layer.inner else None
     operations = tuple(re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", operation) for operation in layer.operations)
     shape, parameters = layer.output_shape, layer.own_parameters
-    drawn.append(Step(layer.role, layer.name, operations, shape, _window_of(layer), parameters, added))
+    drawn.append(Step(layer.role, layer.name, operations, shape, _window_of(layer), parameters))
 
 
 def _window_of(layer: Layer) -> int:

@@ -415,9 +415,19 @@ class ModelFlow(Parts):
         why = self._likely_cause(metrics.loss, y_N, dead)
         found = prediction_warnings(predicted_N, y_N, metrics.loss, names, why) + unit_warnings(dead, why)
         warnings = [NOT_TRAINED] if found and not self.arch.total_epochs else found
-        history = self.arch.losses, self.arch.val_losses
-        made_of = self.model_name, self.seed, self._split_kind(), names, logits_NK, y_N, metrics, *history, warnings
-        self._write_artifacts(Evaluated(*made_of))
+        evaluated = Evaluated(
+            model_name=self.model_name,
+            seed=self.seed,
+            kind=self._split_kind(),
+            class_names=names,
+            logits_NK=logits_NK,
+            y_N=y_N,
+            metrics=metrics,
+            losses=self.arch.losses,
+            val_losses=self.arch.val_losses,
+            warnings=warnings,
+        )
+        self._write_artifacts(evaluated)
         self.seconds["evaluation"] = time.perf_counter() - start
         layout.write_run(self.results_dir, self._record(metrics, validation, dead, warnings))
         self._written.add(layout.RUN)

@@ -261,7 +261,7 @@ def look_at_evaluation(model: nn.Module, loader: Any, what: str, device: Any, no
 
 def check_labels(loader: Any, what: str, n_classes: int, ignored: int | None = None) -> None:
     """Raises `DataError` when any label of a data set in memory is none of the model's outputs."""
-    y = _in_memory(loader, "labels")
+    y = _labels_in_memory(loader)
     found = None if y is None else classes(y)
     if found is not None:
         check_range(found, n_classes, ignored, f"the {what}: its labels")
@@ -269,6 +269,8 @@ def check_labels(loader: Any, what: str, n_classes: int, ignored: int | None = N
 
 def check_images(loader: Any, what: str) -> None:
     """Raises `DataError` when any value of a data set in memory is not a finite number, naming the first image."""
+    if isinstance(loader, Batches) and loader.finite:  # which is kept
+        return
     found = held(loader)
     if found is None or not found.as_they_are or _is_finite(found.images):
         return
@@ -295,16 +297,16 @@ def note_modes(model: nn.Module, note: Note) -> None:
 
 def note_empty_classes(loader: Any, ignored: int | None, note: Note) -> None:
     """Notes the classes that no training image is of, where all labels lie in memory and are of the model's outputs."""
-    y = _in_memory(loader, "labels")
+    y = _labels_in_memory(loader)
     found = None if y is None else classes(y)
     if found is not None and (text := without_images(found if ignored is None else found[found != ignored])):
         note(text)
 
 
-def _in_memory(loader: Any, what: str) -> Any:
-    """All images, or labels, that a loader goes through, where they lie in a tensor; else None."""
+def _labels_in_memory(loader: Any) -> Any:
+    """All labels that a loader goes through, where they lie in a tensor; else None."""
     found = held(loader)
-    return found.of_loader(what) if found is not None and found.as_they_are else None
+    return found.of_loader("labels") if found is not None and found.as_they_are else None
 
 
 def what_outputs_are(model: nn.Module, logits_NK: Array) -> str:
