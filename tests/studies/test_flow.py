@@ -1189,7 +1189,8 @@ def test_a_users_callbacks_are_told_beside_the_flows_own(flow_of):
     assert (counts.epochs, epochs) == (2, [1, 2])
     assert counts.pauses == len(counts.steps) == 2 * len(flow.train_loader)
     assert counts.steps[-1] == (2, len(flow.train_loader))
-    assert flow.arch.on_epoch is not None
+    flow.run(epochs=1)
+    assert (counts.epochs, epochs) == (3, [1, 2, 3])
 
 
 def test_a_network_of_layers_is_not_called_dead_for_what_stands_before_its_norm(flow_of):
