@@ -1208,3 +1208,15 @@ def test_a_network_of_layers_is_not_called_dead_for_what_stands_before_its_norm(
     assert run.engine.startswith("autograd: the compiled step trains the card's form")
     again = flow_of("resnet", GenericCNN(run.spec), load_checkpoint_path=flow.results_dir / "model_checkpoint.pth")
     assert again.run(skip_train=True).accuracy == run.metrics.accuracy
+
+
+def test_nothing_is_left_of_the_run_whose_name_a_model_takes_later(flow_of):
+    other, flow = flow_of("other"), flow_of("mine", tiny(nn.Tanh()))
+    for each in (other, flow):
+        each.run(epochs=1)
+    assert list(other.results_dir.glob("filters_*.png"))
+    flow.model_name = "other"
+    flow.run(skip_train=True)
+    assert not list(other.results_dir.glob("filters_*.png"))
+    assert not (other.results_dir / "architecture.json").exists()
+    assert read_run(other.results_dir).model_class == "Sequential"

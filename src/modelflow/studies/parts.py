@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from modelflow.errors import UsageError
 from modelflow.io.arguments import MAX_SEED, as_whole, folder, positive, whole
 from modelflow.io.arguments import class_names as class_names_of
 from modelflow.io.validation import did_you_mean
+from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
 from modelflow.networks.resolve import check_name
-from modelflow.results.records import DataRecord
+from modelflow.results.records import DataRecord, Kept, Run
 from modelflow.studies.autosave import Autosave
+from modelflow.studies.continuation import Continuation
 from modelflow.studies.record import data_record
+from modelflow.studies.run_folder import RunFolder
 from modelflow.training.compiled import unsupported_reason
 from modelflow.training.devices import choose_device, device_of, devices_here, in_words
 from modelflow.training.loss import Loss
@@ -30,16 +34,25 @@ DEFAULT_LR = 3e-4
 
 
 class Parts:
-    """What a `ModelFlow` is made of: set anew, each is used from then on, and recorded."""
+    """What a `ModelFlow` is made of: set anew, each is used from then on, and recorded.
+
+    `settings` are those that its record names, `seconds` the times it took, `stored` the record of the finished run
+    whose weights it has, if any; `test_reads` counts how often the test images were evaluated.
+    """
 
     arch: Architecture
     settings: dict[str, Any]
+    seconds: dict[str, float]
+    started: datetime
+    stored: Run | None
+    test_reads: int
     _data: DataRecord | None  # of the loaders as they are; None until somebody asks
     _options: dict[str, Any] | None  # of optimizer and loss; None where nothing was trained or set
+    _continuation: Continuation
     _class_names: tuple[str, ...]
     _names_given: bool
     _model_name: str
-    _results_dir: Path
+    _folder: RunFolder
     _seed: int
     _test_loader: Any
     _states: Autosave
@@ -154,6 +167,25 @@ class Parts:
         self._class_names = classes_of(self.train_loader, self.val_loader) if given is None else given
         self.arch.class_names = self._class_names or None
 
+    def names_for(self, n_classes: int) -> tuple[str, ...]:
+        """A name for each of so many logits: numbers where no name is known.
+
+        Raises `UsageError` where names were given, and not as many.
+        """
+        if len(self.class_names) != n_classes and self.names_are_given:
+            count = len(self.class_names)
+            raise UsageError(
+                f"class_names has {count} {'entry' if count == 1 else 'entries'}, the model gives {n_classes} logits; "
+                "give one name a logit, in the order of the labels"
+            )
+        names = self.class_names[:n_classes]  # a data set may know more classes than are used
+        return (*names, *(str(k) for k in range(len(names), n_classes)))
+
+    @property
+    def names_are_given(self) -> bool:
+        """Whether the class names were given, not those of the loaders' data set."""
+        return self._names_given
+
     def _name_classes(self) -> None:
         """By the loaders' data set, where no names were given."""
         if not self._names_given:
@@ -176,6 +208,35 @@ class Parts:
         self.settings["batch_size"] = as_whole(getattr(self.train_loader, "batch_size", None))
         self._options = options(self.optimizer, self.loss_fn, self.model) | loader_options(self.train_loader)
         self._data = None
+
+    @property
+    def options(self) -> dict[str, Any] | None:
+        """Of optimizer, loss and loader, where they are not the defaults; None where nothing was trained or set."""
+        return self._options
+
+    @property
+    def recorded_settings(self) -> dict[str, Any]:
+        """The settings, and what of optimizer and loss is not as usual."""
+        own = options(self.optimizer, self.loss_fn, self.model) if self._options is None else self._options
+        return self.settings | own | self.continued
+
+    @property
+    def continued(self) -> dict[str, str]:
+        """After how many epochs the training went on otherwise, and what was then; for the record."""
+        return self._continuation.settings
+
+    @property
+    def network(self) -> list[Any]:
+        """The spec, if it was built from one, and the SHA-256 of a module that no spec describes."""
+        if not isinstance(self.model, GenericCNN):
+            return [None, module_sha256(self.model)]
+        changed = None if is_as_described(self.model) else module_sha256(self.model)
+        return [self.model.spec.model_dump(mode="json"), changed]
+
+    @property
+    def split_kind(self) -> Kept:
+        """How validation and test images are kept apart: the protocol's name alone."""
+        return "card" if self.test_loader is None else "held-out"
 
     @property
     def device(self) -> torch.device:
@@ -230,17 +291,18 @@ class Parts:
 
     @model_name.setter
     def model_name(self, model_name: str) -> None:
-        self._results_dir = self._results_dir.with_name(check_name(model_name))
+        self.results_dir = self.results_dir.with_name(check_name(model_name))
         self._model_name = model_name
 
     @property
     def results_dir(self) -> Path:
         """The folder that the run's files go into."""
-        return self._results_dir
+        return self._folder.path
 
     @results_dir.setter
     def results_dir(self, path: str | Path) -> None:
-        self._results_dir = folder("results_dir", path)
+        if (place := folder("results_dir", path)) != self.results_dir:
+            self._folder = RunFolder(place)
 
 
 def made_optimizer(optimizer: str | torch.optim.Optimizer, model: nn.Module, lr: float | None) -> torch.optim.Optimizer:

@@ -6,7 +6,6 @@ A run alone is trained by the same function as within a study, on whichever engi
 import time
 import traceback
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +165,9 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
     if flow.data.checksums != run.data.checksums:
         differ = other_files(run.data.checksums, flow.data.checksums)
         raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}; use those files")
-    flow.stored, flow.test_reads = run, run.test_reads or 0
     _load(flow.arch, folder, run)
-    flow.seconds, flow.notes, flow.started = dict(run.seconds), list(run.notes), datetime.fromisoformat(run.started)
+    flow.remember(run)
+    flow.notes = list(run.notes)
     return flow
 
 

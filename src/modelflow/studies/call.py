@@ -1,0 +1,107 @@
+"""A call of `ModelFlow.train`: the states that it saves, and whether one on disk is of the same call."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from modelflow.errors import DataError
+from modelflow.results import layout, provenance
+from modelflow.results.records import OF_LOADERS, other_data, other_files
+from modelflow.studies.autosave import Autosave
+from modelflow.studies.parts import Parts
+from modelflow.studies.run_folder import RunFolder
+from modelflow.text import short
+from modelflow.training.callback import Callback
+
+
+class Call(Callback):
+    """A call under way, of epochs after `first_epoch`; where it `resumes`, it goes on from a state in the folder."""
+
+    def __init__(self, parts: Parts, folder: RunFolder, states: Autosave, first_epoch: int, resumes: bool) -> None:
+        self._parts, self._folder, self._states = parts, folder, states
+        self._first_epoch, self._resumes = first_epoch, resumes
+        self._has_taken = False
+        self._began = time.perf_counter() - parts.seconds.get("training", 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, the calls before included."""
+        return time.perf_counter() - self._began
+
+    def take_folder(self) -> None:
+        """From its first step on, the folder holds no other run, finished or half-way."""
+        if not self._has_taken:
+            self._folder.begin_training(self._resumes)
+            self._parts.stored, self._has_taken = None, True
+
+    def on_pause(self) -> None:
+        """Saves a state, where one is due."""
+        self.take_folder()
+        if self._states.is_due():
+            self._states.save(self._folder.path / layout.TRAINING, self._state)
+
+    on_epoch = on_pause
+
+    def _state(self) -> dict[str, Any]:
+        """The trainer's, and as plain data what this call was asked for and what its record says so far."""
+        parts = self._parts
+        call = {
+            "first_epoch": self._first_epoch,
+            "asked": _asked(parts),
+            "checksums": parts.data.checksums,
+            "options": parts.options,
+            "continued": parts.continued,
+            "network": parts.network,
+            "engine": parts.arch.engine,
+            "made_by": _made_by(parts),
+            "notes": parts.notes,
+            "started": parts.started.isoformat(),
+            "seconds": parts.seconds | {"training": self.seconds},
+        }
+        return parts.arch.state() | {"call": call}
+
+
+def check_same_call(call: dict[str, Any], parts: Parts, path: Path) -> None:
+    """Raises `DataError` naming the state's `path` where it is of other settings, data or another network."""
+    _check_asked(call["asked"], _asked(parts), path)
+    _check_data(call.get("checksums", {}), parts, path)
+    if (before := call.get("options")) is not None:  # states of older versions do not say
+        now = {name: of for name, of in (parts.options or {}).items() if "network" in call or name in before}
+        _check_asked(before, dict.fromkeys(before) | now, path)
+    if call.get("network", parts.network) != parts.network:
+        raise DataError(
+            f"{path}: is of another network; build the model with the spec, or the class, it was trained with, "
+            "or train without resuming"
+        )
+
+
+def changed_since(call: dict[str, Any], parts: Parts) -> list[str]:
+    """Versions, processor and device that differ from those of the state, in words."""
+    return provenance.changed_versions(call.get("made_by", {}), _made_by(parts))
+
+
+def _asked(parts: Parts) -> dict[str, Any]:
+    return {"seed": parts.seed, **parts.settings}
+
+
+def _made_by(parts: Parts) -> dict[str, str]:
+    return provenance.versions() | {"processor": provenance.processor(), "device": parts.device.type}
+
+
+def _check_asked(stored: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
+    name = next((name for name in asked if asked[name] != stored.get(name)), None)
+    if name is not None:
+        differs = f"{name} {short(stored.get(name))}, this one has {short(asked[name])}"
+        raise DataError(f"{path}: was saved by a training with {differs}; train without resuming, or as then")
+
+
+def _check_data(stored: dict[str, str], parts: Parts, path: Path) -> None:
+    """Of states of older versions, and of data that are neither files nor in memory, nothing is known."""
+    now = parts.data.checksums
+    if stored and now and (differ := other_data(stored, now)):
+        files = bool(set(differ) - set(OF_LOADERS))
+        fix = "put the old files back" if files else "give loaders of the same"
+        raise DataError(
+            f"{path}: was saved by a training on other {'files' if files else 'images or labels'} of "
+            f"{parts.data.name}: {other_files(stored, now)}; {fix}, or train without resuming"
+        )

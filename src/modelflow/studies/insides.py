@@ -1,0 +1,61 @@
+"""Pictures of a run's insides: the search of its learning rate, its filters, what its layers make of some images."""
+
+from collections.abc import Sequence
+
+from modelflow.inspection.activations import activations
+from modelflow.inspection.filters import filters
+from modelflow.inspection.hooks import copied
+from modelflow.io.arguments import layer_names
+from modelflow.results import layout
+from modelflow.studies.parts import Parts
+from modelflow.studies.preview import first_images, logits_for
+from modelflow.studies.run_folder import RunFolder
+from modelflow.training.lr_finder import METHOD, LRSearch
+
+SHOWN_IMAGES = 10
+
+
+def write_search(parts: Parts, folder: RunFolder, found: LRSearch, set_lr: bool) -> None:
+    """The curve of a learning rate search as a picture and a table; notes what was found, and what became of it."""
+    from modelflow.figures.lr_finder import plot_lr_finder
+
+    title = f"{parts.model_name}: learning rate range test"
+    figure = plot_lr_finder(found.lrs, found.losses, found.steepest, found.suggestion, METHOD, title)
+    folder.write_png(layout.LR_FINDER_PNG, figure)
+    rows = zip(found.lrs, found.losses, strict=True)
+    folder.write(layout.LR_FINDER_CSV, layout.csv_text(("lr", "smoothed_loss"), rows))
+    parts.notes += _search_notes(found, None if set_lr else parts.lr)
+
+
+def _search_notes(found: LRSearch, kept_lr: float | None) -> list[str]:
+    what = "learning rate search: "
+    notes = [what + found.note.removeprefix(what)] if found.note else []
+    if found.suggestion is not None:
+        use = "set for this run" if kept_lr is None else f"only looked at: the run keeps {kept_lr:g}"
+        notes.append(f"{what}{METHOD} {found.suggestion:.3g}, steepest point {found.steepest:.3g}; {use}")
+    return notes
+
+
+def write_filters(parts: Parts, folder: RunFolder, names: Sequence[str]) -> None:
+    """A picture of the filters of each of these layers. Raises `UsageError` for one that has none."""
+    from modelflow.figures.filters import plot_filters
+
+    for name in layer_names(names):
+        title = f"{parts.model_name}: filters learned by {name}"
+        folder.write_png(layout.filters_png(name), plot_filters(filters(parts.model, name), name, title))
+
+
+def write_outputs(parts: Parts, folder: RunFolder, names: Sequence[str]) -> None:
+    """A picture of some images beside what these layers make of them. Raises `UsageError` for an unknown layer."""
+    shown = layer_names(names)
+    if not shown:
+        return
+    from modelflow.figures.outputs import plot_outputs
+
+    x, y = first_images(parts, SHOWN_IMAGES)
+    predicted = logits_for(parts, x).argmax(1)
+    maps = activations(parts.model, x, shown)
+    parts.arch.visualization = dict(maps)
+    title = f"{parts.model_name}: images and what its layers make of them"
+    figure = plot_outputs(copied(x), maps, len(x), y.numpy(), predicted, parts.class_names or None, title)
+    folder.write_png(layout.OUTPUTS, figure)

@@ -1,0 +1,74 @@
+"""Files of a `ModelFlow`: its weights and drawing, the artifacts of an evaluation, and what run.json says."""
+
+from contextlib import nullcontext
+
+import torch
+
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.diagram import svg
+from modelflow.results import layout, provenance
+from modelflow.results.artifacts.artifact import Evaluated
+from modelflow.results.contents import artifacts, is_picture
+from modelflow.results.records import Run
+from modelflow.studies.attempts import attempt
+from modelflow.studies.measured import Measured, latencies
+from modelflow.studies.parts import Parts
+from modelflow.studies.record import evaluated_again, recorded_protocol
+from modelflow.studies.run_folder import RunFolder
+from modelflow.training.checkpoint import weights_bytes
+
+
+def write_model(parts: Parts, folder: RunFolder) -> None:
+    """The weights; of a network that a spec describes also the spec and its drawing."""
+    folder.write(layout.WEIGHTS, weights_bytes(parts.model))
+    if isinstance(parts.model, GenericCNN):
+        folder.write(layout.SPEC, parts.model.spec.to_json())
+        folder.write(layout.ARCHITECTURE, svg(parts.model.trace, parts.model_name))
+
+
+def write_artifacts(parts: Parts, folder: RunFolder, evaluated: Evaluated) -> None:
+    """Each table and picture of an evaluation; a picture that cannot be made is noted."""
+    for artifact in artifacts():
+        with attempt(artifact.name, parts.arch.note) if is_picture(artifact) else nullcontext():
+            content = artifact.make(evaluated)
+            if content is not None:
+                folder.write(artifact.name, content)
+
+
+def run_record(parts: Parts, folder: RunFolder, measured: Measured) -> Run:
+    """The record; of a stored run that is evaluated again with what was stored of its training."""
+    arch, settings, found = parts.arch, parts.recorded_settings, measured.evaluated
+    spec, module = parts.network
+    built = parts.model if isinstance(parts.model, GenericCNN) else None
+    run = Run(
+        model_name=parts.model_name,
+        model_class=type(parts.model).__name__,
+        spec=spec,
+        settings=settings,
+        protocol=recorded_protocol(parts.split_kind, settings, parts.data, arch.total_epochs),
+        seed=parts.seed,
+        epochs=arch.total_epochs,
+        lr=parts.lr,
+        parameters=arch.count_parameters(),
+        macs=built.trace.macs if built else None,
+        data=parts.data,
+        versions=provenance.versions(),
+        processor=provenance.processor(),
+        device=str(parts.device),
+        engine=arch.engine,
+        threads=torch.get_num_threads(),
+        git_revision=provenance.git_revision(),
+        started=parts.started.isoformat(timespec="seconds"),
+        seconds={name: round(value, 3) for name, value in parts.seconds.items()},
+        metrics=found.metrics,
+        validation=measured.validation,
+        test_reads=None if parts.test_loader is None else parts.test_reads,
+        latency_ms=latencies(parts),
+        bytes_on_disk=(folder.path / layout.WEIGHTS).stat().st_size,
+        dead_units=measured.dead,
+        warnings=tuple(found.warnings),
+        notes=tuple(parts.notes),
+        files=layout.checksums(folder.path),
+        module_sha256=module,
+    )
+    return run if parts.stored is None else evaluated_again(run, parts.stored)
