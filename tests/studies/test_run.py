@@ -5,6 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from modelflow import ModelFlow, load_dataset, run_study
 from modelflow.cli import run_command
@@ -15,7 +17,7 @@ from modelflow.networks.description import parse_spec
 from modelflow.results.layout import read_plan, read_run, write_plan
 from modelflow.results.settings import StudySettings, validated
 from modelflow.studies.plan import asked, is_finished, plans, unfinished
-from modelflow.studies.run import DATA_NOT_KNOWN, check_data, dataset_of, train_run
+from modelflow.studies.run import DATA_NOT_KNOWN, JOINED, check_data, dataset_of, make_flow, open_run, train_run
 from small import spec_of_four as spec
 from small import write_four as write
 
@@ -215,3 +217,63 @@ def test_run_json_counts_test_images_that_are_training_images(data, tmp_path, ca
     assert (run.data.test_in_training, run.data.test_in_training_other_label) == (40, 0)
     for page in ("r/report.html", "r/MODEL_CARD.md", "r/a/MODEL_CARD.md"):
         assert "40 test images of idx:" in (tmp_path / page).read_text(), page
+
+
+MODERN = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 1e-3,
+    "schedule": "cosine",
+    "label_smoothing": 0.1,
+    "class_weights": "balanced",
+    "lr": 0.05,
+}
+
+
+def test_settings_reach_optimizer_and_loss_and_are_recorded(tmp_path, data):
+    settings = study(f"idx:{data}", epochs=3, **MODERN)
+    (plan,) = planned(settings, tmp_path / "r")
+    flow = make_flow(plan)
+    group = flow.optimizer.param_groups[0]
+    assert {name: group[name] for name in ("momentum", "nesterov", "weight_decay")} == {
+        name: MODERN[name] for name in ("momentum", "nesterov", "weight_decay")
+    }
+    y_N = torch.cat([y for _, y in flow.train_loader])
+    balanced = compute_class_weight("balanced", classes=np.arange(4), y=y_N.numpy())
+    assert flow.loss_fn.weight.numpy() == pytest.approx(balanced)
+    assert flow.loss_fn.label_smoothing == 0.1
+    run = train_run(plan)
+    assert run.settings | {"optimizer.momentum": 0.9, "loss_fn.label_smoothing": 0.1} == run.settings
+    assert is_finished(plan)
+    with pytest.raises(UsageError, match=r"label_smoothing was 0\.1, now 0\.0"):
+        is_finished(planned(study(f"idx:{data}", epochs=3, **MODERN | {"label_smoothing": 0.0}), tmp_path / "r")[0])
+    assert open_run(plan.folder).evaluate() == run.metrics
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adam", "momentum": 0.9}, "momentum: adam has none of this kind"),
+        ({"nesterov": True}, "nesterov: is for optimizer sgd with a momentum"),
+        ({"optimizer": "sgd", "momentum": 1.0}, "momentum"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"class_weights": "inverse"}, "class_weights"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        study("digits", **changes)
+
+
+def test_a_last_batch_of_one_is_joined_under_batch_norm_and_said(tmp_path, data):
+    layers = [{"conv": 2, "kernel": 3, "norm": "batch"}, {"linear": "classes"}]
+    models = [{"name": "bn", "spec": {"input": [1, 8, 8], "classes": 4, "layers": layers}}]
+    settings = study(f"idx:{data}", models=models, validation_images=7, batch_size=8)  # 73 of 80 are trained on
+    (plan,) = planned(settings, tmp_path / "r")
+    flow = make_flow(plan)
+    assert [len(y) for _, y in flow.train_loader] == [8] * 8 + [9]
+    assert len(flow.train_loader) == 9
+    assert JOINED in train_run(plan).notes
+    (plain,) = planned(study(f"idx:{data}", validation_images=7), tmp_path / "plain")
+    assert [len(y) for _, y in make_flow(plain).train_loader] == [8] * 9 + [1]

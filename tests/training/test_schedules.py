@@ -11,7 +11,7 @@ from modelflow.data.batches import Batches
 from modelflow.errors import UsageError
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
-from modelflow.training.schedules import OneCycle
+from modelflow.training.schedules import WARM_UP, Cosine, OneCycle
 
 NO_DROPOUT = preset("cnn2_3").model_copy(update={"p": 0.0})
 
@@ -36,6 +36,26 @@ def test_one_cycle_is_that_of_torch(steps):
 def test_a_cycle_of_few_steps_stays_between_nothing_and_its_top(steps):
     factors = OneCycle(steps)(np.arange(steps))
     assert ((factors > 0) & (factors <= 1)).all()
+
+
+def torch_cosine(steps):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 77, 1000])
+def test_cosine_rises_in_a_line_and_falls_as_that_of_torch(steps):
+    warm = max(1, round(WARM_UP * steps))
+    factors = Cosine(steps)(np.arange(steps))
+    assert factors[:warm] == pytest.approx(np.arange(1, warm + 1) / warm)
+    assert factors[warm - 1 :] == pytest.approx(torch_cosine(steps - warm + 1), abs=1e-12)
+    assert (Cosine(steps, begin=30)(np.arange(30, 30 + steps)) == factors).all()
 
 
 def test_a_cycle_that_begins_later_is_the_same_cycle():
@@ -114,8 +134,8 @@ def test_a_flow_trains_a_cycle_in_each_call(few_loaders, tmp_path):
 
 def test_an_unknown_schedule_and_a_loader_without_length_are_refused(few_loaders, tmp_path):
     model = GenericCNN(NO_DROPOUT)
-    with pytest.raises(UsageError, match="schedule 'cosine': expected one of constant, one-cycle"):
-        ModelFlow(model, *few_loaders, schedule="cosine", results_dir=tmp_path)
+    with pytest.raises(UsageError, match="schedule 'linear': expected one of constant, one-cycle, cosine"):
+        ModelFlow(model, *few_loaders, schedule="linear", results_dir=tmp_path)
     stream = ModelFlow(model, iter(few_loaders[0]), few_loaders[1], schedule="one-cycle", results_dir=tmp_path)
     with pytest.raises(UsageError, match="the training loader has no length"):
         stream.train(1)

@@ -55,6 +55,10 @@ PROTOCOL_HELP = (
     "held-out (default): validate on training images held out, read the test images once; card: train on all, and "
     "validate on the test images."
 )
+SCHEDULE_HELP = (
+    "How the learning rate changes: constant (default); one-cycle, up over 30 % of the steps, then down; cosine, up "
+    "over 5 %, then down."
+)
 TRAINING = options(
     click.option("--recipe", type=click.Choice(["card", "best"]), help=RECIPE_HELP),
     click.option("--protocol", type=click.Choice(["held-out", "card"]), help=PROTOCOL_HELP),
@@ -63,6 +67,12 @@ TRAINING = options(
     click.option("--lr", type=float, help="Learning rate; of a schedule, its top."),
     click.option("--batch-size", type=int, help="Images an update."),
     click.option("--optimizer", type=click.Choice(["adam", "adamw", "sgd", "rmsprop"]), help="Default adam."),
+    click.option("--momentum", type=float, help="Of sgd or rmsprop (default 0)."),
+    click.option("--nesterov", is_flag=True, default=None, help="Nesterov's momentum, of sgd."),
+    click.option("--weight-decay", type=float, help="Of the optimizer (default: torch's, 0.01 for adamw, else 0)."),
+    click.option("--schedule", type=click.Choice(["constant", "one-cycle", "cosine"]), help=SCHEDULE_HELP),
+    click.option("--label-smoothing", type=float, help="Share of each label spread over all classes (default 0)."),
+    click.option("--class-weights", type=click.Choice(["balanced"]), help="Count rare classes' images for more."),
     click.option("--find-best-lr", is_flag=True, default=None, help="Search the learning rate of each run first."),
     DATASET,
     DATA_DIR,

@@ -18,8 +18,11 @@ Batch = tuple[Tensor, Tensor]
 class Batches:
     """An iterable over (x, y), accepted wherever a loader is; shuffled anew, from `generator`, at every pass.
 
-    Of all images, or of those that `index_N` names, which costs no copy of them.
+    Of all images, or of those that `index_N` names, which costs no copy of them. Where it `joins_a_last_one`, a last
+    batch of a single image is joined to the one before, as batch norm needs.
     """
+
+    joins_a_last_one = False
 
     def __init__(
         self,
@@ -64,11 +67,23 @@ class Batches:
         return other
 
     def __len__(self) -> int:
-        return -(-self.images // self.batch_size)
+        return len(self._bounds())
 
     def __iter__(self) -> Iterator[Batch]:
         whole = self.index_N is None and not self.shuffle
         return self._slices() if whole else self._selections(self.order())
+
+    def _bounds(self) -> list[slice]:
+        """Which images of a pass each batch has."""
+        starts = list(range(0, self.images, self.batch_size))
+        if self.joins_a_last_one and self.leaves_one:
+            starts.pop()
+        return [slice(start, end) for start, end in zip(starts, [*starts[1:], self.images], strict=True)]
+
+    @property
+    def leaves_one(self) -> bool:
+        """Whether the last batch of several would be one image."""
+        return self.images > self.batch_size > 1 and self.images % self.batch_size == 1
 
     def order(self) -> Tensor:
         """The images' order for one pass: as they are, or the next one that `generator` draws."""
@@ -82,14 +97,13 @@ class Batches:
 
     def _slices(self) -> Iterator[Batch]:
         x_NCHW, y_N = self.dataset.tensors
-        for start in range(0, len(self.dataset), self.batch_size):
-            chosen = slice(start, start + self.batch_size)
+        for chosen in self._bounds():
             yield x_NCHW[chosen].clone(), y_N[chosen].clone()  # a model may write into what it is given
 
     def _selections(self, order_N: Tensor) -> Iterator[Batch]:
         x_NCHW, y_N = self.dataset.tensors
-        for start in range(0, len(order_N), self.batch_size):
-            chosen_B = order_N[start : start + self.batch_size]
+        for chosen in self._bounds():
+            chosen_B = order_N[chosen]
             yield x_NCHW.index_select(0, chosen_B), y_N.index_select(0, chosen_B)
 
 

@@ -21,7 +21,7 @@ from modelflow.networks.resolve import CARD, preset
 from modelflow.report.words import NONE, count, listed, significant
 from modelflow.results.asked import read_written_study, settings_asked, settings_of
 from modelflow.results.layout import SPEC, STUDY
-from modelflow.results.records import OF_LOADERS, Run, split_kind
+from modelflow.results.records import OF_LOADERS, OPTIONS, Run, split_kind
 from modelflow.results.settings import RunSettings, StudySettings, read_study
 from modelflow.text import shown
 
@@ -276,7 +276,7 @@ def _options(study: StudySettings, content: Content) -> list[str] | None:
     names = [name for name in RunSettings.model_fields if getattr(study, name) != getattr(usual, name)]
     given |= {name: getattr(study, name) for name in names}
     try:
-        same = read_study(None, **given).specs() == study.specs() and "schedule" not in names
+        same = read_study(None, **given).specs() == study.specs()
     except ModelFlowError:
         same = False
     if not same:
@@ -298,13 +298,14 @@ def _margin_words(study: StudySettings, content: Content) -> list[str]:
 
 
 def _run_options(run: Run) -> list[str]:
-    """What differs from the recipe that has the run's schedule, which has no option of its own; no `idx:` folder."""
-    recipe: dict[str, Any] = {"recipe": "best" if run.settings.get("schedule") == "one-cycle" else "card"}
+    """What differs from the run's recipe; no `idx:` folder, and no options of parts, which settings stand for."""
+    one_cycle = run.settings.get("schedule") == "one-cycle"  # of records that do not name their recipe
+    recipe: dict[str, Any] = {"recipe": run.settings.get("recipe", "best" if one_cycle else "card")}
     usual = RunSettings(**recipe).model_dump() | {"recipe": "card"}
     asked = {"protocol": "card"} | run.settings | recipe
     words = ["--seed", str(run.seed)]
     for field, value in asked.items():
-        elsewhere = field == "schedule" or (field == "dataset" and str(value).startswith("idx:"))
+        elsewhere = field.startswith(OPTIONS) or (field == "dataset" and str(value).startswith("idx:"))
         if not elsewhere and value is not None and value != usual.get(field):
             option = "--" + field.replace("_", "-")
             words += [option] if value is True else [option, str(value)]

@@ -12,7 +12,15 @@ from modelflow.results.settings import RunSettings, StudySettings, read_study, v
 
 MAX_NAMED = 5  # models of which a message says what is missing
 CHECKSUMS = "checksums"  # of the data, in plan.json
-LATER_SETTINGS = {"schedule": "constant", "validation_images": None}  # which older records do not name
+LATER_SETTINGS = {  # which older records do not name
+    "schedule": "constant",
+    "validation_images": None,
+    "momentum": None,
+    "nesterov": False,
+    "weight_decay": None,
+    "label_smoothing": 0.0,
+    "class_weights": None,
+}
 
 
 def read_written_study(where: str | Path) -> StudySettings:

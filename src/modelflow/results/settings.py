@@ -22,7 +22,8 @@ MAX_SEEDS = 10_000
 MAX_STUDY_LAYERS = 20 * MAX_LAYERS  # of all models of a study together
 T = TypeVar("T", bound=BaseModel)
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
-Schedule = Literal["constant", "one-cycle"]
+Schedule = Literal["constant", "one-cycle", "cosine"]
+Share = Annotated[float, Field(ge=0, lt=1, strict=True)]
 RECIPES: dict[str, dict[str, Any]] = {
     "card": {},
     "best": {"epochs": 60, "batch_size": 64, "lr": 2e-3, "schedule": "one-cycle"},
@@ -51,6 +52,8 @@ class RunSettings(BaseModel):
     trained on, and the test images serve as validation.
 
     What is left out is as `recipe` says: the card's settings, or those that were found best (docs/recipes.md).
+    `weight_decay` and `momentum` are the optimizer's, left out torch's own. `class_weights` balanced counts each image
+    by the inverse of its class's share of the training images.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +68,12 @@ class RunSettings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=1 << 20, strict=True)] = 16
     lr: Annotated[float, Field(gt=0, le=1000, strict=True)] = 3e-4
     optimizer: Optimizer = "adam"
+    momentum: Share | None = None
+    nesterov: Annotated[bool, Field(strict=True)] = False
+    weight_decay: Share | None = None
     schedule: Schedule = "constant"
+    label_smoothing: Share = 0.0
+    class_weights: Literal["balanced"] | None = None
     max_parameters: Annotated[int, Field(ge=1, strict=True)] = MAX_PARAMETERS
     find_best_lr: Annotated[bool, Field(strict=True)] = False
 
@@ -80,6 +88,19 @@ class RunSettings(BaseModel):
         if self.protocol == "card" and self.validation_images is not None:
             raise ValueError("validation_images: nothing is held out by the protocol card; leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _momentum_has_its_optimizer(self) -> "RunSettings":
+        if self.momentum is not None and self.optimizer not in ("sgd", "rmsprop"):
+            raise ValueError(f"momentum: {self.optimizer} has none of this kind; use optimizer sgd, or leave it out")
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError("nesterov: is for optimizer sgd with a momentum; give both, such as momentum 0.9")
+        return self
+
+    def optimizer_options(self) -> dict[str, Any]:
+        """What the optimizer is given beside its learning rate, by torch's names; only what was asked for."""
+        asked = {"momentum": self.momentum, "nesterov": self.nesterov or None, "weight_decay": self.weight_decay}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 def _listed(models: Any) -> Any:

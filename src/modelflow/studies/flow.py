@@ -37,6 +37,7 @@ from modelflow.studies.run_folder import RunFolder
 from modelflow.studies.stored import check_not_replaced, stored_training
 from modelflow.training.checkpoint import check_storable, most_bytes, not_in_weights
 from modelflow.training.loss import Loss, loss_of
+from modelflow.training.optimizers import OptimizerLike
 from modelflow.training.preflight import check_model
 from modelflow.training.schedules import KINDS, Schedule, check_schedule
 from modelflow.training.states import newest_state
@@ -90,7 +91,7 @@ class ModelFlow(Parts):
         find_best_lr: bool = False,
         *,
         test_loader: Any = None,
-        optimizer: str | torch.optim.Optimizer = "adam",
+        optimizer: OptimizerLike = "adam",
         schedule: str = "constant",
         loss_fn: Loss | None = None,
         results_dir: str | Path = "results",

@@ -25,7 +25,7 @@ from modelflow.studies.run_folder import RunFolder
 from modelflow.training.compiled import unsupported_reason
 from modelflow.training.devices import choose_device, device_of, devices_here, in_words
 from modelflow.training.loss import Loss
-from modelflow.training.optimizers import optimizer_of
+from modelflow.training.optimizers import OptimizerLike, optimizer_of
 from modelflow.training.options import loader_options, options
 from modelflow.training.schedules import check_schedule
 from modelflow.training.trainer import line
@@ -100,7 +100,7 @@ class Parts:
         return self.arch.optimizer
 
     @optimizer.setter
-    def optimizer(self, optimizer: str | torch.optim.Optimizer) -> None:
+    def optimizer(self, optimizer: OptimizerLike) -> None:
         made = hasattr(optimizer, "param_groups")
         self.arch.optimizer = made_optimizer(optimizer, self.model, None if made else self.lr)
         self.settings["lr"] = self.lr
@@ -305,7 +305,7 @@ class Parts:
             self._folder = RunFolder(place)
 
 
-def made_optimizer(optimizer: str | torch.optim.Optimizer, model: nn.Module, lr: float | None) -> torch.optim.Optimizer:
+def made_optimizer(optimizer: OptimizerLike, model: nn.Module, lr: float | None) -> torch.optim.Optimizer:
     """The optimizer, made where a name or a class was given.
 
     Raises `UsageError` for an `lr` beside an optimizer that has another one, and for what makes no optimizer.

@@ -6,6 +6,7 @@ A run alone is trained by the same function as within a study, on whichever engi
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from modelflow.networks.description import Description, LayerSpec, Spec, parse_s
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.results import layout
 from modelflow.results.asked import knows_data
-from modelflow.results.records import Run, other_files
+from modelflow.results.records import OPTIONS, Run, other_files
 from modelflow.results.settings import RunSettings, validated
 from modelflow.studies.plan import Event, OnEvent, Plan, asked, is_finished
 from modelflow.training.callback import Callback
@@ -30,6 +31,7 @@ DATA_NOT_KNOWN = (
     "begun by an older version, which did not write down on which files it was trained until then; if the data have "
     "changed since, train it anew"
 )
+JOINED = "the last batch of an epoch would be one image, too few for batch norm: it is joined to the one before"
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
 
@@ -64,28 +66,47 @@ def make_flow(plan: Plan) -> Any:
     """The `ModelFlow` of a plan, nothing trained yet. Raises `DataError` when the data do not fit the spec or plan."""
     from modelflow.networks.build import GenericCNN
     from modelflow.studies.flow import ModelFlow
+    from modelflow.training.optimizers import make_optimizer
+    from modelflow.training.preflight import has_batch_norm
 
     settings = plan.settings
     data = data_of(plan)
     check_data_fit(plan.model_name, plan.spec, data)
     train_loader, val_loader, test_loader = _loaders(data, settings, plan.seed)
+    model = GenericCNN(plan.spec, plan.seed, settings.max_parameters)
+    train_loader.joins_a_last_one = has_batch_norm(model)
     flow = ModelFlow(
-        GenericCNN(plan.spec, plan.seed, settings.max_parameters),
+        model,
         train_loader,
         val_loader,
         plan.model_name,
         test_loader=test_loader,
         lr=settings.lr,
-        optimizer=settings.optimizer,
+        optimizer=partial(make_optimizer, settings.optimizer, **settings.optimizer_options()),
         schedule=settings.schedule,
+        loss_fn=_loss_of(settings, train_loader, plan.spec.logits),
         seed=plan.seed,
         device=plan.device,
         verbose=False,
     )
     flow.notes += data.notes
+    if train_loader.joins_a_last_one and train_loader.leaves_one:
+        flow.notes.append(JOINED)
     flow.results_dir = plan.folder
     flow.settings = settings.model_dump()
     return flow
+
+
+def _loss_of(settings: RunSettings, train_loader: Any, n_classes: int) -> Any:
+    import torch
+
+    from modelflow.training.loss import cross_entropy
+
+    if settings.class_weights is None:
+        return cross_entropy(settings.label_smoothing)
+    y_N, index_N = train_loader.dataset.tensors[1], train_loader.index_N
+    counts_K = torch.bincount(y_N if index_N is None else y_N[index_N], minlength=n_classes)
+    return cross_entropy(settings.label_smoothing, counts_K)
 
 
 def _loaders(data: Any, settings: RunSettings, seed: int) -> tuple[Any, Any, Any]:
@@ -158,7 +179,8 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
     if run.spec is None or "dataset" not in run.settings:
         again = "ModelFlow(…, load_checkpoint_path=…) and run(skip_train=True)"
         raise DataError(f"{folder}: the run was made in Python; evaluate it there: {again}")
-    settings = validated(RunSettings, run.settings, f"{folder / layout.RUN}: settings")
+    given = {name: value for name, value in run.settings.items() if not name.startswith(OPTIONS)}
+    settings = validated(RunSettings, given, f"{folder / layout.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / layout.RUN}: spec")
     _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
     flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))

@@ -145,6 +145,8 @@ def _about_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
 def _about_loader(loader: Any, model: nn.Module) -> str:
     if type(loader) is not Batches:
         return f"the loader is a {type(loader).__name__}, not batches of a data set in memory"
+    if loader.joins_a_last_one and loader.leaves_one:
+        return "the last batch of one image is joined to the one before"
     kinds = [(tensor.dtype, tensor.device.type) for tensor in loader.dataset.tensors]
     covered = kinds == [(torch.float32, "cpu"), (torch.int64, "cpu")]
     if not covered or loader.dataset.tensors[0].requires_grad:

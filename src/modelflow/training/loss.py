@@ -37,6 +37,18 @@ def loss_of(loss_fn: Any) -> Loss:
     return loss  # type: ignore[no-any-return]
 
 
+def cross_entropy(label_smoothing: float, counts_K: Tensor | None = None) -> nn.CrossEntropyLoss:
+    """Cross-entropy, its targets smoothed (Szegedy and others, arXiv:1512.00567, section 7).
+
+    `counts_K`, the images of each class, balance it: a class's weight is images / (classes with images x its count).
+    """
+    weight_K = None
+    if counts_K is not None:
+        some = counts_K > 0
+        weight_K = torch.where(some, counts_K.sum() / (some.sum() * counts_K.clamp(min=1)), 0.0).float()
+    return nn.CrossEntropyLoss(weight=weight_K, label_smoothing=label_smoothing)
+
+
 def as_given(outputs: Any, y: Any) -> tuple[Any, Any]:
     return outputs, y
 

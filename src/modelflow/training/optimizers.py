@@ -18,9 +18,10 @@ KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
 }
 FUSED = ("adam", "adamw", "sgd")
+OptimizerLike = str | torch.optim.Optimizer | Callable[..., torch.optim.Optimizer]  # the last one makes it
 
 
-def optimizer_of(optimizer: Any, model: nn.Module, lr: float) -> torch.optim.Optimizer:
+def optimizer_of(optimizer: OptimizerLike, model: nn.Module, lr: float) -> torch.optim.Optimizer:
     """The optimizer itself, or what its name, or its class, makes over the model's parameters.
 
     Raises `UsageError` for a name that is unknown, and for what makes no optimizer.
@@ -29,7 +30,7 @@ def optimizer_of(optimizer: Any, model: nn.Module, lr: float) -> torch.optim.Opt
         raise UsageError(f"model: {type(model).__name__} has no parameters, so nothing can be trained; add a layer")
     if isinstance(optimizer, str):
         return make_optimizer(optimizer, model.parameters(), lr)
-    made = optimizer
+    made: Any = optimizer
     if callable(optimizer) and not hasattr(optimizer, "param_groups"):
         try:
             made = optimizer(model.parameters(), lr=lr)
@@ -40,13 +41,16 @@ def optimizer_of(optimizer: Any, model: nn.Module, lr: float) -> torch.optim.Opt
     return made  # type: ignore[no-any-return]
 
 
-def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """The optimizer called `name` with torch's defaults. Raises `UsageError` for an unknown name."""
+def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float, **own: Any) -> torch.optim.Optimizer:
+    """The optimizer called `name` with torch's defaults but for its `own` options, such as `weight_decay`.
+
+    Raises `UsageError` for an unknown name.
+    """
     if name.lower() not in KINDS:
         raise UsageError(f"optimizer {name!r}: expected one of {', '.join(KINDS)}")
     name, parameters = name.lower(), list(parameters)
     options = {"fused": True} if name in FUSED and _can_be_fused(parameters) else {}
-    return KINDS[name](parameters, lr=lr, **options)
+    return KINDS[name](parameters, lr=lr, **options, **own)
 
 
 def _can_be_fused(parameters: list[nn.Parameter]) -> bool:

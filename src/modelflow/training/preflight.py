@@ -155,12 +155,17 @@ def trial_of(model: nn.Module) -> nn.Module:
         return model
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a batch of one image cannot be trained on."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
 def check_last_batch(model: nn.Module, loader: Any, device: Any) -> None:
     """Raises `UsageError` where a batch, as the last one, is one image, of which batch norm cannot take a mean.
 
     One image is tried in training mode, by a copy of the model.
     """
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if not has_batch_norm(model):
         return
     alone = _with_one_alone(loader)
     if alone is None or (trial := trial_of(model)) is model:
@@ -192,7 +197,9 @@ def _with_one_alone(loader: Any) -> Any:
 def _leaves_one(maker: Any) -> bool:
     """Whether batches of one size, of images whose number is known, are of one image or leave one for the last."""
     size = as_whole(getattr(maker, "batch_size", None))
-    images = maker.images if isinstance(maker, Batches) else length(getattr(maker, "sampler", None))
+    if isinstance(maker, Batches):
+        return size == 1 or (maker.leaves_one and not maker.joins_a_last_one)
+    images = length(getattr(maker, "sampler", None))
     if not size or not images:
         return False
     return size == 1 or (images % size == 1 and not getattr(maker, "drop_last", False))

@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 Schedule = Callable[[Array], Array]
 
 RISING = 0.3
+WARM_UP = 0.05
 FIRST, LAST = 1 / 25, 1 / 250_000
 
 
@@ -36,7 +37,29 @@ class OneCycle:
         return np.where(rising_S <= 1, _cosine(FIRST, 1, rising_S), _cosine(1, LAST, falling_S))
 
 
-KINDS: dict[str, Callable[[int, int], Schedule] | None] = {"constant": None, "one-cycle": OneCycle}
+@dataclass(frozen=True)
+class Cosine:
+    """A straight line up over the first 5 % of `steps`, at least one, then half a cosine down to 0.
+
+    Called with step numbers, counted over all epochs from 0; it begins with step `begin`. Loshchilov and Hutter, "SGDR"
+    (arXiv:1608.03983), without restarts; the warm-up is that of Goyal and others (arXiv:1706.02677).
+    """
+
+    steps: int
+    begin: int = 0
+
+    def __call__(self, step_S: Array) -> Array:
+        warm = max(1, round(WARM_UP * self.steps))
+        made_S = step_S - self.begin
+        falling_S = (made_S - warm + 1) / max(self.steps - warm + 1, 1)
+        return np.where(made_S < warm, (made_S + 1) / warm, _cosine(1, 0, falling_S))
+
+
+KINDS: dict[str, Callable[[int, int], Schedule] | None] = {
+    "constant": None,
+    "one-cycle": OneCycle,
+    "cosine": Cosine,
+}
 
 
 def check_schedule(name: str) -> str:
