@@ -337,7 +337,7 @@ def test_errors_are_plain_text_where_the_error_stream_is_no_terminal(capsys):
 
 
 def test_the_help_says_what_the_recipes_are():
-    for settings in (RunSettings(), RunSettings(recipe="best")):
+    for settings in (RunSettings(), RunSettings(recipe="best"), RunSettings(recipe="modern")):
         told = f"{settings.epochs} epochs, batch {settings.batch_size}, "
         assert told in RECIPE_HELP
         assert f"{settings.lr:g}" in RECIPE_HELP.split(told)[1].split(";")[0]

@@ -11,7 +11,7 @@ from modelflow.evaluation.health import dead_units, likely_cause, prediction_war
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
 from modelflow.results.records import Run
-from modelflow.studies.flow import NOT_TRAINED
+from modelflow.studies.measured import NOT_TRAINED
 from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.optimizers import make_optimizer
 from modelflow.training.predict import predict

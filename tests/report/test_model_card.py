@@ -439,6 +439,8 @@ def test_a_table_aligns_its_figures():
         {"schedule": "one-cycle", "epochs": 60, "batch_size": 64, "lr": 0.002, "recipe": "best"},
         {"schedule": "one-cycle"},
         {"recipe": "best", "epochs": 60, "batch_size": 64, "lr": 0.002, "schedule": "constant"},
+        {"recipe": "modern", "epochs": 3},
+        {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "label_smoothing": 0.1, "class_weights": "balanced"},
         {"protocol": "card", "find_best_lr": True},
         {"dataset": "idx:my folder; rm -rf /", "validation_images": 100},
     ],

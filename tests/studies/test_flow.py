@@ -1161,7 +1161,7 @@ def test_how_a_loader_chooses_images_is_of_the_run(flow_of, fashion, loader):
     settings = {}
     for name, how in given.items():
         flow.train_loader = DataLoader(images, batch_size=16, **how)
-        settings[name] = {key: value for key, value in flow._recorded_settings().items() if key.startswith("loader.")}
+        settings[name] = {key: value for key, value in flow.recorded_settings.items() if key.startswith("loader.")}
     others = [of for name, of in settings.items() if name != loader]
     assert settings[loader] not in others
     assert (settings[loader] == {}) == (loader == "shuffled")

@@ -49,7 +49,8 @@ MARGIN = click.option(
 )
 RECIPE_HELP = (
     "What the other options are where they are left out. card (default): 10 epochs, batch 16, lr 0.0003, constant; "
-    "best: 60 epochs, batch 64, one cycle to lr 0.002."
+    "best: 60 epochs, batch 64, one cycle to lr 0.002; modern, for networks with batch norm: 15 epochs, batch 128, "
+    "adamw with weight decay 0.05, one cycle to lr 0.01."
 )
 PROTOCOL_HELP = (
     "held-out (default): validate on training images held out, read the test images once; card: train on all, and "
@@ -60,7 +61,7 @@ SCHEDULE_HELP = (
     "over 5 %, then down."
 )
 TRAINING = options(
-    click.option("--recipe", type=click.Choice(["card", "best"]), help=RECIPE_HELP),
+    click.option("--recipe", type=click.Choice(["card", "best", "modern"]), help=RECIPE_HELP),
     click.option("--protocol", type=click.Choice(["held-out", "card"]), help=PROTOCOL_HELP),
     click.option("--validation-images", type=int, help="How many training images are held out (default 5000)."),
     click.option("--epochs", type=int, help="Times through the training images."),

@@ -27,6 +27,14 @@ Share = Annotated[float, Field(ge=0, lt=1, strict=True)]
 RECIPES: dict[str, dict[str, Any]] = {
     "card": {},
     "best": {"epochs": 60, "batch_size": 64, "lr": 2e-3, "schedule": "one-cycle"},
+    "modern": {
+        "epochs": 15,
+        "batch_size": 128,
+        "lr": 1e-2,
+        "optimizer": "adamw",
+        "weight_decay": 0.05,
+        "schedule": "one-cycle",
+    },
 }
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
@@ -51,7 +59,8 @@ class RunSettings(BaseModel):
     held out for validation, and the test images are read once, at the end. Protocol `card`: all training images are
     trained on, and the test images serve as validation.
 
-    What is left out is as `recipe` says: the card's settings, or those that were found best (docs/recipes.md).
+    What is left out is as `recipe` says: the card's settings, or those that were found best for its networks, or
+    for networks with batch norm (docs/recipes.md).
     `weight_decay` and `momentum` are the optimizer's, left out torch's own. `class_weights` balanced counts each image
     by the inverse of its class's share of the training images.
     """
@@ -63,7 +72,7 @@ class RunSettings(BaseModel):
     )
     protocol: Literal["held-out", "card"] = "held-out"
     validation_images: Annotated[int, Field(ge=1, strict=True)] | None = None
-    recipe: Literal["card", "best"] = "card"
+    recipe: Literal["card", "best", "modern"] = "card"
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
     batch_size: Annotated[int, Field(ge=1, le=1 << 20, strict=True)] = 16
     lr: Annotated[float, Field(gt=0, le=1000, strict=True)] = 3e-4
