@@ -109,3 +109,12 @@ def test_fields_are_checked_and_stand_alone():
         GenericCNN(in_channels=1, num_classes=10, chanels=1)
     with pytest.raises(UsageError, match="GenericCNN: p beside a spec; give the spec, or its fields"):
         GenericCNN("generic_2", p=0.5)
+
+
+def test_networks_of_layers_lie_channels_last_and_the_cards_as_before():
+    layers = [{"conv": 4, "kernel": 3}, {"linear": "classes"}]
+    modern = GenericCNN({"input": [3, 8, 8], "classes": 10, "layers": layers})
+    assert all(
+        p.is_contiguous(memory_format=torch.channels_last) for p in modern.parameters() if p.ndim == 4 and len(p) > 1
+    )
+    assert all(p.is_contiguous() for p in GenericCNN("generic_2").parameters())

@@ -456,10 +456,13 @@ def save_often(monkeypatch):
 
 
 def with_batch_norm():
-    torch.manual_seed(3)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 5), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * 24**2, 10)
-    )
+    layers = [
+        {"conv": 4, "kernel": 5, "stride": 2, "norm": "batch"},
+        {"residual": [{"conv": 4, "kernel": 3, "padding": "same", "norm": "batch"}]},
+        {"dropout": 0.3},
+        {"linear": "classes"},
+    ]
+    return GenericCNN({"input": [1, 28, 28], "classes": 10, "defaults": {"activation": "relu"}, "layers": layers}, 3)
 
 
 @pytest.mark.parametrize("model", [generic_2, with_batch_norm], ids=["compiled step", "autograd"])

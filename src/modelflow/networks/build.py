@@ -56,6 +56,8 @@ class GenericCNN(nn.Module):
             self.drop = nn.Dropout(spec.p)
         for layer in traced.layers:
             self._add(layer.name, _module(layer, spec, generator))
+        if not isinstance(spec, Spec):
+            self.to(memory_format=torch.channels_last)  # autograd on a CPU is a quarter faster with it
 
     def _add(self, name: str, module: nn.Module | None) -> None:
         group, _, index = name.partition(".")
