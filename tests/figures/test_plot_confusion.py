@@ -1,8 +1,10 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
-from modelflow.figures.confusion import cell_text, plot_confusion_matrix, row_shares
-from modelflow.figures.style import png
+from modelflow.figures.confusion import cell_text, most_common_mistake, plot_confusion_matrix, row_shares
+from modelflow.figures.style import dark, png
 
 
 def test_rows_are_shares_of_the_true_class():
@@ -52,10 +54,37 @@ def test_numbers_are_bright_on_dark_cells_and_dark_on_bright_ones():
 
 def test_a_warning_stands_on_the_picture_in_a_box(words):
     figure = plot_confusion_matrix(np.eye(2), ["a", "b"], "the title", warning="one class only; try a $lower$ rate")
-    banner = next(text for text in figure.texts if "Warning" in text.get_text())
+    banner = next(text for text in figure.axes[0].texts if "Warning" in text.get_text())
     assert banner.get_bbox_patch() is not None
     assert r"one class only; try a \$lower\$ rate" in banner.get_text().replace("\n", " ")
     assert "the title" in words(figure)
+
+
+@pytest.mark.parametrize("in_theme", [nullcontext, dark])
+def test_what_is_right_is_blue_what_is_wrong_is_orange_and_a_rare_mistake_is_seen(in_theme):
+    with in_theme():
+        figure = plot_confusion_matrix(np.array([[98, 2], [0, 100]]), ["a", "b"], "t")
+    (right, mistake), (none, _) = figure.axes[0].images[0].get_array()[..., :3]
+    assert right[2] > right[0]
+    assert mistake[0] > mistake[2]
+    assert np.abs(mistake - none).max() > 0.05
+
+
+def test_the_most_common_mistake_is_the_largest_share_of_a_true_class():
+    counts_KK = np.array([[900, 60, 40], [5, 95, 0], [0, 1, 9]])
+    assert most_common_mistake(counts_KK, ["a", "b", "c d"]) == "10 % of c d predicted as b"
+    assert most_common_mistake(np.diag([3, 4, 0]), ["a", "b", "c"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "warning"),
+    [*((n, None) for n in (2, 3, 5, 10, 15, 16, 25, 26, 30)), (2, "one class only; " * 12), (16, "one class only")],
+)
+def test_2_to_30_classes_are_legible(n_classes, warning, hostile_names, legible):
+    counts_KK = np.full((n_classes, n_classes), 3) + np.diag([5000] * n_classes)
+    counts_KK[-1] = 0
+    names = [*hostile_names, "WWWWWWWWWWWWWWWWWWWWWWWWW", *(f"class {i}" for i in range(20))]
+    assert legible(plot_confusion_matrix(counts_KK, names, "a title of some length " * 6, warning))
 
 
 @pytest.mark.filterwarnings("error")

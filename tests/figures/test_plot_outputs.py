@@ -21,11 +21,21 @@ def test_a_layers_rows_are_its_channels_and_its_columns_the_images():
     assert group.words[:2] == ("conv1", f"4{TIMES}24{TIMES}24")
 
 
-def test_the_words_beside_a_layer_tell_the_range_of_its_scale():
+def test_a_layers_scale_is_centred_on_zero_and_ends_at_its_greatest_value(words):
     outputs = np.zeros((1, 1, 2, 2))
     outputs[0, 0] = [[-1.25, 0], [0, 3]]
-    assert layer_group("c", outputs, 16).words == ("c", f"1{TIMES}2{TIMES}2", f"{MINUS}1.25 to 3")
-    assert layer_group("c", outputs * np.nan, 16).words[2] == "nothing finite"
+    group = layer_group("c", outputs, 16)
+    assert (group.words, group.limit) == (("c", f"1{TIMES}2{TIMES}2"), 3.0)
+    assert {f"{MINUS}3", "3"} <= set(words(plot_outputs(None, {"c": outputs}, 1)))
+    red, blue = group.tiles[0, 0, -1, -1], group.tiles[0, 0, 0, 0]
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+    assert group.tiles[0, 0, 0, -1].min() > 240
+
+
+def test_a_layer_without_finite_outputs_has_no_scale():
+    group = layer_group("c", np.full((1, 1, 2, 2), np.nan), 16)
+    assert (group.words[-1], group.limit) == ("nothing finite", None)
 
 
 def test_many_channels_are_cut_and_say_so():
@@ -66,17 +76,31 @@ def test_wrong_predictions_are_marked_and_named(images, words):
     figure = plot_outputs(images, {"conv1": maps(2, 5, 5)}, 3, [0, 1, 2], [0, 0, 1], names, "the title")
     said = words(figure)
     assert "the title" in said
-    assert said.count("✓") == 1
-    assert "✗\nBag" in said
-    assert "✗\nCoat" in said
+    assert [said.count(word) for word in ("✓", "✗", "Bag", "Coat")] == [1, 2, 2, 3]
     assert {"true class", "predicted", "input", "conv1"} <= set(said)
 
 
 @pytest.mark.filterwarnings("error")
-def test_labels_are_numbers_where_names_are_missing_or_hostile(images, hostile_names, words):
-    assert {"11", "✗\n12"} <= set(words(plot_outputs(images, {}, 1, [11], [12], ["a"])))
+def test_labels_are_numbers_where_names_are_missing_or_hostile(images, hostile_names, words, legible):
+    assert {"11", "✗", "12"} <= set(words(plot_outputs(images, {}, 1, [11], [12], ["a"])))
     every_name = np.arange(10)
-    png(plot_outputs(images, {name: maps(3) for name in hostile_names}, 10, every_name, None, hostile_names))
+    layers = {name: maps(3) for name in hostile_names} | {"W" * 30: maps(40, 2, 2)}
+    figure = plot_outputs(images, layers, 10, every_name, every_name[::-1], hostile_names, hostile_names[0])
+    assert png(figure)
+    assert legible(figure)
+
+
+def test_a_name_too_long_for_its_column_is_broken_at_its_slash(images, words):
+    said = words(plot_outputs(images, {}, 1, [0], None, ["T-shirt/top"]))
+    assert {"T-shirt/", "top"} <= set(said)
+
+
+@pytest.mark.parametrize("n_images", [1, 2, 12])
+def test_any_number_of_images_is_legible(images, n_images, legible):
+    wide = ["W" * 12, "iiiiiiiiii iiiiiii", "Ankle boot"]
+    labels = np.arange(12) % 3
+    layers = {"conv1": maps(2, 24, 24), "fc1": maps(100)}
+    assert legible(plot_outputs(images, layers, n_images, labels, labels[::-1], wide))
 
 
 def test_without_images_the_layers_stand_alone():

@@ -22,11 +22,12 @@ def test_the_digits_stand_beside_their_names(words):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("channels", "n_classes"), [(1, 2), (3, 10), (2, 13), (3, 50), (1, 100)])
-def test_any_number_of_channels_and_classes_is_drawn_in_bounded_size(channels, n_classes):
+def test_any_number_of_channels_and_classes_is_drawn_in_bounded_size(channels, n_classes, legible):
     images_NCHW = np.zeros((200, channels, 9, 7), dtype=np.uint8)
     figure = plot_samples(images_NCHW, np.arange(200) % n_classes, [f"class {i}" for i in range(n_classes)], "t")
     assert max(figure.get_size_inches()) <= 13
     assert png(figure)
+    assert legible(figure)
 
 
 def test_what_is_left_out_or_missing_is_told(words, hostile_names):

@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 import threading
@@ -6,6 +7,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from modelflow.figures import style
 from modelflow.figures.confusion import plot_confusion_matrix
@@ -41,6 +44,46 @@ def test_a_long_title_is_broken_into_lines_that_fit():
     lines = style.heading("word " * 60).split("\n")
     assert len(lines) == 3
     assert max(map(len, lines)) <= 70
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("T-shirt/top", ["T-shirt/", "top"]),
+        ("Ankle boot", ["Ankle", "boot"]),
+        ("Pullover", ["Pullover"]),
+        ("WWWWWWWWW", ["WWWW", "WWW…"]),
+        ("one two three four five six", ["one two", "three f…"]),
+        ("", ["(no", "name)"]),
+    ],
+)
+def test_a_name_is_folded_into_two_lines_of_a_width(text, lines):
+    found = style.folded(text, 42)
+    assert found == lines
+    assert max(map(style.text_width, found)) <= 42
+
+
+def test_a_text_is_as_wide_as_matplotlib_draws_it():
+    figure = plot_losses([1.0], [], "t")
+    figure.set_dpi(style.DPI)
+    drawn = figure.text(0, 0, "Pullover, Wombat", fontsize=9)
+    width = drawn.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width * 72 / style.DPI
+    assert style.text_width("Pullover, Wombat", 9) == pytest.approx(width, rel=0.03)
+
+
+def test_a_dark_picture_has_bright_text_on_a_dark_page_and_the_next_is_light_again():
+    def corner_and_brightest(picture):
+        pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+        return pixels[0, 0], pixels.max()
+
+    usual = style.png(plot_losses([1.0], [1.0], "t"))
+    with style.dark():
+        figure = plot_losses([1.0], [1.0], "t")
+    corner, brightest = corner_and_brightest(style.png(figure))
+    assert corner < 30
+    assert brightest > 200
+    assert style.png(plot_losses([1.0], [1.0], "t")) == usual
+    assert corner_and_brightest(usual)[0] == 255
 
 
 def test_the_same_picture_has_the_same_bytes_and_tells_neither_date_nor_version():

@@ -1,22 +1,37 @@
 """Which class is taken for which: the confusion matrix, each row as shares of one true class."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
-from modelflow.figures.style import BANNER, WIDTH, escaped, heading, label, one_axes, plain, styled
+from modelflow.figures.style import (
+    BANNER,
+    GREY,
+    MARGIN,
+    POINTS_PER_INCH,
+    SMALLEST,
+    Margins,
+    escaped,
+    folded,
+    label,
+    placed_axes,
+    plain,
+    styled,
+    text_width,
+    theme,
+)
 
-COLOURS = "Blues"
-MAX_IN_TENTHS, MAX_TURNED, MAX_NUMBERED = 4, 15, 25
-MAX_NAMED = 60
-NO_IMAGES = "#d0d7de"
+MAX_IN_TENTHS, MAX_SLANTED, MAX_NUMBERED, MAX_NAMED = 4, 15, 25, 40
+CELL, NUMBERED_CELL, MIN_SIDE, MAX_SIDE = 0.44, 0.3, 3.2, 7.5  # inches
+LABEL, SCALES, BAR, LINE = 0.55, 1.15, 0.13, 0.19  # inches
+BANNER_SIZE = 10.0
+TICKS = (0, 1, 5, 20, 50, 100)
 
 
 def row_shares(counts_KK: np.ndarray) -> np.ndarray:
@@ -42,66 +57,109 @@ def cell_text(share: float, decimals: int = 0) -> str:
     return f"{math.floor(100 * share / least + 0.5) * least:.{decimals}f}"
 
 
+def most_common_mistake(counts_KK: np.ndarray, class_names: Sequence[str]) -> str:
+    """The class that is taken for another most often, with its share; "" where nothing is."""
+    shares_KK = np.nan_to_num(row_shares(counts_KK))
+    np.fill_diagonal(shares_KK, 0)
+    true, predicted = np.unravel_index(shares_KK.argmax(), shares_KK.shape)
+    share = shares_KK[true, predicted]
+    if not share:
+        return ""
+    return f"{cell_text(share)} % of {plain(class_names[true])} predicted as {plain(class_names[predicted])}"
+
+
 @styled
 def plot_confusion_matrix(
     counts_KK: np.ndarray, class_names: Sequence[str], title: str, warning: str | None = None
 ) -> Figure:
-    """The matrix with rows normalised, in percent of the true class; a warning stands above it in a banner."""
+    """The matrix with rows normalised, in percent of the true class; a warning stands above it in a banner.
+
+    Colours grow with the root of the share, so that rare mistakes are seen beside what is right.
+    """
     shares_KK = row_shares(counts_KK)
-    n_classes = len(shares_KK)
-    width = WIDTH if n_classes <= MAX_TURNED else 9.0
-    figure, axes = one_axes(title, width * 0.9 + (0.5 if warning else 0), width)
-    colours = colormaps[COLOURS].with_extremes(bad=NO_IMAGES)
-    image = axes.imshow(100 * np.ma.masked_invalid(shares_KK), cmap=colours, vmin=0, vmax=100)
-    _name_classes(axes, class_names, np.asarray(counts_KK).sum(axis=1))
+    n_classes, side = len(shares_KK), _side(len(shares_KK))
+    shown = range(0, n_classes, 1 + (n_classes - 1) // MAX_NAMED)
+    columns = [label(class_names[i], 16) for i in shown]
+    rows = [name + ("" if np.any(counts_KK[i]) else " (no images)") for i, name in zip(shown, columns, strict=True)]
+    left, turned = LABEL + _longest(rows), _turned(columns, side)
+    banner = (
+        folded(f"⚠ Warning: {warning}", POINTS_PER_INCH * (side + SCALES - LABEL), 4, BANNER_SIZE) if warning else []
+    )
+    above = MARGIN + LINE * (len(banner) + 1.5) if banner else MARGIN
+    below = LABEL + math.sin(math.radians(turned)) * _longest(columns)
+    figure, axes = placed_axes(title, side, side, Margins(left, SCALES, above, below))
+    scales = [_scale(hue) for hue in (theme().right, theme().wrong)]
+    right, wrong = (scale.to_rgba(100 * np.ma.masked_invalid(shares_KK)) for scale in scales)
+    colours_KK4 = np.where(np.eye(n_classes, dtype=bool)[..., None], right, wrong)
+    axes.imshow(colours_KK4)
+    _name_classes(axes, shown, columns, rows, turned)
     if n_classes <= MAX_NUMBERED:
-        _write_numbers(axes, shares_KK, colours)
-    bar = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
-    bar.set_label("% of the images of the true class")
-    if warning:
-        axes.set_title(heading(title, width * 0.62))
-        _banner(figure, warning, width)
+        _write_numbers(axes, shares_KK, colours_KK4)
+    _draw_scales(figure, axes, scales, side)
+    if banner:
+        _draw_banner(axes, banner)
     return figure
 
 
-def _name_classes(axes: Axes, class_names: Sequence[str], images_K: np.ndarray) -> None:
-    n_classes = len(images_K)
-    shown = range(0, n_classes, 1 + (n_classes - 1) // MAX_NAMED)
-    size = 9.0 if n_classes <= MAX_TURNED else max(5.5, 9.0 - 0.12 * (n_classes - 15))
-    names = [label(class_names[i], 16) for i in shown]
-    axes.set_xticks(shown, names, fontsize=size, **_turned(names))
-    rows = [name if images_K[i] else f"{name} (no images)" for i, name in zip(shown, names, strict=True)]
-    axes.set_yticks(shown, rows, fontsize=size)
+def _side(n_classes: int) -> float:
+    """How wide and high the matrix is, in inches."""
+    if n_classes > MAX_NUMBERED:
+        return MAX_SIDE
+    return max(MIN_SIDE, n_classes * (CELL if n_classes <= MAX_SLANTED else NUMBERED_CELL))
+
+
+def _longest(names: Sequence[str]) -> float:
+    """In inches."""
+    return max(map(text_width, names)) / POINTS_PER_INCH
+
+
+def _turned(names: Sequence[str], side: float) -> float:
+    """By how many degrees the names below the columns are turned, so that they keep clear of each other."""
+    if _longest(names) < side / len(names) - MARGIN:
+        return 0
+    return 45 if len(names) <= MAX_SLANTED else 90
+
+
+def _scale(hue: str) -> ScalarMappable:
+    colours = LinearSegmentedColormap.from_list("", [theme().soft, hue]).with_extremes(bad=GREY)
+    return ScalarMappable(PowerNorm(0.5, 0, 100), colours)
+
+
+def _name_classes(axes: Axes, shown: range, columns: list[str], rows: list[str], turned: float) -> None:
+    slanted: Any = {"rotation_mode": "anchor", "ha": "right"} if turned == 45 else {}
+    axes.set_xticks(shown, columns, fontsize=SMALLEST, rotation=turned, **slanted)
+    axes.set_yticks(shown, rows, fontsize=SMALLEST)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
 
 
-def _turned(names: Sequence[str]) -> dict[str, Any]:
-    if max(map(len, names)) * len(names) <= 30:
-        return {}
-    if len(names) <= MAX_TURNED:
-        return {"rotation": 45, "rotation_mode": "anchor", "ha": "right"}
-    return {"rotation": 90}
+def _draw_scales(figure: Figure, axes: Axes, scales: Sequence[ScalarMappable], side: float) -> None:
+    """Both hues beside the matrix, `side` inches wide, with their numbers."""
+    right, wrong = (axes.inset_axes((1 + x / side, 0.1, BAR / side, 0.65)) for x in (BAR, 2.4 * BAR))
+    figure.colorbar(scales[0], cax=right, ticks=[]).outline.set_visible(False)
+    bar = figure.colorbar(scales[1], cax=wrong, ticks=TICKS)
+    bar.outline.set_visible(False)
+    bar.set_label("% of the images of the true class")
+    for place, words in ((right, "right"), (wrong, "wrong")):
+        place.set_title(words, fontsize=SMALLEST, rotation=90, pad=5, loc="center")
 
 
-def _write_numbers(axes: Axes, shares_KK: np.ndarray, colours: Colormap) -> None:
-    n_classes = len(shares_KK)
-    size = min(10.0, (120 if n_classes <= MAX_TURNED else 175) / n_classes)
-    for (i, j), share in np.ndenumerate(shares_KK):
-        words = cell_text(share, 1 if n_classes <= MAX_IN_TENTHS else 0)
-        if words:
-            dark = _luminance(colours(share)) < 0.45
-            axes.text(j, i, words, ha="center", va="center", fontsize=size, color="white" if dark else "black")
-
-
-def _luminance(rgba: tuple[float, ...]) -> float:
-    red, green, blue = rgba[:3]
-    return 0.299 * red + 0.587 * green + 0.114 * blue
-
-
-def _banner(figure: Figure, warning: str, width: float) -> None:
-    words = textwrap.wrap(f"⚠ Warning: {plain(warning)}", round(width * 12), max_lines=4, placeholder=" …")
+def _draw_banner(axes: Axes, banner: list[str]) -> None:
+    look: Any = {"xytext": (5, BANNER_SIZE), "textcoords": "offset points", "va": "bottom", "color": "white"}
     box = {"facecolor": BANNER, "edgecolor": "none", "boxstyle": "square,pad=0.5"}
-    figure.suptitle(escaped("\n".join(words)), x=0.5, ha="center", color="white", fontsize=10, bbox=box)
+    words = escaped("\n".join(banner))
+    axes.annotate(words, (0, 1), xycoords="axes fraction", fontsize=BANNER_SIZE, bbox=box, **look)
+
+
+def _write_numbers(axes: Axes, shares_KK: np.ndarray, colours_KK4: np.ndarray) -> None:
+    decimals = 1 if len(shares_KK) <= MAX_IN_TENTHS else 0
+    for i, j in zip(*np.nonzero(shares_KK > 0), strict=True):
+        ink = "white" if _luminance(colours_KK4[i, j]) < 0.45 else "black"
+        axes.text(j, i, cell_text(shares_KK[i, j], decimals), ha="center", va="center", fontsize=SMALLEST, color=ink)
+
+
+def _luminance(rgba: np.ndarray) -> float:
+    red, green, blue = map(float, rgba[:3])
+    return 0.299 * red + 0.587 * green + 0.114 * blue

@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from modelflow.figures.style import TIMES, label, one_axes, styled
-from modelflow.figures.tiles import coloured, framed, mosaic, resized
+from modelflow.figures.style import SMALLEST, TIMES, label, one_axes, styled, theme
+from modelflow.figures.tiles import blank, coloured, framed, mosaic, resized
 
-COLOURS = "RdBu_r"
 MAX_FILTERS, MAX_CHANNELS = 32, 16
-A_ROW, MAX_LABELLED = 8, 16
-TILE, GAP, CAPTION = 60, 8, 26
+A_ROW, MAX_LABELLED = 8, 20
+TILE, GAP, CAPTION = 120, 16, 40
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def filter_grid(weights_OIHW: np.ndarray) -> FilterGrid:
     note = f"{counts} of {height}{TIMES}{width} weights"
     if n_filters > MAX_FILTERS or n_channels > MAX_CHANNELS:
         note += f"; shown: the first {_counted(shown_IOHW.shape[1], 'filter')}, {_counted(len(shown_IOHW), 'channel')}"
-    names = [[f"filter {i}" for i in range(shown_IOHW.shape[1])]]
+    names = [[str(i) for i in range(shown_IOHW.shape[1])]]
     if n_channels > 1:
         return FilterGrid(shown_IOHW, names, limit, note)
     return FilterGrid(*_in_rows(shown_IOHW[0], names[0]), limit, note)
@@ -68,9 +67,10 @@ def plot_filters(weights_OIHW: np.ndarray, layer_name: str, title: str, **look: 
     n_rows, n_columns = grid.weights.shape[:2]
     row_gap = CAPTION if len(grid.names) > 1 else GAP
     height = min(8.0, 5.6 * n_rows * (TILE + row_gap) / (max(n_columns, 5) * (TILE + GAP))) + 1.5
-    figure, axes = one_axes(title, height, note=f"{label(layer_name, 40)}: {grid.note}")
+    named = "" if layer_name in title else f"{label(layer_name, 40)}: "
+    figure, axes = one_axes(title, height, note=named + grid.note)
     picture = _picture(grid, row_gap, scale)
-    axes.imshow(picture[: -row_gap or None, :-GAP], **look)
+    axes.imshow(picture[: -row_gap or None, :-GAP], **{"interpolation": "nearest"} | look)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     _name(axes, grid, row_gap, weights_OIHW.shape[1] > 1)
@@ -81,7 +81,7 @@ def plot_filters(weights_OIHW: np.ndarray, layer_name: str, title: str, **look: 
 def _scale(weights_OIHW: np.ndarray, look: dict[str, Any]) -> ScalarMappable:
     """The colours of the weights, by what it takes out of `look`; left out, on both sides of zero alike."""
     limit = None if look.get("norm") is not None else filter_grid(weights_OIHW).limit
-    scale = ScalarMappable(copy.copy(look.pop("norm", None)), look.pop("cmap", None) or COLOURS)
+    scale = ScalarMappable(copy.copy(look.pop("norm", None)), look.pop("cmap", None) or theme().signed)
     scale.set_clim(look.pop("vmin", None if limit is None else -limit), look.pop("vmax", limit))
     scale.set_array(np.ma.masked_invalid(weights_OIHW.ravel()))
     scale.autoscale_None()
@@ -94,24 +94,20 @@ def _picture(grid: FilterGrid, row_gap: int, scale: ScalarMappable) -> np.ndarra
     tiles = framed(resized(tiles, TILE - 2, TILE - 2))
     n_shown = sum(map(len, grid.names))
     if len(grid.names) > 1:
-        tiles.reshape(-1, *tiles.shape[2:])[n_shown:] = 255
+        tiles.reshape(-1, *tiles.shape[2:])[n_shown:] = blank(TILE, TILE)
     return mosaic(tiles, GAP, row_gap)
 
 
 def _name(axes: Axes, grid: FilterGrid, row_gap: int, by_channel: bool) -> None:
     n_rows, n_columns = grid.weights.shape[:2]
     columns, rows = np.arange(n_columns) * (TILE + GAP) + TILE / 2, np.arange(n_rows) * (TILE + row_gap) + TILE / 2
-    size, every = (9.0, 1) if n_columns <= A_ROW else (8.0, 1) if n_columns <= MAX_LABELLED else (8.0, 4)
+    every = 1 if n_columns <= MAX_LABELLED else 2
     axes.xaxis.tick_top()
-    axes.set_xticks(
-        columns[::every],
-        grid.names[0][::every],
-        fontsize=size,
-        rotation=90 if A_ROW < n_columns <= MAX_LABELLED else 0,
-    )
-    axes.set_yticks(rows, [f"channel {i}" for i in range(n_rows)], fontsize=size)
-    if not by_channel:
-        axes.set_yticks([])
-        for row, names in enumerate(grid.names[1:], start=1):
-            for x, name in zip(columns, names, strict=False):
-                axes.text(x, row * (TILE + row_gap) - 4, name, ha="center", va="bottom", fontsize=size)
+    axes.set_xticks(columns[::every], grid.names[0][::every], fontsize=SMALLEST)
+    axes.set_title("filter", fontsize=SMALLEST, loc="center")
+    axes.set_yticks(rows if by_channel else [], map(str, range(n_rows if by_channel else 0)), fontsize=SMALLEST)
+    if by_channel:
+        axes.set_ylabel("input channel", fontsize=SMALLEST)
+    for row, names in enumerate(grid.names[1:], start=1):
+        for x, name in zip(columns, names, strict=False):
+            axes.text(x, row * (TILE + row_gap) - 6, name, ha="center", va="bottom", fontsize=SMALLEST)

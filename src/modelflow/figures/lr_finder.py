@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from modelflow.figures.style import BLUE, GREY, INK, RED, label, one_axes, styled
+from modelflow.figures.style import BLUE, GREY, RED, label, one_axes, styled, theme
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def plot_lr_finder(
         return figure
     axes.set_xscale("log")
     axes.set_xlim(curve.lrs.min() / 1.4, max(curve.lrs.max(), curve.diverged_at or 0) * 1.4)
-    axes.plot(curve.lrs, curve.losses, color=INK, linewidth=1.6)
+    axes.plot(curve.lrs, curve.losses, color=theme().ink, linewidth=1.6)
     _mark(axes, curve, steepest, "steepest point", color=RED, marker="o", markersize=9)
     _mark(axes, curve, suggestion, f"suggestion ({label(method, 30)})", color=BLUE, marker="D", markersize=8)
     if curve.diverged_at is not None:
@@ -83,7 +83,7 @@ def _mark(axes: Axes, curve: RangeTest, lr: float | None, words: str, **look: ob
         [lr],
         [loss],
         linestyle="none",
-        markeredgecolor="white",
+        markeredgecolor=theme().surface,
         label=f"{words}: {lr:.2e}",
         zorder=3,
         **look,  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """What the layers make of some images: the images in the first row, each layer's maps below them."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,39 +10,56 @@ from matplotlib.figure import Figure
 
 from modelflow.errors import UsageError
 from modelflow.figures.style import (
-    FAINT,
+    DPI,
     GREEN,
-    INK,
+    MARGIN,
+    POINTS_PER_INCH,
+    SMALLEST,
     TIMES,
     VERMILLION,
+    Margins,
     escaped,
+    folded,
     label,
     number,
-    one_axes,
-    plain,
+    placed_axes,
     styled,
+    text_width,
+    theme,
 )
-from modelflow.figures.tiles import as_rgb, coloured, finite_range, mosaic, resized
+from modelflow.figures.tiles import as_rgb, blank, coloured, mosaic, resized
 
-COLOURS = "cividis"
 MAX_CHANNELS, MAX_ROWS, MAX_UNITS = 16, 32, 48
-TILE, GAP, GROUP_GAP = 48, 3, 14
-STRIP = 20
+MIN_COLUMNS = 4
+PIXELS = DPI / POINTS_PER_INCH  # of a point
+TILE, GAP, GROUP_GAP = 140, 10, 40
+STRIP, SCALE = 60, 110
+LINE = round(1.3 * SMALLEST * PIXELS)
+PAD, BESIDE = 12, 66
 NOTE = (
-    "What each layer gives out, before the ReLU that follows it; each on a colour scale of its own: "
-    "dark is its least value, bright its greatest."
+    "What each layer gives out. A ReLU passes on what is red and sets to zero what is blue. "
+    "Each layer has its own scale."
 )
 
 
 @dataclass(frozen=True)
-class Group:
-    """One layer's rows: tiles for each shown channel and image, and what is said beside them.
+class Column:
+    """What stands above one image."""
 
-    The tiles are rows x images x height x width x 3.
+    lines: list[str]
+    colour: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """One layer's rows: tiles for each shown channel and image, what is said beside them, the end of their scale.
+
+    The tiles are rows x images x height x width x 3. The scale is centred on zero; images have none.
     """
 
     words: tuple[str, ...]
     tiles: np.ndarray
+    limit: float | None = None
 
 
 def layer_group(layer_name: str, outputs: np.ndarray, most_channels: int) -> Group:
@@ -54,12 +70,13 @@ def layer_group(layer_name: str, outputs: np.ndarray, most_channels: int) -> Gro
     most = MAX_UNITS if flat else most_channels
     n_all = maps_NCHW.shape[3] if flat else maps_NCHW.shape[1]
     shown_NCHW = maps_NCHW[..., :MAX_UNITS] if flat else maps_NCHW[:, :most_channels]
-    low, high = finite_range(shown_NCHW)
-    tiles = resized(coloured(shown_NCHW.swapaxes(0, 1), COLOURS, low, high), STRIP if flat else TILE, TILE)
+    finite = np.abs(shown_NCHW[np.isfinite(shown_NCHW)])
+    limit = float(finite.max(initial=0.0)) or 1.0
+    tiles = coloured(shown_NCHW.swapaxes(0, 1), theme().signed, -limit, limit)
     shape = f"{n_all} units" if flat else TIMES.join(map(str, outputs.shape[1:]))
     left_out = (f"(first {most} shown)",) if n_all > most else ()
-    span = f"{number(low)} to {number(high)}" if np.isfinite(shown_NCHW).any() else "nothing finite"
-    return Group((label(layer_name, 22), shape, span, *left_out), tiles)
+    words = (label(layer_name, 22), shape, *left_out, *(() if finite.size else ("nothing finite",)))
+    return Group(words, resized(tiles, STRIP if flat else TILE, TILE), limit if finite.size else None)
 
 
 def output_groups(images_NCHW: np.ndarray | None, maps: Mapping[str, np.ndarray], n_images: int) -> list[Group]:
@@ -95,40 +112,70 @@ def plot_outputs(
 ) -> Figure:
     """Images (unless None) beside each layer's maps, a column an image; labels above, wrong predictions marked."""
     groups = output_groups(images_NCHW, maps, n_images)
-    picture, tops = _stacked(groups)
     n_shown = groups[0].tiles.shape[1]
-    width = max(3, n_shown) * 0.47 + 1.7
-    figure, axes = one_axes(title, (width - 1.7) * picture.shape[0] / max(picture.shape[1], 3 * TILE) + 1.6, width)
-    axes.imshow(picture)
+    header = _header(_classes(y, "y", n_shown), _classes(yhat, "yhat", n_shown), class_names)
+    picture, tops = _stacked(groups)
+    note = folded(NOTE, picture.shape[1] / PIXELS, 4)
+    above, below = LINE * _lines_above(header) + 2 * PAD, LINE * len(note) + 3 * PAD
+    margins = Margins(left=_left(groups), top=above / DPI, bottom=below / DPI)
+    figure, axes = placed_axes(title, picture.shape[1] / DPI, picture.shape[0] / DPI, margins)
+    axes.imshow(picture, interpolation="nearest")
     axes.axis("off")
     for group, top in zip(groups, tops, strict=True):
         _describe(axes, group, top)
-    _name_columns(axes, _classes(y, "y", n_shown), _classes(yhat, "yhat", n_shown), class_names)
-    axes.text(
-        0, picture.shape[0] + 8, "\n".join(textwrap.wrap(NOTE, round(width * 14))), va="top", fontsize=8, color=FAINT
-    )
+    _write_above(axes, header)
+    axes.text(0, picture.shape[0] + PAD, "\n".join(note), va="top", fontsize=SMALLEST, color=theme().faint)
     return figure
 
 
 def _stacked(groups: list[Group]) -> tuple[np.ndarray, list[int]]:
     """All groups as one picture, and the pixel row at which each begins; a group has room for its words at least."""
-    parts, tops, top = [], [], 0
-    for group in groups:
-        part = mosaic(group.tiles, GAP)
-        room = max(part.shape[0], 14 * len(group.words)) + GROUP_GAP
-        parts.append(np.pad(part, ((0, room - part.shape[0]), (0, 0), (0, 0)), constant_values=255))
-        tops.append(top)
-        top += room
-    return np.concatenate(parts)[:-GROUP_GAP, :-GAP], tops
+    parts = [mosaic(group.tiles, GAP) for group in groups]
+    heights = [max(len(part), LINE * _lines(group)) + GROUP_GAP for part, group in zip(parts, groups, strict=True)]
+    tops = [sum(heights[:i]) for i in range(len(groups))]
+    picture = blank(sum(heights), max(MIN_COLUMNS * (TILE + GAP), parts[0].shape[1]))
+    for part, top in zip(parts, tops, strict=True):
+        picture[top : top + len(part), : part.shape[1]] = part
+    return picture[:-GROUP_GAP, :-GAP], tops
+
+
+def _lines(group: Group) -> int:
+    return len(group.words) + (group.limit is not None)
+
+
+def _left(groups: list[Group]) -> float:
+    """How many inches the words beside the picture take."""
+    bold = [text_width(words, 1.15 * SMALLEST) for words in ("true class", *(group.words[0] for group in groups))]
+    usual = [text_width(words) for group in groups for words in group.words[1:]]
+    scales = [(SCALE + 2 * PAD) / PIXELS + 2 * text_width(number(-group.limit)) for group in groups if group.limit]
+    return MARGIN + BESIDE / DPI + max(bold + usual + scales) / POINTS_PER_INCH
 
 
 def _describe(axes: Axes, group: Group, top: int) -> None:
     name, *rest = group.words
+    look: Any = {"ha": "right", "va": "top", "fontsize": SMALLEST}
+    axes.text(-BESIDE, top, name, weight="bold", **look)
+    for line, words in enumerate(rest, start=1):
+        axes.text(-BESIDE, top + line * LINE, words, color=theme().faint, **look)
+    if group.limit:
+        _draw_scale(axes, group.limit, top + len(group.words) * LINE)
     n_rows, height = group.tiles.shape[0], group.tiles.shape[2] + GAP
-    axes.text(-22, top, name, ha="right", va="top", fontsize=8, weight="bold")
-    axes.text(-22, top + 14, "\n".join(rest), ha="right", va="top", fontsize=7.5, color=FAINT, linespacing=1.3)
     for row in range(n_rows if n_rows > 1 else 0):
-        axes.text(-5, top + (row + 0.5) * height, str(row), ha="right", va="center", fontsize=7, color=FAINT)
+        look = {"ha": "right", "va": "center", "fontsize": SMALLEST, "color": theme().faint}
+        axes.text(-PAD, top + row * height + group.tiles.shape[2] / 2, str(row), **look)
+
+
+def _draw_scale(axes: Axes, limit: float, top: int) -> None:
+    """The colours from `-limit` to `limit`, between these two numbers."""
+    right = -BESIDE - PAD - round(text_width(number(limit)) * PIXELS)
+    look: Any = {"ha": "right", "va": "top", "fontsize": SMALLEST, "color": theme().faint}
+    axes.text(-BESIDE, top, number(limit), **look)
+    axes.text(right - SCALE - PAD, top, number(-limit), **look)
+    ends = (right - SCALE, right, top + LINE - PAD, top + PAD)
+    values = np.linspace(-1, 1, SCALE)[None]
+    ends_of_page = axes.axis()
+    axes.imshow(coloured(values, theme().signed, -1, 1), extent=ends, aspect="auto", clip_on=False)
+    axes.axis(ends_of_page)
 
 
 def _classes(labels: Sequence[int] | np.ndarray | None, what: str, n_images: int) -> list[int] | None:
@@ -139,30 +186,38 @@ def _classes(labels: Sequence[int] | np.ndarray | None, what: str, n_images: int
     return [int(k) for k in labels[:n_images]]
 
 
-def _name_columns(axes: Axes, y: list[int] | None, yhat: list[int] | None, names: Sequence[str] | None) -> None:
-    """The predictions right above the images, the true classes above those."""
-    rise = 8.0
-    if yhat is not None:
-        unjudged = [(_folded(k, names), INK) for k in yhat]
-        judged = unjudged if y is None else [_judged(*pair, names) for pair in zip(yhat, y, strict=True)]
-        _write_above(axes, "predicted", judged, rise)
-        rise += 18 if y == yhat else 32
+def _header(y: list[int] | None, yhat: list[int] | None, names: Sequence[str] | None) -> dict[str, list[Column]]:
+    """The words above the images, from the top: true classes, then predictions."""
+    rows = {}
     if y is not None:
-        _write_above(axes, "true class", [(_folded(k, names), INK) for k in y], rise)
+        rows["true class"] = [Column(_folded(k, names), theme().ink) for k in y]
+    if yhat is not None:
+        unjudged = [Column(_folded(k, names), theme().ink) for k in yhat]
+        rows["predicted"] = unjudged if y is None else [_judged(*pair, names) for pair in zip(yhat, y, strict=True)]
+    return rows
 
 
-def _write_above(axes: Axes, heading: str, columns: list[tuple[str, str]], rise: float) -> None:
-    look: Any = {"xytext": (0, rise), "textcoords": "offset points", "annotation_clip": False}
-    axes.annotate(heading, (-22, 0), ha="right", fontsize=8, weight="bold", **look)
-    for i, (words, colour) in enumerate(columns):
-        axes.annotate(words, (i * (TILE + GAP) + TILE / 2, 0), ha="center", fontsize=7.5, color=colour, **look)
+def _lines_above(rows: dict[str, list[Column]]) -> int:
+    return sum(max(len(column.lines) for column in columns) for columns in rows.values())
 
 
-def _judged(predicted: int, true: int, names: Sequence[str] | None) -> tuple[str, str]:
+def _write_above(axes: Axes, rows: dict[str, list[Column]]) -> None:
+    look: Any = {"va": "top", "fontsize": SMALLEST}
+    top = -PAD - LINE * _lines_above(rows)
+    for heading, columns in rows.items():
+        axes.text(-BESIDE, top, heading, ha="right", weight="bold", **look)
+        for i, column in enumerate(columns):
+            for line, words in enumerate(column.lines):
+                middle = i * (TILE + GAP) + TILE / 2
+                axes.text(middle, top + line * LINE, words, ha="center", color=column.colour, **look)
+        top += LINE * max(len(column.lines) for column in columns)
+
+
+def _judged(predicted: int, true: int, names: Sequence[str] | None) -> Column:
     """A tick for a right prediction, a cross and the class for a wrong one."""
-    return ("✓", GREEN) if predicted == true else (f"✗\n{_folded(predicted, names)}", VERMILLION)
+    return Column(["✓"], GREEN) if predicted == true else Column(["✗", *_folded(predicted, names)], VERMILLION)
 
 
-def _folded(k: int, names: Sequence[str] | None) -> str:
-    name = plain(names[k]) if names is not None and 0 <= k < len(names) else str(k)
-    return escaped("\n".join(textwrap.wrap(name, 8, max_lines=2, placeholder="…")))
+def _folded(k: int, names: Sequence[str] | None) -> list[str]:
+    name = names[k] if names is not None and 0 <= k < len(names) else str(k)
+    return [escaped(line) for line in folded(name, TILE / PIXELS)]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from modelflow.figures.style import BLUE, DPI, GREY, VERMILLION, WIDTH, heading, label, styled
+from modelflow.figures.style import BLUE, DPI, GREY, VERMILLION, WIDTH, heading, label, styled, theme
 
 Model = tuple[str, int, float]
 Point = tuple[float, float]
@@ -114,7 +114,7 @@ def plot_pareto(rows: Sequence[Model], title: str) -> Figure:
 
 def _draw_points(axes: Axes, shown: list[Model], front: list[Model]) -> None:
     beaten = [row for row in shown if row not in front]
-    look: Any = {"markersize": 8, "markeredgecolor": "white"}
+    look: Any = {"markersize": 8, "markeredgecolor": theme().surface}
     axes.plot(
         *_xy(front),
         color=BLUE,

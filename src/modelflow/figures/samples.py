@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from modelflow.figures.style import WIDTH, label, one_axes, styled
-from modelflow.figures.tiles import WHITE, as_rgb, framed, mosaic, resized
+from modelflow.figures.tiles import as_rgb, blank, framed, mosaic, resized
 
 MAX_IN_ONE_BLOCK, MAX_CLASSES = 12, 60
 EXAMPLES = {1: 10, 2: 5}
-TILE, GAP = 56, 4
+TILE, GAP = 112, 8
 
 
 def sample_rows(labels_N: np.ndarray, n_classes: int, n_examples: int) -> list[np.ndarray]:
@@ -28,12 +28,10 @@ def plot_samples(images_NCHW_uint8: np.ndarray, labels_N: np.ndarray, class_name
     blocks = [
         _block(images_NCHW_uint8, rows[i : i + n_rows], n_rows, EXAMPLES[n_blocks]) for i in range(0, n_shown, n_rows)
     ]
-    picture = np.concatenate(
-        [np.pad(block, ((0, 0), (0, 6 * GAP), (0, 0)), constant_values=WHITE) for block in blocks], 1
-    )
+    picture = np.concatenate([part for block in blocks for part in (block, blank(len(block), 6 * GAP))], 1)
     height = {1: 5.0, 2: 4.2}[n_blocks] * picture.shape[0] / picture.shape[1] + 0.9
     figure, axes = one_axes(title, height, WIDTH, _note(images_NCHW_uint8, len(class_names)))
-    axes.imshow(picture[:-GAP, : -7 * GAP])
+    axes.imshow(picture[:-GAP, : -7 * GAP], interpolation="nearest")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xticks([])
@@ -57,7 +55,7 @@ def _note(images_NCHW: np.ndarray, n_classes: int) -> str:
 
 
 def _block(images_NCHW: np.ndarray, rows: list[np.ndarray], n_rows: int, n_examples: int) -> np.ndarray:
-    tiles_RChw3 = np.full((n_rows, n_examples, TILE, TILE, 3), WHITE, dtype=np.uint8)
+    tiles_RChw3 = blank(n_rows, n_examples, TILE, TILE)
     for tiles, row in zip(tiles_RChw3, rows, strict=False):
         tiles[: len(row)] = framed(resized(as_rgb(images_NCHW[row]), TILE - 2, TILE - 2))
     return mosaic(tiles_RChw3, GAP)

@@ -1,8 +1,8 @@
 """How every picture looks: colours for the colour-blind, text shown as it stands, PNG bytes that do not change.
 
 Each drawing function is `@styled`: it draws under these settings over matplotlib's defaults, whatever a matplotlibrc
-says; what was set is left as it was. Settings are the process's, so that one thread draws at a time. Figures are
-nobody's but the caller's, except within `for_pyplot`.
+says; what was set is left as it was. Within `dark` it draws for a dark page. Settings are the process's, so that one
+thread draws at a time. Figures are nobody's but the caller's, except within `for_pyplot`.
 """
 
 import io
@@ -12,35 +12,60 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache, wraps
+from itertools import accumulate
 from typing import Any, ParamSpec
 
 from matplotlib import get_backend, rc_context, rcParamsDefault
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 
 FONT = "DejaVu Sans"
-WIDTH = 6.4
-DPI = 125
+WIDTH, MARGIN = 6.4, 0.12
+DPI = 250
+POINTS_PER_INCH = 72
 NO_NAME = "(no name)"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 MINUS = "\N{MINUS SIGN}"
 
-NOTE_SIZE = 9.0
+SMALLEST = 9.0  # points, of any text
 
-BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
-GREY, FAINT, INK = "#8c959f", "#57606a", "#1f2328"
+BLUE, VERMILLION, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8c959f"
 RED, BANNER = "#d7191c", "#8b1a00"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours that differ between a light and a dark page; `right` and `wrong` are those of the report.
+
+    `signed` is the colour map of values below and above zero.
+    """
+
+    surface: str
+    ink: str
+    faint: str
+    grid: str
+    soft: str
+    right: str
+    wrong: str
+    signed: str | Colormap
+
+
+LIGHT = Theme("#ffffff", "#1f2328", "#57606a", "#e4e7eb", "#f0f1ef", "#3a76c4", "#d9822b", "RdBu_r")
+DARK = Theme(
+    *("#0d1117", "#e6edf3", "#9da7b3", "#262c36", "#1f252c", "#2f66b3", "#a8570b"),
+    LinearSegmentedColormap.from_list("signed", ["#a6d3ff", "#3579c8", "#161b22", "#c14f30", "#ffb59c"]),
+)
 
 SETTINGS: Any = {
     "font.family": [FONT],
     "font.size": 10,
     "text.usetex": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
     "axes.titlelocation": "left",
     "axes.titlesize": 11.5,
@@ -48,28 +73,47 @@ SETTINGS: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,
-    "axes.facecolor": "white",
     "axes.unicode_minus": True,
-    "grid.color": "#e4e7eb",
-    "figure.facecolor": "white",
     "figure.constrained_layout.w_pad": 0.1,
     "figure.constrained_layout.h_pad": 0.1,
     "figure.titlesize": 11.5,
-    "savefig.facecolor": "white",
     "savefig.bbox": None,
     "legend.frameon": False,
     "legend.fontsize": 9.5,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "lines.linewidth": 1.8,
 }
 NOT_THE_LOOK = ("backend", "interactive", "toolbar", "webagg")  # of a notebook or a program around us
 LOOK: Any = {name: value for name, value in rcParamsDefault.items() if not name.startswith(NOT_THE_LOOK)} | SETTINGS
+THEMED = {
+    "ink": ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"),
+    "surface": ("axes.facecolor", "figure.facecolor"),
+    "grid": ("grid.color",),
+}
 
 
 Arguments = ParamSpec("Arguments")
 _drawing = threading.RLock()
+_theme = ContextVar("_theme", default=LIGHT)
 _for_pyplot = ContextVar("_for_pyplot", default=False)
+
+
+def theme() -> Theme:
+    """The colours to draw in: for a light page, but within `dark`."""
+    return _theme.get()
+
+
+@contextmanager
+def dark() -> Iterator[None]:
+    """Pictures drawn within are for a dark page."""
+    before = _theme.set(DARK)
+    try:
+        yield
+    finally:
+        _theme.reset(before)
+
+
+def _look() -> Any:
+    return LOOK | {name: getattr(theme(), colour) for colour, names in THEMED.items() for name in names}
 
 
 def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
@@ -77,7 +121,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
     @wraps(draw)
     def in_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
-        with _drawing, rc_context(LOOK):
+        with _drawing, rc_context(_look()):
             return draw(*args, **kwargs)
 
     return in_style
@@ -131,8 +175,28 @@ def one_axes(title: str, height: float, width: float = WIDTH, note: str = "") ->
     axes = figure.add_subplot()
     figure.suptitle(words, x=0.02, ha="left")
     if note:
-        axes.set_xlabel(heading(note, width * 1.1), fontsize=NOTE_SIZE, color=FAINT, labelpad=7)
+        axes.set_xlabel(heading(note, width * 1.1), fontsize=SMALLEST, color=theme().faint, labelpad=7)
     return figure, axes
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What is free around axes, in inches; the title has its own room above."""
+
+    left: float = MARGIN
+    right: float = MARGIN
+    top: float = MARGIN
+    bottom: float = MARGIN
+
+
+def placed_axes(title: str, width: float, height: float, margins: Margins) -> tuple[Figure, Axes]:
+    """A figure with axes of exactly this size in inches, `title` above."""
+    whole = margins.left + width + margins.right
+    words = heading(title, whole)
+    tall = margins.bottom + height + margins.top + 0.2 * words.count("\n") + 0.4
+    figure = _new_figure(figsize=(whole, tall))
+    figure.suptitle(words, x=MARGIN / whole, y=1 - MARGIN / tall, ha="left", va="top")
+    return figure, figure.add_axes((margins.left / whole, margins.bottom / tall, width / whole, height / tall))
 
 
 def heading(title: str, width: float = WIDTH) -> str:
@@ -157,6 +221,37 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
+def folded(text: object, width: float, most: int = 2, size: float = SMALLEST) -> list[str]:
+    """`text` in at most `most` lines of `width` points, broken after spaces and slashes, or where it must be."""
+    rest = plain(text)
+    lines: list[str] = []
+    while len(lines) < most - 1 and (fitting := _fitting(rest, width, size)) < len(rest):
+        end = 1 + max(rest[: fitting + 1].rfind(" "), rest[:fitting].rfind("/")) or fitting
+        lines.append(rest[:end].strip())
+        rest = rest[end:].strip()
+    fitting = _fitting(rest, width, size)
+    return [*lines, rest if fitting >= len(rest) else rest[: _fitting(rest, width - size, size)].rstrip() + "…"]
+
+
+def _fitting(text: str, width: float, size: float) -> int:
+    """How many characters fit, one at least."""
+    return max(1, sum(end <= width for end in accumulate(size * _advance(character) for character in text)))
+
+
+def text_width(text: str, size: float = SMALLEST) -> float:
+    """How wide one line is, in points."""
+    return size * sum(map(_advance, text))
+
+
+@cache
+def _advance(character: str) -> float:
+    """How far a character reaches, in sizes of the font."""
+    with _drawing:
+        font = _font()
+        font.set_size(1, POINTS_PER_INCH)
+        return font.load_char(ord(character)).linearHoriAdvance / 65536
+
+
 def escaped(text: str) -> str:
     """`text` with its dollars kept from matplotlib's mathtext."""
     return text.replace("$", r"\$")
@@ -172,8 +267,13 @@ def _shown(character: str) -> str:
 
 
 @cache
+def _font() -> FT2Font:
+    return FT2Font(findfont(FONT))
+
+
+@cache
 def _characters() -> frozenset[int]:
-    return frozenset(FT2Font(findfont(FONT)).get_charmap())
+    return frozenset(_font().get_charmap())
 
 
 def number(value: float) -> str:

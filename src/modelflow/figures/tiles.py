@@ -2,9 +2,17 @@
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, to_rgb
 
-WHITE, FRAME = 255, 140
+from modelflow.figures.style import theme
+
+FRAME = 140
+
+
+def blank(*shape: int) -> np.ndarray:
+    """Pixels `shape` x 3 in the colour of the page."""
+    surface = [round(255 * part) for part in to_rgb(theme().surface)]
+    return np.full((*shape, 3), surface, dtype=np.uint8)
 
 
 def as_rgb(images_NCHW: np.ndarray) -> np.ndarray:
@@ -51,8 +59,8 @@ def framed(tiles: np.ndarray) -> np.ndarray:
 
 
 def mosaic(tiles_RChw3: np.ndarray, gap: int, row_gap: int | None = None) -> np.ndarray:
-    """Rows x columns of tiles as one picture, white pixels right of (`gap`) and below (`row_gap`) each tile."""
-    below = gap if row_gap is None else row_gap
-    padded = np.pad(tiles_RChw3, ((0, 0), (0, 0), (0, below), (0, gap), (0, 0)), constant_values=WHITE)
-    n_rows, n_columns, height, width, _ = padded.shape
-    return padded.swapaxes(1, 2).reshape(n_rows * height, n_columns * width, 3)
+    """Rows x columns of tiles as one picture, the page's colour right of (`gap`) and below (`row_gap`) each tile."""
+    n_rows, n_columns, height, width, _ = tiles_RChw3.shape
+    padded = blank(n_rows, n_columns, height + (gap if row_gap is None else row_gap), width + gap)
+    padded[:, :, :height, :width] = tiles_RChw3
+    return padded.swapaxes(1, 2).reshape(n_rows * padded.shape[2], n_columns * (width + gap), 3)

@@ -13,11 +13,13 @@ class ConfusionPicture(Artifact):
     caption: ClassVar[str] = "the same drawn"
 
     def make(self, evaluated: Evaluated) -> bytes:
-        from modelflow.figures.confusion import plot_confusion_matrix
+        from modelflow.figures.confusion import most_common_mistake, plot_confusion_matrix
         from modelflow.figures.style import png
 
         found = evaluated.metrics
-        accuracy = f"accuracy {found.accuracy:.2%} of {found.images:,} images (protocol {evaluated.kind})"
-        title = f"{evaluated.model_name}, seed {evaluated.seed}: {accuracy}"
+        right = f"{found.accuracy:.2%} of {found.images:,} images right (protocol {evaluated.kind})"
+        mistake = most_common_mistake(evaluated.confusion, evaluated.class_names)
+        title = f"{evaluated.model_name}, seed {evaluated.seed}: {right}"
+        title += f". Most common mistake: {mistake}" if mistake else ""
         warning = next(iter(evaluated.warnings), None)
         return png(plot_confusion_matrix(evaluated.confusion, evaluated.class_names, title, warning))
