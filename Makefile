@@ -44,6 +44,13 @@ card: $(VENV)/.ready  ## train the card five times and --recipe best three times
 	$(BIN)/python benchmarks/card_repeated.py keep results-card results-best
 	$(BIN)/python benchmarks/card_revisited.py keep card results-card
 
+pictures: $(VENV)/.ready-dev results-pictures/report.html  ## draw the pictures of README.md and docs anew, light and dark, from results-pictures (trained once, some three minutes) and benchmarks/results
+	$(BIN)/python benchmarks/pictures.py results-pictures
+	$(BIN)/python benchmarks/card_revisited.py
+
+results-pictures/report.html: | $(VENV)/.ready
+	$(BIN)/modelflow run benchmarks/pictures.yaml --results results-pictures
+
 fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes, 300 random specs beside PyTorch (some 40 minutes); COUNT=2000 TARGETS='idx where'
 	MODELFLOW_SPECS=300 $(BIN)/python -m pytest -q tests/kernels -k random_specs
 	$(BIN)/python tests/fuzz/run.py $(TARGETS) $(if $(COUNT),--count $(COUNT))
@@ -83,5 +90,5 @@ $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
 	touch $@
 
-.PHONY: study setup test test-more lint docs bench card fuzz torture audit help
+.PHONY: study setup test test-more lint docs bench card pictures fuzz torture audit help
 .DEFAULT_GOAL := help

@@ -18,10 +18,10 @@ from statistics import fmean, stdev
 
 import condensed
 from condensed import Condensed
+from doc_images import save_drawn
 from revisited_figures import Bar, plot_differences, plot_models
 
 from modelflow.analysis.verdicts import Verdict, compare
-from modelflow.figures.style import png
 from modelflow.io.files import write_atomic
 from modelflow.networks.resolve import CARD
 from modelflow.results.layout import read_run, run_folders
@@ -29,7 +29,6 @@ from modelflow.results.layout import read_run, run_folders
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results" / "revisited"
 DOCUMENT = ROOT / "docs" / "card-revisited.md"
-IMAGES = ROOT / "docs" / "images"
 PROTOCOLS = ("card", "held-out")
 CARD_RECORDS = ROOT / "benchmarks" / "results" / "card"  # which card_repeated.py keeps
 RATE, SEARCHED = "-rate", "generic_2 at 4.86e-3"
@@ -261,14 +260,16 @@ intervals that hold for all 21 pairs of a protocol at once (95 %), rounded outwa
 this page from `benchmarks/results/revisited/`.
 
 {claims}
-![Differences with their intervals](images/card_revisited_claims.png)
+![Differences with their intervals](images/card_revisited_claims.png#gh-light-mode-only)
+![Differences with their intervals](images/card_revisited_claims_dark.png#gh-dark-mode-only)
 
 ## The models
 
 {models}
 Accuracy in per cent of the 10,000 test images, and macro F1; mean ± standard deviation over seeds.
 
-![Accuracy of each seed](images/card_revisited_models.png)
+![Accuracy of each seed](images/card_revisited_models.png#gh-light-mode-only)
+![Accuracy of each seed](images/card_revisited_models_dark.png#gh-dark-mode-only)
 
 {ranking}
 - The card captions a picture of `generic_2` "Accuracy: 87.46%", its table says 87.61 % and a macro F1 of 0.8746: the caption has
@@ -305,10 +306,10 @@ def main() -> None:
     found = [evidence(protocol) for protocol in PROTOCOLS]
     by_name = {of.name: of.runs for of in found if of is not None}
     write_atomic(DOCUMENT, document(found))
-    write_atomic(IMAGES / "card_revisited_claims.png", png(plot_differences(bars((*CLAIMS, RATE_CLAIM), found))))
+    save_drawn("card_revisited_claims", lambda: plot_differences(bars((*CLAIMS, RATE_CLAIM), found)))
     accuracies = {name: {m: [run.accuracy for run in runs.of(m)] for m in ORDER} for name, runs in by_name.items()}
     reported = {name: CARD[name].accuracy for name in ORDER}
-    write_atomic(IMAGES / "card_revisited_models.png", png(plot_models(accuracies, reported)))
+    save_drawn("card_revisited_models", lambda: plot_models(accuracies, reported))
 
 
 if __name__ == "__main__":

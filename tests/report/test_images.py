@@ -78,7 +78,7 @@ def test_rare_colours_are_nearly_kept(results):
         picture = images.stored_picture(path, results)
         stored = Image.open(path).convert("RGB")
         if stored.width > images.WIDEST:
-            stored = stored.resize((picture.width, picture.height), Image.Resampling.LANCZOS)
+            stored = stored.reduce(2)
         assert np.abs(np.asarray(opened(picture).convert("RGB")).astype(int) - np.asarray(stored)).max() <= 24, path
 
 

@@ -14,7 +14,7 @@ from modelflow.figures.tiles import blank, coloured, framed, mosaic, resized
 
 MAX_FILTERS, MAX_CHANNELS = 32, 16
 A_ROW, MAX_LABELLED = 8, 20
-TILE, GAP, CAPTION = 120, 16, 40
+TILE, GAP, CAPTION = 60, 8, 22
 
 
 @dataclass(frozen=True)
@@ -110,4 +110,4 @@ def _name(axes: Axes, grid: FilterGrid, row_gap: int, by_channel: bool) -> None:
         axes.set_ylabel("input channel", fontsize=SMALLEST)
     for row, names in enumerate(grid.names[1:], start=1):
         for x, name in zip(columns, names, strict=False):
-            axes.text(x, row * (TILE + row_gap) - 6, name, ha="center", va="bottom", fontsize=SMALLEST)
+            axes.text(x, row * (TILE + row_gap) - 3, name, ha="center", va="bottom", fontsize=SMALLEST)

@@ -119,7 +119,7 @@ def plot_outputs(
     above, below = LINE * _lines_above(header) + 2 * PAD, LINE * len(note) + 3 * PAD
     margins = Margins(left=_left(groups), top=above / DPI, bottom=below / DPI)
     figure, axes = placed_axes(title, picture.shape[1] / DPI, picture.shape[0] / DPI, margins)
-    axes.imshow(picture, interpolation="nearest")
+    axes.imshow(np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]), interpolation="nearest")
     axes.axis("off")
     for group, top in zip(groups, tops, strict=True):
         _describe(axes, group, top)

@@ -162,7 +162,7 @@ def stored_picture(path: Path, root: Path, name: str = "") -> Picture | None:
         raise_if_heard()
         return None
     if image.width > WIDEST:
-        image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.LANCZOS)
+        image = image.reduce(math.ceil(image.width / WIDEST))  # which makes few new colours
     method = Image.Quantize.MAXCOVERAGE if image.getcolors(MAX_COLOURS) else Image.Quantize.MEDIANCUT
     return _picture(image.quantize(COLOURS, method=method, dither=Image.Dither.NONE), name)
 
