@@ -40,7 +40,7 @@ def outputs(flow: ModelFlow) -> Callable[[], Figure]:
     with one_thread():
         predicted = flow.arch.predict(x).argmax(1)
     right = int((predicted == y.numpy()).sum())
-    title = f"{MODEL} is right in {right} of these {SHOWN} images; below them, what its filters find in each"
+    title = f"{MODEL} is right in {right} of these {SHOWN} images; below, what its filters find"
     maps = flow.arch.visualization
     return lambda: plot_outputs(x.numpy(), maps, SHOWN, y.numpy(), predicted, flow.class_names, title)
 
@@ -53,7 +53,7 @@ def report(browser: Browser, page_file: Path) -> None:
         answer, chart = page.locator(".headline").first, page.locator(".chart svg").first
         chart.wait_for()
         top, end = answer.bounding_box()["y"] - ROOM, chart.bounding_box()
-        place = {"x": 0, "y": top, "width": VIEW["width"], "height": end["y"] + end["height"] + ROOM / 4 - top}
+        place = {"x": 0, "y": top, "width": VIEW["width"], "height": end["y"] + end["height"] + ROOM / 2 - top}
         save(f"report{ending}", page.screenshot(full_page=True, clip=place))
         page.close()
 
