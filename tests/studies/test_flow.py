@@ -749,7 +749,7 @@ def test_tables_and_pictures_name_the_protocol(fashion, few_loaders, tmp_path, m
         flow = ModelFlow(generic_2(), *loaders[:2], name, test_loader=loaders[2], results_dir=tmp_path, verbose=False)
         titles.clear()
         flow.run(epochs=1)
-        drawn = [title for title in titles if "accuracy" in title or "loss over" in title]
+        drawn = [title for title in titles if "accuracy" in title or "loss after" in title]
         assert len(drawn) == 2
         assert all(title.endswith(f"(protocol {name})") for title in drawn)
         header, first = (flow.results_dir / "classification_report.csv").read_text().splitlines()[:2]

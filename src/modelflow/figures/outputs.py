@@ -36,10 +36,7 @@ TILE, GAP, GROUP_GAP = 140, 10, 40
 STRIP, SCALE = 60, 110
 LINE = round(1.3 * SMALLEST * PIXELS)
 PAD, BESIDE = 12, 66
-NOTE = (
-    "What each layer gives out. A ReLU passes on what is red and sets to zero what is blue. "
-    "Each layer has its own scale."
-)
+NOTE = "What each layer gives out: red above zero, blue below. Each layer has its own scale."
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ def write_search(parts: Parts, folder: RunFolder, found: LRSearch, set_lr: bool)
     """The curve of a learning rate search as a picture and a table; notes what was found, and what became of it."""
     from modelflow.figures.lr_finder import plot_lr_finder
 
-    title = f"{parts.model_name}: learning rate range test"
+    finding = "no rate is suggested" if found.suggestion is None else f"{found.suggestion:.2g} is suggested"
+    title = f"{parts.model_name}: {finding} as learning rate"
     figure = plot_lr_finder(found.lrs, found.losses, found.steepest, found.suggestion, METHOD, title)
     folder.write_png(layout.LR_FINDER_PNG, figure)
     rows = zip(found.lrs, found.losses, strict=True)
@@ -56,6 +57,7 @@ def write_outputs(parts: Parts, folder: RunFolder, names: Sequence[str]) -> None
     predicted = logits_for(parts, x).argmax(1)
     maps = activations(parts.model, x, shown)
     parts.arch.visualization = dict(maps)
-    title = f"{parts.model_name}: images and what its layers make of them"
+    right = int((predicted == y.numpy()).sum())
+    title = f"{parts.model_name} is right in {right} of these {len(x)} images. Below, what its layers make of them"
     figure = plot_outputs(copied(x), maps, len(x), y.numpy(), predicted, parts.class_names or None, title)
     folder.write_png(layout.OUTPUTS, figure)

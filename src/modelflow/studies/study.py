@@ -309,7 +309,8 @@ def _write_pareto(where: Path, rows: list[Any]) -> None:
 
     points = [(row.model, row.parameters, row.accuracy) for row in rows]
     protocols = ", ".join(sorted({row.protocol for row in rows}))
-    picture = png(plot_pareto(points, f"Accuracy against parameters (protocol {protocols})"))
+    best = f"{rows[0].model} has the highest accuracy of {len(rows)} models" if rows else "Accuracy against parameters"
+    picture = png(plot_pareto(points, f"{best} (protocol {protocols})"))
     _write_shared(where / layout.PARETO, picture)
 
 

@@ -18,5 +18,14 @@ class Losses(Artifact):
         from modelflow.figures.losses import plot_losses
         from modelflow.figures.style import png
 
-        title = f"{evaluated.model_name}: loss over epochs (protocol {evaluated.kind})"
-        return png(plot_losses(evaluated.losses, evaluated.val_losses, title))
+        return png(plot_losses(evaluated.losses, evaluated.val_losses, _title(evaluated)))
+
+
+def _title(evaluated: Evaluated) -> str:
+    from modelflow.figures.losses import loss_curves
+
+    best, epochs = loss_curves(evaluated.losses, evaluated.val_losses).best_epoch, len(evaluated.losses)
+    if best is None:
+        return f"{evaluated.model_name}: loss over {epochs} epochs, without validation"
+    finding = f"lowest loss over {epochs} epochs after epoch {best}" if epochs > 1 else "loss after its only epoch"
+    return f"{evaluated.model_name}: {finding} (protocol {evaluated.kind})"
