@@ -11,7 +11,8 @@ import numpy as np
 
 from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import Library, compile_text, host
-from modelflow.kernels.network import AdamSettings, _hyper, _rates, aligned
+from modelflow.kernels.network import aligned
+from modelflow.kernels.rules.adam import Adam
 from modelflow.kernels.step import INTEGERS, Program, workspace
 from modelflow.networks.resolve import preset
 from modelflow.networks.trace import trace
@@ -20,23 +21,21 @@ from modelflow.networks.trace import trace
 def profile(name: str, batch: int = 16, rounds: int = 7) -> None:
     machine = host()
     places = layout(trace(preset(name)), machine.lanes)
-    program = Program(places, machine)
+    program = Program(places, machine, Adam())
     library = Library(compile_text(program.text, machine), machine)
     blocks = -(-batch // machine.lanes)
     rng = np.random.default_rng(0)
     memory = aligned(workspace(places, blocks))
-    params, first, second = (aligned(places.packed) for _ in range(3))
-    params[:] = rng.normal(0, 0.1, params.size)
+    params = aligned(3 * places.packed)
+    params[: places.packed] = rng.normal(0, 0.1, places.packed)
     images = rng.normal(size=(4096, places.image)).astype(np.float32)
     labels, order = rng.integers(0, places.classes, 4096), rng.permutation(4096)
     lanes = machine.lanes
     numbers = dict(
         count=blocks, batch=batch, seed=1, start=0, valid=lanes, number=batch, keys=12345678987654321, begin=0
     ) | dict(thread=0, threads=1, left=lanes)
-    arrays = dict(images=images, labels=labels, order=order, params=params, first=first, second=second, shared=memory)
-    arrays |= dict(
-        memory=memory, rates=_rates(AdamSettings(), 0, 1), hyper=_hyper(AdamSettings()), losses=np.zeros(4096)
-    )
+    arrays = dict(images=images, labels=labels, order=order, params=params, shared=memory)
+    arrays |= dict(memory=memory, scalars=np.full(Adam.scalar_count, 0.5, np.float32), losses=np.zeros(4096))
     arrays |= dict(grads=memory[places.grads * lanes :], block=memory[places.shared * lanes :])
     arrays |= dict(blocks=arrays["block"], following=order)
     flops = _flops(places, blocks, lanes)
@@ -47,7 +46,7 @@ def profile(name: str, batch: int = 16, rounds: int = 7) -> None:
         kinds = [ctypes.c_int64 if a in INTEGERS else ctypes.c_void_p for a in arguments]
         call = ctypes.CFUNCTYPE(None, *kinds)(library.address(function))
         values = [numbers[a] if a in INTEGERS else arrays[a].ctypes.data for a in arguments]
-        per_batch = 1 if "blocks" in arguments or function == "adam" else blocks
+        per_batch = 1 if "blocks" in arguments or function == "update" else blocks
         times = []
         call(*values)
         once = time.perf_counter()

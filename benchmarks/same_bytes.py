@@ -19,7 +19,7 @@ from modelflow.io.files import sha256
 BYTES = ("model.safetensors", "history.csv", "predictions.npz")
 STUDIES = {
     "compiled": ("run", "--epochs", "1"),
-    "autograd": ("train", "cnn2_3", "--epochs", "1", "--optimizer", "sgd"),
+    "autograd": ("train", "cnn2_3", "--epochs", "1", "--optimizer", "rmsprop"),
 }
 
 

@@ -11,6 +11,7 @@ from modelflow import Architecture, load_dataset
 from modelflow.data.batches import Batches
 from modelflow.data.datasets import Dataset
 from modelflow.kernels.network import compiled
+from modelflow.kernels.rules.adam import Adam
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec, parse_spec
 from modelflow.networks.resolve import preset
@@ -30,7 +31,7 @@ class ModelFlowLoop(Settled):
         adam = torch.optim.Adam(self.model.parameters(), LR, BETAS, EPS, fused=True)
         self.architecture = Architecture(self.model, torch.nn.CrossEntropyLoss(), adam, verbose=False)
         self.architecture.threads = lambda: threads
-        self.network = compiled(self.model.trace)
+        self.network = compiled(self.model.trace, Adam())
         self.test_x = data.test_x_NCHW.numpy()
 
     def load(self, arrays: list[np.ndarray]) -> None:
@@ -71,6 +72,6 @@ class Contestant(Contender):
         spec = preset(model)
         if p is not None:
             spec = parse_spec(spec.model_dump() | {"p": p})
-        self.ways = tuple(THREADS)[: 2 if compiled(trace(spec)).layout.has_large else 1]
+        self.ways = tuple(THREADS)[: 2 if compiled(trace(spec), Adam()).layout.has_large else 1]
         self.loops = {way: ModelFlowLoop(self.dataset, spec, batch, seed, THREADS[way]) for way in ways or self.ways}
         return {}

@@ -33,9 +33,10 @@ def compiling(model: str) -> dict[str, float]:
     traced = trace(preset(model))
     start = time.perf_counter()
     from modelflow.kernels.network import compiled
+    from modelflow.kernels.rules.adam import Adam
 
     imported = time.perf_counter()
-    compiled(traced)
+    compiled(traced, Adam())
     return {"import": imported - start, "compiled": time.perf_counter() - imported}
 
 

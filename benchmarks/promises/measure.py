@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from modelflow.data.datasets import Dataset, load_dataset
-from modelflow.kernels.network import AdamSettings, AdamState, compiled
+from modelflow.kernels.network import State, compiled
+from modelflow.kernels.rules.adam import Adam
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
 from modelflow.networks.trace import trace
@@ -23,6 +24,7 @@ from modelflow.networks.trace import trace
 EPOCH, TESTS = 60_000, 10_000
 FEWER = {"generic_3": 10}  # trained on a tenth of the images, or in fewer rounds, or it would take hours
 SEED, LR = 42, 3e-4
+ADAM = {"lr": LR, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 CHILD = Path(__file__).with_name("child.py")
 
 Row = dict[str, Any]
@@ -111,8 +113,8 @@ class Bare:
     def __init__(self, model: str, batch: int, data: Dataset) -> None:
         spec = preset(model)
         params = torch.cat([p.detach().ravel() for p in GenericCNN(spec, SEED).parameters()]).numpy()
-        self.network = compiled(trace(spec), tell)
-        self.state = AdamState(params, np.zeros_like(params), np.zeros_like(params))
+        self.network = compiled(trace(spec), Adam(), tell)
+        self.state = State(params, [np.zeros_like(params), np.zeros_like(params)])
         self.batch = batch
         self.images, self.labels, self.tests = (
             tensor.numpy() for tensor in (data.train_x_NCHW, data.train_y_N, data.test_x_NCHW)
@@ -121,7 +123,7 @@ class Bare:
 
     def train(self) -> None:
         """One epoch."""
-        self.network.train(self.images, self.labels, self.order, self.batch, self.state, AdamSettings(lr=LR), SEED)
+        self.network.train(self.images, self.labels, self.order, self.batch, self.state, ADAM, SEED)
 
     def evaluate(self) -> None:
         """The logits of the test images."""

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from modelflow.kernels.network import State
+from modelflow.kernels.rules.rule import Rule
 from modelflow.networks.build import GenericCNN
 
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
@@ -61,3 +63,18 @@ def train(model, x, y, order, batch_size, optimizer, seed):  # type: ignore[no-u
 
 def flat(tensors) -> np.ndarray:  # type: ignore[no-untyped-def]
     return torch.cat([t.detach().ravel() for t in tensors]).numpy().copy()
+
+
+def fresh(start: np.ndarray, rule: Rule) -> State:
+    """Before the first step: these parameters, averages of zeros."""
+    return State(start.copy(), [np.zeros_like(start) for _ in rule.averages])
+
+
+def adam(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):  # type: ignore[no-untyped-def]
+    """Options of Adam, with torch's defaults."""
+    return {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+
+
+def sgd(lr=0.01, momentum=0.9, weight_decay=1e-3):  # type: ignore[no-untyped-def]
+    """Options of SGD with momentum."""
+    return {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}

@@ -5,18 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from oracle import flat, keep
+from oracle import adam, flat, fresh, keep, sgd
 from torch.nn import functional as F
 
 from modelflow.kernels import cache, threads
 from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import host
-from modelflow.kernels.network import AdamSettings, AdamState, Network, _together, compiled
+from modelflow.kernels.network import Network, State, _together, compiled
+from modelflow.kernels.rules.adam import Adam
+from modelflow.kernels.rules.rule import Rule
+from modelflow.kernels.rules.sgd import SGD
 from modelflow.kernels.step import Program
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec
 from modelflow.networks.trace import trace
 
+ADAM = Adam()
+RULES = [(ADAM, adam()), (SGD(momentum=True, nesterov=True), sgd())]
 SPEC = Spec(
     in_channels=1, num_classes=4, input_size=9, cov_kernel_sizes=[2], cov_features=[3], max_pool_sizes=[2], fc_sizes=[7]
 )
@@ -24,7 +29,7 @@ SPEC = Spec(
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return compiled(trace(SPEC))
+    return compiled(trace(SPEC), ADAM)
 
 
 def data(images: int, seed: int = 0):  # type: ignore[no-untyped-def]
@@ -33,22 +38,21 @@ def data(images: int, seed: int = 0):  # type: ignore[no-untyped-def]
     return x, rng.integers(0, 4, images), rng.permutation(images)
 
 
-def fresh() -> AdamState:
-    start = flat(GenericCNN(SPEC).parameters())
-    return AdamState(start, np.zeros_like(start), np.zeros_like(start))
+def new(rule: Rule = ADAM) -> State:
+    return fresh(flat(GenericCNN(SPEC).parameters()), rule)
 
 
-def same(a: AdamState, b: AdamState) -> bool:
-    return all((x == y).all() for x, y in ((a.params, b.params), (a.exp_avg, b.exp_avg), (a.exp_avg_sq, b.exp_avg_sq)))
+def same(a: State, b: State) -> bool:
+    return all((x == y).all() for x, y in zip((a.params, *a.averages), (b.params, *b.averages), strict=True))
 
 
-def test_chunks_give_the_same_bytes_as_one_call(network: Network) -> None:
+@pytest.mark.parametrize(("rule", "options"), RULES)
+def test_chunks_give_the_same_bytes_as_one_call(rule: Rule, options) -> None:  # type: ignore[no-untyped-def]
     x, y, order = data(100)
-    whole, parts = fresh(), fresh()
-    losses = network.train(x, y, order, 8, whole, AdamSettings(), seed=5).losses
+    network, whole, parts = compiled(trace(SPEC), rule), new(rule), new(rule)
+    losses = network.train(x, y, order, 8, whole, options, seed=5).losses
     given = [
-        network.train(x, y, order[i : i + 24], 8, parts, AdamSettings(), 5, start=i // 8).losses
-        for i in range(0, 100, 24)
+        network.train(x, y, order[i : i + 24], 8, parts, options, 5, start=i // 8).losses for i in range(0, 100, 24)
     ]
     np.testing.assert_array_equal(losses, np.concatenate(given))
     assert same(whole, parts)
@@ -57,9 +61,9 @@ def test_chunks_give_the_same_bytes_as_one_call(network: Network) -> None:
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(network: Network) -> None:
     x, y, order = data(64)
-    runs = [fresh() for _ in range(3)]
+    runs = [new() for _ in range(3)]
     for state, seed in zip(runs, (1, 1, 2), strict=True):
-        network.train(x, y, order, 16, state, AdamSettings(), seed)
+        network.train(x, y, order, 16, state, adam(), seed)
     assert same(runs[0], runs[1])
     assert not same(runs[0], runs[2])
 
@@ -68,9 +72,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(network: Net
 def test_a_loss_that_is_not_finite_stops_before_its_step(network: Network, bad: float) -> None:
     x, y, order = data(64)
     x[order[40]] = bad  # in the third batch of 16
-    stopped, two_steps = fresh(), fresh()
-    result = network.train(x, y, order, 16, stopped, AdamSettings(), seed=1)
-    network.train(x, y, order[:32], 16, two_steps, AdamSettings(), seed=1)
+    stopped, two_steps = new(), new()
+    result = network.train(x, y, order, 16, stopped, adam(), seed=1)
+    network.train(x, y, order[:32], 16, two_steps, adam(), seed=1)
     assert result.failed == 2
     assert len(result.losses) == 3
     assert not np.isfinite(result.losses[2])
@@ -83,8 +87,8 @@ def test_a_loss_that_is_not_finite_stops_before_its_step(network: Network, bad: 
 def test_one_nan_pixel_that_the_pool_reads_is_noticed(network: Network, pixel: tuple[int, int]) -> None:
     x, y, order = data(16)
     x[3, 0, pixel[0], pixel[1]] = np.nan
-    state = fresh()
-    result = network.train(x, y, order, 16, state, AdamSettings(), seed=1)
+    state = new()
+    result = network.train(x, y, order, 16, state, adam(), seed=1)
     model = GenericCNN(SPEC)
     assert result.failed == 0
     assert np.isnan(model.eval()(torch.from_numpy(x))[3].detach().numpy()).any()
@@ -101,17 +105,16 @@ def test_the_first_of_equal_maxima_wins() -> None:
     with torch.no_grad():
         next(iter(model.parameters())).zero_()
         list(model.parameters())[1].fill_(0.5)
-    start = flat(model.parameters())
-    state = AdamState(start, np.zeros_like(start), np.zeros_like(start))
-    compiled(trace(spec)).train(x, y, np.arange(16), 16, state, AdamSettings(lr=0.0, betas=(0.0, 0.9)), seed=1)
+    state = fresh(flat(model.parameters()), ADAM)
+    compiled(trace(spec), ADAM).train(x, y, np.arange(16), 16, state, adam(lr=0.0, betas=(0.0, 0.9)), seed=1)
     F.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y)).backward()
-    np.testing.assert_allclose(state.exp_avg, flat(p.grad for p in model.parameters()), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(state.averages[0], flat(p.grad for p in model.parameters()), rtol=1e-4, atol=1e-6)
 
 
 def test_empty_data_gives_no_steps_and_no_logits(network: Network) -> None:
     x, y, order = data(16)
-    state = fresh()
-    result = network.train(x, y, order[:0], 16, state, AdamSettings(), seed=1)
+    state = new()
+    result = network.train(x, y, order[:0], 16, state, adam(), seed=1)
     assert len(result.losses) == 0
     assert result.failed is None
     assert state.step == 0
@@ -139,9 +142,9 @@ def test_what_would_crash_is_refused(network: Network) -> None:
     x, y, order = data(16)
     for labels, indices in ((y + 4, order), (y, order + 1), (y - 4, order), (y, order - 1), (y[:3], order)):
         with pytest.raises(ValueError, match="expected"):
-            network.train(x, labels, indices, 16, fresh(), AdamSettings(), seed=1)
+            network.train(x, labels, indices, 16, new(), adam(), seed=1)
     with pytest.raises(ValueError, match="float32"):
-        network.train(x.astype(np.float64), y, order, 16, fresh(), AdamSettings(), seed=1)
+        network.train(x.astype(np.float64), y, order, 16, new(), adam(), seed=1)
 
 
 def test_weight_decay_and_a_rate_a_step_are_those_of_adamw() -> None:
@@ -149,9 +152,9 @@ def test_weight_decay_and_a_rate_a_step_are_those_of_adamw() -> None:
     x, y, order = data(48)
     model = GenericCNN(spec).double()
     rates = np.array([1e-3, 2e-3, 5e-4])
-    state = fresh()
-    settings = AdamSettings(lr=rates, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)
-    compiled(trace(spec)).train(x, y, order, 16, state, settings, seed=1)
+    state = new()
+    settings = adam(lr=rates, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)
+    compiled(trace(spec), ADAM).train(x, y, order, 16, state, settings, seed=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)
     for i, lr in enumerate(rates):
         optimizer.param_groups[0]["lr"] = lr
@@ -165,12 +168,12 @@ def test_weight_decay_and_a_rate_a_step_are_those_of_adamw() -> None:
 def test_the_cache_compiles_once_says_so_and_survives_damage(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("MODELFLOW_KERNELS", str(tmp_path))
     said: list[str] = []
-    compiled(trace(SPEC), said.append)
-    compiled(trace(SPEC), said.append)
+    compiled(trace(SPEC), ADAM, said.append)
+    compiled(trace(SPEC), ADAM, said.append)
     assert len(said) == 1
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-10])
-    compiled(trace(SPEC), said.append)
+    compiled(trace(SPEC), ADAM, said.append)
     assert len(said) == 2
     assert cache.folder() == tmp_path
 
@@ -182,7 +185,7 @@ def test_a_user_without_a_home_compiles_each_time(monkeypatch) -> None:  # type:
     assert cache.folder() is None
     said: list[str] = []
     for _ in range(2):
-        compiled(trace(SPEC), said.append)
+        compiled(trace(SPEC), ADAM, said.append)
     assert len(said) == 2
 
 
@@ -192,7 +195,9 @@ def test_a_program_is_no_longer_for_a_larger_pool() -> None:
         Spec(in_channels=1, num_classes=2, input_size=n, cov_features=[2], max_pool_sizes=[n - 2], fc_sizes=[5])
         for n in sizes
     ]
-    short, long = (len(Program(layout(trace(spec), 8), replace(host(), lanes=8, registers=16)).text) for spec in specs)
+    short, long = (
+        len(Program(layout(trace(spec), 8), replace(host(), lanes=8, registers=16), ADAM).text) for spec in specs
+    )
     assert long == pytest.approx(short, rel=0.02)
 
 
@@ -209,19 +214,20 @@ def no_home() -> None:
 WIDE = Spec(in_channels=1, num_classes=4, input_size=9, cov_features=[3], cov_kernel_sizes=[2], fc_sizes=[400, 300])
 
 
+@pytest.mark.parametrize(("rule", "options"), RULES)
 @pytest.mark.parametrize("units", [400, 392, 408])
 @pytest.mark.parametrize("batch", [5, 16, 40])
-def test_two_threads_give_the_bytes_of_one(batch: int, units: int) -> None:
+def test_two_threads_give_the_bytes_of_one(batch: int, units: int, rule: Rule, options) -> None:  # type: ignore[no-untyped-def]
     """A large layer's columns of inputs are divided: an even number of them to each thread, or an odd one."""
     spec = WIDE.model_copy(update={"fc_sizes": (units, 300)})
-    network = compiled(trace(spec))
+    network = compiled(trace(spec), rule)
     assert network.layout.has_large
     x, y, order = data(100)
     start = flat(GenericCNN(spec).parameters())
-    states = [AdamState(start.copy(), np.zeros_like(start), np.zeros_like(start)) for _ in range(2)]
+    states = [fresh(start, rule) for _ in range(2)]
     for _ in range(5):
         losses = [
-            network.train(x, y, order, batch, state, AdamSettings(), 3, threads=threads).losses
+            network.train(x, y, order, batch, state, options, 3, threads=threads).losses
             for threads, state in enumerate(states, start=1)
         ]
         np.testing.assert_array_equal(*losses)
@@ -231,7 +237,7 @@ def test_two_threads_give_the_bytes_of_one(batch: int, units: int) -> None:
 @pytest.mark.parametrize("spec", [SPEC, WIDE], ids=["small", "large"])
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 127, 128, 131, 1001])
 def test_two_threads_that_divide_the_images_give_the_logits_of_one(spec: Spec, count: int, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    network, x = compiled(trace(spec)), data(max(count, 1))[0][:count]
+    network, x = compiled(trace(spec), ADAM), data(max(count, 1))[0][:count]
     params, at_work = flat(GenericCNN(spec).parameters()), []
 
     def together(run, threads):  # type: ignore[no-untyped-def]
@@ -247,15 +253,14 @@ def test_two_threads_that_divide_the_images_give_the_logits_of_one(spec: Spec, c
 
 
 def test_two_threads_both_stop_at_a_loss_that_is_not_finite() -> None:
-    network = compiled(trace(WIDE))
+    network = compiled(trace(WIDE), ADAM)
     x, y, order = data(64)
     x[order[40]] = np.nan
     start = flat(GenericCNN(WIDE).parameters())
-    done = network.train(
-        x, y, order, 16, AdamState(start, np.zeros_like(start), np.zeros_like(start)), AdamSettings(), 3, threads=2
-    )
+    state = fresh(start, ADAM)
+    done = network.train(x, y, order, 16, state, adam(), 3, threads=2)
     assert done.failed == 2
-    assert np.isfinite(start).all()
+    assert np.isfinite(state.params).all()
 
 
 def test_a_waiting_thread_gives_way_by_a_call_that_the_system_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,5 +276,5 @@ def test_a_waiting_thread_gives_way_by_a_call_that_the_system_has(monkeypatch: p
         ("arm64-apple-darwin23.0", "sched_yield", "SwitchToThread"),
     ):
         monkeypatch.setattr(threads, "triple", lambda name=name: name)
-        text = Program(places, here).text
+        text = Program(places, here, ADAM).text
         assert (f"@{call}" in text or f'@"{call}"' in text, other in text) == (True, False)

@@ -4,10 +4,12 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import torch
+from oracle import adam
 
 from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import Machine
-from modelflow.kernels.network import AdamSettings, AdamState, compiled
+from modelflow.kernels.network import State, compiled
+from modelflow.kernels.rules.adam import Adam
 from modelflow.kernels.step import Program
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec
@@ -19,14 +21,14 @@ SMALL = Spec(in_channels=1, num_classes=3, input_size=6, cov_features=[2], cov_k
 LARGE = Spec(in_channels=1, num_classes=3, input_size=6, cov_features=[3], cov_kernel_sizes=[2], fc_sizes=[300, 200])
 
 
-def step(spec: Spec, threads: int, bad: bool = False) -> AdamState:
+def step(spec: Spec, threads: int, bad: bool = False) -> State:
     """One step of Adam without any gradient but rounding's, its averages denormal before it."""
     x = np.zeros((8, 1, 6, 6), np.float32)
     x[3, 0, 0, 0] = np.nan if bad else 0.0
     start = torch.cat([p.detach().ravel() for p in GenericCNN(spec).parameters()]).numpy().copy()
-    state = AdamState(start, np.full_like(start, TINY), np.full_like(start, TINY))
-    network = compiled(trace(spec))
-    done = network.train(x, np.zeros(8, np.int64), np.arange(8), 8, state, AdamSettings(), 1, threads=threads)
+    state = State(start, [np.full_like(start, TINY), np.full_like(start, TINY)])
+    network = compiled(trace(spec), Adam())
+    done = network.train(x, np.zeros(8, np.int64), np.arange(8), 8, state, adam(), 1, threads=threads)
     network.logits(x, state.params, threads)
     assert (done.failed == 0) is bad
     return state
@@ -41,7 +43,7 @@ def denormal(values: np.ndarray) -> np.ndarray:
 def test_averages_that_fade_become_zero(spec: Spec, threads: int) -> None:
     state = step(spec, threads)
     assert state.step == 1
-    for values in (state.params, state.exp_avg, state.exp_avg_sq):
+    for values in (state.params, *state.averages):
         assert not denormal(values).any()
 
 
@@ -62,7 +64,7 @@ def test_on_arm_each_entry_sets_the_mode_and_puts_it_back() -> None:
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(opt=2)
     neon = Machine("generic", "", lanes=4, registers=32, architecture="aarch64")
-    module = llvm.parse_assembly(Program(layout(trace(SMALL), 4), neon).text)
+    module = llvm.parse_assembly(Program(layout(trace(SMALL), 4), neon, Adam()).text)
     functions = target.emit_assembly(module).split(".globl")
     for name in ("train", "logits"):
         code = next(text for text in functions if text.split()[0] == name).lower()

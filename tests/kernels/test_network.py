@@ -1,4 +1,4 @@
-"""The compiled step against PyTorch in float64: logits, gradients, Adam steps, for random specs and the presets."""
+"""The compiled step against PyTorch in float64: logits, gradients, steps; random specs and the presets."""
 
 import os
 from dataclasses import replace
@@ -8,17 +8,20 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from oracle import flat, logits, train
+from oracle import adam, flat, fresh, logits, train
 
 from modelflow.errors import ShapeError
 from modelflow.kernels.machine import Machine, host
-from modelflow.kernels.network import AdamSettings, AdamState, Network, compiled
+from modelflow.kernels.network import Network, compiled
+from modelflow.kernels.rules.adam import Adam
+from modelflow.kernels.rules.sgd import SGD
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec
 from modelflow.networks.resolve import preset
 from modelflow.networks.trace import trace
 
 SEED = 2**62 + 12345
+ADAM = Adam()
 
 
 def lists(elements, count):
@@ -63,13 +66,17 @@ def machines() -> list[Machine]:
     return [here, *(replace(here, lanes=lanes, registers=registers) for lanes, registers in kinds)]
 
 
-def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) -> None:
-    """One pass over `images` in batches: logits, losses, parameters, both averages; the first gradient."""
+def data(spec: Spec, images: int, seed: int = 0):
+    """Images, labels, and an order of them."""
     rng = np.random.default_rng(seed)
     shape = (images, spec.in_channels, spec.input_size, spec.input_size)
     x = rng.normal(size=shape).astype(np.float32)
-    y = rng.integers(0, spec.num_classes, images)
-    order = rng.permutation(images)
+    return x, rng.integers(0, spec.num_classes, images), rng.permutation(images)
+
+
+def agree(spec: Spec, network: Network, images: int, batch: int) -> None:
+    """By Adam: logits, the first gradient, one pass over `images`."""
+    x, y, order = data(spec, images)
     model = GenericCNN(spec)
     start = flat(model.parameters())
     model.double()
@@ -77,44 +84,67 @@ def agree(spec: Spec, network: Network, images: int, batch: int, seed: int = 0) 
     with torch.no_grad():
         np.testing.assert_allclose(network.logits(x, start), model.eval()(x64).numpy(), rtol=2e-5, atol=2e-5)
 
-    gradient = AdamState(start.copy(), np.zeros_like(start), np.zeros_like(start))
-    network.train(x, y, order[:batch], batch, gradient, AdamSettings(lr=0.0, betas=(0.0, 0.999)), SEED)
-    lr = 1e-3
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    train(model, x64, y64, order[:batch], batch, optimizer, SEED)
+    gradient = fresh(start, ADAM)
+    network.train(x, y, order[:batch], batch, gradient, adam(lr=0.0, betas=(0.0, 0.999)), SEED)
+    train(model, x64, y64, order[:batch], batch, torch.optim.SGD(model.parameters(), lr=0.0), SEED)
     expected = flat(p.grad for p in model.parameters())
-    np.testing.assert_allclose(gradient.exp_avg, expected, rtol=2e-4, atol=3e-6 * max(1.0, abs(expected).max()))
+    np.testing.assert_allclose(gradient.averages[0], expected, rtol=2e-4, atol=3e-6 * max(1.0, abs(expected).max()))
     np.testing.assert_array_equal(gradient.params, start)
 
-    state = AdamState(start.copy(), np.zeros_like(start), np.zeros_like(start))
-    done = network.train(x, y, order, batch, state, AdamSettings(lr=lr, eps=1e-3), SEED)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-3)
-    losses = train(model, x64, y64, order, batch, optimizer, SEED)
+    agree_after_a_pass(model, network, torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-3), images, batch)
+
+
+def agree_after_a_pass(
+    model: GenericCNN, network: Network, optimizer: torch.optim.Optimizer, images: int, batch: int
+) -> None:
+    """One pass over `images` in batches by the network's rule: losses, parameters, averages."""
+    assert isinstance(model.spec, Spec)
+    assert network.rule is not None
+    x, y, order = data(model.spec, images)
+    (group,) = optimizer.param_groups
+    state = fresh(flat(model.float().parameters()), network.rule)
+    done = network.train(x, y, order, batch, state, group, SEED)
+    losses = train(model.double(), torch.from_numpy(x).double(), torch.from_numpy(y), order, batch, optimizer, SEED)
     assert done.failed is None
     assert state.step == len(losses)
     np.testing.assert_allclose(done.losses, losses, rtol=2e-5, atol=2e-5)
-    np.testing.assert_allclose(state.params, flat(model.parameters()), rtol=1e-4, atol=lr * 2e-2)
-    averages = [flat(optimizer.state[p][name] for p in model.parameters()) for name in ("exp_avg", "exp_avg_sq")]
-    np.testing.assert_allclose(state.exp_avg, averages[0], rtol=1e-2, atol=2e-3 * abs(averages[0]).max() + 1e-7)
-    np.testing.assert_allclose(state.exp_avg_sq, averages[1], rtol=2e-2, atol=4e-3 * abs(averages[1]).max() + 1e-9)
+    np.testing.assert_allclose(state.params, flat(model.parameters()), rtol=1e-4, atol=group["lr"] * 2e-2)
+    for name, average in zip(network.rule.averages, state.averages, strict=True):
+        expected = flat(optimizer.state[p][name] for p in model.parameters())
+        np.testing.assert_allclose(average, expected, rtol=2e-2, atol=4e-3 * abs(expected).max() + 1e-8)
 
 
-@settings(
+random_specs = settings(
     max_examples=int(os.environ.get("MODELFLOW_SPECS", "25")),
     derandomize=True,
     database=None,
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
+
+
+@random_specs
 @given(specs(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2))
 def test_random_specs_agree_with_pytorch_in_float64(spec: Spec, images: int, batch: int, which: int) -> None:
     machine = machines()[which]
-    agree(spec, compiled(trace(spec), machine=machine), images, batch)
+    agree(spec, compiled(trace(spec), ADAM, machine=machine), images, batch)
+
+
+SGDS = [{}, {"weight_decay": 0.1}, {"momentum": 0.9}, {"momentum": 0.8, "nesterov": True, "weight_decay": 0.1}]
+
+
+@random_specs
+@given(specs(), st.sampled_from(SGDS), st.sampled_from([1, 10]), st.integers(1, 20), st.integers(0, 2))
+def test_random_specs_agree_after_steps_of_sgd(spec: Spec, options, steps: int, batch: int, which: int) -> None:
+    model = GenericCNN(spec)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, **options)
+    network = compiled(trace(spec), SGD.of(optimizer.param_groups[0]), machine=machines()[which])
+    agree_after_a_pass(model, network, optimizer, steps * batch, batch)
 
 
 @pytest.mark.parametrize("name", ["cnn2_3", "cnn2_5", "cnn2_7", "generic_0", "generic_1", "generic_2", "generic_3"])
 def test_presets_agree_with_pytorch_in_float64(name: str) -> None:
-    agree(preset(name), compiled(trace(preset(name))), images=40, batch=32)
+    agree(preset(name), compiled(trace(preset(name)), ADAM), images=40, batch=32)
 
 
 SMALL = [
@@ -127,7 +157,7 @@ SMALL = [
 @pytest.mark.parametrize("spec", SMALL)
 def test_the_gradient_passes_gradcheck(spec: Spec) -> None:
     """Finite differences of PyTorch's loss in float64, no gradient of PyTorch's, against the compiled one."""
-    network, model = compiled(trace(spec)), GenericCNN(spec).double()
+    network, model = compiled(trace(spec), ADAM), GenericCNN(spec).double()
     rng = np.random.default_rng(1)
     x = rng.normal(size=(5, spec.in_channels, spec.input_size, spec.input_size)).astype(np.float32)
     y = rng.integers(0, spec.num_classes, 5)
@@ -148,9 +178,9 @@ def test_the_gradient_passes_gradcheck(spec: Spec) -> None:
 
         @staticmethod
         def backward(ctx, upstream):  # type: ignore[no-untyped-def]
-            state = AdamState(ctx.values.copy(), np.zeros_like(ctx.values), np.zeros_like(ctx.values))
-            network.train(x, y, np.arange(5), 5, state, AdamSettings(lr=0.0, betas=(0.0, 0.999)), SEED)
-            return upstream * torch.from_numpy(state.exp_avg).double()
+            state = fresh(ctx.values, ADAM)
+            network.train(x, y, np.arange(5), 5, state, adam(lr=0.0, betas=(0.0, 0.999)), SEED)
+            return upstream * torch.from_numpy(state.averages[0]).double()
 
     values = torch.from_numpy(flat(model.parameters())).requires_grad_()
     assert torch.autograd.gradcheck(Compiled.apply, values, eps=1e-6, atol=2e-6, rtol=1e-4)

@@ -999,7 +999,7 @@ def test_beside_an_accelerator_the_compiled_step_trains_on_the_cpu_and_says_so(f
     asked, moved = flow_of("asked", device="cpu"), []
     beside, models = flow_of("beside"), [generic_2(), generic_2()]
     monkeypatch.setattr(nn.Module, "to", lambda self, device, **_: self in models and moved.append(str(device)))
-    flow_of("unsupported_reason", models[0], optimizer="sgd")
+    flow_of("unsupported_reason", models[0], optimizer="rmsprop")
     flow_of("wished", models[1], device="cuda:0")
     assert moved == ["cuda", "cuda:0"]
     monkeypatch.undo()

@@ -54,10 +54,23 @@ def parameters(arch):
     return torch.cat([p.detach().flatten() for p in arch.model.parameters()])
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
-def test_its_first_steps_are_those_of_autograd_in_float64(trainer, optimizer):
+MOMENTUM = {"optimizer": torch.optim.SGD, "lr": 0.01, "momentum": 0.9}
+NESTEROV = MOMENTUM | {"nesterov": True, "weight_decay": 1e-3}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": torch.optim.Adam, "eps": 1e-3},
+        {"optimizer": torch.optim.AdamW, "eps": 1e-3},
+        {"optimizer": torch.optim.SGD, "lr": 0.05, "weight_decay": 1e-3},
+        MOMENTUM,
+        NESTEROV,
+    ],
+)
+def test_its_first_steps_are_those_of_autograd_in_float64(trainer, options):
     """With an `eps` that rounding does not decide: Adam makes a whole step of a gradient of nothing but rounding."""
-    compiled, exact = (trainer(kind, optimizer=optimizer, n_images=170, eps=1e-3) for kind in (GenericCNN, ByAutograd))
+    compiled, exact = (trainer(kind, n_images=170, **options) for kind in (GenericCNN, ByAutograd))
     exact.model.double()
     exact.set_loaders(*(in_float64(loader) for loader in (exact.train_loader, exact.val_loader)))
     for arch in (compiled, exact):
@@ -74,11 +87,12 @@ def in_float64(loader):
     return Batches(x_NCHW.double(), y_N, loader.batch_size, loader.shuffle)
 
 
-def test_it_learns_as_well_as_autograd_does(trainer):
+@pytest.mark.parametrize("options", [{}, NESTEROV], ids=["Adam", "SGD"])
+def test_it_learns_as_well_as_autograd_does(trainer, options):
     """With dropout of its own: the difference in validation loss over seeds is none that chance would not make."""
-    differences = []
+    spec, differences = preset("generic_2").model_copy(update={"p": 0.1}), []
     for seed in range(8):
-        arches = [trainer(kind, preset("generic_2").model_copy(update={"p": 0.1})) for kind in (GenericCNN, ByAutograd)]
+        arches = [trainer(kind, spec, **options) for kind in (GenericCNN, ByAutograd)]
         for arch in arches:
             arch.train(2, seed=seed)
         differences.append(arches[0].val_losses[-1] - arches[1].val_losses[-1])
@@ -96,8 +110,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_others(trainer):
     assert not torch.equal(first, other)
 
 
-def test_autograd_goes_on_from_the_compiled_step_and_back(trainer):
-    changing, steady = (trainer(n_images=170, eps=1e-3) for _ in range(2))
+@pytest.mark.parametrize("options", [{"eps": 1e-3}, NESTEROV], ids=["Adam", "SGD"])
+def test_autograd_goes_on_from_the_compiled_step_and_back(trainer, options):
+    changing, steady = (trainer(n_images=170, **options) for _ in range(2))
     steady.train(3)
     changing.train(1)
     changing.attach_hooks(["conv_layers.0"])
@@ -109,13 +124,17 @@ def test_autograd_goes_on_from_the_compiled_step_and_back(trainer):
     assert changing.losses == pytest.approx(steady.losses, rel=1e-4)
 
 
-def test_module_optimizer_and_checkpoint_see_what_it_trained(trainer, tmp_path):
-    arch, again = trainer(), trainer()
+@pytest.mark.parametrize("options", [{}, MOMENTUM, {"optimizer": torch.optim.SGD}])
+def test_module_optimizer_and_checkpoint_see_what_it_trained(trainer, tmp_path, options):
+    (arch, again), by_autograd = (trainer(**options) for _ in range(2)), trainer(ByAutograd, **options)
     before = parameters(arch).clone()
     arch.train(1)
+    by_autograd.train(1)
     assert not torch.equal(parameters(arch), before)
-    state = arch.optimizer.state_dict()["state"]
-    assert {int(values["step"]) for values in state.values()} == {len(arch.train_loader)}
+    state, expected = (one.optimizer.state_dict()["state"] for one in (arch, by_autograd))
+    assert {i: list(values) for i, values in state.items()} == {i: list(values) for i, values in expected.items()}
+    steps = [[int(values.get("step", 0)) for values in kept.values()] for kept in (state, expected)]
+    assert steps[0] == steps[1]
     arch.save_checkpoint(tmp_path / "c.pth")
     again.load_checkpoint(tmp_path / "c.pth")
     for trained in (arch, again):
@@ -185,15 +204,16 @@ def test_a_network_that_trains_on_both_threads_is_evaluated_between_epochs(train
     assert evaluated_by == ["MainThread"] * 2
 
 
-def test_a_state_has_the_validation_loss_of_every_epoch_before_it(trainer, evaluated_by, monkeypatch):
+@pytest.mark.parametrize("options", [{}, NESTEROV], ids=["Adam", "SGD"])
+def test_a_state_has_the_validation_loss_of_every_epoch_before_it(trainer, evaluated_by, monkeypatch, options):
     monkeypatch.setattr(training.compiled, "MACS_A_CALL", 50 * 16 * trace(NO_DROPOUT).macs)
-    arch, states = by_two(trainer()), []
+    arch, states = by_two(trainer(**options)), []
     arch.on_epoch = arch.on_midway = lambda: states.append(copy.deepcopy(arch.state()))
     arch.train(3)
     assert [name != "MainThread" for name in evaluated_by] == [True, True, False]
     assert {len(state["val_loss"]) - state["epoch"] for state in states} == {0}
     for state in states:
-        again = by_two(trainer())
+        again = by_two(trainer(**options))
         again.resume_from(state, "a state")
         again.train(3 - again.total_epochs)
         assert again.val_losses == arch.val_losses
@@ -298,7 +318,7 @@ def test_its_predictions_are_the_modules_and_need_no_training(trainer, fashion):
     arch = trainer()
     assert type(arch.val_loader) is Batches
     ours, labels = arch.predictions(arch.val_loader)
-    assert np.array_equal(ours, compiled_logits(arch.model, arch.val_loader))
+    assert np.array_equal(ours, compiled_logits(arch.model, arch.val_loader, arch.optimizer))
     assert ours == pytest.approx(predict(arch.model, arch.val_loader, "cpu")[0], abs=1e-5)
     assert np.array_equal(labels, fashion.test_y_N[:500].numpy())
     loader = DataLoader(arch.val_loader.dataset, 100)
@@ -359,17 +379,27 @@ def test_what_it_does_not_cover_is_told(trainer):
     arch = trainer()
     parts = [arch.model, arch.loss_fn, arch.optimizer, arch.train_loader]
     assert unsupported_reason(*parts) == ""
-    sgd = torch.optim.SGD(arch.model.parameters(), lr=0.1)
+    weights = list(arch.model.parameters())
     others = [
         (0, nn.Linear(2, 2), "Linear, not built from a spec"),
         (1, nn.CrossEntropyLoss(label_smoothing=0.1), "the loss"),
         (1, nn.CrossEntropyLoss(ignore_index=1), "the loss"),
         (1, type("Own", (nn.CrossEntropyLoss,), {})(), "the loss"),
-        (2, sgd, "the optimizer is SGD"),
-        (2, torch.optim.Adam(arch.model.parameters(), weight_decay=0.1), "not plain Adam"),
-        (2, torch.optim.Adam(arch.model.parameters(), amsgrad=True), "not plain Adam"),
-        (2, torch.optim.Adam(arch.model.parameters(), maximize=True), "not plain Adam"),
-        (2, torch.optim.Adam(list(arch.model.parameters())[1:]), "not the model's"),
+        (2, torch.optim.RMSprop(weights), "the optimizer is RMSprop"),
+        (2, type("SGD", (torch.optim.SGD,), {})(weights), "the optimizer is SGD"),
+        (2, torch.optim.Adam([{"params": weights[:1]}, {"params": weights[1:]}]), "several parameter groups"),
+        (2, torch.optim.Adam(weights, weight_decay=0.1), "does not cover Adam with weight_decay"),
+        (2, torch.optim.Adam(weights, amsgrad=True), "does not cover Adam with amsgrad"),
+        (2, torch.optim.Adam(weights, eps=0.0), "does not cover Adam with eps below 1.18e-38"),
+        (2, torch.optim.SGD(weights, maximize=True), "does not cover SGD with maximize"),
+        (2, torch.optim.SGD(weights, momentum=0.9, dampening=0.1), "does not cover SGD with dampening"),
+        (2, torch.optim.SGD(weights, lr=torch.tensor(0.1)), "options of the optimizer are tensors"),
+        (
+            2,
+            torch.optim.Adam(weights, betas=(torch.tensor(0.9),) * 2),
+            "options of the optimizer are tensors",
+        ),
+        (2, torch.optim.Adam(weights[1:]), "not the model's"),
         (3, DataLoader(arch.train_loader.dataset, 16), "DataLoader, not batches"),
         (3, Batches(torch.zeros(4, 1, 28, 28).double(), torch.zeros(4).long()), "not float32 images"),
         (3, Batches(torch.zeros(4, 1, 28, 28), torch.zeros(4).int()), "int64 labels"),
@@ -397,6 +427,37 @@ def test_what_it_does_not_cover_is_told(trainer):
     assert "dropout is not that" in unsupported_reason(*parts)
     arch.model.fc_layers[1] = nn.Linear(20, 11)
     assert "layers are not those" in unsupported_reason(arch.model, *parts[1:])
+
+
+def test_options_that_change_between_updates_hold_from_then_on(trainer, monkeypatch):
+    """Also those that take other code: momentum begins after 50 of 126 updates, Nesterov's after 100."""
+    monkeypatch.setattr(training.compiled, "MACS_A_CALL", 50 * 16 * trace(NO_DROPOUT).macs)
+    arches = [trainer(kind, optimizer=torch.optim.SGD, lr=0.01) for kind in (GenericCNN, ByAutograd)]
+    for arch in arches:
+        (group,) = arch.optimizer.param_groups
+
+        def change(epoch, step, _loss, group=group):
+            group.update(momentum=0.9 if (epoch, step) >= (1, 50) else 0.0, nesterov=(epoch, step) >= (1, 100))
+
+        arch.on_step = change
+        arch.train(2)
+    compiled, autograd = arches
+    assert compiled.engine == "compiled step"
+    assert compiled.losses == pytest.approx(autograd.losses, rel=2e-3)
+    assert compiled.val_losses == pytest.approx(autograd.val_losses, rel=5e-3)
+
+
+def test_sgd_needs_no_step_of_a_parameter_that_was_frozen_for_a_while(trainer):
+    arches = [trainer(kind, n_images=170, **MOMENTUM) for kind in (GenericCNN, ByAutograd)]
+    for arch in arches:
+        last = list(arch.model.parameters())[-1]
+        last.requires_grad_(False)
+        arch.train(1)
+        last.requires_grad_(True)
+        arch.train(1)
+    assert arches[0].engine == "compiled step"
+    assert arches[0].losses == pytest.approx(arches[1].losses, rel=1e-4)
+    torch.testing.assert_close(*map(parameters, arches), rtol=1e-3, atol=1e-4)
 
 
 def test_a_parameter_that_was_frozen_for_a_while_is_left_to_autograd(trainer):

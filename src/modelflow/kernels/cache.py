@@ -1,4 +1,4 @@
-"""Object files on disk: compiled once for a spec, this source, the compiler and the processor."""
+"""Object files on disk: compiled once for a spec, an update rule, this source, the compiler and the processor."""
 
 import hashlib
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 from modelflow.io.files import read_bounded
 from modelflow.kernels.layout import Layout
 from modelflow.kernels.machine import Machine, compile_text, version
+from modelflow.kernels.rules.rule import Rule
 from modelflow.networks.trace import Trace
 
 FORMAT = b"modelflow kernels 1\n"
@@ -27,27 +28,29 @@ def folder() -> Path | None:
         return None
 
 
-def object_file(trace: Trace, layout: Layout, machine: Machine, say: Callable[[str], None] | None) -> bytes:
-    """The compiled functions of a trace. A file that is damaged or cannot be written is compiled anew."""
+def object_file(
+    trace: Trace, rule: Rule | None, layout: Layout, machine: Machine, say: Callable[[str], None] | None
+) -> bytes:
+    """The compiled functions of a trace and a rule. A file that is damaged or cannot be written is compiled anew."""
     place = folder()
-    path = None if place is None else place / f"{key(trace, machine)}.o"
+    path = None if place is None else place / f"{key(trace, rule, machine)}.o"
     found = None if path is None else _read(path)
     if found is not None:
         return found
     if say is not None:
-        say("compiling its training step, once on this machine")
+        say(f"compiling its {'training step' if rule else 'evaluation'}, once on this machine")
     from modelflow.kernels.step import Program
 
-    compiled = compile_text(Program(layout, machine).text, machine)
+    compiled = compile_text(Program(layout, machine, rule).text, machine)
     if path is not None:
         _write(path, compiled)
     return compiled
 
 
-def key(trace: Trace, machine: Machine) -> str:
+def key(trace: Trace, rule: Rule | None, machine: Machine) -> str:
     """A name that differs for anything the compiled code depends on; layers' names are not part of it."""
     layers = [replace(layer, name="") for layer in trace.layers]
-    text = repr((layers, machine, version(), _source()))
+    text = repr((layers, rule, machine, version(), _source()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -2,9 +2,9 @@
 
 Three memories, each one array of floats aligned to a cache line:
 
-    packed    parameters (and, in the same places, both of Adam's averages): first the weights and biases of the
-              convolutions and the biases of the linear layers ("small"), then each linear weight in tiles of
-              `rows` x `lanes`, tile after tile in the order in which the step reads them, padded with zeros
+    packed    parameters: first the weights and biases of the convolutions and the biases of the linear layers
+              ("small"), then each linear weight in tiles of `rows` x `lanes`, tile after tile in the order in which
+              the step reads them, padded with zeros; after them, in rows of the same order, the rule's averages
     block     what a block of `lanes` images needs: activations as vectors over the images, one vector a feature
     shared    the gradients of the small parameters, and what is used anew for each block
 

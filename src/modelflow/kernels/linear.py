@@ -5,7 +5,7 @@
                 dw[o,i] = sum over the images of d[o] in[i]                     vectors over i, from the panel
 
 The backward pass goes through the weight's tiles once: with a tile in the cache it adds to the input's gradient, sums
-the tile's own gradient in registers and applies Adam to it there, so that no weight gradient is ever written to memory.
+the tile's own gradient in registers and updates it there, so that no weight gradient is ever written to memory.
 
 A multiply-add of one sum alone takes two loads, so sums are made in pieces of rows x two (blocks, or columns), as many
 as there are registers: each scalar serves two of them, each vector all rows. A batch of one block is paired over
@@ -13,11 +13,11 @@ columns only. Each sum is added up in the same order whatever the pieces, so tha
 nor threads.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from modelflow.kernels.adam import Adam
 from modelflow.kernels.emit import F32, Array, Code, Num, Operand
 from modelflow.kernels.layout import Linear
+from modelflow.kernels.rules.rule import Update
 from modelflow.kernels.threads import part
 
 Sums = dict[tuple[int, int], Num]
@@ -84,15 +84,15 @@ def _outputs(k: Code, linear: Linear, stride: int, tile: Num, rows: range, block
         at[c].at(tile * linear.rows + linear.output)[r] = k.relu(value) if linear.relu else value
 
 
-def backward(k: Code, linear: Linear, stride: int, registers: int) -> None:
-    """Arguments: params, first, second, rates, hyper, blocks, count; thread, threads. Updates the weight only."""
-    adam, (begin, end) = Adam(k), _part(k, linear, linear.columns)
+def backward(k: Code, linear: Linear, stride: int, registers: int, update_in: Callable[[Code], Update]) -> None:
+    """Arguments: params, scalars, blocks, count; thread, threads. Updates the weight only."""
+    update, (begin, end) = update_in(k), _part(k, linear, linear.columns)
     for tile in k.loop(linear.tiles):
         for columns in _twos(k, begin, end):
             for i in k.loop(len(columns)):
                 _add_input_gradient(k, linear, stride, registers, tile, columns[0] + i)
             for rows in _pieces(linear.rows, len(columns), registers):
-                _update(k, linear, stride, adam, tile, rows, columns)
+                _update_weight(k, linear, stride, update, tile, rows, columns)
 
 
 def _add_input_gradient(k: Code, linear: Linear, stride: int, registers: int, tile: Num, column: Num) -> None:
@@ -114,8 +114,10 @@ def _add_input_gradient(k: Code, linear: Linear, stride: int, registers: int, ti
                 targets[c][i] = sums[i, c]
 
 
-def _update(k: Code, linear: Linear, stride: int, adam: Adam, tile: Num, rows: range, columns: list[Num]) -> None:
-    """The weight's gradient and Adam, for some rows of a tile and one or two of its columns."""
+def _update_weight(
+    k: Code, linear: Linear, stride: int, update: Update, tile: Num, rows: range, columns: list[Num]
+) -> None:
+    """The weight's gradient and its update, for some rows of a tile and one or two of its columns."""
     totals = k.zeros([(r, c) for r in rows for c in range(len(columns))])
     for b in k.loop(k.count):
         block = _block(k, stride, b)
@@ -128,7 +130,7 @@ def _update(k: Code, linear: Linear, stride: int, adam: Adam, tile: Num, rows: r
         for key, total in totals.items():
             total.set(sums[key])
     for (r, c), total in totals.items():
-        adam.update(_place(linear, tile, columns[c]) + (linear.weight // k.lanes + r), total.get())
+        update.apply(_place(linear, tile, columns[c]) + (linear.weight // k.lanes + r), total.get())
 
 
 def _place(linear: Linear, tile: Num, column: Num) -> Num:

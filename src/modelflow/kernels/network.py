@@ -1,13 +1,14 @@
 """`Network`: the compiled training step of one spec, on flat parameters; what the rest of the package calls.
 
-network = compiled(trace(spec), say=print)
-state = State(flat_params, exp_avg, exp_avg_sq, step=0)
-done = network.train(images, labels, order, batch_size, state, Settings(lr=3e-4), seed=stream(42, "dropout", 1))
+network = compiled(trace(spec), Adam(), say=print)
+state = State(flat_params, [exp_avg, exp_avg_sq], step=0)
+options = {"lr": 3e-4, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+done = network.train(images, labels, order, batch_size, state, options, seed=stream(42, "dropout", 1))
 logits = network.logits(images, flat_params)
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelflow.kernels import cache
-from modelflow.kernels.adam import HYPER, RATES
 from modelflow.kernels.layout import Layout, layout
 from modelflow.kernels.machine import Library, Machine, host
+from modelflow.kernels.rules.rule import Options, Rule
 from modelflow.kernels.step import INTEGERS, LOGITS, PACK, TRAIN, workspace
 from modelflow.kernels.threads import BARRIER
 from modelflow.networks.trace import Trace
@@ -30,26 +31,15 @@ MAX_THREADS = 2  # more have not been tried
 
 
 @dataclass
-class AdamState:
-    """Flat parameters and Adam's averages, each in the order of `model.parameters()`, and the steps made so far.
+class State:
+    """Flat parameters and the averages that the rule keeps, each in the order of `model.parameters()`; steps made.
 
     They are changed in place, so parameters of a module that are views of `params` see every update.
     """
 
     params: Floats
-    exp_avg: Floats
-    exp_avg_sq: Floats
+    averages: Sequence[Floats] = ()
     step: int = 0
-
-
-@dataclass(frozen=True)
-class AdamSettings:
-    """Adam's settings under torch's names; `lr` may be one a step. `weight_decay` is AdamW's, decoupled."""
-
-    lr: float | NDArray[np.float64] = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,12 +52,16 @@ class Trained:
 
 @dataclass
 class Network:
-    """The compiled functions of one architecture, and their memory. Not for use by two threads at once."""
+    """The compiled functions of one architecture, and their memory. Not for use by two threads at once.
+
+    It trains by its update rule; without one it only evaluates.
+    """
 
     layout: Layout
     library: Library
+    rule: Rule | None
     _functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    _places: dict[int, Floats] = field(default_factory=dict)
+    _packed: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     _memory: Floats = field(default_factory=lambda: np.empty(0, np.float32))
 
     def train(
@@ -76,23 +70,26 @@ class Network:
         labels: Integers,
         order: Integers,
         batch_size: int,
-        state: AdamState,
-        settings: AdamSettings,
+        state: State,
+        options: Options,
         seed: int,
         start: int = 0,
         threads: int = 1,
     ) -> Trained:
         """One step for each `batch_size` images of `order`, the last batch perhaps smaller; changes `state`.
 
+        `options` are those of a parameter group of torch's optimizer; `lr` may be one number a step.
         `start` counts the epoch's steps before this call: two calls with half the order each give what one call gives.
         `threads` share in large layers (at most `MAX_THREADS`, and one where there are none); the bytes are the same.
         """
         _check(self.layout, images, labels, order, batch_size)
         steps = -(-len(order) // batch_size)
         losses = np.zeros(steps)
-        flats = (state.params, state.exp_avg, state.exp_avg_sq)
-        packed = [self._packed(i, flat) for i, flat in enumerate(flats)]
-        rates, hyper = _rates(settings, state.step, steps), _hyper(settings)
+        assert self.rule is not None
+        if len(state.averages) != len(self.rule.averages):
+            raise ValueError(f"{len(state.averages)} averages, expected {self.rule.averages} of {self.rule}")
+        flats = [state.params, *state.averages]
+        packed, scalars = self._pack(flats), _scalars(self.rule, options, state.step, steps)
         memory = self._workspace(-(-min(batch_size, max(len(order), 1)) // self.layout.lanes))
         train, barrier = self._function("train", TRAIN, ctypes.c_int64), np.zeros(BARRIER, np.int64)
         threads = min(threads, MAX_THREADS) if self.layout.has_large else 1
@@ -102,7 +99,7 @@ class Network:
                 *_pointers(images, labels, order),
                 len(order),
                 batch_size,
-                *_pointers(*packed, memory, rates, hyper),
+                *_pointers(packed, memory, scalars),
                 ctypes.c_int64(seed),
                 start,
                 *_pointers(losses),
@@ -125,7 +122,7 @@ class Network:
         out = np.empty((len(images), self.layout.classes), np.float32)
         blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.layout.lanes)
         threads = max(1, min(threads, MAX_THREADS, len(images) // EVALUATED_AT_ONCE))
-        packed, memories = self._packed(0, params), self._workspace(blocks, threads)
+        packed, memories = self._pack([params]), self._workspace(blocks, threads)
         logits = self._function("logits", LOGITS, None)
 
         def run(thread: int) -> int:
@@ -137,14 +134,15 @@ class Network:
         _together(run, threads)
         return out
 
-    def _packed(self, which: int, flat: Floats) -> Floats:
-        """Of parameters and both averages, the one at `which` in the order of the step; its padding stays zero."""
-        _check_flat(flat, self.layout.parameters)
-        if which not in self._places:
-            self._places[which] = aligned(self.layout.packed)
-        packed = self._places[which]
-        self._function("pack", PACK, None)(*_pointers(flat, packed))
-        return packed
+    def _pack(self, flats: Sequence[Floats]) -> Floats:
+        """Parameters, and perhaps their averages, in the order of the step, a row each; its padding stays zero."""
+        if not self._packed.size:
+            rows = 1 + len(self.rule.averages if self.rule is not None else ())
+            self._packed = aligned(rows * self.layout.packed).reshape(rows, -1)
+        for flat, row in zip(flats, self._packed, strict=False):
+            _check_flat(flat, self.layout.parameters)
+            self._function("pack", PACK, None)(*_pointers(flat, row))
+        return self._packed
 
     def _workspace(self, blocks: int, threads: int = 1) -> Floats:
         """Memory for batches of `blocks`, a row a thread."""
@@ -160,11 +158,19 @@ class Network:
         return self._functions[name]
 
 
-def compiled(trace: Trace, say: Callable[[str], None] | None = None, machine: Machine | None = None) -> Network:
-    """The network of a trace, from the cache on disk, or compiled first, of which `say` is told."""
+def compiled(
+    trace: Trace,
+    rule: Rule | None,
+    say: Callable[[str], None] | None = None,
+    machine: Machine | None = None,
+) -> Network:
+    """The network of a trace, from the cache on disk, or compiled first, of which `say` is told.
+
+    It trains by `rule`; where that is None, it only evaluates.
+    """
     machine = machine or host()
     places = layout(trace, machine.lanes)
-    return Network(places, Library(cache.object_file(trace, places, machine, say), machine))
+    return Network(places, Library(cache.object_file(trace, rule, places, machine, say), machine), rule)
 
 
 def _together(run: Callable[[int], int], threads: int) -> int:
@@ -193,21 +199,13 @@ def aligned(count: int) -> Floats:
     return raw[skip : skip + count]
 
 
-def _rates(settings: AdamSettings, before: int, steps: int) -> Floats:
-    t = np.arange(before + 1, before + steps + 1, dtype=np.float64)
-    lr = np.broadcast_to(np.asarray(settings.lr, np.float64), (steps,))
-    rates = np.empty((steps, RATES), np.float32)
-    rates[:, 0] = lr / (1 - settings.betas[0] ** t)
-    rates[:, 1] = 1 / np.sqrt(1 - settings.betas[1] ** t)
-    rates[:, 2] = 1 - lr * settings.weight_decay
-    return rates
-
-
-def _hyper(settings: AdamSettings) -> Floats:
-    beta1, beta2 = settings.betas
-    hyper = np.array([1 - beta1, beta2, 1 - beta2, settings.eps], np.float32)
-    assert hyper.size == HYPER
-    return hyper
+def _scalars(rule: Rule, options: Options, before: int, steps: int) -> Floats:
+    """The rule's scalars, a row a step."""
+    lr_S, t_S = np.broadcast_to(options["lr"], steps), np.arange(before + 1, before + steps + 1, dtype=np.float64)
+    scalars = np.empty((steps, rule.scalar_count), np.float32)
+    for column, values in zip(scalars.T, rule.scalars(options, lr_S, t_S), strict=True):
+        column[:] = values
+    return scalars
 
 
 def _pointers(*arrays: NDArray[Any]) -> list[int]:

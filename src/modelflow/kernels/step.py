@@ -1,7 +1,7 @@
 """The program of a network: a whole epoch of training, and evaluation, as two functions of one library.
 
-    train   for each batch: images in, forward, loss, backward with Adam; stops before a step whose loss is not finite
-    logits  forward only
+    train   for each batch: images in, forward, loss, backward, update; stops before a step whose loss is not finite
+    logits  forward only, all there is of a program without an update rule
 
 Both take denormal numbers for zero, and work on blocks of as many images as a vector has lanes; a batch of any size is
 a number of blocks, the last of which may have lanes without an image (they see zeros, and their gradient is zero).
@@ -13,11 +13,12 @@ from functools import partial
 
 from llvmlite import ir
 
-from modelflow.kernels import adam, conv, dropout, linear, loss
+from modelflow.kernels import conv, dropout, linear, loss
 from modelflow.kernels.denormals import flushed_to_zero
 from modelflow.kernels.emit import F32, F64, I32, I64, PTR, Array, Code, Num
-from modelflow.kernels.layout import Layout
+from modelflow.kernels.layout import Layout, Linear
 from modelflow.kernels.machine import Machine
+from modelflow.kernels.rules.rule import Rule, Update, update_small
 from modelflow.kernels.threads import alone, wait
 
 VOID = ir.VoidType()
@@ -28,11 +29,8 @@ TRAIN = (
     "count",
     "batch",
     "params",
-    "first",
-    "second",
     "memory",
-    "rates",
-    "hyper",
+    "scalars",
     "seed",
     "start",
     "losses",
@@ -52,16 +50,18 @@ CACHE_LINE, MAX_ASKED_FOR = 16, 32_768  # floats; a quarter of a second cache of
 class Program:
     """A module that functions are written into."""
 
-    def __init__(self, layout: Layout, machine: Machine) -> None:
+    def __init__(self, layout: Layout, machine: Machine, rule: Rule | None) -> None:
         self.layout = layout
         self.registers = machine.registers
         self.architecture = machine.architecture
         self.module = ir.Module("network")
         self.functions: dict[str, tuple[ir.Function, tuple[str, ...]]] = {}
-        _write_layers(self)
         _write_packing(self)
-        _write_train(self)
+        _write_forward(self)
         _write_logits(self)
+        if rule is not None:
+            _write_backward(self, partial(Update, rule=rule, stride=layout.packed))
+            _write_train(self, rule)
 
     @property
     def text(self) -> str:
@@ -95,31 +95,51 @@ class Program:
         return k.call(function, *(values[n] if n in values else getattr(k, n) for n in names))
 
 
-def _write_layers(program: Program) -> None:
-    layout, add = program.layout, program.function
+def _write_forward(program: Program) -> None:
+    """What evaluation needs; training needs it too."""
+    layout, registers, add = program.layout, program.registers, program.function
     add("gather", "images order valid shared block", partial(_gather, layout=layout))
+    for i in range(len(layout.convs)):
+        _write_conv(program, i, f"conv{i}_only", winners=False)
+    for j, layer in enumerate(layout.linears):
+        forward = partial(linear.forward, linear=layer, stride=layout.block, registers=registers)
+        add(f"fc{j}", "params blocks count" + _shared(layer), forward)
+
+
+def _write_conv(program: Program, i: int, name: str, winners: bool) -> None:
+    layout, add = program.layout, program.function
+    forward = partial(conv.forward, conv=layout.convs[i], registers=program.registers, winners=winners)
+    if i or layout.image * layout.lanes > MAX_ASKED_FOR:
+        add(name, "params block", forward)
+    else:
+        asking = partial(forward, before_row=partial(_ask_for_next, layout=layout))
+        add(name, "params block images following left", asking)
+
+
+def _shared(layer: Linear) -> str:
+    """The arguments of a layer in which several threads share."""
+    return " thread threads" if layer.large else ""
+
+
+def _write_backward(program: Program, update_in: Callable[[Code], Update]) -> None:
+    """What training needs beside."""
+    layout, add = program.layout, program.function
     add("labels_in", "labels order valid block", partial(_labels, layout=layout))
     for i in range(len(layout.convs)):
-        _write_conv(program, i)
+        _write_conv(program, i, f"conv{i}", winners=True)
+        _write_conv_gradients(program, i)
     for j in range(len(layout.linears)):
-        _write_linear(program, j)
+        _write_linear_gradients(program, j, update_in)
     add("loss", "block valid number", partial(loss.cross_entropy, layout=layout), F64)
-    small = layout.small // layout.lanes
     add("wait", "threads barrier", wait)
-    add("adam", "params first second rates hyper grads", partial(adam.small, count=small))
+    small = layout.small // layout.lanes
+    add("update", "params scalars grads", partial(update_small, update_in=update_in, count=small))
 
 
-def _write_conv(program: Program, i: int) -> None:
+def _write_conv_gradients(program: Program, i: int) -> None:
     layout, registers, add = program.layout, program.registers, program.function
     layer = layout.convs[i]
     dropped = layout.linears[0].dropout if i == len(layout.convs) - 1 else 0.0
-    for name, winners in ((f"conv{i}", True), (f"conv{i}_only", False)):
-        forward = partial(conv.forward, conv=layer, registers=registers, winners=winners)
-        if i or layout.image * layout.lanes > MAX_ASKED_FOR:
-            add(name, "params block", forward)
-        else:
-            asking = partial(forward, before_row=partial(_ask_for_next, layout=layout))
-            add(name, "params block images following left", asking)
     add(f"conv{i}_unpool", "shared block grads", partial(conv.unpool, conv=layer, scale=1 / (1 - dropped)))
     add(f"conv{i}_weight", "shared block grads", partial(conv.weight_gradient, conv=layer, registers=registers))
     if i:
@@ -128,18 +148,14 @@ def _write_conv(program: Program, i: int) -> None:
         add(f"conv{i}_input", "params shared block", write)
 
 
-def _write_linear(program: Program, j: int) -> None:
+def _write_linear_gradients(program: Program, j: int, update_in: Callable[[Code], Update]) -> None:
     layout, add = program.layout, program.function
-    layer, registers = layout.linears[j], program.registers
+    layer = layout.linears[j]
     if layer.dropout:
         add(f"drop{j}", "block keys begin number", partial(dropout.dropout, linear=layer, p=layer.dropout))
     add(f"panel{j}", "block", partial(linear.panel, linear=layer))
-    shared = " thread threads" if layer.large else ""
-    forward = partial(linear.forward, linear=layer, stride=layout.block, registers=registers)
-    add(f"fc{j}", "params blocks count" + shared, forward)
-    arguments = "params first second rates hyper blocks count" + shared
-    backward = partial(linear.backward, linear=layer, stride=layout.block, registers=registers)
-    add(f"fc{j}_back", arguments, backward)
+    backward = partial(linear.backward, linear=layer, stride=layout.block, registers=program.registers)
+    add(f"fc{j}_back", "params scalars blocks count" + _shared(layer), partial(backward, update_in=update_in))
     add(f"fc{j}_bias", "grads blocks count", partial(linear.bias_gradients, linear=layer, stride=layout.block))
     if j:
         add(f"fc{j}_mask", "block", partial(linear.mask, linear=layer, scale=1 / (1 - layer.dropout)))
@@ -203,7 +219,7 @@ def _labels(k: Code, layout: Layout) -> None:
         target[lane] = k.convert(labels[order[lane]], I32)
 
 
-def _write_train(program: Program) -> None:
+def _write_train(program: Program, rule: Rule) -> None:
     layout = program.layout
 
     def write(k: Code) -> None:
@@ -222,8 +238,8 @@ def _write_train(program: Program) -> None:
             begin = step * k.batch
             number = _least(k, k.count - begin, k.batch)
             count = (number + (lanes - 1)) // lanes
-            rates = Num(k, k.array(k.rates).at(step * adam.RATES).pointer)
-            call = _Caller(program, k, views | {"number": number, "rates": rates, "count": count})
+            scalars = Num(k, k.array(k.scalars).at(step * rule.scalar_count).pointer)
+            call = _Caller(program, k, views | {"number": number, "scalars": scalars, "count": count})
             with call.alone():
                 _zero(k, memory.at(layout.grads), layout.small // lanes)
                 for b in k.loop(count):
@@ -237,7 +253,7 @@ def _write_train(program: Program) -> None:
                 k.builder.branch(done)
             _backward(call, count)
             with call.alone():
-                call("adam")
+                call("update")
             finished.set(step + 1)
         k.builder.branch(done)
         k.builder.position_at_end(done)

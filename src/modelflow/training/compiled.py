@@ -1,7 +1,7 @@
 """The compiled training step in place of autograd, wherever it covers model, loss, optimizer and loader.
 
-The parameters and Adam's averages become views of flat vectors that the compiled step changes in place, so that
-`state_dict`, hooks, pictures and checkpoints see the same modules, and autograd can go on at any step.
+The parameters and the optimizer's averages become views of flat vectors that the compiled step changes in place, so
+that `state_dict`, hooks, pictures and checkpoints see the same modules, and autograd can go on at any step.
 """
 
 import math
@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,10 @@ from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite
 from modelflow.training.loss import Loss
 
+if TYPE_CHECKING:
+    from modelflow.kernels.network import Network, State
+    from modelflow.kernels.rules.rule import Rule
+
 Array = np.ndarray[Any, Any]
 
 MACS_A_CALL = 12e9  # of the forward pass, in one call: about a second, or the epoch
@@ -33,7 +37,6 @@ OWN_METHODS = ("forward", "featurizer", "classifier")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-AVERAGES = ("exp_avg", "exp_avg_sq")
 PARTS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.Dropout, nn.ModuleList)
 
 
@@ -49,13 +52,18 @@ def unsupported_inference_reason(model: nn.Module, loader: Any) -> str:
 
 
 def compiled_logits(
-    model: GenericCNN, loader: Batches, say: Callable[[str], None] | None = None, threads: int = 1
+    model: GenericCNN,
+    loader: Batches,
+    optimizer: torch.optim.Optimizer,
+    say: Callable[[str], None] | None = None,
+    threads: int = 1,
 ) -> Array:
-    """Logits N x K of the loader's images, as they lie there, without dropout."""
+    """Logits N x K of the loader's images, as they lie there, without dropout; by code that trains too where it can."""
     from modelflow.kernels.network import compiled
 
     params = torch.cat([p.detach().ravel() for p in model.parameters()]).numpy()
-    return compiled(model.trace, say).logits(loader.dataset.tensors[0].contiguous().numpy(), params, threads)
+    rule = None if _about_options(optimizer) else _rule_of(optimizer)
+    return compiled(model.trace, rule, say).logits(loader.dataset.tensors[0].contiguous().numpy(), params, threads)
 
 
 def _about_machine() -> str:
@@ -126,20 +134,50 @@ def _about_loss(loss_fn: Loss) -> str:
 
 
 def _about_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
-    kind = type(optimizer)
-    if kind not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
-        return f"the optimizer is {kind.__name__}, or has several parameter groups"
+    if reason := _about_options(optimizer):
+        return reason
     (group,) = optimizer.param_groups
     if [id(p) for p in group["params"]] != [id(p) for p in model.parameters()]:
         return "the optimizer's parameters are not the model's"
-    decayed = kind is torch.optim.Adam and group["weight_decay"] != 0
-    if decayed or group["amsgrad"] or group["maximize"] or isinstance(group["lr"], Tensor):
-        return "the optimizer has settings that are not plain Adam's"
     if any(getattr(optimizer, hooks) for hooks in OPTIMIZER_HOOKS):
         return "hooks are attached to the optimizer"
-    if len({float(optimizer.state.get(p, {}).get("step", 0)) for p in group["params"]}) > 1:
+    if len(_steps_made(optimizer)) > 1:
         return "the optimizer has updated some parameters more often than others"
     return ""
+
+
+def _about_options(optimizer: torch.optim.Optimizer) -> str:
+    from modelflow.kernels.rules.registry import rules
+
+    kind = type(optimizer)
+    if getattr(torch.optim, kind.__name__, None) is not kind or kind.__name__ not in rules():
+        return f"the optimizer is {kind.__name__}"
+    if len(optimizer.param_groups) > 1:
+        return "the optimizer has several parameter groups"
+    (group,) = optimizer.param_groups
+    if any(isinstance(value, Tensor) for value in _options(group)):
+        return "options of the optimizer are tensors"
+    uncovered = "maximize" if group.get("maximize") else rules()[kind.__name__].unsupported_reason(group)
+    return f"the compiled step does not cover {kind.__name__} with {uncovered}" if uncovered else ""
+
+
+def _options(group: dict[str, Any]) -> Iterator[Any]:
+    """The values of a parameter group's options, those of tuples one by one."""
+    for name, value in group.items():
+        yield from () if name == "params" else value if isinstance(value, tuple) else (value,)
+
+
+def _rule_of(optimizer: torch.optim.Optimizer) -> "Rule":
+    """The update rule of an optimizer whose options are covered."""
+    from modelflow.kernels.rules.registry import rules
+
+    return rules()[type(optimizer).__name__].of(optimizer.param_groups[0])
+
+
+def _steps_made(optimizer: torch.optim.Optimizer) -> set[float]:
+    """The steps that torch has counted of each parameter; one number where it has updated all as often."""
+    (group,) = optimizer.param_groups
+    return {float(optimizer.state.get(p, {}).get("step", 0)) for p in group["params"]}
 
 
 def _about_loader(loader: Any, model: nn.Module) -> str:
@@ -176,14 +214,20 @@ class CompiledStep:
         say: Callable[[str], None] | None,
         threads: Callable[[], int] = lambda: 1,
     ) -> None:
-        from modelflow.kernels.network import aligned, compiled
-
         self.model = model
         self.optimizer = optimizer
+        self._say = say
         self._threads = threads
-        self._network = compiled(model.trace, say)
-        self._flats = [torch.from_numpy(aligned(model.trace.parameters)) for _ in range(3)]
-        self._views = list(_views(self._flats, model))
+        self._compile(_rule_of(optimizer))
+
+    def _compile(self, rule: "Rule") -> None:
+        from modelflow.kernels.network import aligned, compiled
+
+        self._rule = rule
+        self._network = compiled(self.model.trace, rule, self._say)
+        flats = 1 + len(rule.averages)
+        self._flats = [torch.from_numpy(aligned(self.model.trace.parameters)) for _ in range(flats)]
+        self._views = list(_views(self._flats, self.model))
 
     def train_epoch(
         self,
@@ -202,13 +246,13 @@ class CompiledStep:
         order_N, size = loader.order().numpy(), loader.batch_size
         images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
         factors_S = np.ones(len(loader)) if factors_S is None else factors_S
-        state = self._bound()
         total, steps = begun.total, max(1, round(MACS_A_CALL / (self.model.trace.macs * size)))
         for start in range(begun.steps, len(loader), steps):
-            part = order_N[start * size : (start + steps) * size]
-            settings = self._settings(factors_S[start : start + steps])
+            part, state = order_N[start * size : (start + steps) * size], self._bound()
+            (group,) = self.optimizer.param_groups
+            options = group | {"lr": group["lr"] * factors_S[start : start + steps]}
             seed, threads = dropout_seed, self._threads()
-            done = self._network.train(images, labels, part, size, state, settings, seed, start, threads)
+            done = self._network.train(images, labels, part, size, state, options, seed, start, threads)
             self._count(state.step)
             if done.failed is not None:
                 check_finite(
@@ -223,7 +267,8 @@ class CompiledStep:
 
     def mean_loss(self, loader: Batches) -> float:
         """The mean cross-entropy over the images, without dropout."""
-        return _mean_loss(self._network, loader, self._bound().params, self._threads())
+        params = self._bound().params  # which may compile the network anew
+        return _mean_loss(self._network, loader, params, self._threads())
 
     def later_mean_loss(self, loader: Batches) -> Future[float] | None:
         """`mean_loss` with the parameters as they are now, by a second thread while training goes on.
@@ -235,41 +280,37 @@ class CompiledStep:
         network = self._network
         if network.layout.has_large or self._threads() < 2:
             return None
-        its_own = Network(network.layout, network.library)  # an evaluation that nobody waits for may still be under way
+        its_own = Network(network.layout, network.library, None)  # the last evaluation may still be under way
         team = ThreadPoolExecutor(1)
         evaluation = team.submit(_mean_loss, its_own, loader, self._bound().params.copy(), 1)
         team.shutdown(wait=False)  # a thread that is kept would be missing in a forked process
         return evaluation
 
-    def _settings(self, factors_S: Array) -> Any:
-        from modelflow.kernels.network import AdamSettings
-
-        (group,) = self.optimizer.param_groups
-        decay = group["weight_decay"] if isinstance(self.optimizer, torch.optim.AdamW) else 0.0
-        return AdamSettings(group["lr"] * factors_S, tuple(group["betas"]), group["eps"], decay)
-
-    def _bound(self) -> Any:
+    def _bound(self) -> "State":
         """The flat vectors, after every tensor that is not yet a view of them has been made one."""
-        from modelflow.kernels.network import AdamState
+        from modelflow.kernels.network import State
 
-        step, parameters = 0, list(self.model.parameters())
-        kept = [[p.data, *(self.optimizer.state[p].get(name) for name in AVERAGES)] for p in parameters]
+        if (rule := _rule_of(self.optimizer)) != self._rule:
+            self._compile(rule)
+        (step,), parameters = _steps_made(self.optimizer), list(self.model.parameters())
+        states = [self.optimizer.state.get(p, {}) for p in parameters]
+        kept = [[p.data, *map(state.get, rule.averages)] for p, state in zip(parameters, states, strict=True)]
         _move(chain.from_iterable(self._views), chain.from_iterable(kept))
         for p, (values, *averages) in zip(parameters, self._views, strict=True):
-            p.data, adam = values, self.optimizer.state[p]
-            if "step" not in adam:
-                adam["step"] = torch.tensor(0.0, device="cpu")
-            step = int(adam["step"])
-            adam.update(zip(AVERAGES, averages, strict=True))
-        flats = [flat.numpy() for flat in self._flats]
-        return AdamState(flats[0], flats[1], flats[2], step)
+            p.data = values
+            if rule.counts_steps:
+                self.optimizer.state[p].setdefault("step", torch.tensor(0.0, device="cpu"))
+            if averages:
+                self.optimizer.state[p].update(zip(rule.averages, averages, strict=True))
+        params, *flats = (flat.numpy() for flat in self._flats)
+        return State(params, flats, int(step))
 
     def _count(self, step: int) -> None:
-        for p in self.model.parameters():
+        for p in self.model.parameters() if self._rule.counts_steps else ():
             self.optimizer.state[p]["step"].fill_(float(step))
 
 
-def _mean_loss(network: Any, loader: Batches, params: Array, threads: int) -> float:
+def _mean_loss(network: "Network", loader: Batches, params: Array, threads: int) -> float:
     images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
     logits_NK = network.logits(images, params, threads)
     return cross_entropy(logits_NK, labels) if np.isfinite(logits_NK).all() else math.nan

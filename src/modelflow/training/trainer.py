@@ -392,7 +392,10 @@ class Trainer:
         if unsupported_inference_reason(self.model, loader) or loader.shuffle:
             return predict(self.model, loader, self.device)
         assert isinstance(self.model, GenericCNN)
-        return checked(compiled_logits(self.model, loader, self.say, self.threads()), loader.dataset.tensors[1].numpy())
+        return checked(
+            compiled_logits(self.model, loader, self.optimizer, self.say, self.threads()),
+            loader.dataset.tensors[1].numpy(),
+        )
 
     def count_parameters(self) -> int:
         """The number of trainable parameters."""
