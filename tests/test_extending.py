@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from modelflow.results.layout import read_predictions
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```python\n# src/(\S+)\n(.*?)^```$", PAGE, re.S | re.M)
+CARD = {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_kernel_sizes": [3], "cov_features": [4], "p": 0.0}
 NETWORK = {"input": [1, 8, 8], "classes": 2, "layers": [{"pad": 2}, {"conv": 4, "activation": "relu"}, {"linear": 2}]}
 
 
@@ -27,14 +29,17 @@ def extended(tmp_path_factory):
     for path, text in EXAMPLES:
         (place / path).write_text(text, "utf-8")
     (place / "padded.json").write_text(json.dumps(NETWORK))
+    (place / "card.json").write_text(json.dumps(CARD))
     study = {"models": ["padded.json"], "dataset": "stripes", "epochs": 3, "lr": 1e-2, "seeds": 2}
     (place / "study.json").write_text(json.dumps(study))
     return place
 
 
-def modelflow(place, *arguments):
+def modelflow(place, *arguments, source=None):
+    """What a command prints in a folder, by the package that lies there, or by that in `source`."""
     command = [sys.executable, "-m", "modelflow", *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+    paths = os.environ | {"PYTHONPATH": str(source or place), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(command, cwd=place, env=paths, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -43,6 +48,7 @@ def test_the_page_has_an_example_of_each():
     assert [path for path, _ in EXAMPLES] == [
         "modelflow/networks/layers/pad.py",
         "modelflow/data/origins/stripes.py",
+        "modelflow/kernels/rules/rmsprop.py",
         "modelflow/evaluation/scores/balanced_accuracy.py",
         "modelflow/results/artifacts/confidence.py",
         "modelflow/studies/engines/here.py",
@@ -74,3 +80,15 @@ def test_they_train_a_study_together(extended):
     assert len(lines) == 1 + 100
     assert "each test image's predicted class" in (extended / "r" / "padded" / "MODEL_CARD.md").read_text("utf-8")
     assert "stripes is made from a seed" in (extended / "r" / "report.html").read_text("utf-8")
+
+
+def test_a_rule_trains_compiled_what_autograd_trains_without_it(extended):
+    losses = []
+    for source, results, engine in ((extended, "rule", "compiled"), (ROOT / "src", "none", "autograd")):
+        asked = ("card.json", "--dataset", "digits", "--optimizer", "rmsprop", "--lr", "1e-4", "--epochs", "2")
+        modelflow(extended, "train", *asked, "--results", results, source=source)
+        folder = extended / results / "card"
+        assert json.loads((folder / "run.json").read_text())["engine"].startswith(engine)
+        rows = csv.DictReader((folder / "history.csv").read_text().splitlines())
+        losses.append([float(row[name]) for row in rows for name in ("loss", "val_loss")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

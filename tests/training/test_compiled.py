@@ -390,7 +390,7 @@ def test_what_it_does_not_cover_is_told(trainer):
         (2, torch.optim.Adam([{"params": weights[:1]}, {"params": weights[1:]}]), "several parameter groups"),
         (2, torch.optim.Adam(weights, weight_decay=0.1), "does not cover Adam with weight_decay"),
         (2, torch.optim.Adam(weights, amsgrad=True), "does not cover Adam with amsgrad"),
-        (2, torch.optim.Adam(weights, eps=0.0), "does not cover Adam with eps below 1.18e-38"),
+        (2, torch.optim.Adam(weights, eps=0.0), "does not cover Adam with eps below 1.2e-38"),
         (2, torch.optim.SGD(weights, maximize=True), "does not cover SGD with maximize"),
         (2, torch.optim.SGD(weights, momentum=0.9, dampening=0.1), "does not cover SGD with dampening"),
         (2, torch.optim.SGD(weights, lr=torch.tensor(0.1)), "options of the optimizer are tensors"),

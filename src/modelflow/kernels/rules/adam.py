@@ -11,9 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from modelflow.kernels.emit import Code, Num
-from modelflow.kernels.rules.rule import Array, Options, Rule
-
-LEAST_EPS = float(np.finfo(np.float32).tiny)  # less is flushed to zero, and padding would become 0 / 0
+from modelflow.kernels.rules.rule import MIN_EPS, Array, Options, Rule
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Adam(Rule):
             return "weight_decay, which only AdamW decouples"
         if options["amsgrad"]:
             return "amsgrad"
-        return "" if options["eps"] >= LEAST_EPS else f"eps below {LEAST_EPS:.3g}"
+        return "" if options["eps"] >= MIN_EPS else f"eps below {MIN_EPS}"
 
     @property
     def averages(self) -> tuple[str, ...]:

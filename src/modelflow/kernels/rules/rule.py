@@ -14,6 +14,7 @@ from modelflow.kernels.emit import Code, Num
 
 Array = np.ndarray[Any, Any]
 Options = Mapping[str, Any]  # of a parameter group of torch's optimizer
+MIN_EPS = 1.2e-38  # beside a root; less counts as zero, and padding would become 0 / 0
 
 
 class Rule(ABC):
