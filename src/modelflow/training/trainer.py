@@ -110,7 +110,7 @@ class Trainer:
         """Moves the model, and every batch from now on, to `device`."""
         put_on(device, self.model, self.loss_fn)
         if isinstance(self.model, GenericCNN) and torch.device(device).type != "cpu":
-            self.model.to(memory_format=torch.contiguous_format)  # channels last were measured on CPUs alone
+            self.model.lay_out(torch.contiguous_format)  # channels last were measured on CPUs alone
         self.device = device
         self.optimizer.load_state_dict(self.optimizer.state_dict())  # which puts its tensors where the parameters are
 
