@@ -45,6 +45,11 @@ def change(folder, **changes):
     path.write_text(json.dumps(fields))
 
 
+def made_by(folder, protocol):
+    """The run as if it had been made by this protocol."""
+    change(folder, protocol=protocol, settings={"protocol": protocol})
+
+
 def rename_classes(folder, names):
     path = folder / "confusion_matrix.csv"
     rows = list(csv.reader(path.read_text().splitlines()))

@@ -44,7 +44,7 @@ from modelflow.results.layout import read_predictions, read_run
 from modelflow.results.settings import StudySettings, validated
 from modelflow.studies.study import write_asked
 from modelflow.text import NO_NAME, shown
-from report_studies import HOSTILE, SEEDS, change, made_up, rename_classes, run_folders_of, write_predictions
+from report_studies import HOSTILE, SEEDS, change, made_by, made_up, rename_classes, run_folders_of, write_predictions
 
 
 def model(content, name):
@@ -206,7 +206,8 @@ def test_the_answer_says_with_which_settings_it_was_found_as_far_as_they_are_sha
     assert "(a learning rate searched for by each run, batch size 16, 2 epochs)" in told()
     for folder in run_folders_of(copied, "wide"):
         change(folder, settings=read_run(folder).settings | {"batch_size": 64, "find_best_lr": False}, lr=0.1)
-    assert told() == "This answer is for these settings (2 epochs): with others another model may be best."
+    assert told().startswith("This answer is for these settings (2 epochs): with others another model may be best.")
+    assert "wide (batch_size 64, find_best_lr False), narrow (batch_size 16, find_best_lr True)" in told()
     assert told() in render(read_content(copied))
 
 
@@ -258,7 +259,7 @@ def test_every_curve_is_there_however_long_the_histories_are(copied):
 
 
 def test_other_protocols_and_other_data_are_not_compared(copied):
-    change(copied / "narrow", protocol="held-out")
+    made_by(copied / "narrow", "held-out")
     change(copied / "wide", data={"checksums": {"digits": "0" * 64}})
     content = read_content(copied)
     assert [len(group.models) for group in content.groups] == [2, 1, 1]
@@ -578,7 +579,7 @@ def test_dead_runs_are_listed(copied):
 
 
 def test_the_protocol_says_what_may_be_chosen():
-    assert "nothing may be chosen" in protocol_words("card but epochs 3", [None])
+    assert "nothing may be chosen" in protocol_words("card", [None])
     assert protocol_words("held-out", [1]).endswith(
         "held out; the test images were evaluated once, at the end of the run."
     )

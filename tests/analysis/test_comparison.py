@@ -14,6 +14,7 @@ from modelflow.analysis.verdicts import AFTER_A_LOOK
 from modelflow.cli.terminal import comparison_tables
 from modelflow.errors import UsageError
 from modelflow.results.layout import model_folder, read_predictions, read_run, write_run
+from modelflow.results.protocol import Protocol
 from modelflow.studies.study import run_study
 from small import a_run, digits_study
 
@@ -101,18 +102,21 @@ def words_of(comparison):
     return "\n".join(verdict.words for verdict in comparison.verdicts)
 
 
-def test_one_model_by_two_settings_is_called_by_its_folders_and_protocols(study, tmp_path):
+def test_one_model_by_two_settings_is_called_by_its_folders_and_its_settings_are_said(study, tmp_path, capsys):
     run_study(digits_study(epochs=1), tmp_path / "short", jobs=1)
     comparison = compare_folders([study / "wide", study / "narrow", tmp_path / "short" / "wide"])
-    longer, shorter = (read_run(where / "wide").protocol for where in (study, tmp_path / "short"))
-    assert longer.startswith("held-out but")
-    assert ("epochs 3" in longer, "epochs 1" in shorter) == (True, True)
-    names = {f"wide ({study.name}/wide) ({longer})", f"wide (short/wide) ({shorter})", f"narrow ({longer})"}
-    assert {entry.name for entry in comparison.entries} == names
+    names = {f"wide ({study.name}/wide)": "epochs 3", "wide (short/wide)": "epochs 1", "narrow": "epochs 3"}
+    assert {entry.name: entry.settings for entry in comparison.entries} == names
     assert all(words_of(comparison).count(name) == 2 for name in names)
     sides = [np.stack([correct(top / "wide"), correct(top / "wide/seeds/43")]) for top in (study, tmp_path / "short")]
-    ours = next(v for v in comparison.verdicts if not {v.first, v.second} & {f"narrow ({longer})"})
+    ours = next(v for v in comparison.verdicts if not {v.first, v.second} & {"narrow"})
     assert abs(ours.difference.estimate) == pytest.approx(abs(sides[0].mean() - sides[1].mean()))
+    comparison_tables(comparison)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith("Test accuracy; validated on training images held out (protocol held-out) ")
+    assert "Trained with different settings: " in shown
+    assert "wide (short/wide) (epochs 1)" in shown
+    assert as_data(comparison)["entries"][0]["protocol"].startswith("held-out but dataset digits, training_images ")
 
 
 def test_folders_are_called_by_as_much_of_their_path_as_tells_them_apart(study, tmp_path):
@@ -125,28 +129,27 @@ def test_folders_are_called_by_as_much_of_their_path_as_tells_them_apart(study, 
     assert runs == {"wide, seed 43 (a/results/wide/seeds/43)", "wide, seed 43 (b/results/wide/seeds/43)"}
 
 
+def by_card(folder):
+    """The runs in a folder as if they had been made by the card's protocol."""
+    for path in folder.rglob("run.json"):
+        path.write_text(path.read_text().replace('"protocol": "held-out', '"protocol": "card'))
+
+
 def test_seeds_of_one_model_by_different_protocols_are_refused(study, tmp_path):
     copy = shutil.copytree(study, tmp_path / "mixed")
-    record = copy / "narrow" / "seeds" / "43" / "run.json"
-    record.write_text(record.read_text().replace('"protocol": "held-out but', '"protocol": "held-out but lr 0.1,'))
-    with pytest.raises(
-        UsageError, match=r"seeds/43 was made by protocol held-out but lr 0\.1, .*narrow by held-out but"
-    ):
-        compare_folders([copy])
+    by_card(copy / "narrow" / "seeds" / "43")
+    with pytest.raises(UsageError, match=r"seeds/43 has another protocol \('card'\) than .*narrow \('held-out'\)"):
+        compare_folders([copy / "narrow", copy / "wide"])
     assert compare_folders([copy / "narrow", copy / "wide" / "seeds" / "43"]).verdicts
 
 
-def protocol_changed(study, tmp_path, protocol):
-    copy = shutil.copytree(study, tmp_path / "changed")
-    for path in (copy / "narrow").rglob("run.json"):
-        path.write_text(path.read_text().replace('"protocol": "held-out but', f'"protocol": "{protocol} but'))
-    return copy
-
-
 def test_protocols_are_not_mixed(study, tmp_path):
-    copy = protocol_changed(study, tmp_path, "card")
-    with pytest.raises(UsageError, match=r"wide was made by protocol held-out, narrow by card; compare runs of one"):
-        compare_folders([copy])
+    copy = shutil.copytree(study, tmp_path / "changed")
+    by_card(copy / "narrow")
+    said = r"wide and narrow were made by different protocols \(held-out, card\); compare runs of one protocol"
+    for given in ([copy], [copy / "narrow", copy / "wide"]):
+        with pytest.raises(UsageError, match=said):
+            compare_folders(given)
     rows = leaderboard(copy)
     assert {(row.model, row.protocol.split()[0]) for row in rows} == {("wide", "held-out"), ("narrow", "card")}
 
@@ -225,7 +228,7 @@ def test_the_margin_is_the_studys_unless_another_is_given(study, tmp_path, capsy
 
 
 def test_the_table_rounds_intervals_outwards_as_the_verdicts_do(capsys):
-    entry = Entry("a", 3, 0.87, Interval(0.86449, 0.87551), "card")
+    entry = Entry("a", 3, 0.87, Interval(0.86449, 0.87551), Protocol("card"))
     comparison_tables(Comparison((entry,), ()))
     assert "86.4 to 87.6" in capsys.readouterr().out
 

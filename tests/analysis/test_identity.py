@@ -63,7 +63,7 @@ def test_two_networks_of_one_name_are_two_models_everywhere(results):
 
 
 def of_card(fields):
-    fields["protocol"] = "card"
+    fields["protocol"] = fields["settings"]["protocol"] = "card"
 
 
 def of_other_files(fields):
@@ -104,7 +104,7 @@ def test_models_of_one_name_have_names_that_differ_everywhere(trained, tmp_path,
     if change in (of_another_rate, of_another_network):
         assert {entry.name for entry in compare_folders(results).entries} == names
     else:
-        with pytest.raises(UsageError, match=r"wide \(handed_in\) .*(by card|other images)"):
+        with pytest.raises(UsageError, match=r"wide \(handed_in\) .*(different protocols|other images)"):
             compare_folders(results)
 
 
@@ -156,8 +156,10 @@ def test_runs_in_one_folder_that_are_no_seeds_of_one_model_are_refused_by_compar
     shutil.rmtree(results / "wide" / "seeds" / "43")
     shutil.copytree(trained / "bob" / "wide" / "seeds" / "43", results / "wide" / "seeds" / "43")
     with pytest.raises(UsageError, match=r"seeds/43 has another cov_features .*a folder of its own"):
-        compare_folders([results])
-    assert {row.model for row in leaderboard(results)} == {"narrow", "wide (wide)", "wide (wide/seeds/43)"}
+        compare_folders([results / "wide", results / "narrow"])
+    names = {"narrow", "wide (wide)", "wide (wide/seeds/43)"}
+    assert {row.model for row in leaderboard(results)} == names
+    assert {entry.name for entry in compare_folders(results).entries} == names
 
 
 SETTINGS = {"batch_size": 16, "lr": 3e-4, "optimizer": "adam"}
@@ -264,7 +266,7 @@ def test_runs_made_in_python_are_pooled_by_their_data_and_options_too(tmp_path, 
     assert rows_of(tmp_path) == [1, 2]
     assert sorted(len(model.seeds) for model in read_content(tmp_path).models) == [1, 2]
     shutil.copytree(tmp_path / "m", tmp_path / "n")
-    with pytest.raises(UsageError, match=r"seeds/3 (has another|was made by protocol)"):
+    with pytest.raises(UsageError, match=r"seeds/3 has another"):
         compare_folders([tmp_path / "m", tmp_path / "n"])
 
 
@@ -284,14 +286,19 @@ def without_checksums(folder):
     write_run(folder, run.model_copy(update={"data": run.data.model_copy(update=bare)}))
 
 
-def test_older_runs_in_python_pool_among_themselves_and_are_compared_as_before(tmp_path):
+def test_older_runs_in_python_pool_and_are_compared_among_themselves(tmp_path):
     places = [tmp_path / "m", *(tmp_path / "m" / "seeds" / str(seed) for seed in (2, 3, 4))]
     for seed in (1, 2, 3, 4):
         trained_in_python(tmp_path, seed)
     for place in places[:2]:
         without_checksums(place)
     assert rows_of(tmp_path) == [2, 2]
-    assert compare_folders([places[2], places[1]]).verdicts
+    assert compare_folders([places[0], places[1]]).verdicts
+    said = (
+        r"were made on images of which only one has checksums \(TensorDataset, TensorDataset\); train the other again"
+    )
+    with pytest.raises(UsageError, match=said):
+        compare_folders([places[2], places[1]])
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_the_intervals_are_those_of_statistics(study):
 
 
 @pytest.mark.parametrize(
-    ("other", "named"), [("held-out", "held-out"), ("card but epochs 3", "card but epochs 3"), ("", "not known")]
+    ("other", "named"), [("held-out but epochs 3", "held-out"), ("mine", "mine"), ("", "not known")]
 )
 def test_rows_of_different_protocols_name_theirs(study, other, named):
     write_run(study / "wide", a_run(model_name="wide", metrics=metrics(0.9), protocol=other))
@@ -138,13 +138,12 @@ def test_rows_of_different_protocols_name_theirs(study, other, named):
     assert lines[0].split(" | ")[2] == named
 
 
-def test_one_model_by_two_protocols_of_a_name_has_both_whole(study):
-    write_run(
-        study / "generic_2" / "seeds" / "43", a_run(model_name="generic_2", seed=43, protocol="card but epochs 3")
-    )
+def test_rows_of_one_protocol_name_the_settings_that_they_do_not_share(study):
+    write_run(study / "generic_2" / "seeds" / "43", a_run(model_name="generic_2", seed=43, epochs=3))
     shown = table_of(leaderboard(study))
-    protocols = {line[0]: line[2] for line in shown.lines if line[0].startswith("generic_2")}
-    assert protocols == {"generic_2 (generic_2)": "card", "generic_2 (generic_2/seeds/43)": "card but epochs 3"}
+    assert shown.header[: shown.left] == ("Model", "Group", "Settings")
+    settings = {line[0]: line[2] for line in shown.lines if line[0].startswith("generic_2")}
+    assert settings == {"generic_2 (generic_2)": "epochs 10", "generic_2 (generic_2/seeds/43)": "epochs 3"}
 
 
 def test_the_figure_that_rows_are_sorted_by_is_shown(study):

@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from modelflow.analysis import selection
+from modelflow.analysis import reading, selection
 from modelflow.analysis.archive import read_content
+from modelflow.analysis.reading import LeftOut, read_folder
 from modelflow.results.layout import write_run
 from report_studies import change
 from small import a_run
@@ -24,8 +25,8 @@ def vast(tmp_path):
 
 
 def shown(results):
-    found = selection.selected(results)
-    return [str(folder.relative_to(results)) for folder in found.folders], dict(found.left_out)
+    found = selection.selected(read_folder(results, LeftOut()))
+    return [str(folder.relative_to(results)) for folder, _ in found.runs], dict(found.left_out)
 
 
 def test_a_usual_study_is_shown_whole(vast):
@@ -63,7 +64,7 @@ def test_models_that_a_page_has_no_room_for_stay_in_the_family_of_those_it_shows
 
 
 def test_damaged_records_are_counted_where_there_are_many(vast, monkeypatch):
-    monkeypatch.setattr(selection, "MAX_REASONS", 2)
+    monkeypatch.setattr(reading, "MAX_REASONS", 2)
     for i in range(4):
         change(vast / f"m{i}", seed="x")
     folders, left_out = shown(vast)

@@ -222,7 +222,7 @@ def test_evaluate_and_inspect_a_run(capsys, results, tmp_path):
     run = shutil.copytree(results / "narrow", tmp_path / "narrow")
     before = read_run(run).metrics
     assert json.loads(printed(capsys, "evaluate", run, "--json")) == before.model_dump()
-    assert re.match(r"accuracy \d+\.\d\d% \(protocol held-out but ", printed(capsys, "evaluate", run))
+    assert re.match(r"accuracy \d+\.\d\d% \(protocol held-out\), ", printed(capsys, "evaluate", run))
     assert "the test images were evaluated 3 times" in (run / "MODEL_CARD.md").read_text()
     (run / "intermediate_outputs.png").unlink()
     assert "filters_conv_layers.0.png" in printed(capsys, "inspect", run, "--layer", "fc_layers.0")

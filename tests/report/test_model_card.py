@@ -234,19 +234,19 @@ def test_the_protocol_is_stated_in_words(copy):
     held = section(run_card(copy / "wide"), "Data")
     assert "of the training images were held out" in held
     assert "the test images were evaluated once, at the end of the run" in held
-    changed(copy / "wide", protocol="card but epochs 3", test_reads=None)
+    changed(copy / "wide", protocol="card", settings__protocol="card", test_reads=None)
     assert "the test images served as validation too" in section(run_card(copy / "wide"), "Data")
     assert "the test images served as validation too" in section(study_card(copy), "Data").lower()
-    changed(copy / "wide", protocol="held-out but epochs 3", test_reads=3)
+    changed(copy / "wide", protocol="held-out", settings__protocol="held-out", test_reads=3)
     card = run_card(copy / "wide")
     assert "the test images were evaluated 3 times; run.json does not say" in section(card, "Data")
     assert "The test images were evaluated 3 times; run.json does not say" in section(card, "Limits")
     assert "once" not in section(card, "Data") + section(card, "Evaluation") + section(card, "Limits")
     assert "Nothing was chosen" not in card
-    changed(copy / "wide", protocol="held-out but epochs 3", test_reads=None)
+    changed(copy / "wide", protocol="held-out", settings__protocol="held-out", test_reads=None)
     assert "how often the test images were evaluated is not known" in section(run_card(copy / "wide"), "Data")
     assert "Nothing was chosen" not in run_card(copy / "wide")
-    changed(copy / "wide", protocol="mine")
+    changed(copy / "wide", protocol="mine", settings__protocol="mine")
     assert "how validation and test images were kept apart is not known" in section(run_card(copy / "wide"), "Data")
 
 
@@ -286,7 +286,7 @@ def test_the_summary_is_the_headline_of_the_report(study, copy):
 
 def test_models_by_other_protocols_are_apart_in_every_table(copy):
     for folder in (copy / "wide", *(copy / "wide" / "seeds").iterdir()):
-        changed(folder, protocol="card", test_reads=None)
+        changed(folder, protocol="card", settings__protocol="card", test_reads=None)
     card = study_card(copy)
     assert "The models are not compared" not in card
     for name in ("Evaluation", "Calibration", "Per class"):
@@ -318,7 +318,7 @@ def test_what_a_record_does_not_say_is_not_known(copy):
     run = read_run(copy / "wide")
     settings = dict(tables(section(run_card(copy / "wide"), "Training"))[0])
     assert settings["validation images"] == f"{run.data.validation_images:,}"
-    changed(copy / "wide", engine="", protocol="card")
+    changed(copy / "wide", engine="", protocol="card", settings__protocol="card")
     settings = dict(tables(section(run_card(copy / "wide"), "Training"))[0])
     assert settings["trained by"].startswith("not known on ")
     assert settings["validation images"] == "none held out"

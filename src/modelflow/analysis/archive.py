@@ -22,8 +22,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from modelflow.analysis.comparison import kept_margin
-from modelflow.analysis.identity import Compared, Identity, called, compared_by, identity_of
+from modelflow.analysis.identity import Compared, Identity, compared_by, identity_of, settings_apart, unlike_words
 from modelflow.analysis.intervals import Interval, accuracy_interval
+from modelflow.analysis.reading import Found, LeftOut, Reading, read_folder
 from modelflow.analysis.selection import selected
 from modelflow.analysis.verdicts import Verdict, compare, default_margin
 from modelflow.errors import DataError
@@ -35,6 +36,7 @@ from modelflow.io.bounds import MAX_EPOCHS, MAX_TABLE_BYTES
 from modelflow.io.files import read_bounded
 from modelflow.results.asked import missing
 from modelflow.results.layout import CONFUSION_CSV, HISTORY, read_predictions, read_run
+from modelflow.results.protocol import protocol_name
 from modelflow.results.records import DataRecord, Epoch, Run
 from modelflow.text import shown, uncell
 
@@ -91,6 +93,11 @@ class Model:
     def first(self) -> Run:
         """The record of its first run."""
         return self.seeds[0].run
+
+    @property
+    def protocol(self) -> str:
+        """The name of its protocol."""
+        return protocol_name(self.first)
 
     @property
     def runs(self) -> list[Run]:
@@ -192,6 +199,7 @@ class Model:
 class Group:
     """Runs on the same data by the same protocol, which alone are compared; its models, most accurate first.
 
+    `protocol` is the protocol's name; settings of the models may differ, as `unlike` says.
     `labels_N` are of the images that most runs were evaluated on; `family` counts the pairs that the verdicts are
     among, more than there are verdicts where models are damaged or not shown; `unpaired` gives models that are in no
     verdict, and why; `margin` is what would matter, a share of 1.
@@ -216,6 +224,12 @@ class Group:
     def most_seeds(self) -> int:
         """Of any model."""
         return max(len(model.seeds) for model in self.models)
+
+    @property
+    def unlike(self) -> str:
+        """That its models were trained with different settings, and which; empty where they were not."""
+        settings = settings_apart([model.first for model in self.models])
+        return unlike_words(dict(zip([model.name for model in self.models], settings, strict=True)))
 
     @property
     def test_reads(self) -> list[int | None]:
@@ -261,21 +275,24 @@ def read_content(results_folder: str | Path) -> Content:
 
     Raises `DataError` when it holds no finished run that can be read.
     """
-    folder = Path(results_folder)
-    chosen = selected(folder)
-    seeds, left_out = list(_read_seeds(chosen.folders)), chosen.left_out
+    return content_of(read_folder(results_folder, LeftOut()))
+
+
+def content_of(reading: Reading) -> Content:
+    """The figures of a results folder that has been read. Raises as `read_content` does."""
+    folder, chosen = reading.where, selected(reading)
+    seeds, left_out = list(_read_seeds(chosen.runs)), chosen.left_out
     if not seeds:
         why = f" ({'; '.join(reason for _, reason in left_out[:3])})" if left_out else ""
         raise DataError(
             f"{folder}: no finished run in it{why}; give a results folder, such as the one `modelflow run` wrote"
         )
-    names = called({identity_of(seed.run): seed.folder for seed in reversed(seeds)})
-    numbers = {name: i for i, name in enumerate(sorted(set(names.values())))}
-    by_key: dict[Compared, list[Seed]] = defaultdict(list)
+    names, by_key = reading.names, defaultdict[Compared, list[Seed]](list)
+    numbers = {name: i for i, name in enumerate(sorted({names[identity_of(seed.run)] for seed in seeds}))}
     for seed in seeds:
         by_key[compared_by(seed.run)].append(seed)
     margin = kept_margin(folder)
-    largest_first = sorted(by_key.items(), key=lambda item: (-len(item[1]), item[0]))
+    largest_first = sorted(by_key.items(), key=lambda item: (-len(item[1]), item[1][0].run.data.name, item[0]))
     groups = tuple(
         group_of(i, members, numbers, chosen.absent[key], names, margin)
         for i, (key, members) in enumerate(largest_first)
@@ -283,25 +300,29 @@ def read_content(results_folder: str | Path) -> Content:
     return Content(folder, groups, tuple(left_out), missing(folder))
 
 
-def _read_seeds(folders: Iterable[Path]) -> Iterator[Seed]:
+def _read_seeds(runs: Iterable[Found]) -> Iterator[Seed]:
     """Each run, with its predictions as long as there is room for them."""
     room = MAX_UNPACKED_BYTES  # of all runs together
-    for folder in folders:
-        seed = read_seed(folder, room > 0)
+    for folder, run in runs:
+        seed = seed_of(folder, run, room > 0)
         if seed.logits_NK is not None and seed.labels_N is not None:
             room -= seed.logits_NK.nbytes + seed.labels_N.nbytes
         yield seed
 
 
-def read_seed(folder: str | Path, with_predictions: bool = True) -> Seed:
+def read_seed(folder: str | Path) -> Seed:
     """One run. Raises `DataError` when its record is damaged; without predictions, its figures are the record's."""
-    folder = Path(folder)
-    run, (history, lowest) = read_run(folder), read_history(folder)
+    return seed_of(Path(folder), read_run(folder))
+
+
+def seed_of(folder: Path, run: Run, with_predictions: bool = True) -> Seed:
+    """A run whose record has been read."""
+    history, lowest = read_history(folder)
     alone = Seed(folder, run, run.metrics, history, None, None, lowest=lowest)
     if not with_predictions:
         return replace(alone, missing="there are too many predictions for one page")
     try:
-        logits_NK, y_N = read_predictions(folder)
+        logits_NK, y_N = read_predictions(folder, run)
     except DataError as error:
         return replace(alone, missing=str(error))
     return replace(alone, figures=measure(logits_NK, y_N), logits_NK=logits_NK, labels_N=y_N)
@@ -373,7 +394,7 @@ def group_of(
     unpaired = tuple((name, why) for name, why in reasons.items() if why)
     first = models[0].first
     family = math.comb(len(paired) + absent, 2)
-    return Group(number, first.data, first.protocol, tuple(models), labels_N, verdicts, family, unpaired, margin)
+    return Group(number, first.data, models[0].protocol, tuple(models), labels_N, verdicts, family, unpaired, margin)
 
 
 def model_of(name: str, index: int, seeds: Sequence[Seed]) -> Model:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from modelflow.analysis.identity import Identity, differing, identity_of, other_weights, told_apart
+from modelflow.analysis.identity import differing, settings_apart, told_apart, unlike_words, why_not_compared
 from modelflow.analysis.intervals import Interval, accuracy_interval
+from modelflow.analysis.reading import Found, one_a_seed, read_folder
 from modelflow.analysis.verdicts import (
     MARGIN,
     RunVerdict,
@@ -26,23 +27,29 @@ from modelflow.analysis.verdicts import (
 )
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.results.asked import missing, read_written_study
-from modelflow.results.layout import RUN, SET_ASIDE, model_folder, model_folders, model_runs, read_predictions, read_run
-from modelflow.results.records import Run, other_data, split_kind
-from modelflow.text import one_line, short, shown
+from modelflow.results.layout import RUN, folders_in, model_folder, model_runs, read_predictions, read_run
+from modelflow.results.protocol import Protocol, protocol_of
+from modelflow.results.records import Run
+from modelflow.text import one_line, short
 
 Array = np.ndarray[Any, Any]
+OTHER_IMAGES = "tested on other images; compare runs of one data set"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model with its seeds, or one run: mean accuracy with its 95 % interval, protocol, how many of its runs died."""
+    """A model with its seeds, or one run: mean accuracy with its 95 % interval, protocol, how many of its runs died.
+
+    `settings` are those that not all entries share.
+    """
 
     name: str
     seeds: int
     accuracy: float
     interval: Interval
-    protocol: str
+    protocol: Protocol
     died: int = 0
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,28 +81,21 @@ def compare_folders(folders: Sequence[str | Path] | str | Path, margin: float | 
     """The models in these folders, each with all its seeds; single runs where one of the folders is `…/seeds/N`.
 
     One folder without a run of its own, such as `results`, stands for the models in it, however many folders each is
-    in. Models of one name have their folder behind it, and protocols that differ in settings stand behind the names.
-    `margin` is in points; left out, as the study of all of them keeps it. Raises `UsageError` for fewer than two
-    folders or one given twice, for runs in one folder that are not seeds of one model (`identity`), for sides by
-    protocols that cannot be compared, or other test images, for a margin below four images, and `DataError` for a
-    damaged run.
+    in. Models of one name have their folder behind it. `margin` is in points; left out, as the study of all of them
+    keeps it. Raises `UsageError` for fewer than two folders or one given twice, for runs in one of several folders that
+    are not seeds of one model, for models that may not be compared (`identity`), for a margin below four images, and
+    `DataError` for a damaged run.
     """
     folders = _paths(folders)
     of_study = len(folders) == 1 and not (folders[0] / RUN).is_file()
-    if of_study:
-        folders = _models_of(folders[0])
-    if len({folder.resolve() for folder in folders}) < 2:
-        raise UsageError("compare: give at least two runs, such as results/generic_1 results/generic_2, or a study")
-    _check_given_once(folders)
-    single = any(_model_folder(folder) != folder for folder in folders)
-    groups = _by_model(folders) if of_study else [[folder] for folder in folders]
-    sides = [_read(group, single) for group in groups]
+    sides = _models_of(folders[0]) if of_study else _given(folders)
     names = told_apart([side.name for side in sides], [side.folder for side in sides])
     for name, side in zip(names[1:], sides[1:], strict=True):
         _check_comparable([name, names[0]], [side, sides[0]])
-    named = zip(_with_protocols(names, sides), sides, strict=True)
-    compared = {name: (side.runs, side.correct_SN) for name, side in named}
-    share = _margin(folders, margin, len(sides[0].labels_N))
+    compared = {name: (side.runs, side.correct_SN) for name, side in zip(names, sides, strict=True)}
+    study = folders[0] if of_study else _study_of(folders)
+    kept = kept_margin(study) if margin is None and study is not None else None
+    share = margin_of(margin, len(sides[0].labels_N)) if kept is None else kept
     return replace(compare_sides(compared, share), copies=tuple(copy for side in sides for copy in side.copies))
 
 
@@ -108,11 +108,10 @@ def kept_margin(study: Path) -> float | None:
     return MARGIN if points is None else points / 100
 
 
-def _margin(folders: Sequence[Path], points: float | None, images: int) -> float:
-    """As asked for, or as the one study of these models keeps it, or the default."""
+def _study_of(folders: Sequence[Path]) -> Path | None:
+    """The one study of these models; None where they are of several."""
     studies = {_model_folder(folder).resolve().parent for folder in folders}
-    kept = kept_margin(studies.pop()) if points is None and len(studies) == 1 else None
-    return margin_of(points, images) if kept is None else kept
+    return studies.pop() if len(studies) == 1 else None
 
 
 def _paths(folders: Sequence[str | Path] | str | Path) -> list[Path]:
@@ -126,28 +125,40 @@ def beside(folders: Sequence[str | Path] | str | Path) -> tuple[Path, int]:
     study = next(iter(own)).parent
     if len(own) < 2 or any(_model_folder(one) != one for one in own) or {one.parent for one in own} != {study}:
         return study, 0
-    finished = {path.parent for path in study.glob(f"*/{RUN}") if not SET_ASIDE.search(path.parent.name)}
+    finished = {folder for folder in folders_in(study) if (folder / RUN).is_file()}
     return study, len(finished - own)
 
 
-def _models_of(study: Path) -> list[Path]:
-    """The folders of a study's models. Raises `UsageError` for fewer than two."""
+def _models_of(study: Path) -> list[_Side]:
+    """The models of a study. Raises `UsageError` for fewer than two."""
     if not study.is_dir():
         raise UsageError(f"compare {one_line(study)}: no such folder; give that of a study, or those of two models")
-    folders = model_folders(study)
-    if len(folders) < 2:
-        there = one_line(folders[0].name) if folders else "none"
+    reading = read_folder(study)
+    if len(reading.models) < 2:
+        there = ", ".join(map(one_line, reading.names.values())) or "none"
         left = f" ({note})" if (note := missing(study)) else ""
         raise UsageError(
             f"compare {one_line(study)}: models with a finished run there: {there}; expected at least two{left}"
         )
-    return folders
+    return [_side(model.name, tally.folder, *reading.runs_of(model)) for model, tally in reading.models.items()]
+
+
+def _given(folders: Sequence[Path]) -> list[_Side]:
+    """What each of these folders holds. Raises `UsageError` where that is not one model, or the same twice."""
+    if len({folder.resolve() for folder in folders}) < 2:
+        raise UsageError("compare: give at least two runs, such as results/generic_1 results/generic_2, or a study")
+    _check_given_once(folders)
+    if any(_model_folder(folder) != folder for folder in folders):
+        runs = [(folder, read_run(folder)) for folder in folders]
+        return [_side(f"{run.model_name}, seed {run.seed}", folder, [(folder, run)]) for folder, run in runs]
+    return [_read(folder) for folder in folders]
 
 
 def compare_sides(sides: dict[str, tuple[list[Run], Array]], margin: float | None = None) -> Comparison:
     """The comparison of runs at hand: by name the runs and whether each (S) has each image (N) right."""
     margin = default_margin(max(correct_SN.shape[1] for _, correct_SN in sides.values())) if margin is None else margin
-    entries = [_entry(name, runs) for name, (runs, _) in sides.items()]
+    settings = settings_apart([runs[0] for runs, _ in sides.values()])
+    entries = [_entry(name, runs, apart) for (name, (runs, _)), apart in zip(sides.items(), settings, strict=True)]
     best_first = tuple(sorted(entries, key=lambda entry: -entry.accuracy))
     several = {name: correct_SN for name, (_, correct_SN) in sides.items() if len(correct_SN) > 1}
     if len(several) > 1:
@@ -163,8 +174,9 @@ def as_data(comparison: Comparison) -> dict[str, Any]:
 
     `interval` is the one in the words: the simultaneous one.
     """
+    entries = [asdict(one) | {"protocol": str(one.protocol)} for one in comparison.entries]
     verdicts = [_verdict_data(one) for one in comparison.verdicts]
-    return asdict(comparison) | {"verdicts": verdicts, "pairs": len(verdicts)}
+    return asdict(comparison) | {"entries": entries, "verdicts": verdicts, "pairs": len(verdicts)}
 
 
 DIFFERENCE = ("estimate", "of_seeds", "of_images", "freedom", "seeds")
@@ -180,72 +192,50 @@ def _verdict_data(verdict: Verdict | RunVerdict) -> dict[str, Any]:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What all verdicts of several seeds share: their intervals, their runs, the margin."""
+    """What all verdicts share: settings that differ; of several seeds the intervals, the runs, the margin."""
+    unlike = unlike_words({entry.name: entry.settings for entry in comparison.entries})
+    said = [unlike] if unlike else []
     found = [one for one in comparison.verdicts if isinstance(one, Verdict)]
     if not found:
-        return []
+        return said
     judged = [entry for entry in comparison.entries if entry.name not in comparison.left_out]
     pairs = f" for all {len(found):,} pairs at once" if len(found) > 1 else ""
     return [
+        *said,
         f"Intervals: 95 %{pairs}. Margin: {margin_words(comparison.margin, found[0].difference.images)}.",
         trained_words([entry.died for entry in judged], [entry.seeds for entry in judged]),
     ]
 
 
-def _entry(name: str, runs: list[Run]) -> Entry:
+def _entry(name: str, runs: list[Run], settings: str) -> Entry:
     accuracies = [run.metrics.accuracy for run in runs]
     interval = accuracy_interval(accuracies, runs[0].metrics.images)
     died = sum(run.died for run in runs)
-    return Entry(name, len(runs), float(np.mean(accuracies)), interval, runs[0].protocol, died)
+    return Entry(name, len(runs), float(np.mean(accuracies)), interval, protocol_of(runs[0]), died, settings)
 
 
 def _model_folder(folder: Path) -> Path:
     return model_folder(folder, read_run(folder)) if (folder / RUN).is_file() else folder
 
 
-def _by_model(folders: Sequence[Path]) -> list[list[Path]]:
-    """The folders of models, those of one model together. Raises `UsageError` where only one is left."""
-    found: dict[Identity, list[Path]] = {}
-    for folder in folders:
-        found.setdefault(identity_of(read_run(next(model_runs(folder)))), []).append(folder)
-    if len(found) < 2:
-        named = ", ".join(map(one_line, folders))
-        raise UsageError(f"compare: {named} hold one model by one protocol; give a folder with two models")
-    return list(found.values())
+def _read(folder: Path) -> _Side:
+    """The model in a folder. Raises `UsageError` for runs that are not of one model."""
+    found = [(path, read_run(path)) for path in list(model_runs(folder)) or [folder]]
+    for path, run in found:
+        _check_one_model(path, run, *found[0])
+    return _side(found[0][1].model_name, folder, *one_a_seed(found))
 
 
-def _read(folders: Sequence[Path], single: bool) -> _Side:
-    """One side, of a model's folders with a run a seed. Raises `UsageError` for runs that are not of one model."""
-    paths = folders if single else [path for folder in folders for path in list(model_runs(folder)) or [folder]]
-    taken: dict[int, tuple[Path, Run]] = {}
-    copies = []
-    for path in paths:
-        run = read_run(path)
-        first, of_first = taken.setdefault(run.seed, (path, run))
-        _check_one_model(path, run, *next(iter(taken.values())))
-        if first != path:
-            same = f"{one_line(path)} holds the same model and seed as {one_line(first)}"
-            copies.append(same + other_weights(run, of_first))
-    return _side(taken, single, tuple(copies))
-
-
-def _side(taken: dict[int, tuple[Path, Run]], single: bool, copies: tuple[str, ...]) -> _Side:
-    folders, records = zip(*taken.values(), strict=True)
-    name = f"{records[0].model_name}, seed {records[0].seed}" if single else records[0].model_name
-    correct, labels = zip(*(_correct(path) for path in folders), strict=True)
-    for path, labels_N in zip(folders, labels, strict=True):
+def _side(name: str, folder: Path, runs: Sequence[Found], copies: Sequence[tuple[str, str]] = ()) -> _Side:
+    correct, labels = zip(*(_correct(path, run) for path, run in runs), strict=True)
+    for (path, _), labels_N in zip(runs, labels, strict=True):
         if not np.array_equal(labels_N, labels[0]):
-            both = f"{one_line(path)} and {one_line(folders[0])}"
-            raise UsageError(f"{both} were tested on other images; compare runs of one data set")
-    return _Side(name, folders[0], list(records), np.stack(correct), labels[0], copies)
+            raise UsageError(f"{one_line(path)} and {one_line(runs[0][0])} were {OTHER_IMAGES}")
+    said = tuple(f"{copy} {why}" for copy, why in copies)
+    return _Side(name, folder, [run for _, run in runs], np.stack(correct), labels[0], said)
 
 
 def _check_one_model(path: Path, run: Run, first: Path, of_first: Run) -> None:
-    if run.protocol != of_first.protocol:
-        raise UsageError(
-            f"{one_line(path)} was made by protocol {shown(run.protocol)}, {one_line(first)} by "
-            f"{shown(of_first.protocol)}; the seeds of a model are averaged, so give folders with runs of one protocol"
-        )
     if found := differing(run, of_first):
         name, here, there = found
         raise UsageError(
@@ -254,9 +244,9 @@ def _check_one_model(path: Path, run: Run, first: Path, of_first: Run) -> None:
         )
 
 
-def _correct(folder: Path) -> tuple[Array, Array]:
+def _correct(folder: Path, run: Run) -> tuple[Array, Array]:
     """Whether each image is predicted right, and the labels."""
-    logits_NK, labels_N = read_predictions(folder)
+    logits_NK, labels_N = read_predictions(folder, run)
     return logits_NK.argmax(1) == labels_N, labels_N
 
 
@@ -267,26 +257,11 @@ def _check_given_once(folders: Sequence[Path]) -> None:
         raise UsageError(f"{one_line(twice)} is given twice; give each folder once")
 
 
-def _with_protocols(names: Sequence[str], sides: Sequence[_Side]) -> list[str]:
-    """The names, behind each its protocol where these differ."""
-    protocols = [shown(side.runs[0].protocol) for side in sides]
-    if len(set(protocols)) < 2:
-        return list(names)
-    return [f"{name} ({protocol})" for name, protocol in zip(names, protocols, strict=True)]
-
-
 def _check_comparable(names: Sequence[str], sides: Sequence[_Side]) -> None:
-    """Raises `UsageError` where two sides have unlike protocols or test images."""
-    kinds = [split_kind(side.runs[0].protocol) for side in sides]
-    if kinds[0] != kinds[1]:
-        raise UsageError(
-            f"{names[0]} was made by protocol {kinds[0]}, {names[1]} by {kinds[1]}; compare runs of one protocol"
-        )
-    data = [side.runs[0].data for side in sides]
-    differ = other_data(data[0].checksums, data[1].checksums)
-    of_training = differ and all(name.startswith("training ") for name in differ)
-    if differ or not np.array_equal(sides[0].labels_N, sides[1].labels_N):
-        raise UsageError(
-            f"{names[0]} and {names[1]} were {'trained' if of_training else 'tested'} on other images "
-            f"({shown(data[0].name)}, {shown(data[1].name)}); compare runs of one data set"
-        )
+    """Raises `UsageError` where two sides may not be compared, or were tested on images with other labels."""
+    first, other = (side.runs[0] for side in sides)
+    why = why_not_compared(first, other)
+    if not why and not np.array_equal(sides[0].labels_N, sides[1].labels_N):
+        why = OTHER_IMAGES
+    if why:
+        raise UsageError(f"{names[0]} and {names[1]} were {why}")

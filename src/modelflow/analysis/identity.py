@@ -1,7 +1,7 @@
-"""What a run is of, which runs may be pooled as seeds of one model, and what models are called that share a name.
+"""What a run is of: which runs may be compared, which are seeds of one model, and what models of one name are called.
 
-Seeds of one model have its name, one network, one data set by its checksums, one protocol and one way of training. Of a
-model and a seed there is one run: a copy, or a second training, counts nowhere. No torch.
+Compared are runs on one data set, by its checksums, by one protocol. Seeds of one model have its name, one network and
+one way of training too. Of a model and a seed there is one run: a copy, or a second training, counts nowhere. No torch.
 """
 
 import json
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modelflow.results.layout import SEEDS, WEIGHTS
+from modelflow.results.protocol import protocol_name
 from modelflow.results.records import OF_LOADERS, OPTIONS, Run
-from modelflow.text import one_line
+from modelflow.text import one_line, shown
 
+MAX_NAMED = 5  # models of which a sentence gives the settings
 USUAL = {  # what a record means that does not name the setting
     "batch_size": None,
     "lr": None,
@@ -25,7 +27,10 @@ USUAL = {  # what a record means that does not name the setting
 
 
 class Compared(NamedTuple):
-    """What runs share that may be compared: the data by name and checksums (else by counts), the protocol."""
+    """What runs share that may be compared: the checksums of the data, the name of the protocol.
+
+    Loaders have no files: their data are told by what they are called, how many images, and what of these is in memory.
+    """
 
     data: str
     files: tuple[tuple[str, str], ...]
@@ -48,14 +53,46 @@ def identity_of(run: Run) -> Identity:
 
 def compared_by(run: Run) -> Compared:
     """The data and the protocol of a run."""
+    if run.data.checksums.keys() - OF_LOADERS:
+        return Compared("", tuple(sorted(run.data.checksums.items())), protocol_name(run))
     counts = {
         "training": run.data.training_images,
         "validation": run.data.validation_images,
         "test": run.metrics.images,
     }
-    of_files = bool(run.data.checksums.keys() - OF_LOADERS)
-    known = {} if of_files else {name: str(images) for name, images in counts.items()}
-    return Compared(run.data.name, tuple(sorted({**known, **run.data.checksums}.items())), run.protocol)
+    known = {name: str(images) for name, images in counts.items()}
+    return Compared(run.data.name, tuple(sorted({**known, **run.data.checksums}.items())), protocol_name(run))
+
+
+def why_not_compared(run: Run, other: Run) -> str:
+    """In what two runs differ that may not be compared, as what follows "they were"; empty where they may be."""
+    first, second = compared_by(run), compared_by(other)
+    if first.protocol != second.protocol:
+        names = [shown(one.protocol) if one.protocol else "not known" for one in (first, second)]
+        return f"made by different protocols ({names[0]}, {names[1]}); compare runs of one protocol"
+    if first == second:
+        return ""
+    data = f"{shown(run.data.name)}, {shown(other.data.name)}"
+    if bool(run.data.checksums) != bool(other.data.checksums):
+        return f"made on images of which only one has checksums ({data}); train the other again"
+    differ = {name for name, _ in {*first.files} ^ {*second.files}}
+    how = "trained" if differ and all(name.startswith("training") for name in differ) else "tested"
+    return f"{how} on other images ({data}); compare runs of one data set"
+
+
+def settings_apart(runs: Sequence[Run]) -> list[str]:
+    """Of each of these runs the settings that not all of them share: "epochs 3, lr 0.1"; empty where all are shared."""
+    told = [_settings(run) for run in runs]
+    names = dict.fromkeys(name for one in told for name in one)
+    apart = [name for name in names if len({repr(_alike(one.get(name))) for one in told}) > 1]
+    return [", ".join(f"{name} {one[name]}" for name in apart if one.get(name) is not None) for one in told]
+
+
+def unlike_words(settings: Mapping[str, str]) -> str:
+    """That models were trained with different settings, by name as `settings_apart` has them; empty where alike."""
+    named = [f"{name} ({apart})" for name, apart in settings.items() if apart]
+    named = [*named[:MAX_NAMED], f"{len(named) - MAX_NAMED} more"] if len(named) > MAX_NAMED else named
+    return f"Trained with different settings: {', '.join(named)}. A difference may come from these." if named else ""
 
 
 def network_of(run: Run) -> str:
@@ -101,9 +138,10 @@ def _facts(run: Run) -> dict[str, object]:
     """All that `identity_of` looks at, by name."""
     spec = {"network": network_of(run)} if run.spec is None else run.spec
     known = run.data.checksums
-    files = {f"SHA-256 of {name}" if name in known else f"{name} images": of for name, of in compared_by(run).files}
-    names = {"model": run.model_name, "data": run.data.name}
-    return {**names, **files, **spec, **_settings(run), "protocol": run.protocol}
+    compared = compared_by(run)
+    files = {f"SHA-256 of {name}" if name in known else f"{name} images": of for name, of in compared.files}
+    names = {"model": run.model_name, "data": compared.data}
+    return {**names, "protocol": compared.protocol, **files, **spec, **_settings(run)}
 
 
 def other_weights(run: Run, first: Run) -> str:

@@ -3,25 +3,25 @@
 import operator
 import re
 import statistics
-from array import array
-from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from modelflow.analysis.identity import Identity, called, identity_of
+from modelflow.analysis.identity import Compared, Identity, settings_apart
 from modelflow.analysis.intervals import accuracy_interval
+from modelflow.analysis.reading import Tallies, Tally, names_of, read_folder, tallied
 from modelflow.errors import DataError, UsageError
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.resolve import CARD, CardResult, preset
-from modelflow.results.layout import csv_text, read_run, run_folders
-from modelflow.results.records import Run, split_kind
-from modelflow.text import escaped, markdown_table, one_line, short, shown
+from modelflow.results.layout import csv_text, read_run
+from modelflow.results.protocol import protocol_name, split_kind
+from modelflow.results.records import Run
+from modelflow.text import escaped, markdown_table, short, shown
 
 CARD_DATA = "fashionmnist"
-MAX_LEFT_OUT = 5  # folders that a row names
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class LeaderboardRow:
     `accuracy_low` to `accuracy_high` is the 95 % interval of the mean over seeds (Student's t), or of the one run over
     test images (Wilson). Figures that older records lack are None. The card's figures stand beside its models on its
     data set. Models that share a name and are not one (`identity`) have their folder behind it; `left_out` names the
-    folders that hold a seed of the model once more, which are in no figure.
+    folders that hold a seed of the model once more, which are in no figure. `protocol` is as in run.json,
+    `protocol_name` its name alone; `settings` are those that the models it may be compared with do not share.
     """
 
     model: str
@@ -61,6 +62,8 @@ class LeaderboardRow:
     bytes_on_disk: int | None
     left_out: str = ""
     more: dict[str, float] = field(default_factory=dict)  # further scores by name
+    protocol_name: str = ""
+    settings: str = ""
 
 
 def figure_of(row: LeaderboardRow, name: str) -> Any:
@@ -70,7 +73,7 @@ def figure_of(row: LeaderboardRow, name: str) -> Any:
 
 def leaderboard(where: str | Path) -> list[LeaderboardRow]:
     """The rows of a results folder, most accurate first. Raises `DataError` when it holds no finished run."""
-    rows = rows_of(run_folders(where))
+    rows = rows_in(read_folder(where).models)
     if not rows:
         raise DataError(f"{where}: no finished run in it; give a results folder, such as the one `modelflow run` wrote")
     return rows
@@ -82,59 +85,34 @@ def rows_of(folders: Iterable[Path]) -> list[LeaderboardRow]:
 
 
 def table(runs: Iterable[tuple[Path, Run]]) -> list[LeaderboardRow]:
-    """One row a model, as `identity` tells them apart, most accurate first; of a model and a seed the first run counts.
+    """One row a model, as `identity` tells them apart, most accurate first; the first run of each seed counts."""
+    return rows_in(tallied(runs))
 
-    Of each run only its figures and its seed are kept, so that a million of them take little memory.
-    """
-    models: dict[Identity, _Tally] = {}
-    for folder, run in runs:
-        models.setdefault(identity_of(run), _Tally(folder, run)).add(folder, run)
-    names = called({identity: tally.folder for identity, tally in models.items()})
-    rows = [_row(names[identity], tally) for identity, tally in models.items()]
+
+def rows_in(models: Tallies) -> list[LeaderboardRow]:
+    """A row for each of these models, most accurate first."""
+    names, settings = names_of(models), _settings_apart(models)
+    rows = [_row(names[model], tally, settings[model]) for model, tally in models.items()]
     return sorted(rows, key=lambda row: -row.accuracy)
 
 
-COLUMNS = tuple(name for name in LeaderboardRow.__dataclass_fields__ if name != "more")
-AVERAGED: dict[str, Callable[[Run], float | None]] = {
-    "accuracy": lambda run: run.metrics.accuracy,
-    "macro_f1": lambda run: run.metrics.macro_f1,
-    "loss": lambda run: run.metrics.loss,
-    "seconds": lambda run: run.seconds.get("training", 0.0),
-    "validation_accuracy": lambda run: run.validation.accuracy if run.validation else None,
-    "top2_accuracy": lambda run: run.metrics.top2_accuracy,
-    "brier": lambda run: run.metrics.brier,
-    "calibration_error": lambda run: run.metrics.calibration_error,
-    "latency_ms_1": lambda run: run.latency_ms.get("1"),
-    "latency_ms_64": lambda run: run.latency_ms.get("64"),
-}
+def _settings_apart(models: Tallies) -> dict[Identity, str]:
+    """Of each model the settings that not all share which it may be compared with."""
+    together: dict[Compared, list[Identity]] = defaultdict(list)
+    for model in models:
+        together[model.compared].append(model)
+    return {
+        model: settings
+        for alike in together.values()
+        for model, settings in zip(alike, settings_apart([models[one].one for one in alike]), strict=True)
+    }
 
 
-class _Tally:
-    """What is kept of a model's runs: the record of one, the figures of all, the seeds in order."""
-
-    def __init__(self, folder: Path, run: Run) -> None:
-        self.folder, self.one = folder, run
-        self.figures: dict[str, array[float]] = {name: array("d") for name in AVERAGED}
-        self.more: dict[str, array[float]] = {}
-        self.seeds = array("Q")
-        self.warnings = 0
-        self.left_out: list[str] = []
-
-    def add(self, folder: Path, run: Run) -> None:
-        place = bisect_left(self.seeds, run.seed)
-        if self.seeds[place : place + 1] == array("Q", [run.seed]):
-            self.left_out.append(f"{one_line(folder)} (seed {run.seed})")
-            return
-        self.seeds.insert(place, run.seed)
-        for name, figure in AVERAGED.items():
-            if (value := figure(run)) is not None:
-                self.figures[name].append(value)
-        for name, value in run.metrics.more.items():
-            self.more.setdefault(name, array("d")).append(value)
-        self.warnings += bool(run.warnings)
+HIDDEN = ("more", "protocol_name", "settings")  # of a row's fields, those that are no columns
+COLUMNS = tuple(name for name in LeaderboardRow.__dataclass_fields__ if name not in HIDDEN)
 
 
-def _row(name: str, tally: _Tally) -> LeaderboardRow:
+def _row(name: str, tally: Tally, settings: str) -> LeaderboardRow:
     run, accuracies = tally.one, tally.figures["accuracy"]
     interval = accuracy_interval(accuracies, run.metrics.images)
     card = _card_result(run)
@@ -157,8 +135,10 @@ def _row(name: str, tally: _Tally) -> LeaderboardRow:
         protocol=run.protocol,
         warnings=tally.warnings,
         bytes_on_disk=run.bytes_on_disk,
-        left_out=_some(tally.left_out),
+        left_out=tally.copies,
         more={name: statistics.fmean(values) for name, values in tally.more.items()},
+        protocol_name=protocol_name(run),
+        settings=settings,
         **means,
     )
 
@@ -169,11 +149,6 @@ def _card_result(run: Run) -> CardResult | None:
         return None
     own = run.spec is None or run.spec == preset(run.model_name).model_dump(mode="json")
     return CARD[run.model_name] if own else None
-
-
-def _some(folders: Sequence[str]) -> str:
-    more = len(folders) - MAX_LEFT_OUT
-    return ", ".join(folders[:MAX_LEFT_OUT]) + (f" and {more:,} more" if more > 0 else "")
 
 
 COMPARED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
@@ -240,6 +215,11 @@ def _condition(text: str, rows: Sequence[LeaderboardRow]) -> Callable[[Leaderboa
     return holds
 
 
+def as_data(row: LeaderboardRow) -> dict[str, Any]:
+    """A row as plain data: its columns, and further scores as `more`."""
+    return {**{name: figure_of(row, name) for name in COLUMNS}, "more": row.more}
+
+
 def as_csv(rows: Sequence[LeaderboardRow]) -> str:
     """leaderboard.csv: the fields of `LeaderboardRow` and further scores, unrounded."""
     names = columns_of(rows)
@@ -260,11 +240,11 @@ class Table:
 
 
 def table_of(rows: Sequence[LeaderboardRow], sorted_by: str = "accuracy") -> Table:
-    """The usual columns, with the protocol where rows differ in it, and what they are sorted by."""
+    """The usual columns, with protocol and settings where rows differ in these, and what they are sorted by."""
     columns = {
         "Model": lambda row: row.model + (f" {DEAD}" if row.warnings else ""),
         "Group": lambda row: row.group if row.card_accuracy is not None else f"{row.group}, on {shown(row.data)}",
-        **_protocol_column(rows),
+        **_columns_apart(rows),
         "Seeds": lambda row: str(row.seeds),
         "Accuracy": _accuracy,
         "Macro F1": lambda row: f"{row.macro_f1:.4f}",
@@ -273,7 +253,7 @@ def table_of(rows: Sequence[LeaderboardRow], sorted_by: str = "accuracy") -> Tab
         **_card_columns(rows),
     }
     lines = [tuple(cell(row) for cell in columns.values()) for row in rows]
-    return Table(tuple(columns), lines, left=2 + ("Protocol" in columns))
+    return Table(tuple(columns), lines, left=tuple(columns).index("Seeds"))
 
 
 def _accuracy(row: LeaderboardRow) -> str:
@@ -281,14 +261,18 @@ def _accuracy(row: LeaderboardRow) -> str:
     return f"{row.accuracy:.2%} ±{100 * half:.2f}" if row.seeds > 1 else f"{row.accuracy:.2%}"
 
 
-def _protocol_column(rows: Sequence[LeaderboardRow]) -> dict[str, Cell]:
-    """By name where that tells the rows' protocols apart, else whole."""
-    protocols = {row.protocol for row in rows}
-    if len(protocols) < 2:
-        return {}
-    if len({split_kind(protocol) for protocol in protocols}) == len(protocols):
-        return {"Protocol": lambda row: split_kind(row.protocol)}
-    return {"Protocol": lambda row: shown(row.protocol or split_kind(row.protocol))}
+def _columns_apart(rows: Sequence[LeaderboardRow]) -> dict[str, Cell]:
+    """What tells the rows apart: by which protocol, with which settings."""
+    columns: dict[str, Cell] = {}
+    if len({row.protocol_name for row in rows}) > 1:
+        columns["Protocol"] = lambda row: _name(row.protocol_name)
+    if any(row.settings for row in rows):
+        columns["Settings"] = lambda row: shown(row.settings) if row.settings else ""
+    return columns
+
+
+def _name(protocol: str) -> str:
+    return shown(protocol) if protocol else "not known"
 
 
 USUAL = {"model", "group", "protocol", "seeds", "accuracy", "macro_f1", "parameters", "card_accuracy", "card_macro_f1"}
@@ -323,18 +307,21 @@ def heading(rows: Sequence[LeaderboardRow]) -> str:
     seeds = (
         ", mean ± half its 95 % interval over seeds" if several else " of one run each, which other seeds would move"
     )
-    names = sorted({row.protocol for row in rows})
-    protocols = "; ".join(f"{protocol_words(name)} (protocol {shown(name)})" for name in names)
-    return f"Test accuracy{seeds}; {protocols}"
+    return f"Test accuracy{seeds}; {protocols_words(row.protocol_name for row in rows)}"
 
 
-def protocol_words(protocol: str) -> str:
-    """What a run's protocol means for its test accuracy."""
+def protocols_words(names: Iterable[str]) -> str:
+    """What the protocols of these names mean for a test accuracy."""
+    return "; ".join(f"{protocol_words(name)} (protocol {_name(name)})" for name in sorted(set(names)))
+
+
+def protocol_words(name: str) -> str:
+    """What the protocol of this name means for a test accuracy."""
     return {
         "held-out": "validated on training images held out",
         "card": "the test images are also validated on, so nothing may be chosen by them",
         "not known": "how validation and test images were kept apart is not known",
-    }[split_kind(protocol)]
+    }[split_kind(name)]
 
 
 def dead_note(rows: Sequence[LeaderboardRow]) -> str:

@@ -26,7 +26,7 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
 
     RESULTS is a folder that `modelflow run` or `modelflow train` wrote; several seeds of a model are averaged.
     """
-    from modelflow.analysis.leaderboard import as_csv, filter_and_sort
+    from modelflow.analysis.leaderboard import as_csv, as_data, filter_and_sort
     from modelflow.analysis.leaderboard import leaderboard as rows_in
     from modelflow.results.asked import missing
 
@@ -34,7 +34,7 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
     if note := missing(results):
         terminal.tell(note)
     if as_json:
-        terminal.say_json([vars(row) for row in rows])
+        terminal.say_json([as_data(row) for row in rows])
     elif as_text:
         terminal.say_csv(as_csv(rows))
     elif rows:

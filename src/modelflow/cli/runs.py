@@ -79,6 +79,7 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     """
     from modelflow.io.locks import folder_lock
     from modelflow.results.layout import read_run
+    from modelflow.results.protocol import protocol_name
     from modelflow.studies.run import open_run, write_card
 
     read_run(run_folder)  # before anything is made there
@@ -93,7 +94,7 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
         click.echo(metrics.model_dump_json(indent=2))
         return
     terminal.say(
-        f"accuracy {metrics.accuracy:.2%} (protocol {shown(run.protocol)}), macro F1 {metrics.macro_f1:.4f}, "
+        f"accuracy {metrics.accuracy:.2%} (protocol {shown(protocol_name(run))}), macro F1 {metrics.macro_f1:.4f}, "
         f"cross-entropy {metrics.loss:.4f} nats on {metrics.images:,} images"
     )
     terminal.say(f"Results: {run_folder.resolve()}")

@@ -122,7 +122,7 @@ def leaderboard_table(rows: "Sequence[LeaderboardRow]", sorted_by: str = "accura
 def comparison_tables(comparison: "Comparison") -> None:
     """Accuracies with their intervals, then a verdict a line."""
     from modelflow.analysis.comparison import notes
-    from modelflow.analysis.leaderboard import protocol_words
+    from modelflow.analysis.leaderboard import protocols_words
     from modelflow.analysis.verdicts import range_in_points
 
     rows = [
@@ -134,8 +134,7 @@ def comparison_tables(comparison: "Comparison") -> None:
         )
         for entry in comparison.entries
     ]
-    protocols = sorted({entry.protocol for entry in comparison.entries})
-    title = "Test accuracy; " + "; ".join(f"{protocol_words(name)} (protocol {shown(name)})" for name in protocols)
+    title = f"Test accuracy; {protocols_words(entry.protocol.name for entry in comparison.entries)}"
     table(("", "Seeds", "Accuracy", "95 % interval, %"), rows, title)
     say("")
     for verdict in comparison.verdicts:

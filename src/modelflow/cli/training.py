@@ -189,7 +189,9 @@ def _show_results(planned: list[Any], content: Any, as_json: bool) -> None:
 
     rows = finished_rows(planned)
     if as_json:
-        terminal.say_json([vars(row) for row in rows])
+        from modelflow.analysis.leaderboard import as_data
+
+        terminal.say_json([as_data(row) for row in rows])
     elif rows:
         terminal.leaderboard_table(rows)
         if content is None:

@@ -23,7 +23,8 @@ from modelflow.analysis.verdicts import (
     trained_words,
 )
 from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
-from modelflow.results.records import DataRecord, Run, split_kind
+from modelflow.results.protocol import split_kind
+from modelflow.results.records import DataRecord, Run
 from modelflow.text import shown
 
 WIDE_MARGIN = 0.02  # a share of 1
@@ -163,7 +164,8 @@ def conditions(group: Group) -> str:
     ]
     shared = [text for texts in found if len(texts) == 1 for text in texts if text]
     how = f"these settings ({', '.join(shared)})" if shared else "the settings that each run was given"
-    return f"This answer is for {how}: with others another model may be best."
+    said = f"This answer is for {how}: with others another model may be best."
+    return f"{said} {group.unlike}" if group.unlike else said
 
 
 def _setting(run: Run, name: str, before: str = "") -> str:

@@ -13,7 +13,8 @@ from modelflow.networks.trace import shape_text, trace
 from modelflow.report.words import counted, significant
 from modelflow.results import layout
 from modelflow.results.contents import caption_of
-from modelflow.results.records import DataRecord, Run, split_kind
+from modelflow.results.protocol import protocol_of
+from modelflow.results.records import DataRecord, Run
 
 Rows = list[list[str]]
 MAX_COLUMNS = 8
@@ -100,7 +101,7 @@ def _setting(run: Run, name: str) -> str:
     value = run.settings.get(name)
     if name != "validation_images" or value is not None:
         return str(value)
-    if split_kind(run.protocol) == "card":
+    if protocol_of(run).kind == "card":
         return "none held out"
     return "not known" if run.data.validation_images is None else f"{run.data.validation_images:,}"
 

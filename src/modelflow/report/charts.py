@@ -390,7 +390,7 @@ def bins_chart(model: Model) -> Chart:
     """The reliability diagram: accuracy over confidence, where a calibrated model lies on the diagonal."""
     unit = {"domain": [0, 1], "nice": False}
     x: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "confidence", "format": ".1f", "grid": False}}
-    share = {"title": f"share that is right, {by_protocol(model.first.protocol)}", "format": ".1f"}
+    share = {"title": f"share that is right, {by_protocol(model.protocol)}", "format": ".1f"}
     y: Spec = {"type": "quantitative", "scale": unit, "axis": share}
     tips = [("low", "confidence above", ".2f"), ("high", "up to", ".2f"), ("images", "predictions", ",")]
     tips += [("confidence", "mean confidence", ".3f"), ("accuracy", "right", ".3f")]
@@ -414,7 +414,7 @@ def bins_chart(model: Model) -> Chart:
     spec = _spec({"data": {"values": rows}, "layer": [bars, diagonal, points], "height": BINS_HEIGHT})
     return Chart(
         spec,
-        f"Reliability diagram of {model.name}, {by_protocol(model.first.protocol)}, {len(rows)} bins with images. The "
+        f"Reliability diagram of {model.name}, {by_protocol(model.protocol)}, {len(rows)} bins with images. The "
         "table below has every figure.",
     )
 

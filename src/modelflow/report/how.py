@@ -21,7 +21,8 @@ from modelflow.networks.resolve import CARD, preset
 from modelflow.report.words import NONE, count, listed, significant
 from modelflow.results.asked import read_written_study, settings_asked, settings_of
 from modelflow.results.layout import SPEC, STUDY
-from modelflow.results.records import OF_LOADERS, OPTIONS, Run, split_kind
+from modelflow.results.protocol import protocol_name, protocol_of
+from modelflow.results.records import OF_LOADERS, OPTIONS, Run
 from modelflow.results.settings import RunSettings, StudySettings, read_study
 from modelflow.text import shown
 
@@ -72,7 +73,8 @@ FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
     ("Images to train on", lambda run: count(run.data.training_images)),
     ("Images to validate on", lambda run: count(run.data.validation_images)),
     ("Images to test on", lambda run: count(run.metrics.images)),
-    ("Protocol", lambda run: run.protocol),
+    ("Protocol", protocol_name),
+    ("Settings other than the card's", lambda run: protocol_of(run).differing),
     ("Recipe", lambda run: _explained(run.settings.get("recipe"))),
     ("Epochs", lambda run: run.epochs),
     ("Batch size", lambda run: run.settings.get("batch_size")),
@@ -96,7 +98,7 @@ def _explained(value: Any) -> Any:
 
 def _reads(run: Run) -> str | None:
     if run.test_reads is None:
-        return "after every epoch" if split_kind(run.protocol) == "card" else "not known"
+        return "after every epoch" if protocol_of(run).kind == "card" else "not known"
     return "once a run" if run.test_reads == 1 else f"{run.test_reads} times a run"
 
 

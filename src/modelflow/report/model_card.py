@@ -26,7 +26,8 @@ from modelflow.report import card_tables as tables
 from modelflow.report.how import SAME_BYTES, repeat_command, repeat_run
 from modelflow.report.words import counted
 from modelflow.results import layout
-from modelflow.results.records import Kept, Run, split_kind
+from modelflow.results.protocol import Kept, protocol_name, split_kind
+from modelflow.results.records import Run
 from modelflow.text import Ready, escaped, markdown_table, plain
 
 MAX_COMPARED = 20
@@ -68,7 +69,8 @@ class Part:
 
     @property
     def protocol(self) -> str:
-        return self.models[0].runs[0].protocol
+        """Its name."""
+        return self.models[0].protocol
 
     @property
     def test_reads(self) -> list[int | None]:
@@ -78,10 +80,9 @@ class Part:
     @property
     def title(self) -> str:
         """Data and protocol."""
-        run = self.models[0].runs[0]
-        return (
-            f"{run.data.name or 'no name'}, {run.metrics.images:,} test images, protocol {run.protocol or 'not known'}"
-        )
+        run = self.models[0].first
+        data = f"{run.data.name or 'no name'}, {run.metrics.images:,} test images"
+        return f"{data}, protocol {self.protocol or 'not known'}"
 
 
 def study_card(content: Content) -> str:
@@ -139,7 +140,7 @@ def _head(parts: list[Part], study: bool) -> dict[str, Any]:
         summary = [line for part in parts for line in _summary(part, len(parts) > 1)]
     else:
         title = f"{first.model_name}, seed {first.seed}, trained on {names}"
-        summary = [f"A small image classifier, with {_figure(models[0])}{_also_validated(first.protocol)}."]
+        summary = [f"A small image classifier, with {_figure(models[0])}{_also_validated(models[0].protocol)}."]
     layers = [] if study or first.spec is None else tables.layers(first)
     front = Ready(yaml.safe_dump(_front(models), sort_keys=False, allow_unicode=True, width=10**6).rstrip("\n"))
     return {"front": front, "title": title, "summary": summary, "layers": layers, "data_names": names}
@@ -151,8 +152,7 @@ def _summary(part: Part, several: bool) -> list[str]:
     best = part.models[0]
     where = f"On {part.title}: " if several else ""
     lines = [f"{where}{answer.headline(part.group)}"]
-    if notice := answer.too_few_seeds(part.group):
-        lines.append(notice)
+    lines += [notice for notice in (answer.too_few_seeds(part.group), part.group.unlike) if notice]
     if len(part.models) > 1:
         figure = f"{_figure(best)}{_over(best)}{_also_validated(part.protocol)}"
         lines.append(f"Highest mean accuracy: {best.name}, with {figure}.")
@@ -196,7 +196,7 @@ def _front(models: list[Model]) -> dict[str, Any]:
 
 def _result(model: Model) -> dict[str, Any]:
     """One entry of a model-index: https://github.com/huggingface/hub-docs/blob/main/modelcard.md."""
-    data, over = model.runs[0].data, _also_validated(model.runs[0].protocol) + _over(model)
+    data, over = model.runs[0].data, _also_validated(model.protocol) + _over(model)
     metrics = [
         {"type": kind, "value": fmean(getattr(run.metrics, field) for run in model.runs), "name": name + over}
         for kind, field, name in FIGURES
@@ -217,21 +217,22 @@ def _making(models: list[Model], study: bool) -> dict[str, Any]:
     """Data, protocols, training and its costs."""
     runs = [run for model in models for run in model.runs]
     data = {run.data.model_dump_json(exclude={"folder"}): run.data for run in runs}
-    protocols: dict[tuple[str, int | None], list[Run]] = defaultdict(list)
+    protocols: dict[tuple[str, str, int | None], list[Run]] = defaultdict(list)
     for run in runs:
-        protocols[run.protocol, run.data.validation_images].append(run)
+        protocols[protocol_name(run), run.data.name, run.data.validation_images].append(run)
+    several = len({run.data.name for run in runs}) > 1
     return {
         "data": [{"facts": tables.data_facts(one), "checksums": tables.checksums(one)} for one in data.values()],
-        "protocols": [_protocol(alike) for alike in protocols.values()],
+        "protocols": [_protocol(name, alike, several) for (name, *_), alike in protocols.items()],
         "training": tables.training(models),
         "costs": tables.costs(models) if study else [],
     }
 
 
-def _protocol(runs: list[Run]) -> str:
-    """What was validated and tested on what, in words; the runs share a protocol."""
-    run = runs[0]
-    data, name, kept = run.data, f"Protocol {run.protocol or 'not known'}: ", split_kind(run.protocol)
+def _protocol(called: str, runs: list[Run], several: bool) -> str:
+    """What was validated and tested on what, in words; the runs share data, one of `several`, and protocol."""
+    data, kept = runs[0].data, split_kind(called)
+    name = f"Protocol {called or 'not known'}{f' on {data.name}' if several else ''}: "
     if kept == "held-out":
         held = f"{data.validation_images:,} " if data.validation_images is not None else ""
         return (
@@ -317,7 +318,7 @@ def _limits(models: list[Model]) -> list[str]:
     runs = [run for model in models for run in model.runs]
     reads: dict[Kept, list[int | None]] = defaultdict(list)
     for run in runs:
-        reads[split_kind(run.protocol)].append(run.test_reads)
+        reads[split_kind(protocol_name(run))].append(run.test_reads)
     lines = [_limit(kept, of_runs) for kept, of_runs in reads.items()]
     if one := [model.name for model in models if len(model.runs) == 1]:
         lines.append(f"One seed of {', '.join(one)}: {answer.SEED_ALONE}.")

@@ -130,15 +130,15 @@ def predictions_npz(logits_NK: "np.ndarray[Any, Any]", y_N: "np.ndarray[Any, Any
     return buffer.getvalue()
 
 
-def read_predictions(folder: str | Path) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+def read_predictions(folder: str | Path, run: Run | None = None) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
     """Logits N x K (float32) and labels N of a finished run. Raises `DataError` when they are missing or damaged.
 
-    Where run.json knows the file's SHA-256, that is checked first. What the archive says of its sizes is checked before
-    anything is unpacked, and nothing is unpickled.
+    Where run.json, whose record `run` is when it is read already, knows the file's SHA-256, that is checked first. What
+    the archive says of its sizes is checked before anything is unpacked, and nothing is unpickled.
     """
     path, fix = Path(folder) / PREDICTIONS, f"evaluate the run again: modelflow evaluate {one_line(folder)}"
     try:
-        return _arrays(read_stored(path, MAX_PREDICTION_BYTES))
+        return _arrays(read_stored(path, MAX_PREDICTION_BYTES, run))
     except FileNotFoundError:
         raise DataError(f"{one_line(path)}: not there; {fix}") from None
     except DataError:
@@ -147,14 +147,14 @@ def read_predictions(folder: str | Path) -> "tuple[np.ndarray[Any, Any], np.ndar
         raise DataError(f"{one_line(path)}: {error}; {fix}") from None
 
 
-def read_stored(path: Path, limit: int) -> bytes:
-    """A file of a run's folder, which is as run.json says when that is there and knows it.
+def read_stored(path: Path, limit: int, run: Run | None = None) -> bytes:
+    """A file of a run's folder, which is as run.json (or `run`, its record) says when that is there and knows it.
 
     Raises `FileNotFoundError`, and `ValueError` with the reason alone for what is too large, no file, or altered.
     """
     content = read_bounded(path, limit, links=False)
-    if os.path.lexists(path.parent / RUN):
-        expected = read_run(path.parent).files.get(path.name)
+    if run is not None or os.path.lexists(path.parent / RUN):
+        expected = (run or read_run(path.parent)).files.get(path.name)
         if expected is not None and sha256(content) != expected:
             raise ValueError(f"its SHA-256 is not the one in {RUN}: it is damaged, or of another run")
     return content
@@ -352,19 +352,14 @@ def run_folders(results: str | Path) -> Iterator[Path]:
 
     Those that `--restart` has set aside as FOLDER.old-N are left out. Raises `DataError` where one is a symbolic link.
     """
-    for model in _folders(Path(results)):
+    for model in folders_in(Path(results)):
         yield from model_runs(model)
-
-
-def model_folders(results: str | Path) -> list[Path]:
-    """Those in a results folder that hold finished runs of a model. Raises as `run_folders` does."""
-    return [model for model in _folders(Path(results)) if list(model_runs(model))]
 
 
 def model_runs(folder: Path) -> Iterator[Path]:
     """The folders of the finished runs in a model's folder. Raises as `run_folders` does."""
     yield from _finished([folder])
-    yield from _finished(_folders(folder / SEEDS), folder, folder / SEEDS)
+    yield from _finished(folders_in(folder / SEEDS), folder, folder / SEEDS)
 
 
 def _finished(folders: Iterable[Path], *above: Path) -> Iterator[Path]:
@@ -376,8 +371,8 @@ def _finished(folders: Iterable[Path], *above: Path) -> Iterator[Path]:
             yield folder
 
 
-def _folders(top: Path) -> list[Path]:
-    """What `top` holds but files and what was set aside, sorted."""
+def folders_in(top: Path) -> list[Path]:
+    """The folders in `top`, sorted, but those that were set aside."""
     try:
         with os.scandir(top) as entries:
             names = [entry.name for entry in entries if entry.is_dir() and not SET_ASIDE.search(entry.name)]

@@ -1,7 +1,7 @@
 """Plain data that leaves a run: frozen, validated, to and from JSON. No torch."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -9,7 +9,6 @@ from modelflow.evaluation.record import Metrics, Record
 from modelflow.text import short
 
 RECORD_VERSION = 1
-Kept = Literal["held-out", "card", "not known"]
 SIGNS_OF_DEATH = ("of the images are called", "is no better than guessing", "units never fire")  # evaluation/health.py
 SHOWN_DIGITS = 12
 BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
@@ -52,12 +51,6 @@ class Epoch(Record):
     epoch: int
     loss: float
     val_loss: float | None
-
-
-def split_kind(protocol: str) -> Kept:
-    """How a run's protocol, "held-out but epochs 3", keeps validation and test images apart; by "card", not at all."""
-    name = protocol.partition(" ")[0]
-    return name if name in ("held-out", "card") else "not known"  # type: ignore[return-value]
 
 
 class DataRecord(Record):

@@ -17,7 +17,8 @@ from modelflow.io.arguments import class_names as class_names_of
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
 from modelflow.networks.resolve import check_name
-from modelflow.results.records import DataRecord, Kept, Run
+from modelflow.results.protocol import Kept
+from modelflow.results.records import DataRecord, Run
 from modelflow.studies.autosave import Autosave
 from modelflow.studies.continuation import Continuation
 from modelflow.studies.record import data_record

@@ -1,4 +1,4 @@
-"""What a run records: its data, its protocol, its times, and what stays of a training that is evaluated again."""
+"""What a run records: its data, its times, and what stays of a training that is evaluated again."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -20,18 +20,6 @@ OF_THE_TRAINING = (
 CONTINUED = "continued.after_epoch_"  # of a setting that says how the epochs before were trained otherwise
 REPEATS = ("test_in_training", "test_in_training_other_label")
 OF_A_DATA_SET = ("name", "mean", "std", "checksums", "folder", *REPEATS)
-CARD_PROTOCOL = {
-    "dataset": "fashion-mnist",
-    "training_images": 60_000,
-    "epochs": 10,
-    "batch_size": 16,
-    "lr": 3e-4,
-    "optimizer": "adam",
-    "schedule": "constant",
-    "loss_fn": "CrossEntropyLoss",
-    "find_best_lr": False,
-}
-HELD_OUT_PROTOCOL = CARD_PROTOCOL | {"training_images": 55_000}
 
 
 def data_record(train_loader: Any, val_loader: Any, test_loader: Any) -> DataRecord:
@@ -52,15 +40,6 @@ def data_record(train_loader: Any, val_loader: Any, test_loader: Any) -> DataRec
 def images_of(loader: Any) -> int | None:
     """How many images a loader goes through; None where nobody knows."""
     return loader.images if isinstance(loader, Batches) else length(getattr(loader, "dataset", None))
-
-
-def recorded_protocol(kind: str, settings: dict[str, Any], data: DataRecord, epochs: int) -> str:
-    """The protocol by name, "card" or "held-out", and what differs from the card's settings."""
-    asked = settings | {"dataset": data.name, "epochs": epochs, "training_images": data.training_images}
-    usual = CARD_PROTOCOL if kind == "card" else HELD_OUT_PROTOCOL
-    other = [f"{field} {asked[field]}" for field, value in usual.items() if asked.get(field, value) != value]
-    other += [f"{name} {short(value)}" for name, value in settings.items() if name.startswith(OPTIONS)]
-    return kind + (f" but {', '.join(other)}" if other else "")
 
 
 def evaluated_again(run: Run, stored: Run) -> Run:

@@ -9,11 +9,12 @@ from modelflow.networks.diagram import svg
 from modelflow.results import layout, provenance
 from modelflow.results.artifacts.artifact import Evaluated
 from modelflow.results.contents import artifacts, is_picture
+from modelflow.results.protocol import protocol_with
 from modelflow.results.records import Run
 from modelflow.studies.attempts import attempt
 from modelflow.studies.measured import Measured, latencies
 from modelflow.studies.parts import Parts
-from modelflow.studies.record import evaluated_again, recorded_protocol
+from modelflow.studies.record import evaluated_again
 from modelflow.studies.run_folder import RunFolder
 from modelflow.training.checkpoint import weights_bytes
 
@@ -45,7 +46,7 @@ def run_record(parts: Parts, folder: RunFolder, measured: Measured) -> Run:
         model_class=type(parts.model).__name__,
         spec=spec,
         settings=settings,
-        protocol=recorded_protocol(parts.split_kind, settings, parts.data, arch.total_epochs),
+        protocol=str(protocol_with(parts.split_kind, settings, parts.data, arch.total_epochs)),
         seed=parts.seed,
         epochs=arch.total_epochs,
         lr=parts.lr,

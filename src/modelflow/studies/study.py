@@ -129,7 +129,7 @@ class _SoFar:
         self._left = due
         self._report = study.where / layout.REPORT
         self._told: set[str] = set()
-        self._tables = _NowAndThen(lambda: _write_tables(study.where, missing(study.where)))
+        self._tables = _NowAndThen(lambda: _write_tables(_read(study.where), missing(study.where)))
         self._page = _NowAndThen(partial(_write_all_but_cards, study))
 
     def __call__(self, outcome: Run | ModelFlowError) -> str:
@@ -262,13 +262,14 @@ def write_pages(where: str | Path, data_dir: str | Path | None = None) -> Any:
 
 def _write_page(where: str | Path, data_dir: str | Path | None) -> Any:
     """All that `write_pages` writes but the cards of the runs."""
-    from modelflow.analysis.archive import read_content
+    from modelflow.analysis.archive import content_of
     from modelflow.report.model_card import study_card
     from modelflow.report.page import render
 
     where = Path(where)
-    content = read_content(where)
-    _write_pareto(where, _write_tables(where, content.missing))
+    reading = _read(where)
+    content = content_of(reading)
+    _write_pareto(where, _write_tables(reading, content.missing))
     _write_shared(where / layout.REPORT, render(content, data_dir))
     _write_shared(where / layout.MODEL_CARD, study_card(content))
     return content
@@ -290,16 +291,21 @@ def _write_shared(path: Path, content: str | bytes) -> None:
         write_atomic(path, content)
 
 
-def _write_tables(where: Path, note: str) -> list[Any]:
-    """leaderboard.csv and leaderboard.md of the finished runs whose records can be read; the rows."""
-    from modelflow.analysis.leaderboard import as_csv, as_markdown, table
-    from modelflow.analysis.selection import LeftOut, readable
+def _read(where: Path) -> Any:
+    """All finished runs of a results folder whose records can be read: a `Reading`."""
+    from modelflow.analysis.reading import LeftOut, read_folder
 
-    damaged = LeftOut()
-    rows = table(readable(layout.run_folders(where), where, damaged))
-    left_out = [f"Left out, {place}: {why}" for place, why in damaged.all()]
-    _write_shared(where / layout.LEADERBOARD_CSV, as_csv(rows))
-    _write_shared(where / layout.LEADERBOARD_MD, as_markdown(rows, note, *left_out))
+    return read_folder(where, LeftOut())
+
+
+def _write_tables(reading: Any, note: str) -> list[Any]:
+    """leaderboard.csv and leaderboard.md of the runs that were read; the rows."""
+    from modelflow.analysis.leaderboard import as_csv, as_markdown, rows_in
+
+    rows = rows_in(reading.models)
+    left_out = [f"Left out, {place}: {why}" for place, why in reading.left_out.all()]
+    _write_shared(reading.where / layout.LEADERBOARD_CSV, as_csv(rows))
+    _write_shared(reading.where / layout.LEADERBOARD_MD, as_markdown(rows, note, *left_out))
     return rows
 
 
@@ -308,7 +314,7 @@ def _write_pareto(where: Path, rows: list[Any]) -> None:
     from modelflow.figures.style import png
 
     points = [(row.model, row.parameters, row.accuracy) for row in rows]
-    protocols = ", ".join(sorted({row.protocol for row in rows}))
+    protocols = ", ".join(sorted({row.protocol_name for row in rows}))
     best = f"{rows[0].model} has the highest accuracy of {len(rows)} models" if rows else "Accuracy against parameters"
     picture = png(plot_pareto(points, f"{best} (protocol {protocols})"))
     _write_shared(where / layout.PARETO, picture)
