@@ -134,6 +134,16 @@ def test_trace_shows_every_layer_as_json_table_and_drawing(capsys, tmp_path):
     assert (tmp_path / "a" / "net.svg").read_text().startswith("<svg")
 
 
+def test_trace_says_what_it_assumes_where_a_file_leaves_it_out(capsys, tmp_path):
+    (tmp_path / "net.yaml").write_text("layers: [{conv: 4}, {linear: classes}]")
+    told = both_printed(capsys, "trace", tmp_path / "net.yaml", "--json")
+    assert "leaves out its input or classes: images of 1x28x28 and 10 classes are assumed" in told.err
+    assert json.loads(told.out)["input_shape"] == [1, 28, 28]
+    told = both_printed(capsys, "trace", tmp_path / "net.yaml", "--dataset", "digits", "--json")
+    assert (json.loads(told.out)["input_shape"], told.err) == ([1, 8, 8], "")
+    assert both_printed(capsys, "trace", "generic_2").err == ""
+
+
 def test_trace_reads_a_file(capsys, tmp_path):
     (tmp_path / "net.yaml").write_text(json.dumps(SPEC))
     assert json.loads(printed(capsys, "trace", tmp_path / "net.yaml", "--json"))["model"] == "net"
@@ -314,7 +324,7 @@ def test_a_table_shows_cells_as_they_are(capsys):
     ],
 )
 def test_what_the_environment_does_ends_with_1_and_a_line(capsys, monkeypatch, error, code, told):
-    def fails(_model, _folder=None):
+    def fails(_model, _folder=None, data=None):  # noqa: ARG001
         raise error
 
     monkeypatch.setattr("modelflow.networks.resolve.resolve", fails)

@@ -112,6 +112,9 @@ SPECS = {
     "trace generic_2 --max-parameters 0": ["--max-parameters", "0 is not in the range"],
     "trace generic_2 --svg empty_folder": ["--svg", "empty_folder"],
     "trace": ["Missing argument 'MODEL'"],
+    "trace size_28.json --dataset digits": ["size_28: input_size = 28", "have 8"],
+    "trace cnn2_3 --dataset digits": ["pool2: max_pool_sizes[1] = 2", "3x1x1 is smaller"],
+    "trace generic_2 --dataset imagenet": ["'imagenet'", "digits"],
     "trace net.json --unheard": ["No such option", "--unheard"],
     "unheard": ["No such command 'unheard'"],
 }
@@ -145,7 +148,7 @@ TRAINING = {
     f"train net.json {DIGITS} --lr 0.1": ["results/net holds a run with other settings: lr was", "--restart"],
     "run none.yaml": ["none.yaml: no such file"],
     "run generic_2": ["STUDY generic_2: is a model", "modelflow train generic_2"],
-    f"run {DIGITS} --seed 1 --results . --restart": ["cnn2_3: input_size = 28"],
+    f"run {DIGITS} --seed 1 --results . --restart": ["cnn2_3 for images of 1x8x8: pool2: max_pool_sizes[1] = 2"],
     "run small.study.yaml --results . --restart": ["--restart: . holds the folder you are in"],
     "run empty_folder": ["empty_folder: is no file"],
     "run picture.png": ["picture.png", "'not a picture': expected settings"],
@@ -165,7 +168,7 @@ TRAINING = {
     f"run {DIGITS} --seeds {'9' * 5000}": ["--seeds '999"],
     f"run {DIGITS} --seed 1 --seeds 2": ["give one of the two"],
     f"run {DIGITS} --jobs 0": ["--jobs", "0 is not in the range"],
-    f"run {DIGITS}": ["cnn2_3: input_size = 28", "digits have 8"],
+    f"run {DIGITS}": ["cnn2_3 for images of 1x8x8: pool2: max_pool_sizes[1] = 2", "3x1x1 is smaller"],
 }
 LOOKING = {
     "lr-find net.json --dataset digits --start-lr 0.1 --end-lr 0.01": ["end_lr = 0.01", "0.1"],

@@ -8,7 +8,8 @@ import pytest
 
 from modelflow.errors import SpecError, UsageError
 from modelflow.networks.build import GenericCNN
-from modelflow.networks.description import Spec
+from modelflow.networks.data_shape import DataShape
+from modelflow.networks.description import Spec, parse_spec, read_spec
 from modelflow.networks.resolve import CARD, check_name, named_spec, preset, resolve, trace
 from modelflow.networks.trace import trace as trace_of_spec
 from modelflow.results import layout
@@ -108,6 +109,19 @@ def test_the_entries_of_a_study():
     for entry in (3, None, ["generic_2"], {"name": "x"}, {"name": "x", "spec": LEAST, "seed": 1}):
         with pytest.raises(UsageError, match=r"^models: .*: expected a preset's name, the path .*; change it$"):
             named_spec(entry)
+
+
+def test_what_a_list_of_layers_leaves_out_is_as_of_fashion_mnist_where_no_data_are_named(tmp_path):
+    fields = {"layers": [{"linear": "classes"}]}
+    (tmp_path / "net.json").write_text(json.dumps(fields))
+    whole = parse_spec(fields | {"input": [1, 28, 28], "classes": 10})
+    for given in (fields, tmp_path / "net.json"):
+        assert read_spec(given) == GenericCNN(given).spec == whole
+        assert trace(given).input_shape == (1, 28, 28)
+    digits = DataShape("digits", 1, (8, 8), 4)
+    assert read_spec(fields, lambda: digits) == parse_spec(fields | {"input": [1, 8, 8], "classes": 4})
+    with pytest.raises(SpecError, match="input = None: expected a list"):
+        read_spec(fields | {"input": None})
 
 
 def test_a_spec_without_a_name_is_called_as_its_preset_or_by_its_place():

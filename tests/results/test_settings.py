@@ -46,6 +46,62 @@ def test_the_default_is_the_study_of_the_card_with_images_held_out():
     assert study.specs() == {name: preset(name) for name in CARD}
 
 
+LEFT_OUT = {"layers": [{"conv": 4, "padding": "same"}, {"linear": "classes"}]}
+
+
+def test_what_a_network_leaves_out_is_that_of_the_data_set(study_file, tmp_path):
+    (tmp_path / "left_out.json").write_text(json.dumps(LEFT_OUT))
+    models = [
+        "left_out.json",
+        {"name": "here", "spec": LEFT_OUT},
+        {"name": "three", "spec": {**LEFT_OUT, "classes": 12}},
+    ]
+    path = study_file(json.dumps({"dataset": "digits", "models": models}))
+    specs = read_study(path).specs()
+    assert {spec.input for spec in specs.values()} == {(1, 8, 8)}
+    assert [spec.classes for spec in specs.values()] == [10, 10, 12]
+    assert read_study(path, dataset="fashion-mnist").specs()["here"].input == (1, 28, 28)
+
+
+def test_presets_fit_other_data_where_the_arithmetic_allows():
+    specs = read_study(["generic_2", "generic_0"], dataset="fashion-mnist").specs()
+    assert specs == {name: preset(name) for name in specs}
+    fitted = read_study(["generic_2"], dataset="digits").specs()["generic_2"]
+    assert fitted == Spec(**{**preset("generic_2").model_dump(), "input_size": 8})
+    said = refusal(["generic_2", "cnn2_5"], ShapeError, dataset="digits")
+    assert said.startswith("cnn2_5 for images of 1x8x8: pool2: max_pool_sizes[1] = 2: its input 5x1x1 is smaller")
+
+
+def write_idx(folder, shape, classes):
+    folder.mkdir()
+    for part in ("train", "t10k"):
+        images = np.arange(np.prod((classes, *shape)), dtype=np.uint8).reshape(classes, *shape)
+        for role, values in (("images", images), ("labels", np.arange(classes, dtype=np.uint8))):
+            head = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
+            (folder / f"{part}-{role}-idx{values.ndim}-ubyte").write_bytes(head + values.tobytes())
+    return f"idx:{folder}"
+
+
+def test_the_shape_of_ones_own_images_is_read_from_their_files(tmp_path):
+    wide = write_idx(tmp_path / "wide", (3, 10, 20), 12)
+    spec = read_study([LEFT_OUT], dataset=wide).specs()["model_1"]
+    assert (spec.input, spec.classes, spec.layers[-1].features) == ((3, 10, 20), 12, 12)
+    said = refusal(["generic_2"], ShapeError, dataset=wide)
+    assert said.startswith("generic_2: the card's form of a spec takes square images only, but those of idx:")
+    assert said.endswith("are 10x20; give a network as a list of layers")
+    square = write_idx(tmp_path / "square", (3, 16, 16), 12)
+    fitted = read_study(["generic_2"], dataset=square).specs()["generic_2"]
+    assert (fitted.input_shape, fitted.num_classes) == ((3, 16, 16), 12)
+    few = write_idx(tmp_path / "few", (28, 28), 3)
+    assert read_study(["generic_2"], dataset=few).specs()["generic_2"] == preset("generic_2")
+
+
+def test_a_study_with_its_specs_within_needs_no_data():
+    spec = preset("generic_2").model_dump(mode="json")
+    study = read_study({"models": [{"name": "net", "spec": spec}], "dataset": "idx:gone"})
+    assert study.specs() == {"net": preset("generic_2")}
+
+
 def test_the_margin_is_of_the_study_and_not_of_its_runs(study_file):
     assert read_study(None).margin is None
     assert read_study(study_file("margin: 1")).margin == 1
@@ -210,7 +266,7 @@ def test_models_are_taken_as_people_write_them(study_file):
 
 def test_numbers_and_paths_of_any_kind_are_settings():
     assert read_study({"seeds": range(3)}).seeds == read_study({"seeds": np.arange(3)}).seeds == [0, 1, 2]
-    assert read_study({"dataset": Path("idx:a/b")}).dataset == "idx:a/b"
+    assert read_study({"models": [LEAST], "dataset": Path("idx:a/b")}).dataset == "idx:a/b"
     assert refusal({"seeds": range(10**9)}).startswith("settings: seeds")
 
 
@@ -218,9 +274,10 @@ def test_a_folder_of_images_is_looked_up_beside_the_study_file_too(tmp_path, mon
     study, here = tmp_path / "study", tmp_path / "here"
     for folder in (study / "images", here):
         folder.mkdir(parents=True)
-    (study / "s.yaml").write_text("models: [cnn2_3]\ndataset: 'idx:images'\n")
+    (study / "s.yaml").write_text("models: [my_net.json]\ndataset: 'idx:images'\n")
+    (study / "my_net.json").write_text(json.dumps(LEAST))
     monkeypatch.chdir(here)
     assert read_study(study / "s.yaml").dataset == f"idx:{study / 'images'}"
     (here / "images").mkdir()
     assert read_study(study / "s.yaml").dataset == "idx:images"
-    assert read_study({"models": ["cnn2_3"], "dataset": "idx:nowhere"}).dataset == "idx:nowhere"
+    assert read_study({"models": [LEAST], "dataset": "idx:nowhere"}).dataset == "idx:nowhere"

@@ -1,29 +1,40 @@
 """Commands of networks: `trace` one, list the `models`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from modelflow.cli import terminal
 from modelflow.cli.options import HELP, JSON, MAX_PARAMETERS, example
 
+if TYPE_CHECKING:
+    from modelflow.networks.description import Description
 
-@click.command(context_settings=HELP, epilog=example("trace generic_2", "trace my_net.json --json"))
+
+FOR_DATASET = click.option(
+    "--dataset", help="Take from this data set what MODEL leaves out; a preset is fitted to it (default: 1x28x28, 10)."
+)
+
+
+@click.command(
+    context_settings=HELP,
+    epilog=example("trace generic_2", "trace my_net.json --json", "trace generic_2 --dataset digits"),
+)
 @click.argument("model")
+@FOR_DATASET
 @MAX_PARAMETERS
 @click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into this file too.")
 @JSON
-def trace(model: str, max_parameters: int | None, svg_path: Path | None, as_json: bool) -> None:
+def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path: Path | None, as_json: bool) -> None:
     """Show the layers of MODEL and their costs.
 
     Output shape, parameters, multiply-accumulates (MACs) and bytes of activations of each, without building anything.
     MODEL is a preset's name, or a JSON or YAML file.
     """
     from modelflow.networks import trace as tracing
-    from modelflow.networks.resolve import resolve
 
-    name, spec = resolve(model)
+    name, spec = _described(model, dataset)
     limit = tracing.MAX_PARAMETERS if max_parameters is None else max_parameters
     traced = tracing.trace(spec, limit)
     if svg_path:
@@ -38,6 +49,30 @@ def trace(model: str, max_parameters: int | None, svg_path: Path | None, as_json
 
     terminal.draw(f"{name}\n{text(traced)}")
     terminal.trace_table(traced)
+
+
+def _described(model: str, dataset: str | None) -> "tuple[str, Description]":
+    """Name and spec of MODEL for a data set. Without one, it is said what was assumed in place of what is left out."""
+    from modelflow.networks.data_shape import DataShape, usual
+    from modelflow.networks.resolve import CARD, resolve
+    from modelflow.networks.trace import shape_text
+
+    if dataset is not None:
+        from modelflow.data.sources import shape_of
+        from modelflow.studies.run import check_data_fit
+
+        shape = shape_of(dataset)
+        name, spec = resolve(model, data=lambda: shape)
+        check_data_fit(name, spec, shape)
+        return name, spec
+
+    def assumed() -> DataShape:
+        if model not in CARD:
+            told = f"images of {shape_text(usual().input_shape)} and {usual().num_classes} classes"
+            terminal.tell(f"note: {model} leaves out its input or classes: {told} are assumed; see --dataset")
+        return usual()
+
+    return resolve(model, data=assumed)
 
 
 @click.command(context_settings=HELP, epilog=example("models", "models --json"))

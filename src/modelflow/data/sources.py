@@ -13,6 +13,7 @@ import modelflow.data.origins as folder
 from modelflow.data.origins.origin import FileRow, Origin, Source
 from modelflow.errors import UsageError
 from modelflow.io.found import classes_in
+from modelflow.networks.data_shape import DataShape
 
 
 @cache
@@ -61,6 +62,11 @@ def folder_of(name: str, data_dir: str | Path | None = None) -> str | None:
 def is_fixed(name: str) -> bool:
     """Whether the name alone says which files they are."""
     return any(origin.takes(name) and origin.fixed for origin in origins())
+
+
+def shape_of(name: str) -> DataShape:
+    """What a data set asks of a network; files of known sets are not read for it. Raises as `read_source`."""
+    return origin_of(name).shape()
 
 
 def checksums_of(name: str) -> dict[str, str]:

@@ -29,6 +29,7 @@ from modelflow.errors import SpecError
 from modelflow.io.arguments import plain
 from modelflow.io.config import read_fields
 from modelflow.io.validation import did_you_mean, explain
+from modelflow.networks.data_shape import AskShape, usual
 from modelflow.networks.layers.conv import Conv
 from modelflow.networks.layers.flatten import Flatten
 from modelflow.networks.layers.kind import MAX_LAYERS, LayerKind, Shape, Size
@@ -164,8 +165,9 @@ class Spec(Description):
 class LayerSpec(Description):
     """An architecture as a list of `layers`, one item each.
 
-    `input` is an image's channels, height and width, `classes` how many there are. `defaults` fill in options that an
-    item leaves out. In its place stands what they said, so that two files that say the same are equal.
+    `input` is an image's channels, height and width, `classes` how many there are; `parse_spec` fills in what is left
+    out of these two. `defaults` fill in options that an item leaves out. In its place stands what they said, so that
+    two files that say the same are equal.
 
     Raises `SpecError` for an item that is no layer, naming its place.
     """
@@ -252,10 +254,11 @@ def _check_length(name: str, values: tuple[int, ...], expected: int, why: str) -
     raise ValueError(f"{name} = {short(list(values))} has {len(values)} entries, expected {expected} ({why}); {fix}")
 
 
-def parse_spec(fields: Any, where: str = "spec") -> Description:
+def parse_spec(fields: Any, where: str = "spec", data: AskShape = usual) -> Description:
     """The spec that `fields` (a mapping) describes; `where` names its origin in messages.
 
-    Raises `SpecError` with field, value, what is expected and a fix.
+    `input` and `classes` that a list of layers leaves out are those of `data`. Raises `SpecError` with field, value,
+    what is expected and a fix.
     """
     if isinstance(fields, Description):
         return fields
@@ -265,26 +268,35 @@ def parse_spec(fields: Any, where: str = "spec") -> Description:
         )
     form = LayerSpec if "layers" in fields else Spec
     try:
-        return form.model_validate(dict(fields))
+        return form.model_validate(_completed(fields, data) if form is LayerSpec else dict(fields))
     except ValidationError as error:
         raise SpecError(f"{where}: " + explain(error, list(form.model_fields))) from None
     except SpecError as error:
         raise type(error)(f"{where}: {error}") from None
 
 
-def read_spec(path: str | os.PathLike[str] | Mapping[str, Any] | Description) -> Description:
+def _completed(fields: Mapping[str, Any], data: AskShape) -> dict[str, Any]:
+    """A list of layers with `input` and `classes`."""
+    if "input" in fields and "classes" in fields:
+        return dict(fields)
+    asked = data()
+    return {"input": asked.input_shape, "classes": asked.num_classes, **fields}
+
+
+def read_spec(path: str | os.PathLike[str] | Mapping[str, Any] | Description, data: AskShape = usual) -> Description:
     """The spec in a JSON or YAML file; in JSON, lines that begin with `//` are comments.
 
-    In place of the path, a preset's name, the fields themselves, or a model built from a spec will do. Raises
-    `SpecError` when the file is missing, too large, not readable as JSON or YAML, or no valid spec.
+    In place of the path, a preset's name, the fields themselves, or a model built from a spec will do; `data` is as for
+    `parse_spec`. Raises `SpecError` when the file is missing, too large, not readable as JSON or YAML, or no valid
+    spec.
     """
     if not isinstance(path, str | os.PathLike):
-        return parse_spec(getattr(path, "spec", path))
+        return parse_spec(getattr(path, "spec", path), data=data)
     path = _file_of(path)
     fields = read_fields(path)
     if isinstance(fields, dict) and "models" in fields:
         raise SpecError(f"{path}: is a study (it has models), expected one spec; for the study: modelflow run {path}")
-    return parse_spec(fields, str(path))
+    return parse_spec(fields, str(path), data)
 
 
 def _file_of(path: str | os.PathLike[str]) -> Path:

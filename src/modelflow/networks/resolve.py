@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modelflow.errors import SpecError, UsageError
+from modelflow.errors import ShapeError, SpecError, UsageError
 from modelflow.io.arguments import as_whole, whole
 from modelflow.io.validation import did_you_mean
+from modelflow.networks.data_shape import AskShape, usual
 from modelflow.networks.description import PRESETS, Description, Spec, parse_spec, read_spec
 from modelflow.networks.trace import MAX_PARAMETERS, Trace
 from modelflow.networks.trace import trace as traced
@@ -59,21 +60,38 @@ def preset(name: str) -> Spec:
     return spec
 
 
-def resolve(model: str, folder: Path | None = None) -> tuple[str, Description]:
+def resolve(model: str, folder: Path | None = None, data: AskShape = usual) -> tuple[str, Description]:
     """Name and spec of MODEL: a preset's name, or the path of a JSON or YAML file, whose stem names the model.
 
-    A relative path is looked up in `folder` first, then where the command was given. Raises `UsageError` for an unknown
-    name and `SpecError` for a file that holds no valid spec.
+    A relative path is looked up in `folder` first, then where the command was given. What a file leaves out is that of
+    `data`, which a preset is fitted to. Raises `UsageError` for an unknown name and `SpecError` for a file that holds
+    no valid spec.
     """
     if model in CARD:
-        return model, preset(model)
+        return model, fitted(model, data)
     if sum(1 if character.isprintable() else ESCAPED for character in model) > MAX_PATH_LENGTH:
         raise UsageError(f"MODEL {short(model)}: expected a name or a path of at most {MAX_PATH_LENGTH:,} characters")
     if not model.lower().endswith(SPEC_ENDINGS) and "/" not in model:
         raise UsageError(_unknown(model))
     name = check_name(Path(model).stem)
     beside = None if folder is None else folder / model
-    return name, read_spec(beside if beside and os.path.isfile(beside) else model)
+    return name, read_spec(beside if beside and os.path.isfile(beside) else model, data)
+
+
+def fitted(name: str, data: AskShape) -> Spec:
+    """A preset for images of the size that the data have, and for at least as many classes.
+
+    Raises `ShapeError` for images that are not square.
+    """
+    spec, asked = preset(name), data()
+    height, width = asked.image_size
+    if height != width:
+        raise ShapeError(
+            f"{name}: the card's form of a spec takes square images only, but those of {asked.name} are "
+            f"{height}x{width}; give a network as a list of layers"
+        )
+    classes = max(spec.num_classes, asked.num_classes)
+    return spec.model_copy(update={"in_channels": asked.in_channels, "input_size": height, "num_classes": classes})
 
 
 def trace(model: Any, max_parameters: int = MAX_PARAMETERS) -> Trace:
@@ -118,20 +136,23 @@ def check_spelling(name: object) -> str:
     )
 
 
-def named_spec(entry: object, folder: Path | None = None, place: int = 1) -> tuple[str, Description]:
+def named_spec(
+    entry: object, folder: Path | None = None, place: int = 1, data: AskShape = usual
+) -> tuple[str, Description]:
     """Name and spec of one entry of a study's `models`: a MODEL (see `resolve`), `{name: …, spec: …}`, or a spec.
 
-    A spec without a name is called as the preset that it is, else by its place. Raises `UsageError` or `SpecError`.
+    `folder` and `data` are as for `resolve`. A spec without a name is called as the preset that it is, else by its
+    place. Raises `UsageError` or `SpecError`.
     """
     if isinstance(entry, str | os.PathLike):
-        return resolve(os.fspath(entry), folder)
+        return resolve(os.fspath(entry), folder, data)
     if isinstance(entry, dict) and set(entry) == {"name", "spec"}:
         name, spec = check_name(entry["name"]), entry["spec"]
         if isinstance(spec, str | os.PathLike):
-            return name, resolve(os.fspath(spec), folder)[1]
-        return name, parse_spec(getattr(spec, "spec", spec), f"models: {name}")
+            return name, resolve(os.fspath(spec), folder, data)[1]
+        return name, parse_spec(getattr(spec, "spec", spec), f"models: {name}", data)
     if is_spec(entry):
-        spec = parse_spec(getattr(entry, "spec", entry), f"models: entry {place}")
+        spec = parse_spec(getattr(entry, "spec", entry), f"models: entry {place}", data)
         return next((name for name in CARD if preset(name) == spec), f"model_{place}"), spec
     raise UsageError(
         f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, "

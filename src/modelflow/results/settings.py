@@ -2,20 +2,23 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from modelflow.data.sources import shape_of
 from modelflow.errors import ShapeError, UsageError
 from modelflow.io.arguments import plain
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
 from modelflow.io.validation import explain, repeated
+from modelflow.networks.data_shape import AskShape
 from modelflow.networks.description import Description
 from modelflow.networks.layers.kind import MAX_LAYERS
-from modelflow.networks.resolve import CARD, is_spec, named_spec
-from modelflow.networks.trace import MAX_PARAMETERS, trace
+from modelflow.networks.resolve import CARD, is_spec, named_spec, preset
+from modelflow.networks.trace import MAX_PARAMETERS, shape_text, trace
 from modelflow.text import short
 
 MAX_SEEDS = 10_000
@@ -149,11 +152,13 @@ class StudySettings(RunSettings):
     def specs(self) -> dict[str, Description]:
         """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""
         named: dict[str, Description] = {}
-        for name, spec in _named(self.models):
+        for name, spec in _named(self.models, _asked(self.dataset)):
             try:
                 trace(spec, self.max_parameters)
             except ShapeError as error:
-                raise ShapeError(f"{name}: {error}") from None
+                fitted = name in CARD and spec.input_shape != preset(name).input_shape
+                images = f" for images of {shape_text(spec.input_shape)}" if fitted else ""
+                raise ShapeError(f"{name}{images}: {error}") from None
             named[name] = spec
         return named
 
@@ -162,11 +167,16 @@ class StudySettings(RunSettings):
         return RunSettings(**{name: getattr(self, name) for name in RunSettings.model_fields})
 
 
-def _named(models: list[Any], folder: Path | None = None) -> Iterator[tuple[str, Description]]:
+def _asked(dataset: str) -> AskShape:
+    """The shape of a data set, found when something is left out, and once."""
+    return cache(partial(shape_of, dataset))
+
+
+def _named(models: list[Any], data: AskShape, folder: Path | None = None) -> Iterator[tuple[str, Description]]:
     """Name and spec of each entry. Raises `UsageError` when two have one name, or all together too many layers."""
     names, layers = set(), 0
     for place, entry in enumerate(models, start=1):
-        name, spec = named_spec(entry, folder, place)
+        name, spec = named_spec(entry, folder, place, data)
         if name in names:
             raise UsageError(f"models: the name {name!r} stands there twice; give one of them another name")
         names.add(name)
@@ -198,8 +208,10 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
     settings = validated(StudySettings, fields | options, where)
     _check_seeds(settings.seeds, where)
     folder = None if path is None else Path(path).parent
-    named = [{"name": name, "spec": spec} for name, spec in _named(settings.models, folder)]
-    settings = settings.model_copy(update={"models": named, "dataset": _found(settings.dataset, folder)})
+    settings = settings.model_copy(update={"dataset": _found(settings.dataset, folder)})
+    data = _asked(settings.dataset)
+    named = [{"name": name, "spec": spec} for name, spec in _named(settings.models, data, folder)]
+    settings = settings.model_copy(update={"models": named})
     settings.specs()
     return settings
 

@@ -120,12 +120,12 @@ def check_data_fit(name: str, spec: Description, data: Any) -> None:
     """Raises `DataError` unless channels, size and classes of the data are those of the spec."""
     images = (data.in_channels, *data.image_size)
     if isinstance(spec, LayerSpec):
-        _check_field(name, data.name, "input", list(spec.input), list(images), "write that in the spec")
+        _check_field(name, data.name, "input", list(spec.input), list(images), "write that, or leave it out")
         field = "classes"
     else:
         assert isinstance(spec, Spec)
         square = data.image_size[0] == data.image_size[1]
-        fix = "give a spec with that value (the presets are made for 1x28x28), or another --dataset"
+        fix = "give a spec with that value, or another --dataset"
         fix = fix if square else "the card's form of a spec takes square images only; write one with layers"
         _check_field(name, data.name, "in_channels", spec.in_channels, data.in_channels, fix)
         size = data.image_size[0] if square else data.image_size

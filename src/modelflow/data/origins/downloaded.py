@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from modelflow.data import fetch
 from modelflow.data.origins.origin import FileRow, Origin, Source, rows_of
+from modelflow.networks.data_shape import DataShape
 
 KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST,)}
 
@@ -32,6 +33,12 @@ class Downloaded(Origin):
         known = KNOWN_SETS[self.name]
         found = fetch.fetch(known, self.data_dir) if download else fetch.find_all(known, self.data_dir)
         return Source.of_files(self.name, found, known.class_names)
+
+    def shape(self) -> DataShape:
+        """As its files are known to be, unread."""
+        known = KNOWN_SETS[self.name]
+        _, height, width = next(file.sizes for file in known.files if file.role == "train-images")
+        return DataShape(self.name, 1, (height, width), len(known.class_names))
 
     def checksums(self) -> dict[str, str]:
         return {file.name: file.sha256 for file in KNOWN_SETS[self.name].files}

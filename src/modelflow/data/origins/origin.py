@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelflow.data.idx import IdxFile
+from modelflow.networks.data_shape import DataShape
 
 Images = NDArray[np.uint8]
 Labels = NDArray[Any]
@@ -40,6 +41,12 @@ class Source:
     checksums: dict[str, str] = field(repr=False)  # file name -> SHA-256 of the uncompressed file
     white: int = 255
     folder: str | None = None  # as `Origin.folder` gives it; None for a path that no record can hold
+
+    @property
+    def shape(self) -> DataShape:
+        """What it asks of a network."""
+        _, *channels, height, width = self.train_images.shape
+        return DataShape(self.name, channels[0] if channels else 1, (height, width), len(self.class_names))
 
     @classmethod
     def of_files(cls, name: str, files: Mapping[str, IdxFile], class_names: tuple[str, ...]) -> "Source":
@@ -79,6 +86,10 @@ class Origin(ABC):
     @abstractmethod
     def read(self, download: bool) -> Source:
         """Images and labels. Raises `DataError` for files that are damaged, or nowhere (and not to be fetched)."""
+
+    def shape(self) -> DataShape:
+        """What the data set asks of a network. Raises `DataError` as `read`."""
+        return self.read(download=True).shape
 
     @abstractmethod
     def checksums(self) -> dict[str, str]:
