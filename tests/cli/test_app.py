@@ -122,7 +122,6 @@ def test_models_lists_the_presets(capsys):
     assert rows[5]["macs"] == 69_320
     text = printed(capsys, "models")
     assert all(name in text for name in CARD)
-    assert "5-4-2" in text
 
 
 def test_trace_shows_every_layer_as_json_table_and_drawing(capsys, tmp_path):
@@ -134,10 +133,26 @@ def test_trace_shows_every_layer_as_json_table_and_drawing(capsys, tmp_path):
     assert (tmp_path / "a" / "net.svg").read_text().startswith("<svg")
 
 
+def test_a_short_form_is_a_model(capsys, tmp_path, monkeypatch):
+    data = json.loads(printed(capsys, "trace", "c4 s6/2 gap fc", "--json", "--dataset", "digits"))
+    assert (data["model"], data["short_form"], data["parameters"]) == ("c4-s6-2-gap-fc", "c4 s6/2 gap fc", 194)
+    assert printed(capsys, "trace", "c4 gap fc").startswith("c4-gap-fc: c4 gap fc\n")
+    assert printed(capsys, "trace", "generic_2").startswith("generic_2: +valid-bn c4k5 m2 fc20drop0.3 fc\n")
+    assert "+valid-bn c4k5 m2 fc20drop0.3 fc" in printed(capsys, "models")
+    assert json.loads(printed(capsys, "models", "--json"))[5]["short_form"] == "+valid-bn c4k5 m2 fc20drop0.3 fc"
+    monkeypatch.chdir(tmp_path)
+    printed(capsys, "train", "c4/2 gap fc", "--dataset", "digits", "--epochs", "1", "--results", "r")
+    run = read_run(tmp_path / "r" / "c4-2-gap-fc")
+    assert run.spec["layers"][0] == {"conv": 4, "stride": 2, "padding": "same", "norm": "batch", "activation": "relu"}
+    assert printed(capsys, "evaluate", "r/c4-2-gap-fc").startswith("accuracy ")
+    assert run_command(["run", "c4/2 gap fc"]) == 2
+    assert "for one model: modelflow train 'c4/2 gap fc'" in capsys.readouterr().err
+
+
 def test_trace_says_what_it_assumes_where_a_file_leaves_it_out(capsys, tmp_path):
     (tmp_path / "net.yaml").write_text("layers: [{conv: 4}, {linear: classes}]")
     told = both_printed(capsys, "trace", tmp_path / "net.yaml", "--json")
-    assert "leaves out its input or classes: images of 1x28x28 and 10 classes are assumed" in told.err
+    assert told.err.startswith("note: images of 1x28x28 and 10 classes are assumed where ")
     assert json.loads(told.out)["input_shape"] == [1, 28, 28]
     told = both_printed(capsys, "trace", tmp_path / "net.yaml", "--dataset", "digits", "--json")
     assert (json.loads(told.out)["input_shape"], told.err) == ([1, 8, 8], "")

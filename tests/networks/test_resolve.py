@@ -59,7 +59,9 @@ def test_an_unknown_name_is_refused_with_the_closest_and_all_presets():
         resolve("generic2")
     told = "MODEL 'generic2': no such preset; did you mean 'generic_2'? Or give one of cnn2_3, cnn2_5"
     assert str(caught.value).startswith(told)
-    assert str(caught.value).endswith("generic_3, or the path of a file that ends in .json, .yaml, .yml")
+    assert str(caught.value).endswith(
+        "generic_3, a short form such as 'c16 gap fc', or the path of a file that ends in .json, .yaml, .yml"
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ FOR_DATASET = click.option(
 
 @click.command(
     context_settings=HELP,
-    epilog=example("trace generic_2", "trace my_net.json --json", "trace generic_2 --dataset digits"),
+    epilog=example("trace generic_2", "trace my_net.json --json", "trace 'c16 s24/2 s24r gap fc' --dataset digits"),
 )
 @click.argument("model")
 @FOR_DATASET
@@ -30,7 +30,7 @@ def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path:
     """Show the layers of MODEL and their costs.
 
     Output shape, parameters, multiply-accumulates (MACs) and bytes of activations of each, without building anything.
-    MODEL is a preset's name, or a JSON or YAML file.
+    MODEL is a preset's name, a JSON or YAML file, or a network in the short form.
     """
     from modelflow.networks import trace as tracing
 
@@ -43,11 +43,11 @@ def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path:
 
         write_atomic(svg_path, svg(traced, name))
     if as_json:
-        terminal.say_json({"model": name, **tracing.as_data(traced)})
+        terminal.say_json({"model": name, "short_form": spec.short_form, **tracing.as_data(traced)})
         return
     from modelflow.networks.diagram import text
 
-    terminal.draw(f"{name}\n{text(traced)}")
+    terminal.draw(f"{name}{f': {spec.short_form}' if spec.short_form else ''}\n{text(traced)}")
     terminal.trace_table(traced)
 
 
@@ -69,7 +69,7 @@ def _described(model: str, dataset: str | None) -> "tuple[str, Description]":
     def assumed() -> DataShape:
         if model not in CARD:
             told = f"images of {shape_text(usual().input_shape)} and {usual().num_classes} classes"
-            terminal.tell(f"note: {model} leaves out its input or classes: {told} are assumed; see --dataset")
+            terminal.tell(f"note: {told} are assumed where {model} says neither; --dataset takes those of a data set")
         return usual()
 
     return resolve(model, data=assumed)
@@ -78,7 +78,7 @@ def _described(model: str, dataset: str | None) -> "tuple[str, Description]":
 @click.command(context_settings=HELP, epilog=example("models", "models --json"))
 @JSON
 def models(as_json: bool) -> None:
-    """List the presets: blocks, parameters, MACs."""
+    """List the presets: short form, parameters, MACs."""
     from modelflow.networks.resolve import CARD, preset
     from modelflow.networks.trace import trace as trace_of
 
@@ -90,6 +90,7 @@ def models(as_json: bool) -> None:
         rows.append(
             {
                 "model": name,
+                "short_form": spec.short_form,
                 "group": card.group,
                 "blocks": [{"kernel_size": k, "channels": c, "pool_size": p} for k, c, p in blocks],
                 "hidden_sizes": list(spec.fc_sizes),
@@ -101,18 +102,17 @@ def models(as_json: bool) -> None:
         terminal.say_json(rows)
         return
     terminal.table(
-        ("model", "group", "blocks", "hidden sizes", "parameters", "MACs"),
+        ("model", "short form", "group", "parameters", "MACs"),
         [
             (
                 row["model"],
+                row["short_form"],
                 row["group"],
-                " ".join(f"{b['kernel_size']}-{b['channels']}-{b['pool_size']}" for b in row["blocks"]),
-                " ".join(map(str, row["hidden_sizes"])),
                 f"{row['parameters']:,}",
                 f"{row['macs']:,}",
             )
             for row in rows
         ],
-        left=4,
+        left=3,
     )
-    terminal.say("blocks: kernel size-channels-pool size; see also `modelflow trace MODEL`")
+    terminal.say("c4k5: convolution to 4 maps, kernel 5; m2: max-pool; fc20: linear; see also `modelflow trace MODEL`")

@@ -1,5 +1,6 @@
 """Commands that train: `run` a study, `train` a model."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,13 @@ def run(
     Several seeds (initial weights, order of the images, dropout; the images held out stay the same) are what tells
     models apart: --seeds 5.
     """
-    from modelflow.networks.resolve import CARD
+    from modelflow.networks.resolve import is_model
     from modelflow.results.settings import read_study
     from modelflow.studies.study import check_device_of, engine_named
 
-    if str(study) in CARD:
-        raise UsageError(f"STUDY {study}: is a model, expected a study file; for one model: modelflow train {study}")
+    if is_model(str(study)):
+        again = shlex.join(["modelflow", "train", str(study)])
+        raise UsageError(f"STUDY {study}: is a model, expected a study file; for one model: {again}")
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
     settings = read_study(study, seeds=seeds_of(seeds, seed), **given)
     check_device_of(engine, how["device"])
@@ -61,7 +63,8 @@ def run(
 
 
 @click.command(
-    context_settings=HELP, epilog=example("train generic_2 --epochs 3", "train my_net.json --results my_results")
+    context_settings=HELP,
+    epilog=example("train generic_2 --epochs 3", "train my_net.json --results my_results", "train 'c16 s24/2 gap fc'"),
 )
 @click.argument("model")
 @click.option("--seed", type=int, help="Covers initial weights, order and dropout (default 42).")
@@ -69,7 +72,8 @@ def run(
 def train(model: str, seed: int | None, **given: Any) -> None:
     """Train one MODEL.
 
-    MODEL is a preset's name, or a JSON or YAML file. Every picture and table of it is written.
+    MODEL is a preset's name, a JSON or YAML file, or a network in the short form. Every picture and table of it is
+    written.
     """
     from modelflow.results.settings import read_study
     from modelflow.studies.study import check_device_of, engine_named

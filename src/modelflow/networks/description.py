@@ -36,9 +36,9 @@ from modelflow.networks.layers.kind import MAX_LAYERS, LayerKind, Shape, Size
 from modelflow.networks.layers.linear import Linear
 from modelflow.networks.layers.pool import Pool
 from modelflow.networks.layers.registry import check_defaults, read_layer
+from modelflow.networks.short_form import CLASSES, USUAL, read_short_form, write_short_form
 from modelflow.text import short
 
-CLASSES = "classes"  # in a layer's place of a number
 PRESETS = Path(__file__).parent / "presets"  # the card's seven specs, as files
 PER_BLOCK = ("cov_kernel_sizes", "cov_features", "max_pool_sizes")
 DEFAULTS = {"cov_kernel_sizes": 3, "cov_features": 16, "max_pool_sizes": 2, "fc_sizes": 50}
@@ -74,6 +74,14 @@ class Description(BaseModel, ABC):
     @abstractmethod
     def depth(self) -> int:
         """How many layers it says, those that others hold left out."""
+
+    @property
+    def short_form(self) -> str | None:
+        """The network in one line (see `networks.short_form`), flattening left out; None where it has none."""
+        layers = [layer for _, layer in self.named_layers()]
+        if isinstance(self, Spec):  # whose linear layers flatten by themselves in a list of layers
+            layers = [layer for layer in layers if not isinstance(layer, Flatten)]
+        return write_short_form(layers, self.logits)
 
     def to_json(self) -> str:
         """As a JSON text that `read_spec` reads back."""
@@ -165,9 +173,9 @@ class Spec(Description):
 class LayerSpec(Description):
     """An architecture as a list of `layers`, one item each.
 
-    `input` is an image's channels, height and width, `classes` how many there are; `parse_spec` fills in what is left
-    out of these two. `defaults` fill in options that an item leaves out. In its place stands what they said, so that
-    two files that say the same are equal.
+    `layers` may be in the short form. `input` is an image's channels, height and width, `classes` how many there are;
+    `parse_spec` fills in what is left out of these two. `defaults` fill in options that an item leaves out. In its
+    place stands what they said, so that two files that say the same are equal.
 
     Raises `SpecError` for an item that is no layer, naming its place.
     """
@@ -185,6 +193,10 @@ class LayerSpec(Description):
         fields = {key: plain(value) for key, value in given.items()}
         defaults, items = fields.pop("defaults", {}), fields.get("layers")
         check_defaults(defaults)
+        if isinstance(items, str):
+            said, items = read_short_form(items)
+            defaults = USUAL | defaults | said
+            check_defaults(defaults)
         if isinstance(items, list | tuple) and len(items) <= MAX_LAYERS:
             classes = fields.get("classes")
             fields["layers"] = tuple(

@@ -10,9 +10,11 @@ from typing import Any
 
 from modelflow.errors import ShapeError, SpecError, UsageError
 from modelflow.io.arguments import as_whole, whole
+from modelflow.io.files import sha256
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.data_shape import AskShape, usual
 from modelflow.networks.description import PRESETS, Description, Spec, parse_spec, read_spec
+from modelflow.networks.short_form import is_short_form
 from modelflow.networks.trace import MAX_PARAMETERS, Trace
 from modelflow.networks.trace import trace as traced
 from modelflow.text import short
@@ -21,7 +23,8 @@ FIRST_FIELDS = ("in_channels", "layers")  # one of which every spec has
 SPEC_ENDINGS = (".json", ".yaml", ".yml")
 MAX_PATH_LENGTH = 1000
 ESCAPED = 4  # characters that show one that cannot be printed, such as \x0d
-MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+MAX_NAME_LENGTH = 100
+MODEL_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,{MAX_NAME_LENGTH - 1}}}")
 STUDY_FILES = (
     *("study.json", "studies.json", "dataset_samples.png", "pareto.png", "report.html", "MODEL_CARD.md"),
     *("leaderboard.csv", "leaderboard.md"),
@@ -61,7 +64,7 @@ def preset(name: str) -> Spec:
 
 
 def resolve(model: str, folder: Path | None = None, data: AskShape = usual) -> tuple[str, Description]:
-    """Name and spec of MODEL: a preset's name, or the path of a JSON or YAML file, whose stem names the model.
+    """Name and spec of MODEL: a preset's name, the path of a JSON or YAML file, whose stem names it, or a short form.
 
     A relative path is looked up in `folder` first, then where the command was given. What a file leaves out is that of
     `data`, which a preset is fitted to. Raises `UsageError` for an unknown name and `SpecError` for a file that holds
@@ -71,11 +74,21 @@ def resolve(model: str, folder: Path | None = None, data: AskShape = usual) -> t
         return model, fitted(model, data)
     if sum(1 if character.isprintable() else ESCAPED for character in model) > MAX_PATH_LENGTH:
         raise UsageError(f"MODEL {short(model)}: expected a name or a path of at most {MAX_PATH_LENGTH:,} characters")
+    if is_model(model):
+        return name_of(model), parse_spec({"layers": model}, f"MODEL {short(model)}", data)
     if not model.lower().endswith(SPEC_ENDINGS) and "/" not in model:
         raise UsageError(_unknown(model))
     name = check_name(Path(model).stem)
     beside = None if folder is None else folder / model
     return name, read_spec(beside if beside and os.path.isfile(beside) else model, data)
+
+
+def name_of(short_form: str) -> str:
+    """What a network that is given in the short form is called: its text with dashes for what no folder may hold."""
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", short_form).strip("+-.")
+    if len(name) > MAX_NAME_LENGTH:
+        name = f"{name[: MAX_NAME_LENGTH - 9]}-{sha256(short_form.encode())[:8]}"
+    return check_name(name)
 
 
 def fitted(name: str, data: AskShape) -> Spec:
@@ -88,10 +101,15 @@ def fitted(name: str, data: AskShape) -> Spec:
     if height != width:
         raise ShapeError(
             f"{name}: the card's form of a spec takes square images only, but those of {asked.name} are "
-            f"{height}x{width}; give a network as a list of layers"
+            f"{height}x{width}; give the same as a list of layers: '{spec.short_form}'"
         )
     classes = max(spec.num_classes, asked.num_classes)
     return spec.model_copy(update={"in_channels": asked.in_channels, "input_size": height, "num_classes": classes})
+
+
+def is_model(given: str) -> bool:
+    """Whether it is a preset's name, or a short form."""
+    return given in CARD or (not given.lower().endswith(SPEC_ENDINGS) and is_short_form(given))
 
 
 def trace(model: Any, max_parameters: int = MAX_PARAMETERS) -> Trace:
@@ -155,7 +173,7 @@ def named_spec(
         spec = parse_spec(getattr(entry, "spec", entry), f"models: entry {place}", data)
         return next((name for name in CARD if preset(name) == spec), f"model_{place}"), spec
     raise UsageError(
-        f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, "
+        f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, a short form, "
         "{name: …, spec: {…}}, or a spec; change it"
     )
 
@@ -168,5 +186,6 @@ def is_spec(given: object) -> bool:
 
 def _unknown(name: str) -> str:
     hint = did_you_mean(name, CARD)
-    known = f"give one of {', '.join(CARD)}, or the path of a file that ends in {', '.join(SPEC_ENDINGS)}"
+    endings = ", ".join(SPEC_ENDINGS)
+    known = f"give one of {', '.join(CARD)}, a short form such as 'c16 gap fc', or the path of a file that ends in {endings}"
     return f"MODEL {short(name)}: no such preset; {hint + ' Or ' if hint else ''}{known}"

@@ -17,7 +17,7 @@ from modelflow.io.validation import explain, repeated
 from modelflow.networks.data_shape import AskShape
 from modelflow.networks.description import Description
 from modelflow.networks.layers.kind import MAX_LAYERS
-from modelflow.networks.resolve import CARD, is_spec, named_spec, preset
+from modelflow.networks.resolve import CARD, is_model, is_spec, named_spec, preset
 from modelflow.networks.trace import MAX_PARAMETERS, shape_text, trace
 from modelflow.text import short
 
@@ -194,7 +194,7 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
     folder of images is looked up where the command was given first, then beside the study file. Raises
     `UsageError` or `SpecError` naming the field, its value, what is expected and a fix.
     """
-    path = Path(study) if isinstance(study, str | os.PathLike) and os.fspath(study) not in CARD else None
+    path = Path(study) if isinstance(study, str | os.PathLike) and not is_model(os.fspath(study)) else None
     what = path or "study"
     fields = _fields(study) if path is None else read_fields(path, MAX_STUDY_BYTES)
     options = {name: value for name, value in overrides.items() if value is not None}

@@ -60,10 +60,12 @@ SQUEEZE = st.fixed_dictionaries({"squeeze": st.integers(1, 3)})
 PLAIN = st.one_of(CONV, POOL, DEPTHWISE, SEPARABLE, SQUEEZE, *SMALL)
 KEEPING = st.fixed_dictionaries({"conv": st.integers(1, 6), "padding": st.just("same")}, optional=FOLLOWING)
 RESIDUAL = st.fixed_dictionaries(
-    {"residual": st.lists(KEEPING | CONV, min_size=1, max_size=3)},
+    {"residual": st.lists(KEEPING | CONV | SQUEEZE, min_size=1, max_size=3)},
     optional={"shortcut": st.sampled_from(["identity", "conv"]), **FOLLOWING},
 )
-REPEAT = st.fixed_dictionaries({"repeat": st.integers(1, 3), "layers": st.lists(KEEPING, min_size=1, max_size=2)})
+REPEAT = st.fixed_dictionaries(
+    {"repeat": st.integers(1, 3), "layers": st.lists(KEEPING | RESIDUAL, min_size=1, max_size=2)}
+)
 AROUND = st.builds(lambda item: item | {"residual": True}, KEEPING)
 ENDS = st.sampled_from(
     [
@@ -150,6 +152,16 @@ def test_what_is_written_is_read_back(fields):
     again = parse_spec(json.loads(spec.to_json()))
     assert again == spec
     assert again.to_json() == spec.to_json()
+
+
+@given(NETWORKS)
+@MANY
+def test_a_network_is_the_same_after_its_short_form(fields):
+    spec = parse_spec(fields)
+    said = {"input": fields["input"], "classes": fields["classes"], "layers": spec.short_form}
+    assert spec.short_form is not None
+    assert parse_spec(said) == spec
+    assert parse_spec(said).short_form == spec.short_form
 
 
 BASE = {"input": [1, 8, 8], "classes": 3}

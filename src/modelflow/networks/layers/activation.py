@@ -1,6 +1,7 @@
 """Activations, each value by itself."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from modelflow.networks.layers.kind import LayerKind, Parts, Role, Shape
 
@@ -35,6 +36,7 @@ class Activation(LayerKind):
     key: ClassVar[str] = "activation"
     main: ClassVar[str] = "name"
     role: ClassVar[Role] = "flatten"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {name: {"name": name} for name in WORDS}
 
     name: Name
 

@@ -1,7 +1,8 @@
 """Convolutions: with stride, padding and groups, and what follows them."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -120,6 +121,8 @@ class Conv(LayerKind):
     main: ClassVar[str] = "features"
     defaulted: ClassVar[frozenset[str]] = frozenset({"kernel", "padding", "bias", "norm", "activation"})
     role: ClassVar[Role] = "conv"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"c": {}}
+    short_marks: ClassVar[Mapping[str, str]] = {"k": "kernel", "/": "stride", "p": "padding", "g": "groups"}
 
     features: Size
     kernel: Pair = (3, 3)

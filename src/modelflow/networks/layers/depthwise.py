@@ -1,6 +1,7 @@
 """Depthwise convolutions: each channel by itself."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from modelflow.networks.layers.activation import ActivationChoice, activation_parts
 from modelflow.networks.layers.conv import Convolution, Padding
@@ -18,6 +19,8 @@ class Depthwise(LayerKind):
     main: ClassVar[str] = "kernel"
     defaulted: ClassVar[frozenset[str]] = frozenset({"padding", "bias", "norm", "activation"})
     role: ClassVar[Role] = "conv"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"d": {}}
+    short_marks: ClassVar[Mapping[str, str]] = {"m": "multiplier", "/": "stride", "p": "padding"}
 
     kernel: Pair
     multiplier: Size = 1

@@ -1,6 +1,7 @@
 """Dropout, of single values or of whole maps."""
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelflow.networks.layers.kind import LayerKind, Shape, Share, need_maps
 
@@ -17,6 +18,7 @@ class Dropout(LayerKind):
 
     key: ClassVar[str] = "dropout"
     main: ClassVar[str] = "share"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"drop": {}}
 
     share: Share
     spatial: bool = False

@@ -1,7 +1,8 @@
 """Maps made one row of features."""
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from modelflow.networks.layers.kind import LayerKind, Shape
 
@@ -15,6 +16,7 @@ class Flatten(LayerKind):
 
     key: ClassVar[str] = "flatten"
     main: ClassVar[str] = "what"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"flat": {"what": "maps"}}
 
     what: Literal["maps"] = "maps"
 

@@ -29,7 +29,7 @@ Role = Literal["conv", "pool", "flatten", "linear"]
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
 Pair = Annotated[
     tuple[Size, Size],
-    BeforeValidator(lambda value: (value, value) if isinstance(value, int) else tuple(value)),
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list | tuple) else (value, value)),
 ]
 Share = Annotated[float, Field(ge=0, lt=1, strict=True)]
 
@@ -52,6 +52,9 @@ class LayerKind(BaseModel):
     main: ClassVar[str] = ""  # the option that the key's value gives: {conv: 16} has 16 features
     defaulted: ClassVar[frozenset[str]] = frozenset()  # the options that a file's `defaults` fill in
     role: ClassVar[Role] = "flatten"  # how it is drawn
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # that begin it in the short form, with what they say
+    short_number: ClassVar[str] = ""  # the option that the number after the word gives, where that is not the main one
+    short_marks: ClassVar[Mapping[str, str]] = {}  # letters before other numbers, with the option of each
 
     @classmethod
     def read(cls, options: Mapping[str, Any], read_inner: Callable[[Any, str], "LayerKind"]) -> Self:

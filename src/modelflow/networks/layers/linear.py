@@ -1,6 +1,7 @@
 """Fully connected layers."""
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelflow.networks.layers.activation import ActivationChoice, activation_parts
 from modelflow.networks.layers.dropout import Dropout
@@ -50,6 +51,8 @@ class Linear(LayerKind):
     main: ClassVar[str] = "features"
     defaulted: ClassVar[frozenset[str]] = frozenset({"activation"})
     role: ClassVar[Role] = "linear"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fc": {}}
+    short_marks: ClassVar[Mapping[str, str]] = {"drop": "dropout"}
 
     features: Size
     bias: bool = True

@@ -1,6 +1,7 @@
 """Batch normalisation."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from modelflow.networks.layers.kind import LayerKind, Parts, Shape, need_maps
 
@@ -19,6 +20,7 @@ class Norm(LayerKind):
 
     key: ClassVar[str] = "norm"
     main: ClassVar[str] = "over"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"bn": {"over": "batch"}}
 
     over: Literal["batch"] = "batch"
 

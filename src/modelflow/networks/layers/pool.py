@@ -1,6 +1,7 @@
 """Pooling: of windows, or of whole maps."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -36,6 +37,14 @@ class Pool(LayerKind):
     key: ClassVar[str] = "pool"
     main: ClassVar[str] = "how"
     role: ClassVar[Role] = "pool"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "m": {"how": "max"},
+        "a": {"how": "average"},
+        "gap": {"how": "global_average"},
+        "gmp": {"how": "global_max"},
+    }
+    short_number: ClassVar[str] = "size"
+    short_marks: ClassVar[Mapping[str, str]] = {"/": "stride", "p": "padding"}
 
     how: Literal["max", "average", "global_average", "global_max"]
     size: Pair | None = None

@@ -1,6 +1,7 @@
 """Separable convolutions: a depthwise one, then a pointwise one that mixes the channels."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from modelflow.networks.layers.activation import ActivationChoice
 from modelflow.networks.layers.conv import Conv, Padding
@@ -21,6 +22,8 @@ class Separable(LayerKind):
     main: ClassVar[str] = "features"
     defaulted: ClassVar[frozenset[str]] = frozenset({"kernel", "padding", "bias", "norm", "activation"})
     role: ClassVar[Role] = "conv"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"s": {}}
+    short_marks: ClassVar[Mapping[str, str]] = {"k": "kernel", "/": "stride", "p": "padding", "e": "squeeze"}
 
     features: Size
     kernel: Pair = (3, 3)

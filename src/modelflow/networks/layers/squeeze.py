@@ -1,6 +1,7 @@
 """Squeeze and excitation: each channel weighted by what the means of all channels say."""
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelflow.errors import ShapeError
 from modelflow.networks.layers.kind import LayerKind, Shape, Size, drawn_weights, need_maps
@@ -18,6 +19,7 @@ class Squeeze(LayerKind):
 
     key: ClassVar[str] = "squeeze"
     main: ClassVar[str] = "ratio"
+    short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"e": {}}
 
     ratio: Size
 
