@@ -133,6 +133,18 @@ def test_trace_shows_every_layer_as_json_table_and_drawing(capsys, tmp_path):
     assert (tmp_path / "a" / "net.svg").read_text().startswith("<svg")
 
 
+def test_trace_shows_the_layers_before_the_one_that_breaks(capsys):
+    assert run_command(["trace", "c4 (c4/2 c8)r fc", "--dataset", "digits"]) == 2
+    told = capsys.readouterr()
+    shown = [line.split()[:2] for line in told.out.splitlines() if "layers." in line]
+    assert shown == [["layers.0", "4x8x8"], ["layers.1.body.0", "4x4x4"], ["layers.1.body.1", "8x4x4"]]
+    assert told.err.startswith("error: layers.1: the layers of the residual turn 4x8x8 into 8x4x4")
+    assert run_command(["trace", "m2 c4k9+valid fc", "--dataset", "digits", "--json"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: layers.1: its input 1x4x4 is smaller than the kernel 9x9")
+
+
 def test_a_short_form_is_a_model(capsys, tmp_path, monkeypatch):
     data = json.loads(printed(capsys, "trace", "c4 s6/2 gap fc", "--json", "--dataset", "digits"))
     assert (data["model"], data["short_form"], data["parameters"]) == ("c4-s6-2-gap-fc", "c4 s6/2 gap fc", 194)

@@ -7,6 +7,7 @@ import click
 
 from modelflow.cli import terminal
 from modelflow.cli.options import HELP, JSON, MAX_PARAMETERS, example
+from modelflow.errors import ShapeError
 
 if TYPE_CHECKING:
     from modelflow.networks.description import Description
@@ -30,13 +31,19 @@ def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path:
     """Show the layers of MODEL and their costs.
 
     Output shape, parameters, multiply-accumulates (MACs) and bytes of activations of each, without building anything.
+    Where a layer does not fit, those before it are shown, then why.
     MODEL is a preset's name, a JSON or YAML file, or a network in the short form.
     """
     from modelflow.networks import trace as tracing
 
     name, spec = _described(model, dataset)
     limit = tracing.MAX_PARAMETERS if max_parameters is None else max_parameters
-    traced = tracing.trace(spec, limit)
+    try:
+        traced = tracing.trace(spec, limit)
+    except ShapeError:
+        if not as_json:
+            terminal.layers_table(spec.input_shape, tracing.rows_that_fit(spec))
+        raise
     if svg_path:
         from modelflow.io.files import write_atomic
         from modelflow.networks.diagram import svg

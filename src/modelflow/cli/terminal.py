@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modelflow.analysis.archive import Content
     from modelflow.analysis.comparison import Comparison
     from modelflow.analysis.leaderboard import LeaderboardRow
-    from modelflow.networks.trace import Trace
+    from modelflow.networks.trace import Layer, Shape, Trace
 
 WIDTH_OF_A_FILE = 120
 MAX_NAME_WIDTH = 24
@@ -149,14 +149,21 @@ def comparison_tables(comparison: "Comparison") -> None:
 
 def trace_table(traced: "Trace") -> None:
     """A line a layer: output shape, parameters, multiply-accumulates, bytes of activations."""
+    total = ("total", "", _count(traced.parameters), _count(traced.macs), _count(traced.activation_bytes))
+    layers_table(traced.input_shape, traced.rows(), total)
+    most, layer = traced.peak
+    say(f"peak activation memory: {most:,} bytes per image, while {layer.name} runs")
+
+
+def layers_table(input_shape: "Shape", layers: "Iterable[tuple[int, Layer]]", *below: tuple[str, ...]) -> None:
+    """As `trace_table`, of some layers, each with how many others it lies in; then the rows `below`."""
     from modelflow.networks.trace import shape_text
 
-    rows = [("input", shape_text(traced.input_shape), "", "", "")]
-    for depth, layer in traced.rows():
+    rows: list[tuple[str, ...]] = [("input", shape_text(input_shape), "", "", "")]
+    for depth, layer in layers:
         costs = _count(layer.own_parameters), _count(layer.own_macs), _count(layer.own_activation_bytes)
         rows.append(("  " * depth + layer.name, shape_text(layer.output_shape), *costs))
-    rows.append(("total", "", _count(traced.parameters), _count(traced.macs), _count(traced.activation_bytes)))
-    table(("layer", "output", "parameters", "MACs", "activation bytes"), rows)
+    table(("layer", "output", "parameters", "MACs", "activation bytes"), [*rows, *below])
 
 
 def _count(number: int) -> str:

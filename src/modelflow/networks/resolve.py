@@ -186,6 +186,6 @@ def is_spec(given: object) -> bool:
 
 def _unknown(name: str) -> str:
     hint = did_you_mean(name, CARD)
-    endings = ", ".join(SPEC_ENDINGS)
-    known = f"give one of {', '.join(CARD)}, a short form such as 'c16 gap fc', or the path of a file that ends in {endings}"
+    names, endings = ", ".join(CARD), ", ".join(SPEC_ENDINGS)
+    known = f"give one of {names}, a short form such as 'c16 gap fc', or the path of a file that ends in {endings}"
     return f"MODEL {short(name)}: no such preset; {hint + ' Or ' if hint else ''}{known}"

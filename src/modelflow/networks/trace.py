@@ -7,12 +7,16 @@ What `trace` returns is the recipe that the builder, the pictures and the tables
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from modelflow.errors import ShapeError
 from modelflow.networks.description import Description, Spec
 from modelflow.networks.layers.kind import LayerKind, Role, Shape, shape_text
+from modelflow.networks.layers.tape import Tape, Values
 
 __all__ = ["MAX_PARAMETERS", "Layer", "Shape", "Trace", "as_data", "shape_text", "trace"]
 
@@ -72,7 +76,9 @@ class Layer:
 
     @property
     def own_activation_bytes(self) -> int:
-        """Bytes of the output for one image in float32."""
+        """Bytes of the output for one image in float32; none where that is the output of its last inner layer."""
+        if self.inner and not self.operations:
+            return 0
         return math.prod(self.output_shape) * BYTES_PER_VALUE
 
     @property
@@ -111,6 +117,21 @@ class Trace:
     def activation_bytes(self) -> int:
         return sum(layer.activation_bytes for layer in self.layers)
 
+    @cached_property
+    def peak(self) -> tuple[int, Layer]:
+        """The most bytes of activations that are alive at once, for one image in float32, and the layer that runs then.
+
+        In a forward pass in order, without gradients: values live from when they are made until they are last read, as
+        a residual's input until it is added. What an operation needs for itself alone is left out.
+        """
+        tape, values = Tape(), Values(self.input_shape)
+        at: list[Layer] = []
+        for layer in self.layers:
+            values = layer.written.run(tape, values)
+            at += [layer] * (len(tape.operations) - len(at))
+        most, layer = max(zip(tape.peaks(values), at, strict=True), key=itemgetter(0))
+        return most * BYTES_PER_VALUE, layer
+
     def of_kind(self, kind: str) -> tuple[Layer, ...]:
         """The layers of one kind, those within others left out."""
         return tuple(layer for layer in self.layers if layer.kind == kind)
@@ -128,7 +149,10 @@ def _rows(layer: Layer, depth: int) -> Iterator[tuple[int, Layer]]:
 
 
 def as_data(traced: Trace) -> dict[str, Any]:
-    """A trace as plain data: `parameters`, `macs`, `activation_bytes`, `input_shape`, and `layers` with theirs."""
+    """A trace as plain data: `parameters`, `macs`, `activation_bytes`, `input_shape`, and `layers` with theirs.
+
+    And `peak_activation_bytes`.
+    """
     layers = [
         {
             "name": layer.name,
@@ -141,7 +165,12 @@ def as_data(traced: Trace) -> dict[str, Any]:
         }
         for layer in traced.layers
     ]
-    totals = {"parameters": traced.parameters, "macs": traced.macs, "activation_bytes": traced.activation_bytes}
+    totals = {
+        "parameters": traced.parameters,
+        "macs": traced.macs,
+        "activation_bytes": traced.activation_bytes,
+        "peak_activation_bytes": traced.peak[0],
+    }
     return totals | {"input_shape": list(traced.input_shape), "layers": layers}
 
 
@@ -151,27 +180,49 @@ def trace(spec: Description, max_parameters: int = MAX_PARAMETERS) -> Trace:
     Raises `ShapeError` when a layer cannot take its input, when the network does not end with a logit a class, or when
     it has more than `max_parameters` parameters.
     """
-    shape, layers = spec.input_shape, []
-    for i, (name, written) in enumerate(spec.named_layers()):
-        if isinstance(spec, Spec):
-            _check_fits(spec, i, name, shape)
-        layers.append(_traced(name, written, shape))
-        shape = layers[-1].output_shape
+    layers = tuple(layer for depth, layer in _walked(spec) if not depth)
+    shape = layers[-1].output_shape
     if shape != (spec.logits,):
         raise ShapeError(
             f"the network ends with {shape_text(shape)}, expected {spec.logits} logits, one a class; "
             "end it with {linear: classes}, or with {conv: classes} and {pool: global_average}"
         )
-    traced = Trace(spec.input_shape, tuple(layers))
+    traced = Trace(spec.input_shape, layers)
     _check_size(spec, traced, max_parameters)
     return traced
 
 
-def _traced(name: str, written: LayerKind, shape: Shape) -> Layer:
-    """Raises `ShapeError` that begins with the name of the layer that does not fit."""
+def rows_that_fit(spec: Description) -> list[tuple[int, Layer]]:
+    """As `Trace.rows`, the layers before the first one that cannot take its input."""
+    rows = []
+    with suppress(ShapeError):
+        for row in _walked(spec):
+            rows.append(row)  # noqa: PERF402
+    return rows
+
+
+def _walked(spec: Description) -> Iterator[tuple[int, Layer]]:
+    """Each layer with how many others it lies in, those within it first.
+
+    Raises `ShapeError` that begins with the name of the layer that does not fit.
+    """
+    shape = spec.input_shape
+    for i, (name, written) in enumerate(spec.named_layers()):
+        if isinstance(spec, Spec):
+            _check_fits(spec, i, name, shape)
+        for depth, layer in _walked_below(name, written, shape, 0):
+            yield depth, layer
+        shape = layer.output_shape
+
+
+def _walked_below(name: str, written: LayerKind, shape: Shape, depth: int) -> Iterator[tuple[int, Layer]]:
+    inner = []
     try:
-        inner = tuple(_traced(f"{name}.{below}", layer, given) for below, layer, given in written.held(shape))
-        return Layer(name, written, shape, written.output_shape(shape), inner)
+        for below, held, given in written.held(shape):
+            for deep, layer in _walked_below(f"{name}.{below}", held, given, depth + 1):
+                yield deep, layer
+            inner.append(layer)
+        yield depth, Layer(name, written, shape, written.output_shape(shape), tuple(inner))
     except ShapeError as error:
         raise error if str(error).startswith(name) else ShapeError(f"{name}: {error}") from None
 

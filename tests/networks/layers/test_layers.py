@@ -1,6 +1,7 @@
 """Networks of any layers against torch: shapes, parameters, MACs; read back as written; errors told by their place."""
 
 import json
+import math
 import pickle
 import time
 
@@ -9,12 +10,15 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelflow.errors import ShapeError, SpecError
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
 from modelflow.networks.layers.registry import kinds
 from modelflow.networks.modules import Sum
+from modelflow.networks.resolve import CARD
 from modelflow.networks.trace import trace
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -98,7 +102,7 @@ def test_shapes_parameters_and_macs_are_torchs(fields):
         assume(False)
     model = GenericCNN(spec).eval()
     shapes, macs = {}, []
-    for layer in traced.layers:
+    for _, layer in traced.rows():
         model.get_submodule(layer.name).register_forward_hook(
             lambda _, __, output, name=layer.name: shapes.__setitem__(name, tuple(output.shape[1:]))
         )
@@ -107,9 +111,84 @@ def test_shapes_parameters_and_macs_are_torchs(fields):
             module.register_forward_hook(lambda module, _, output: macs.append(_macs(module, output)))
     logits = model(torch.zeros(2, *traced.input_shape))
     assert logits.shape == (2, spec.classes)
-    assert shapes == {layer.name: layer.output_shape for layer in traced.layers}
+    assert shapes == {layer.name: layer.output_shape for _, layer in traced.rows()}
+    own = [layer for _, layer in traced.rows() if layer.kind != "repeat"]  # which gives its last layer's output
+    assert traced.activation_bytes == sum(4 * math.prod(shapes[layer.name]) for layer in own)
     assert traced.parameters == sum(p.numel() for p in model.parameters())
     assert traced.macs == sum(macs)
+
+
+class Recorder(TorchDispatchMode):
+    """Every operation of torch, as the memory that it reads and the new memory that it gives, in bytes."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.weights = {_memory(value) for value in model.state_dict().values()}
+        self.operations, self.sizes, self.owners, self.kept = [], {}, {}, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        read = {self.owner(value) for value in _floats(args) if _memory(value) not in self.weights}
+        for value in _floats(result):
+            self.kept.append(value)  # so that no other takes its place
+            if func is torch.ops.aten.constant_pad_nd.default:  # of an even kernel: part of its convolution
+                self.owners[_memory(value)] = self.owner(args[0])
+        given = {self.owner(value) for value in _floats(result)} - read - self.weights
+        self.operations.append((read, given))
+        return result
+
+    def owner(self, value):
+        memory = _memory(value)
+        self.sizes.setdefault(memory, value.untyped_storage().nbytes())
+        return self.owners.get(memory, memory)
+
+    def peak(self):
+        made = {memory: i for i, (_, given) in enumerate(self.operations) for memory in given}
+        read = {memory: i for i, (reads, given) in enumerate(self.operations) for memory in reads | given}
+        alive = [
+            [memory for memory in read if made.get(memory, 0) <= i <= read[memory]] for i in range(len(self.operations))
+        ]
+        return max(sum(self.sizes[memory] for memory in memories) for memories in alive)
+
+
+def _floats(values):
+    return [
+        value for value in pytree.tree_leaves(values) if isinstance(value, torch.Tensor) and value.is_floating_point()
+    ]
+
+
+def _memory(tensor):
+    return tensor.untyped_storage()._cdata
+
+
+@given(NETWORKS)
+@MANY
+def test_the_peak_of_activations_is_torchs(fields):
+    spec = parse_spec(fields)
+    try:
+        traced = trace(spec)
+    except ShapeError:
+        assume(False)
+    model = GenericCNN(spec).eval()
+    x = torch.zeros(1, *traced.input_shape)
+    with torch.no_grad(), Recorder(model) as recorder:
+        model(x)
+    assert traced.peak[0] == recorder.peak()
+
+
+@pytest.mark.parametrize("name", CARD)
+def test_the_peak_of_activations_is_torchs_for_the_cards_networks(name):
+    model = GenericCNN(name).eval()
+    x = torch.zeros(1, 1, 28, 28)
+    with torch.no_grad(), Recorder(model) as recorder:
+        model(x)
+    assert model.trace.peak[0] == recorder.peak()
+
+
+def test_a_residuals_input_lives_until_it_is_added():
+    said = {"input": [2, 4, 4], "classes": 3, "layers": "-bn-act+same (c2 c8 c2)r gap fc"}
+    most, layer = trace(parse_spec(said)).peak
+    assert (most, layer.name) == (4 * 16 * (2 + 2 + 8), "layers.0")  # the input, then conv 2 to 8 or 8 to 2
 
 
 def _macs(module, output):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelflow.networks.layers.kind import LayerKind, Shape, Share, need_maps
+from modelflow.networks.layers.tape import Tape, Values
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,9 @@ class Dropout(LayerKind):
         if self.spatial:
             need_maps("spatial dropout", shape)
         return shape
+
+    def run(self, tape: Tape, x: Values) -> Values:
+        return x
 
     def operations(self, shape: Shape) -> tuple[str, ...]:
         return (f"{'spatial ' if self.spatial else ''}dropout {self.share:.3g}",)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from modelflow.networks.layers.kind import LayerKind, Shape
+from modelflow.networks.layers.tape import Tape, Values
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,9 @@ class Flatten(LayerKind):
 
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
+
+    def run(self, tape: Tape, x: Values) -> Values:
+        return Values(self.output_shape(x.shape), within=x)
 
     def operations(self, shape: Shape) -> tuple[str, ...]:
         return ("flatten",)

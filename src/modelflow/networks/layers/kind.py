@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from modelflow.errors import ShapeError
+from modelflow.networks.layers.tape import Tape, Values
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +88,13 @@ class LayerKind(BaseModel):
     def macs(self, shape: Shape) -> int:
         """Multiply-accumulates for one image, biases left out."""
         return self._total(shape, lambda part, shape: part.macs(shape))
+
+    def run(self, tape: Tape, x: Values) -> Values:
+        """What it gives of `x` in a forward pass without gradients, where dropout does nothing; noted on the tape."""
+        parts = list(self.parts(x.shape))
+        for _, part in parts:
+            x = part.run(tape, x)
+        return x if parts else tape.add(self.output_shape(x.shape), x)
 
     def operations(self, shape: Shape) -> tuple[str, ...]:
         """What is done, in order, such as "conv 5x5" and "ReLU"."""

@@ -10,6 +10,7 @@ from modelflow.networks.layers.activation import ActivationChoice, activation_pa
 from modelflow.networks.layers.conv import Conv
 from modelflow.networks.layers.kind import LayerKind, Role, Shape, after, read_items, shape_text
 from modelflow.networks.layers.norm import NormChoice
+from modelflow.networks.layers.tape import Tape, Values
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +79,16 @@ class Residual(LayerKind):
         yield from ((layer, given) for _, layer, given in self.held(shape))
         if self.shortcut == "conv":
             yield self._projection(shape, after(self.layers, shape)), shape
+
+    def run(self, tape: Tape, x: Values) -> Values:
+        body = x
+        for layer in self.layers:
+            body = layer.run(tape, body)
+        shortcut = self._projection(x.shape, body.shape).run(tape, x) if self.shortcut == "conv" else x
+        summed = tape.add(body.shape, body, shortcut)
+        for _, part in activation_parts(self.activation):
+            summed = part.run(tape, summed)
+        return summed
 
     def operations(self, shape: Shape) -> tuple[str, ...]:
         own = ["add input"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelflow.errors import ShapeError
 from modelflow.networks.layers.kind import LayerKind, Shape, Size, drawn_weights, need_maps
+from modelflow.networks.layers.tape import Tape, Values
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,13 @@ class Squeeze(LayerKind):
 
     def macs(self, shape: Shape) -> int:
         return 2 * shape[0] * (shape[0] // self.ratio)
+
+    def run(self, tape: Tape, x: Values) -> Values:
+        channels, units = x.shape[0], x.shape[0] // self.ratio
+        weights = x
+        for features in (channels, units, units, channels, channels):  # means, reduce, ReLU, expand, sigmoid
+            weights = tape.add((features,), weights)
+        return tape.add(x.shape, x, weights)
 
     def operations(self, shape: Shape) -> tuple[str, ...]:
         return (f"squeeze {self.ratio}",)
