@@ -145,6 +145,19 @@ def test_trace_shows_the_layers_before_the_one_that_breaks(capsys):
     assert told.err.startswith("error: layers.1: its input 1x4x4 is smaller than the kernel 9x9")
 
 
+def test_diff_says_in_what_two_networks_differ(capsys):
+    told = printed(capsys, "diff", "c16 m2 gap fc", "c16/2 gap fc", "--dataset", "digits")
+    assert told.startswith("A: c16-m2-gap-fc: c16 m2 gap fc\nB: c16-2-gap-fc: c16/2 gap fc\n")
+    assert re.search(r"^~ +c16 +c16/2 +176 +9,216 → 2,304 +4,096 → 1,024$", told, re.M)
+    assert "B has stride 2 where A pools (layers.0). B has 74 % fewer MACs" in told
+    data = json.loads(printed(capsys, "diff", "generic_0", "generic_2", "--json"))
+    assert (data["a"]["model"], data["b"]["short_form"]) == ("generic_0", "+valid-bn c4k5 m2 fc20drop0.3 fc")
+    assert data["layers"][0]["b"]["parameters"] == 104
+    assert not data["layers"][0]["same"]
+    assert run_command(["diff", "generic_0", "c4k30+valid fc"]) == 2
+    assert "error: B: layers.0: its input 1x28x28 is smaller than the kernel 30x30" in capsys.readouterr().err
+
+
 def test_a_short_form_is_a_model(capsys, tmp_path, monkeypatch):
     data = json.loads(printed(capsys, "trace", "c4 s6/2 gap fc", "--json", "--dataset", "digits"))
     assert (data["model"], data["short_form"], data["parameters"]) == ("c4-s6-2-gap-fc", "c4 s6/2 gap fc", 194)

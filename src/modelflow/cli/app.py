@@ -11,7 +11,7 @@ import click
 from modelflow.cli import terminal
 from modelflow.cli.comparing import compare, leaderboard, report
 from modelflow.cli.data import data
-from modelflow.cli.networks import models, trace
+from modelflow.cli.networks import diff, models, trace
 from modelflow.cli.options import HELP, example
 from modelflow.cli.runs import evaluate, inspect, lr_find
 from modelflow.cli.training import run, train
@@ -72,5 +72,5 @@ def cli() -> None:
     require_memory()
 
 
-for command in (run, train, trace, models, data, lr_find, evaluate, inspect, leaderboard, report, compare):
+for command in (run, train, trace, diff, models, data, lr_find, evaluate, inspect, leaderboard, report, compare):
     cli.add_command(command)

@@ -1,4 +1,4 @@
-"""Commands of networks: `trace` one, list the `models`."""
+"""Commands of networks: `trace` one, `diff` two, list the `models`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from modelflow.errors import ShapeError
 
 if TYPE_CHECKING:
     from modelflow.networks.description import Description
+    from modelflow.networks.trace import Trace
 
 
 FOR_DATASET = click.option(
@@ -54,8 +55,49 @@ def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path:
         return
     from modelflow.networks.diagram import text
 
-    terminal.draw(f"{name}{f': {spec.short_form}' if spec.short_form else ''}\n{text(traced)}")
+    terminal.draw(f"{_titled(name, spec)}\n{text(traced)}")
     terminal.trace_table(traced)
+
+
+@click.command(context_settings=HELP, epilog=example("diff generic_0 generic_2", "diff 'c16 m2 gap fc' 'c16/2 gap fc'"))
+@click.argument("a")
+@click.argument("b")
+@FOR_DATASET
+@JSON
+def diff(a: str, b: str, dataset: str | None, as_json: bool) -> None:
+    """Say in what the networks A and B differ.
+
+    Layer by layer, in costs, and in words. Each is a preset's name, a JSON or YAML file, or a network in the short
+    form.
+    """
+    from modelflow.networks.difference import as_data, difference
+
+    described = [_described(model, dataset) for model in (a, b)]
+    found = difference(*(_traced(side, spec) for side, (_, spec) in zip("AB", described, strict=True)))
+    if as_json:
+        names = {
+            side: {"model": name, "short_form": spec.short_form}
+            for side, (name, spec) in zip("ab", described, strict=True)
+        }
+        terminal.say_json(names | as_data(found))
+        return
+    for side, (name, spec) in zip("AB", described, strict=True):
+        terminal.say(f"{side}: {_titled(name, spec)}")
+    terminal.difference_table(found)
+    terminal.say(f"\n{found.words}")
+
+
+def _traced(side: str, spec: "Description") -> "Trace":
+    from modelflow.networks.trace import trace as trace_of
+
+    try:
+        return trace_of(spec)
+    except ShapeError as error:
+        raise ShapeError(f"{side}: {error}") from None
+
+
+def _titled(name: str, spec: "Description") -> str:
+    return f"{name}: {spec.short_form}" if spec.short_form else name
 
 
 def _described(model: str, dataset: str | None) -> "tuple[str, Description]":

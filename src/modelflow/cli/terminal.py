@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelflow.analysis.archive import Content
     from modelflow.analysis.comparison import Comparison
     from modelflow.analysis.leaderboard import LeaderboardRow
+    from modelflow.networks.difference import Difference
     from modelflow.networks.trace import Layer, Shape, Trace
 
 WIDTH_OF_A_FILE = 120
@@ -164,6 +165,29 @@ def layers_table(input_shape: "Shape", layers: "Iterable[tuple[int, Layer]]", *b
         costs = _count(layer.own_parameters), _count(layer.own_macs), _count(layer.own_activation_bytes)
         rows.append(("  " * depth + layer.name, shape_text(layer.output_shape), *costs))
     table(("layer", "output", "parameters", "MACs", "activation bytes"), [*rows, *below])
+
+
+def difference_table(found: "Difference") -> None:
+    """The layers of two networks side by side, marked where they differ; where costs differ, both: A's, then B's."""
+    rows = []
+    for pair in found.pairs:
+        mark = "" if pair.is_same else "-" if pair.b is None else "+" if pair.a is None else "~"
+        sides = [pair.a, pair.b]
+        costs = [
+            [_count(getattr(side, cost)) if side else "" for side in sides]
+            for cost in ("parameters", "macs", "activation_bytes")
+        ]
+        rows.append((mark, *pair.items, *(_both(*cost) for cost in costs)))
+    totals = [
+        (_count(getattr(found.a, cost)), _count(getattr(found.b, cost)))
+        for cost in ("parameters", "macs", "activation_bytes")
+    ]
+    rows.append(("", "total", "", *(_both(*total) for total in totals)))
+    table(("", "A", "B", "parameters", "MACs", "activation bytes"), rows, left=3)
+
+
+def _both(a: str, b: str) -> str:
+    return a if a == b else f"{a} → {b}" if a and b else a or b
 
 
 def _count(number: int) -> str:

@@ -18,6 +18,7 @@ same, and batch norm and ReLU follow.
     +valid-bn           as the first item: what holds where an item says nothing
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -196,7 +197,7 @@ class _NoShortFormError(Exception):
 def write_short_form(layers: Sequence[LayerKind], classes: int) -> str | None:
     """The layers in one line; None where a kind or an option has no word."""
     defaults = _most_common(layers)
-    logits = max((i for i, layer in enumerate(layers) if getattr(layer, "features", None) == classes), default=-1)
+    logits = _logits(layers, classes)
     try:
         head = [_sign(name, value) for name, value in defaults.items() if value != USUAL[name]]
         items = [_written(layer, defaults, i == logits) for i, layer in enumerate(layers)]
@@ -205,6 +206,24 @@ def write_short_form(layers: Sequence[LayerKind], classes: int) -> str | None:
     if head and head[0].startswith("-"):  # a command would take it for an option
         head = [_sign("padding", defaults["padding"]), *head]
     return " ".join([*(["".join(head)] if head else []), *items])
+
+
+def items_of(layers: Sequence[LayerKind], classes: int) -> list[str]:
+    """Each layer by itself in the short form; as in a network file where it has none."""
+    logits = _logits(layers, classes)
+    return [_item_or_fields(layer, i == logits) for i, layer in enumerate(layers)]
+
+
+def _item_or_fields(layer: LayerKind, is_logits: bool) -> str:
+    try:
+        return _written(layer, USUAL, is_logits)
+    except _NoShortFormError:
+        return json.dumps(layer.as_written())
+
+
+def _logits(layers: Sequence[LayerKind], classes: int) -> int:
+    """The place of the layer that gives a number a class; -1 where there is none."""
+    return max((i for i, layer in enumerate(layers) if getattr(layer, "features", None) == classes), default=-1)
 
 
 def _most_common(layers: Iterable[LayerKind]) -> dict[str, Any]:

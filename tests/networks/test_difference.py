@@ -1,0 +1,92 @@
+"""In what two networks differ: layers side by side, words, costs."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelflow.networks.difference import as_data, difference
+from modelflow.networks.resolve import preset, resolve
+from modelflow.networks.trace import trace
+
+
+def traced(text):
+    return trace(resolve(text)[1])
+
+
+def found(a, b):
+    return difference(traced(a), traced(b))
+
+
+def marks(pairs):
+    return [pair.items for pair in pairs if not pair.is_same]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "differing", "words"),
+    [
+        (
+            "c16 m2 gap fc",
+            "c16/2 gap fc",
+            [("c16", "c16/2"), ("m2", "")],
+            "B has stride 2 where A pools (layers.0). B has 75 % fewer MACs, as many parameters, 75 % less activation "
+            "memory at its peak.",
+        ),
+        (
+            "c16/2 c16/2 gap fc",
+            "c16 m2 c16 m2 gap fc",
+            [("c16/2", "c16"), ("", "m2"), ("c16/2", "c16"), ("", "m2")],
+            "B pools where A has stride 2 (2 layers). B has 4",
+        ),
+        ("c16 gap fc", "s16 gap fc", [("c16", "s16")], "B has separable 3x3, batch norm, ReLU where A has conv 3x3, "),
+        ("c16 gap fc", "c16 drop0.5 gap fc", [("", "drop0.5")], "B adds dropout 0.5 (layers.1). B has as many MACs, "),
+        ("c16 e4 gap fc", "c16 gap fc", [("e4", "")], "B leaves out squeeze 4 (layers.1)."),
+        ("3*c16 gap fc", "c16 c16 c16 gap fc", [], "A and B are the same layer by layer."),
+        (
+            "c16k5 gap fc",
+            "c16k3x5-bn gap fc",
+            [("c16k5", "c16k3x5-bn")],
+            "B has kernel 3x5 where A has 5 (layers.0); B has norm",
+        ),
+        ("(c4 c1)r gap fc", "(c8 c1)r gap fc", [("(c4 c1)r", "(c8 c1)r")], "B has layers (c8 c1) where A has (c4 c1)"),
+        (
+            "c8 c8 c8 gap fc",
+            "c9 c9 c9 gap fc",
+            [("c8", "c9")] * 3,
+            "B has features 9 where A has 8 (3 layers). B has 2",
+        ),
+    ],
+)
+def test_the_layers_that_differ_and_how(a, b, differing, words):
+    assert marks(found(a, b).pairs) == differing
+    assert found(a, b).words.startswith(words)
+
+
+def test_the_cards_two_forms_differ_in_a_dropout():
+    said = difference(trace(preset("cnn2_5")), trace(preset("generic_0")))
+    assert marks(said.pairs) == [("fcdrop0.3", "fc")]
+    assert said.words.startswith("B has dropout 0 where A has 0.3 (fc_layers.1). B has as many MACs")
+
+
+def test_many_differences_are_counted():
+    assert "; 1 differences more. B has" in found("c8k5/2+valid-bn+gelu gap fc", "c9 gap fc").words
+
+
+ITEMS = st.sampled_from(["c8", "c8/2", "s8", "m2", "e2", "bn", "c8r", "(c8 c8)r", "2*c8", "drop0.5", "d3"])
+TEXTS = st.lists(ITEMS, max_size=6).map(lambda items: " ".join(["c8", *items, "gap fc"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, TEXTS)
+def test_every_layer_stands_once_in_its_order(a, b):
+    said = found(a, b)
+    for side, of in ((0, traced(a)), (1, traced(b))):
+        layers = [layer for layer in ((pair.a, pair.b)[side] for pair in said.pairs) if layer]
+        assert sum(layer.parameters for layer in layers) == of.parameters
+        assert sum(layer.macs for layer in layers) == of.macs
+        places = [[int(part) for part in layer.name.split(".")[1:]] for layer in layers]
+        assert places == sorted(places)
+    assert found(a, a).words == "A and B are the same layer by layer."
+    assert (said.words == "A and B are the same layer by layer.") == (not marks(said.pairs))
+    assert json.loads(json.dumps(as_data(said)))["words"] == said.words
