@@ -99,6 +99,10 @@ def test_the_example_studies_are_valid():
     study = settings.read_study(ROOT / "examples" / "my_study.yaml")
     assert list(study.specs()) == ["generic_2", "my_net", "wide"]
     assert list(settings.read_study(ROOT / "examples" / "quick_study.yaml").specs()) == ["narrow", "wide"]
+    modern = settings.read_study(ROOT / "examples" / "modern.yaml").specs()
+    styles = ["plain", "vgg_like", "resnet_like", "mobilenet_like", "squeeze_and_excite", "all_convolutional"]
+    assert list(modern) == styles
+    assert max(trace(spec).macs for spec in modern.values()) < 2_000_000  # an epoch takes less than a minute
 
 
 def test_help_lists_every_command():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelflow.errors import ShapeError
-from modelflow.networks.description import Spec
+from modelflow.networks.description import Spec, parse_spec
 from modelflow.networks.diagram import TIMES, WIDTH, steps, svg, text
 from modelflow.networks.resolve import CARD, preset
 from modelflow.networks.trace import Trace, trace
@@ -26,6 +26,12 @@ def some_trace(blocks: int, channels: int, units: list[int], p: float, size: int
         return trace(spec, max_parameters=10**15)
     except ShapeError:
         return None
+
+
+ITEMS = ["c16", "s24e4/2", "(c8 c8-act)r+conv", "((c24)r+conv c24-act)r+conv", "2*(c8 (c8)r)", "e4", "m2"]
+LAYERS = st.lists(st.sampled_from(ITEMS), max_size=4).map(
+    lambda items: " ".join(["c999", *items, "gap fc40drop0.25 fc"])
+)
 
 
 TRACES = st.builds(
@@ -133,6 +139,69 @@ def test_the_text_of_the_base_model():
         "",
         "11,854 parameters · 69,320 multiply-accumulates (MACs) per image",
         "Bars: side of the maps █, number of units ▪.",
+    ]
+
+
+def test_the_text_of_a_residual_shows_what_is_added_where():
+    traced = trace(parse_spec({"layers": "c8/2 ((c8)r c8-act)r gap fc"}))
+    drawn = [line.split("  ")[0] for line in text(traced).replace(TIMES, "x").splitlines()]
+    assert drawn[:8] == [
+        "┌─▶ input",
+        "├─▶ conv 3x3, stride 2 → batch norm → ReLU",
+        "├─▶ ╎ ╎ conv 3x3 → batch norm → ReLU",
+        "├─▶ ╎ ╰ add input → ReLU",
+        "├─▶ ╎ conv 3x3 → batch norm",
+        "├─▶ ╰ add input → ReLU",
+        "├─▶ global average pool",
+        "└─▶ linear",
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(LAYERS)
+def test_no_number_is_cut_however_long_the_operations(items):
+    traced = trace(parse_spec({"layers": items}))
+    drawn = text(traced)
+    assert "…" not in drawn
+    assert max(map(len, drawn.splitlines())) <= 100
+    for _, layer in traced.rows():
+        for operation in layer.operations:
+            assert re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", operation) in drawn
+        if layer.own_parameters and layer.operations:
+            assert f"{layer.own_parameters:,} parameters" in drawn
+
+
+@settings(max_examples=100, deadline=None)
+@given(LAYERS)
+def test_a_dashed_line_leads_past_each_residual_and_stays_on_the_page(items):
+    traced = trace(parse_spec({"layers": items}))
+    root = ElementTree.fromstring(svg(traced, "t"))
+    skips = [path.get("d") for path in root.iter(f"{SVG}path") if path.get("stroke-dasharray") == "5 3"]
+    assert len(skips) == sum(layer.kind == "residual" for _, layer in traced.rows())
+    for line in skips:
+        assert all(0 <= float(x) <= WIDTH for x in re.findall(r"[MH]([-\d.]+)", line))
+        assert all(0 <= float(y) <= float(root.get("height")) for y in re.findall(r"V([-\d.]+)", line))
+        assert (
+            float(line.rpartition("V")[0].rpartition("H")[2]) > float(re.search(r"M([\d.]+)", line)[1])
+            or "M11 " in line
+        )
+    words = [(float(e.get("y")), e.text) for e in root.iter(f"{SVG}text")]
+    assert [
+        layer.name for _, layer in traced.rows() if layer.operations and layer.name not in [w for _, w in words]
+    ] == []
+
+
+def test_steps_know_what_is_added_to_them():
+    drawn = steps(trace(parse_spec({"layers": "c8/2 ((c8)r c8-act)r gap fc"})))
+    assert [(step.name, step.depth, step.source) for step in drawn] == [
+        ("input", 0, None),
+        ("layers.0", 0, None),
+        ("layers.1.body.0.body.0", 2, None),
+        ("layers.1.body.0", 1, 1),
+        ("layers.1.body.1", 1, None),
+        ("layers.1", 0, 1),
+        ("layers.2", 0, None),
+        ("layers.3", 0, None),
     ]
 
 

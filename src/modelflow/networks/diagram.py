@@ -6,17 +6,20 @@ text(trace(spec))              ->  one line a layer, at most 100 columns
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
 from modelflow.networks.layers.conv import Conv
 from modelflow.networks.layers.pool import Pool
+from modelflow.networks.layers.residual import Residual
 from modelflow.networks.trace import Layer, Shape, Trace
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-TEXT_COLUMNS, MAX_BAR = 100, 12
+TEXT_COLUMNS, MIN_BAR, MAX_BAR = 100, 4, 12
+MIN_OPERATIONS = 32  # columns
+INSIDE, ADDED = "╎ ", "╰ "  # beside the layers of a residual, and where its input is added
 
 WIDTH, MARGIN = 900, 22
 ROW_WIDTH = WIDTH - 2 * MARGIN
@@ -30,6 +33,10 @@ MIN_COLUMN, MAX_COLUMN = 14.0, 112.0
 MAX_PLANES, STACK_DEPTH = 8, 20.0
 MIN_UNIT = 6.0
 
+MAX_CAPTION = 24  # characters of a line
+CAPTION_LINES = 3  # that a row has room for
+SKIP_BELOW, SKIP_APART, MAX_SKIP = 10.0, 7.0, 60.0  # below the glyphs, between the lines of skips, below the middle
+
 Caption = tuple[str, float, str, str]
 
 INK, FAINT = "#1f2328", "#57606a"
@@ -39,7 +46,10 @@ LINES = {"input": "#57606a", "conv": "#00588c", "pool": "#8a5a00", "flatten": "#
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to draw: what is done, in order, and what comes out of it."""
+    """One thing to draw: what is done, in order, and what comes out of it.
+
+    `depth` says in how many residuals it lies; `source` is the place of the step whose output is added to its own.
+    """
 
     kind: str
     name: str
@@ -47,25 +57,28 @@ class Step:
     shape: Shape
     kernel_size: int = 0
     parameters: int = 0
+    depth: int = 0
+    source: int | None = None
 
 
 def steps(trace: Trace) -> list[Step]:
     """The input, then every layer with its operations in the order of the forward pass (dropout, itself, ReLU)."""
     drawn = [Step("input", "input", (), trace.input_shape)]
     for layer in trace.layers:
-        _add_steps(drawn, layer)
+        _add_steps(drawn, layer, 0)
     return drawn
 
 
-def _add_steps(drawn: list[Step], layer: Layer) -> None:
+def _add_steps(drawn: list[Step], layer: Layer, depth: int) -> None:
     """A layer's steps: those of the layers that it holds, then its own."""
+    source = len(drawn) - 1 if isinstance(layer.written, Residual) else None
     for inner in layer.inner:
-        _add_steps(drawn, inner)
+        _add_steps(drawn, inner, depth + (source is not None))
     if layer.inner and not layer.operations:
         return
     operations = tuple(re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", operation) for operation in layer.operations)
     shape, parameters = layer.output_shape, layer.own_parameters
-    drawn.append(Step(layer.role, layer.name, operations, shape, _window_of(layer), parameters))
+    drawn.append(Step(layer.role, layer.name, operations, shape, _window_of(layer), parameters, depth, source))
 
 
 def _window_of(layer: Layer) -> int:
@@ -92,27 +105,44 @@ def text(trace: Trace) -> str:
     """The architecture in plain text: a line a layer, its output as a bar, at most 100 columns wide."""
     drawn = steps(trace)
     rows = [_cells(step) for step in drawn]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    bars = _bars(drawn, min(MAX_BAR, TEXT_COLUMNS - sum(widths) - len("├─▶ ") - 4 * 2))
+    others = [max(len(row[i]) for row in rows) for i in range(3)]
+    left = TEXT_COLUMNS - sum(others) - len("├─▶ ") - 4 * 2
+    wrapped = [_wrapped(step, max(MIN_OPERATIONS, left - MIN_BAR)) for step in drawn]
+    widest = max(len(line) for lines in wrapped for line in lines)
+    bars = _bars(drawn, min(MAX_BAR, left - widest))
     lines = []
-    for i, ((operations, shape, name, parameters), bar) in enumerate(zip(rows, bars, strict=True)):
+    for i, ((shape, name, parameters), (first, *more), bar) in enumerate(zip(rows, wrapped, bars, strict=True)):
         branch = "┌" if i == 0 else "└" if i == len(rows) - 1 else "├"
         cells = (
-            operations.ljust(widths[0]),
-            shape.rjust(widths[1]),
-            name.ljust(widths[2]),
-            parameters.rjust(widths[3]),
+            first.ljust(widest),
+            shape.rjust(others[0]),
+            name.ljust(others[1]),
+            parameters.rjust(others[2]),
             bar,
         )
         lines.append(f"{branch}─▶ {'  '.join(cells)}".rstrip())
+        lines += [f"{' ' if branch == '└' else '│'}   {line}" for line in more]
     lines += ["", cost_text(trace), "Bars: side of the maps █, number of units ▪.", ""]
     return "\n".join(_shortened(line, TEXT_COLUMNS) for line in lines)
 
 
-def _cells(step: Step) -> tuple[str, str, str, str]:
-    operations = " → ".join(step.operations) or step.kind
+def _wrapped(step: Step, most: int) -> list[str]:
+    """What is done, on lines of at most `most` characters if it can be, beside the skips that lead past it."""
+    beside = INSIDE * step.depth
+    first = beside if step.source is None else beside + ADDED
+    lines = [first]
+    for i, operation in enumerate(step.operations or [step.kind]):
+        words = f" → {operation}" if i else operation
+        if i and len(lines[-1] + words) > most:
+            lines.append(beside + " ")
+        lines[-1] += words
+    return lines
+
+
+def _cells(step: Step) -> tuple[str, str, str]:
+    """Shape, name, parameters."""
     parameters = f"{step.parameters:,} parameters" if step.parameters else ""
-    return operations, shape_text(step.shape), step.name if step.name != step.kind else "", parameters
+    return shape_text(step.shape), step.name if step.name != step.kind else "", parameters
 
 
 def _bars(drawn: list[Step], columns: int) -> list[str]:
@@ -172,7 +202,7 @@ def svg(trace: Trace, title: str) -> str:
     """The architecture as a self-contained SVG 900 px wide: maps as stacked planes, units as columns."""
     title = _legal(title)
     rows = _placed(_rows(_glyphs(steps(trace))))
-    height = TITLE_HEIGHT + len(rows) * ROW_HEIGHT + FOOT_HEIGHT
+    height = round(rows[-1][0].middle - MIDDLE) + ROW_HEIGHT + FOOT_HEIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         f'role="img" aria-label="{escape(title)}" font-family="Helvetica, Arial, \'DejaVu Sans\', sans-serif">',
@@ -184,6 +214,7 @@ def svg(trace: Trace, title: str) -> str:
     for row in rows:
         parts.extend(_drawn_row(row))
     parts.extend(_turn(before[-1], after[0]) for before, after in pairwise(rows))
+    parts.extend(_skips(rows))
     parts.extend(_foot(trace, height))
     return "\n".join([*parts, "</svg>", ""])
 
@@ -243,14 +274,22 @@ def _evenly(part: list[_Glyph]) -> list[list[_Glyph]]:
 
 def _placed(rows: list[list[_Glyph]]) -> list[list[_Placed]]:
     placed: list[list[_Placed]] = []
-    for i, row in enumerate(rows):
+    top = TITLE_HEIGHT
+    for row in rows:
         stretch = min(MAX_STRETCH, ROW_WIDTH / sum(glyph.room for glyph in row))
-        left, middle = float(MARGIN), TITLE_HEIGHT + i * ROW_HEIGHT + MIDDLE
+        left = float(MARGIN)
+        top += _more_room(row)
         placed.append([])
         for glyph in row:
-            placed[-1].append(_Placed(glyph, left, glyph.room * stretch, middle))
+            placed[-1].append(_Placed(glyph, left, glyph.room * stretch, top + MIDDLE))
             left += glyph.room * stretch
+        top += ROW_HEIGHT
     return placed
+
+
+def _more_room(row: Sequence["_Glyph | _Placed"]) -> int:
+    """Pixels that its captions need above a row beyond what each row has."""
+    return LINE * max(0, *(len(_above(glyph.step)) - CAPTION_LINES for glyph in row))
 
 
 def _drawn_row(row: list[_Placed]) -> Iterator[str]:
@@ -326,12 +365,23 @@ def _captions(placed: _Placed) -> Iterator[str]:
 
 
 def _above(step: Step) -> list[Caption]:
-    """What is done, in its order; the layer itself stands out."""
-    own = [operation != "ReLU" and not operation.startswith("dropout") for operation in step.operations]
-    return [
-        (operation, 12, "bold" if strong else "normal", LINES[step.kind] if strong else INK)
-        for operation, strong in zip(step.operations, own, strict=True)
-    ]
+    """What is done, in its order, on as many lines as it takes; the layer itself stands out."""
+    captions: list[Caption] = []
+    for operation in step.operations:
+        strong = operation != "ReLU" and not operation.startswith("dropout")
+        look = (12, "bold", LINES[step.kind]) if strong else (12, "normal", INK)
+        captions += [(line, *look) for line in _caption_lines(operation)]
+    return captions
+
+
+def _caption_lines(operation: str) -> list[str]:
+    """Broken after a comma where it is long."""
+    lines = [""]
+    for part in re.split(r"(?<=,) ", operation):
+        if lines[-1] and len(f"{lines[-1]} {part}") > MAX_CAPTION:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {part}".strip()
+    return lines
 
 
 def _below(step: Step) -> list[Caption]:
@@ -372,6 +422,32 @@ def _text_width(words: str, size: float, weight: str) -> float:
     return sum(1.0 if ord(c) > 0x2E80 else 0.61 for c in words) * size * (1.1 if weight == "bold" else 1)
 
 
+def _skips(rows: list[list[_Placed]]) -> Iterator[str]:
+    """From each residual's input to where it is added, a line below what it leads past."""
+    placed = [(i, glyph) for i, row in enumerate(rows) for glyph in row]
+    levels: dict[int, int] = {}
+    for end, (_, glyph) in enumerate(placed):
+        source = glyph.step.source
+        if source is None:
+            continue
+        levels[end] = 1 + max((level for other, level in levels.items() if other > source), default=0)
+        passed = placed[source : end + 1]
+        below = SKIP_BELOW + max(one.glyph.height for _, one in passed) / 2 + SKIP_APART * (levels[end] - 1)
+        yield from _skip(rows, passed, min(below, MAX_SKIP))
+
+
+def _skip(rows: list[list[_Placed]], passed: list[tuple[int, _Placed]], below: float) -> Iterator[str]:
+    (first, source), (last, end) = passed[0], passed[-1]
+    start, stop = source.x + source.glyph.width * 0.7, end.x + end.glyph.width * 0.3
+    lines = [rows[row][0].middle + below for row in range(first, last + 1)]
+    path = f"M{start:.1f} {source.y + source.glyph.height:.1f}V{lines[0]:.1f}"
+    path += "".join(f"H{WIDTH - MARGIN / 2:g}M{MARGIN / 2:g} {y:.1f}" for y in lines[1:])
+    path += f"H{stop:.1f}V{end.y + end.glyph.height + 5:.1f}"
+    colour = LINES["conv"]
+    yield f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="5 3"/>'
+    yield f'<path d="M{stop:.1f} {end.y + end.glyph.height + 1:.1f}l-3.8 7h7.6z" fill="{colour}"/>'
+
+
 def _turn(before: _Placed, after: _Placed) -> str:
     """The line from the end of a row to the beginning of the next."""
     y, right, left = before.middle + ARROW_DROP, before.left + before.cell + ARROW_LENGTH / 2, MARGIN - 12
@@ -383,6 +459,8 @@ def _turn(before: _Placed, after: _Placed) -> str:
 
 def _foot(trace: Trace, height: int) -> Iterator[str]:
     how = "Planes: a channel each, 8 at most; their side grows with the map's. Columns: height with the units' root."
+    if any(layer.kind == "residual" for _, layer in trace.rows()):
+        how = "Planes: a channel each, 8 at most. Columns: height with the units' root. Dashed: added to the output."
     yield f'<path d="M{MARGIN} {height - 52}H{WIDTH - MARGIN}" stroke="#d0d7de" stroke-width="1"/>'
     yield _words(cost_text(trace), MARGIN, height - 31, 14, anchor="start", weight="bold", most=ROW_WIDTH)
     yield _words(how, MARGIN, height - 12, 12, anchor="start", colour=FAINT, most=ROW_WIDTH)
