@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 
 from modelflow import cli, load_dataset
+from modelflow.networks import short_form
+from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
 from modelflow.networks.layers.registry import kinds
 from modelflow.networks.resolve import is_spec, trace
@@ -123,6 +126,37 @@ def test_network_files_on_the_pages_can_be_traced(page):
         fields = yaml.safe_load(text)
         if is_spec(fields):
             assert trace(parse_spec(fields)).parameters > 0
+
+
+def kinds_of(layers):
+    for layer in layers:
+        yield layer.key
+        yield from kinds_of(getattr(layer, "layers", ()))
+
+
+def test_the_page_of_layers_has_an_example_of_each_kind_which_runs_and_costs_what_it_says():
+    page, found = (ROOT / "docs" / "how-to" / "layers.md").read_text("utf-8"), set()
+    examples = [text for text in blocks("yaml", page) if is_spec(yaml.safe_load(text))]
+    for text in examples:
+        spec = parse_spec(yaml.safe_load(text))
+        assert text.startswith(f"# {spec.short_form}: {trace(spec).parameters:,} parameters\n")
+        assert parse_spec({"layers": spec.short_form}) == spec
+        assert GenericCNN(spec)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+        found |= set(kinds_of(spec.layers))
+    assert found == set(kinds())
+    headings = re.findall(r"^## (.*)$", page, re.M)
+    assert {kind for heading in headings for kind in heading.split(", ")} - {"In one line"} == set(kinds())
+
+
+def test_every_word_and_mark_of_the_short_form_is_on_the_page_of_files():
+    page = (ROOT / "docs" / "reference" / "files.md").read_text("utf-8").partition("### The short form")[2]
+    said = [word.rstrip("0123456789.") for word in re.findall(r"`([^`\n]+)`", page)]
+    assert not [word for word in short_form.words() if word.rstrip("6") not in said]
+    assert not [
+        mark for mark, (name, _) in short_form.SIGNED.items() if f"`{mark}`" not in page and name != "activation"
+    ]
+    letters = {letter for kind in kinds().values() for letter in kind.short_marks}
+    assert letters <= set(said)
 
 
 def test_every_kind_of_layer_is_on_the_page_of_files():
