@@ -152,6 +152,7 @@ def test_diff_says_in_what_two_networks_differ(capsys):
     assert "B has stride 2 where A pools (layers.0). B has 74 % fewer MACs" in told
     data = json.loads(printed(capsys, "diff", "generic_0", "generic_2", "--json"))
     assert (data["a"]["model"], data["b"]["short_form"]) == ("generic_0", "+valid-bn c4k5 m2 fc20drop0.3 fc")
+    assert (data["a"]["parameters"], data["b"]["macs"]) == (7_090, 69_320)
     assert data["layers"][0]["b"]["parameters"] == 104
     assert not data["layers"][0]["same"]
     assert run_command(["diff", "generic_0", "c4k30+valid fc"]) == 2

@@ -70,7 +70,7 @@ def test_the_cards_two_forms_differ_in_a_dropout():
 
 
 def test_many_differences_are_counted():
-    assert "; 1 differences more. B has" in found("c8k5/2+valid-bn+gelu gap fc", "c9 gap fc").words
+    assert "; 1 more. B has" in found("c8k5/2+valid-bn+gelu gap fc", "c9 gap fc").words
 
 
 ITEMS = st.sampled_from(["c8", "c8/2", "s8", "m2", "e2", "bn", "c8r", "(c8 c8)r", "2*c8", "drop0.5", "d3"])

@@ -75,11 +75,10 @@ def diff(a: str, b: str, dataset: str | None, as_json: bool) -> None:
     described = [_described(model, dataset) for model in (a, b)]
     found = difference(*(_traced(side, spec) for side, (_, spec) in zip("AB", described, strict=True)))
     if as_json:
-        names = {
-            side: {"model": name, "short_form": spec.short_form}
-            for side, (name, spec) in zip("ab", described, strict=True)
-        }
-        terminal.say_json(names | as_data(found))
+        data = as_data(found)
+        for side, (name, spec) in zip("ab", described, strict=True):
+            data[side] |= {"model": name, "short_form": spec.short_form}
+        terminal.say_json(data)
         return
     for side, (name, spec) in zip("AB", described, strict=True):
         terminal.say(f"{side}: {_titled(name, spec)}")

@@ -1,6 +1,6 @@
 """In what two networks differ: layer by layer, in costs, in words. No torch.
 
-difference(trace(a), trace(b)).words  ->  "B has stride 2 where A pools; it has 40 % fewer MACs, …"
+difference(trace(a), trace(b)).words  ->  "B has stride 2 where A pools (layers.0). B has 40 % fewer MACs, …"
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from modelflow.networks.layers.flatten import Flatten
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.pool import Pool
 from modelflow.networks.short_form import items_of
-from modelflow.networks.trace import Layer, Trace, shape_text
+from modelflow.networks.trace import Layer, Trace, shape_text, totals
 
 MAX_PHRASES = 5  # of a sentence
 
@@ -46,12 +46,12 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """One sentence."""
+        """What B has where A has something else, then what it costs beside A."""
         phrases = list(_phrases(self))
         if not phrases:
             return "A and B are the same layer by layer."
         left = len(phrases) - MAX_PHRASES
-        phrases = phrases[:MAX_PHRASES] + ([f"{left} differences more"] if left > 0 else [])
+        phrases = phrases[:MAX_PHRASES] + ([f"{left} more"] if left > 0 else [])
         return f"{'; '.join(phrases)}. B has {', '.join(_costs(self.a, self.b))}."
 
 
@@ -73,7 +73,7 @@ def _with_items(traced: Trace) -> list[Entry]:
 
 
 def as_data(found: Difference) -> dict[str, Any]:
-    """As plain data: `words`, and `layers` of both side by side with their costs."""
+    """As plain data: `words`, the costs of `a` and `b`, and `layers` of both side by side with theirs."""
     layers = [
         {
             side: None if layer is None else {"name": layer.name, "item": item, **_costs_of(layer)}
@@ -82,7 +82,7 @@ def as_data(found: Difference) -> dict[str, Any]:
         | {"same": pair.is_same}
         for pair in found.pairs
     ]
-    return {"words": found.words, "layers": layers}
+    return {"words": found.words, "a": totals(found.a), "b": totals(found.b), "layers": layers}
 
 
 def _costs_of(layer: Layer) -> dict[str, Any]:

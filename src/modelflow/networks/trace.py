@@ -18,7 +18,7 @@ from modelflow.networks.description import Description, Spec
 from modelflow.networks.layers.kind import LayerKind, Role, Shape, shape_text
 from modelflow.networks.layers.tape import Tape, Values
 
-__all__ = ["MAX_PARAMETERS", "Layer", "Shape", "Trace", "as_data", "shape_text", "trace"]
+__all__ = ["MAX_PARAMETERS", "Layer", "Shape", "Trace", "as_data", "shape_text", "totals", "trace"]
 
 MAX_PARAMETERS = 200_000_000
 BYTES_PER_VALUE = 4
@@ -148,11 +148,18 @@ def _rows(layer: Layer, depth: int) -> Iterator[tuple[int, Layer]]:
     yield depth, layer
 
 
-def as_data(traced: Trace) -> dict[str, Any]:
-    """A trace as plain data: `parameters`, `macs`, `activation_bytes`, `input_shape`, and `layers` with theirs.
+def totals(traced: Trace) -> dict[str, int]:
+    """The costs of the whole network: `parameters`, `macs`, `activation_bytes`, `peak_activation_bytes`."""
+    return {
+        "parameters": traced.parameters,
+        "macs": traced.macs,
+        "activation_bytes": traced.activation_bytes,
+        "peak_activation_bytes": traced.peak[0],
+    }
 
-    And `peak_activation_bytes`.
-    """
+
+def as_data(traced: Trace) -> dict[str, Any]:
+    """A trace as plain data: its `totals`, `input_shape`, and `layers` with their costs."""
     layers = [
         {
             "name": layer.name,
@@ -165,13 +172,7 @@ def as_data(traced: Trace) -> dict[str, Any]:
         }
         for layer in traced.layers
     ]
-    totals = {
-        "parameters": traced.parameters,
-        "macs": traced.macs,
-        "activation_bytes": traced.activation_bytes,
-        "peak_activation_bytes": traced.peak[0],
-    }
-    return totals | {"input_shape": list(traced.input_shape), "layers": layers}
+    return totals(traced) | {"input_shape": list(traced.input_shape), "layers": layers}
 
 
 def trace(spec: Description, max_parameters: int = MAX_PARAMETERS) -> Trace:

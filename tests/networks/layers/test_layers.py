@@ -169,7 +169,7 @@ def test_the_peak_of_activations_is_torchs(fields):
         traced = trace(spec)
     except ShapeError:
         assume(False)
-    model = GenericCNN(spec).eval()
+    model = GenericCNN(spec).eval().to(memory_format=torch.contiguous_format)  # others are copied to be flattened
     x = torch.zeros(1, *traced.input_shape)
     with torch.no_grad(), Recorder(model) as recorder:
         model(x)
