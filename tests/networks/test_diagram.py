@@ -142,6 +142,11 @@ def test_the_text_of_the_base_model():
     ]
 
 
+def test_a_dropout_of_any_share_stays_on_its_line():
+    traced = some_trace(1, 163, [227], 2.23e-308, 522)
+    assert len(text(traced).splitlines()) == len(traced.layers) + 1 + 3
+
+
 def test_the_text_of_a_residual_shows_what_is_added_where():
     traced = trace(parse_spec({"layers": "c8/2 ((c8)r c8-act)r gap fc"}))
     drawn = [line.split("  ")[0] for line in text(traced).replace(TIMES, "x").splitlines()]

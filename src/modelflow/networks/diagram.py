@@ -18,7 +18,7 @@ from modelflow.networks.trace import Layer, Shape, Trace
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 TEXT_COLUMNS, MIN_BAR, MAX_BAR = 100, 4, 12
-MIN_OPERATIONS = 32  # columns
+MIN_OPERATIONS = 33  # columns: dropout of any share, linear, ReLU
 INSIDE, ADDED = "╎ ", "╰ "  # beside the layers of a residual, and where its input is added
 
 WIDTH, MARGIN = 900, 22
