@@ -7,17 +7,17 @@ ifndef STUDY  # a study file says itself which seeds
 SEEDS ?= 5
 endif
 
-study: $(VENV)/.ready  ## train the seven models with five seeds each, end with a report; EPOCHS=1 SEEDS=3 PROTOCOL=card RECIPE=best LR=… BATCH_SIZE=… STUDY=file RESULTS=folder RESTART=1
+study: $(VENV)/.ready  ## train the seven models with five seeds each and write the report. Options: EPOCHS=1 SEEDS=3 PROTOCOL=card RECIPE=best LR=… BATCH_SIZE=… STUDY=file RESULTS=folder RESTART=1
 	$(BIN)/modelflow run $(STUDY) --results $(RESULTS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
 	  $(if $(RECIPE),--recipe $(RECIPE)) $(if $(LR),--lr $(LR)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(if $(RESTART),--restart)
 
-setup: $(VENV)/.ready  ## only set up .venv, for `. .venv/bin/activate` and the command modelflow
+setup: $(VENV)/.ready  ## set up .venv only. Then: . .venv/bin/activate
 
-test: $(VENV)/.ready-dev  ## run the tests for whoever changes something, on the real Fashion-MNIST (some five minutes on two cores)
+test: $(VENV)/.ready-dev  ## run the quick tests, on the real Fashion-MNIST (about five minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not more"
 
-test-more: $(VENV)/.ready-dev  ## run the others: browser, Ray, processes, kills, fuzzing (some seven minutes)
+test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, kills, fuzzing (about seven minutes)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m more
 
 lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
@@ -29,7 +29,7 @@ docs: $(VENV)/.ready-docs  ## write the reference of commands, build the site in
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical build --clean --strict
 
-bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (three hours, idle); PARTS='epochs'; for a try ROUNDS=1 IMAGES=4000 STUDIES=100; SINCE=REVISION trains beside that one's code
+bench: $(VENV)-bench/.ready  ## measure beside seven other ways to train, every promise, the statistics (three hours, idle machine). Options: PARTS='epochs' ROUNDS=1 IMAGES=4000 STUDIES=100, SINCE=REVISION to compare with a revision
 	$(VENV)-bench/bin/python benchmarks/bench_peers.py $(or $(PARTS),check epochs accuracy study) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(IMAGES),--images $(IMAGES)) \
 	  $(if $(ROUNDS_STUDY),--rounds-study $(ROUNDS_STUDY))
@@ -51,14 +51,14 @@ pictures: $(VENV)/.ready-dev results-pictures/report.html  ## draw the pictures 
 results-pictures/report.html: | $(VENV)/.ready
 	$(BIN)/modelflow run benchmarks/pictures.yaml --results results-pictures
 
-fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes, 300 random specs beside PyTorch (some 40 minutes); COUNT=2000 TARGETS='idx where'
+fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes, 300 random specs beside PyTorch (about 40 minutes). Options: COUNT=2000 TARGETS='idx where'
 	MODELFLOW_SPECS=300 $(BIN)/python -m pytest -q tests/kernels -k random_specs
 	$(BIN)/python tests/fuzz/run.py $(TARGETS) $(if $(COUNT),--count $(COUNT))
 
-torture: $(VENV)/.ready-dev  ## 500 SIGKILLs, every failing system call, full disks, 300 studies in a row (some 70 minutes); KILLS=50 FAULTS=20 STUDIES=10
+torture: $(VENV)/.ready-dev  ## 500 SIGKILLs, every failing system call, full disks, 300 studies in a row (about 70 minutes). Options: KILLS=50 FAULTS=20 STUDIES=10
 	$(BIN)/python tests/torture/run.py $(if $(KILLS),--kills $(KILLS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(STUDIES),--studies $(STUDIES))
 
-audit: $(VENV)/.ready-fuzz  ## ask for known holes in the pinned packages, where a network allows
+audit: $(VENV)/.ready-fuzz  ## check the pinned packages for known vulnerabilities, where a network allows
 	$(BIN)/python benchmarks/audit.py
 
 help:  ## show this list

@@ -602,15 +602,15 @@ def single_table(rows: list[Row]) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "coverage": (
-        "Coverage of the 95 % interval of a difference, in per cent (half its width, median, in points); goal 93 to 97",
+        "Coverage of the 95 % interval of a difference, % (median half-width, points). Goal: 93 to 97",
         coverage_table,
     ),
     "sentences": (
-        "Studies of the card's seven means in which a sentence “better by X to Y” is wrong, in per cent; goal at most 5",
+        "Studies of the card's seven means with a wrong “better by X to Y”, %. Goal: at most 5",
         sentences_table,
     ),
     "family": (
-        "Studies of equal models (seven, where not said) with a false claim anywhere, in per cent; goal at most 5",
+        "Studies of equal models (seven unless stated) with any false claim, %. Goal: at most 5",
         family_table,
     ),
     "freedom": (
@@ -618,20 +618,19 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
         freedom_table,
     ),
     "equivalence": (
-        "Pairs half a point apart, which is the margin, called equivalent, in per cent; goal at most 5",
+        "Pairs at the margin, half a point apart, called equivalent, %. Goal: at most 5",
         equivalence_table,
     ),
     "power": ("True differences that are found, in per cent", power_table),
     "more_seeds": (
-        "Two models that differ by what is to be seen: a new study with as many seeds as the verdict asks for, in per cent; "
-        "goal 80",
+        "New studies of two models with the seeds that a verdict asks for, %. Goal: 80",
         more_table,
     ),
     "deaths": (
-        "Two models, seeds of one of which die: the wrong one called better, in per cent; goal at most 5",
+        "Two models, one with dying seeds: the wrong one called better, %. Goal: at most 5",
         deaths_table,
     ),
-    "stopping": ("Equal models, seeds added until one is called better, in per cent; a plan keeps 5", stopping_table),
+    "stopping": ("Equal models, seeds added until one is called better, %. A plan keeps 5", stopping_table),
     "single": (
         "Single runs on the same images: coverage (goal 93 to 97) or false claims (goal at most 5)",
         single_table,
@@ -652,7 +651,7 @@ def _source(kept: Row) -> str:
     studies = sorted({row["studies"] for row in kept["rows"]}, reverse=True)
     of_stored = any(row.get("population") == "stored" for row in kept["rows"])
     stored = f" Stored predictions: {kept['stored']}." if of_stored else ""
-    return f"Up to {studies[0]:,} studies a figure, ± one standard error.{stored}"
+    return f"Up to {studies[0]:,} studies per figure, ± one standard error.{stored}"
 
 
 def arguments() -> argparse.Namespace:

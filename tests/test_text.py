@@ -14,7 +14,7 @@ from modelflow.cli import cli, run_command, terminal
 from modelflow.errors import DataError
 from modelflow.results.layout import csv_text, write_run
 from modelflow.results.records import DataRecord
-from modelflow.text import cell, escaped, one_line, uncell, visible
+from modelflow.text import cell, ended, escaped, one_line, sentence, uncell, visible
 from small import a_run
 
 TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -134,3 +134,12 @@ def test_json_is_harmless_in_a_terminal_and_right(capsys):
     assert shown.isascii()
     assert not set(shown) & (set(OBEYED) - {"\n"})
     assert json.loads(shown) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [("it is cut", "It is cut."), ("add it.", "Add it."), ("is it this?", "Is it this?"), ("x = A", "X = A.")],
+)
+def test_what_is_put_together_begins_with_a_capital_and_ends_once(text, whole):
+    assert sentence(ended(text)) == ended(sentence(text)) == ended(ValueError(whole)) == whole
+    assert sentence("") == ""

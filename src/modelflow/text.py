@@ -3,6 +3,8 @@
 visible("a\x1b[31m")       what a terminal shows and obeys none of; lines stay
 shown("a\nb")              one line for a person, as in the report
 short(value)               any value in a message
+sentence("fix it.")        a capital letter at its beginning
+ended("it is damaged")     a full stop at its end
 escaped("<b>")             one line of Markdown that shows it as it stands
 markdown_table(rows)       rows of such lines
 cell("=1+1")               a cell of a CSV file that no spreadsheet computes
@@ -68,6 +70,17 @@ def short(value: object) -> str:
         return "a number of thousands of digits"
     text = " ".join(text.split()) if "\n" in text else text
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def ended(text: object) -> str:
+    """A text with a full stop at its end, unless it has one."""
+    line = str(text)
+    return line if line.endswith((".", "?")) else f"{line}."
 
 
 class Ready(str):

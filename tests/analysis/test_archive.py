@@ -93,7 +93,9 @@ def test_the_spread_over_seeds_and_the_least_latency(results, content):
     assert wide.latency("64") == (least, 2)
     assert wide.latency("7") is None
     words = latency_words(wide)
-    assert f"{significant(least, 2)} ms for 64 images (least of 2 runs, measured beside other trainings; " in words
+    assert (
+        f"{significant(least, 2)} ms for 64 images (the lowest of 2 runs, measured beside other trainings). " in words
+    )
     alone = replace(wide, seeds=wide.seeds[:1])
     assert (alone.spread("accuracy"), "(one run, perhaps measured beside" in latency_words(alone)) == (None, True)
     bare = replace(alone.seeds[0], run=alone.first.model_copy(update={"latency_ms": {}}))
@@ -155,7 +157,7 @@ def test_a_run_without_predictions_keeps_its_record_and_is_in_no_verdict(copied)
     content = read_content(copied)
     seed = model(content, "wide").seeds[1]
     assert (seed.figures, seed.logits_NK) == (seed.run.metrics, None)
-    assert "not there" in seed.missing
+    assert "predictions.npz: no such file" in seed.missing
     assert content.groups[0].verdicts == ()
     assert content.groups[0].unpaired == (("wide", "predictions of a run are missing or damaged"),)
     assert headline(content.groups[0]) == "No two of the two models can be compared."
@@ -185,7 +187,7 @@ def test_runs_that_were_still_learning_are_told_of(copied):
             (folder / "history.csv").write_text("\n".join(["epoch,loss,val_loss,protocol", *lines]))
         return still_learning(read_content(copied).groups[0])
 
-    assert told(0.9, 0.8, 0.7).startswith("In 4 of 4 runs the validation loss was lowest in the last epoch")
+    assert told(0.9, 0.8, 0.7).startswith("In 4 of 4 runs, the validation loss was lowest in the last epoch")
     assert told(0.9, 0.7, 0.8) == told(0.9) == told("", "") == ""
 
 
@@ -194,19 +196,18 @@ def test_the_answer_says_with_which_settings_it_was_found_as_far_as_they_are_sha
         return conditions(read_content(copied).groups[0])
 
     assert told() == (
-        "This answer is for these settings (adam, learning rate 0.003, batch size 16, 2 epochs): with others another "
-        "model may be best."
+        "Valid for adam, learning rate 0.003, batch size 16, 2 epochs. Other settings may change the ranking."
     )
     for folder in (all_folders := [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]):
         change(folder, settings=read_run(folder).settings | {"schedule": "one-cycle", "optimizer": "<b>"})
-    assert "(<b>, learning rate up to 0.003, one-cycle, batch size 16, 2 epochs)" in told()
-    assert "(&lt;b&gt;, learning rate up to 0.003, one-cycle," in render(read_content(copied))
+    assert "Valid for <b>, learning rate up to 0.003, one-cycle, batch size 16, 2 epochs." in told()
+    assert " &lt;b&gt;, learning rate up to 0.003, one-cycle," in render(read_content(copied))
     for folder in all_folders:
         change(folder, settings=read_run(folder).settings | {"find_best_lr": True, "optimizer": None})
-    assert "(a learning rate searched for by each run, batch size 16, 2 epochs)" in told()
+    assert "Valid for a learning rate searched for by each run, batch size 16, 2 epochs." in told()
     for folder in run_folders_of(copied, "wide"):
         change(folder, settings=read_run(folder).settings | {"batch_size": 64, "find_best_lr": False}, lr=0.1)
-    assert told().startswith("This answer is for these settings (2 epochs): with others another model may be best.")
+    assert told().startswith("Valid for 2 epochs. Other settings may change the ranking.")
     assert "wide (batch_size 64, find_best_lr False), narrow (batch_size 16, find_best_lr True)" in told()
     assert told() in render(read_content(copied))
 
@@ -217,14 +218,12 @@ def test_the_pairs_are_counted_by_what_is_told_of_them(content):
     group = made_up(content, right)
     kinds = [verdict.kind for verdict in group.verdicts]
     assert (kinds.count("better"), kinds.count("cannot tell")) == (2, 1)
-    said = "Of the 3 pairs compared, in 2 one model is better and in 1 it is inconclusive."
+    said = "3 pairs compared: 2 better, 1 inconclusive."
     assert tally(group) == said
     alike = made_up(content, {name: np.tile(rng.random(355) < 0.8, (6, 1)) for name in "a"} | {"b": right["b"]})
     assert tally(alike) == ""
     one = replace(group.verdicts[0], kind="equivalent")
-    assert tally(replace(group, verdicts=(one, one))) == (
-        "Of the 2 pairs compared, in 2 both are equivalent within 1.13 points."
-    )
+    assert tally(replace(group, verdicts=(one, one))) == ("2 pairs compared: 2 equivalent within 1.13 points.")
     assert said in render(Content(content.folder, (group,), ()))
 
 
@@ -255,7 +254,7 @@ def test_every_curve_is_there_however_long_the_histories_are(copied):
         )
         == 4
     )
-    assert "of long runs every so many epochs" in html
+    assert "not every epoch of long runs" in html
 
 
 def test_other_protocols_and_other_data_are_not_compared(copied):
@@ -295,7 +294,7 @@ def test_a_damaged_run_is_left_out_and_said(copied):
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="no finished run in it; give a results folder"):
+    with pytest.raises(DataError, match="no finished run in it"):
         read_content(tmp_path)
 
 
@@ -352,7 +351,7 @@ def test_models_that_cannot_be_told_apart_are_not_ranked(content):
     group = made_up(content, {name: runs(rng, share, spread=0.03) for name, share in shares.items()})
     found = standing(group)
     rival = {"a": "b", "b": "a"}[found.best]
-    assert headline(group) == f"It cannot be told which of {found.best} and {rival} is the most accurate."
+    assert headline(group) == f"Inconclusive: {found.best} or {rival} may be the most accurate."
     assert f"{found.best} is better than c." in details(group)
 
 
@@ -376,7 +375,7 @@ def test_a_model_with_one_run_is_named_as_not_compared(content):
     rng = np.random.default_rng(2)
     group = made_up(content, {"a": runs(rng, 0.9), "b": runs(rng, 0.5), "c": runs(rng, 0.95, n_seeds=1)})
     assert headline(group).startswith("Of the two that can be compared, a is better than b by ")
-    assert headline(group).endswith(" points; not compared: c.")
+    assert headline(group).endswith(" points. Not compared: c.")
     assert details(group)[-1] == "Not compared: c (one run alone)."
 
 
@@ -385,14 +384,14 @@ def test_a_headline_is_of_the_models_that_can_be_compared(content):
     correct = {name: runs(rng, share) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
     group = made_up(content, correct | {"d": runs(rng, 0.95, n_seeds=1)})
     assert headline(group) == (
-        "a is the most accurate of the three that can be compared: better than each of the two others; not compared: d."
+        "a is the most accurate of the three that can be compared: better than each of the two others. Not compared: d."
     )
     assert "that of the next of those compared, b " in details(group)[0]
     same = np.tile(np.arange(3000) < 2700, (5, 1))
     equal = made_up(content, {"a": same, "b": same, "d": same[:1]})
     assert headline(equal) == (
-        "a has the highest mean accuracy of the two that can be compared, and b is equivalent to it within 0.5 points; "
-        "not compared: d."
+        "a has the highest mean accuracy of the two that can be compared, and b is equivalent to it within 0.5 points. "
+        "Not compared: d."
     )
 
 
@@ -425,15 +424,15 @@ def decided(content, kinds, parameters, unpaired=()):
 @pytest.mark.parametrize(
     ("kinds", "words"),
     [
-        ({"b": "better", "c": "better"}, "the most of the three models; it is better than each that has fewer."),
+        ({"b": "better", "c": "better"}, "the most of the three models. It is better than each model with fewer."),
         (
             {"b": "equivalent", "c": "better"},
-            "the most of the three models; with fewer, b (2,000) is equivalent to it within 1.34 points.",
+            "the most of the three models. With fewer, b (2,000) is equivalent to it within 1.34 points.",
         ),
         (
             {"b": "equivalent", "c": "cannot tell"},
-            "the most of the three models; with fewer, b (2,000) is equivalent to it within 1.34 points; with fewer, "
-            "c (1,000) cannot be told from it.",
+            "the most of the three models. With fewer, b (2,000) is equivalent to it within 1.34 points. Against "
+            "c (1,000), with fewer, it is inconclusive.",
         ),
     ],
 )
@@ -450,10 +449,10 @@ def test_the_rank_of_the_best_by_parameters(content):
 
     assert said(1, b=2, c=3) == ["a has 1 parameters, the fewest of the three models."]
     assert said(2, b=1, c=3, d=4) == [
-        "a has 2 parameters, the second fewest of the four models; it is better than b (1), which has fewer."
+        "a has 2 parameters, the second fewest of the four models. It is better than b (1), which has fewer."
     ]
     assert said(3, b=1, c=2, d=2, e=4) == [
-        "a has 3 parameters, the second most of the five models; it is better than each that has fewer."
+        "a has 3 parameters, the second most of the five models. It is better than each model with fewer."
     ]
     assert said(2, b=2) == []
 
@@ -461,18 +460,20 @@ def test_the_rank_of_the_best_by_parameters(content):
 def test_a_cheaper_model_that_is_not_compared_is_not_said_to_be_beaten(content):
     kinds = {"b": ("better", None), "c": ("better", None)}
     group = decided(content, kinds, {"a": 9, "b": 8, "c": 7, "d": 6}, unpaired=(("d", "one run alone"),))
-    assert "it is better than each of those compared that has fewer." in details(group)[1]
+    assert "It is better than each model compared with fewer." in details(group)[1]
 
 
 def test_after_an_open_headline_the_seeds_that_would_tell_are_named_and_no_command_that_adds_them(content):
     parameters = {"a": 3, "b": 3, "c": 3}
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", 9)}
     assert seeds_that_could_tell(decided(content, kinds, parameters)) == (
-        "By the spread of these runs, about 12 seeds of each tell a from b and c (80 % power). Fix the number before "
-        f"you train. {AFTER_A_LOOK} (docs/statistics.md)."
+        "About 12 seeds of each would tell a from b and c (80 % power, by the spread of these runs). Choose the number "
+        f"before you train. {AFTER_A_LOOK} (docs/statistics.md)."
     )
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", None)}
-    assert "about 7 seeds of each tell a from b (80 %" in seeds_that_could_tell(decided(content, kinds, parameters))
+    assert "About 7 seeds of each would tell a from b (80 %" in seeds_that_could_tell(
+        decided(content, kinds, parameters)
+    )
     assert "--seeds" not in headline(decided(content, kinds, parameters))
     for kind in ("cannot tell", "better", "equivalent"):
         assert seeds_that_could_tell(decided(content, {"b": (kind, None)}, parameters)) == ""
@@ -482,14 +483,14 @@ def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):
     rng = np.random.default_rng(2)
     two = {name: runs(rng, share, n_seeds=2) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
     notice = too_few_seeds(made_up(content, two))
-    assert notice.startswith("Two seeds of each model are too few for a family of 3 pairs: they were not shown to ")
+    assert notice.startswith("Two seeds of each model are too few for a family of 3 pairs. They were not shown to ")
     assert notice.endswith(f"Train four or more. {DECIDE_BEFORE}")
     mixed = two | {"c": runs(rng, 0.2, n_seeds=4)}
     assert too_few_seeds(made_up(content, mixed)).startswith("Two seeds of a and b are too few for a family of 3 pairs")
     four = {name: runs(rng, 0.5, n_seeds=4) for name in "abc"}
     assert too_few_seeds(made_up(content, four)) == ""
     pair = too_few_seeds(made_up(content, {name: two[name] for name in "ab"}))
-    assert pair.startswith("Two seeds of each model are too few for a family of 1 pair:")
+    assert pair.startswith("Two seeds of each model are too few for a family of 1 pair.")
 
 
 def of_dead(content, correct_by_model, dead):
@@ -517,7 +518,7 @@ def test_the_best_is_so_by_its_runs_that_train(content):
     assert trained(group) == "Verdicts are of the runs that train. 1 of 15 runs died."
     page = render(Content(content.folder, (group,), ()))
     assert "a: 1 of 5 runs died (up to 66 % of runs would). Of all runs: " in page
-    assert f"Their accuracies count in the figures. {trained(group)}" in page
+    assert f"The figures include their accuracies. {trained(group)}" in page
     assert too_few_seeds(group) == ""
 
 
@@ -533,7 +534,7 @@ def test_models_of_which_too_few_runs_train_are_said_to_be_so(content):
 def test_the_margin_is_named_with_its_reason(content):
     group = made_up(content, {"a": np.ones((3, 300)), "b": np.ones((3, 300))})
     assert margin(group) == "1.34 points (4 of 300 test images)"
-    assert "is taken to matter: 1.34 points (4 of 300 test images) either way" in render(
+    assert "that matters: 1.34 points (4 of 300 test images) either way" in render(
         Content(content.folder, (group,), ())
     )
 
@@ -554,7 +555,7 @@ def test_what_is_equivalent_to_the_first_is_a_rival_where_it_cannot_be_told(cont
         Verdict(*pair, kind, difference_of_three(0.001 * i), 0.5, "") for i, (pair, kind) in enumerate(kinds.items())
     )
     group = replace(group, verdicts=verdicts, models=tuple(sorted(group.models, key=lambda m: m.name != "generic_A")))
-    assert headline(group) == "It cannot be told which of generic_A, b and tinyNet is the most accurate."
+    assert headline(group) == "Inconclusive: generic_A, b or tinyNet may be the most accurate."
     assert details(group)[1] == "tinyNet is equivalent to generic_A within 1.34 points."
 
 
@@ -579,21 +580,19 @@ def test_dead_runs_are_listed(copied):
 
 
 def test_the_protocol_says_what_may_be_chosen():
-    assert "nothing may be chosen" in protocol_words("card", [None])
-    assert protocol_words("held-out", [1]).endswith(
-        "held out; the test images were evaluated once, at the end of the run."
-    )
-    assert "not known" in protocol_words("", [1])
+    assert "Do not choose" in protocol_words("card", [None])
+    assert protocol_words("held-out", [1]).endswith("The test images were evaluated once, at the end of the run.")
+    assert "unknown" in protocol_words("", [1])
 
 
 @pytest.mark.parametrize(
     ("reads", "words"),
     [
         ([1, 1], "the test images were evaluated once, at the end of each run"),
-        ([3], "the test images were evaluated 3 times; run.json does not say what was done in between"),
-        ([1, 3], "the test images were evaluated up to 3 times; run.json does not say what was done in between"),
-        ([None, None], "how often the test images were evaluated is not known"),
-        ([1, None], "the test images were evaluated once, in some runs, in others it is not known how often"),
+        ([3], "the test images were evaluated 3 times, for reasons that run.json does not record"),
+        ([1, 3], "the test images were evaluated up to 3 times, for reasons that run.json does not record"),
+        ([None, None], "it is unknown how often the test images were evaluated"),
+        ([1, None], "the test images were evaluated once in some runs, unknown how often in others"),
     ],
 )
 def test_how_often_the_test_images_were_evaluated_is_said_of_all_runs(reads, words):
@@ -699,9 +698,9 @@ def test_the_facts_of_the_runs(content):
     facts = dict(how_made(content).facts)
     assert (facts["Data set"], facts["Seeds"], facts["Epochs"]) == ("digits", "42 and 43", "2")
     assert facts["Test images evaluated"] == "after every epoch"
-    assert facts["Images to train on"] == "1,442"
+    assert facts["Training images"] == "1,442"
     assert "torch" in facts["Versions"]
-    assert facts["Recipe"] == "card (the settings of the course's model card, but for those given)"
+    assert facts["Recipe"] == "card (the settings of the course's model card, except those given)"
     assert facts["Trained by"] == "compiled step (machine code made for each architecture)"
     seconds = sum(run.seconds["training"] for run in content.runs)
     assert float(facts["Seconds of training, all runs together"]) == pytest.approx(seconds, rel=0.005)
@@ -716,7 +715,7 @@ def test_what_to_install_and_where_the_data_come_from(content):
         f"ModelFlow {run.versions['modelflow']} (revision 0123456789ab) on Python {platform.python_version()}"
     )
     sha256 = run.data.checksums["digits"]
-    assert how.data == (f"digits comes with ModelFlow; SHA-256 {sha256}.",)
+    assert how.data == (f"digits comes with ModelFlow. SHA-256 {sha256}.",)
     html = render(content)
     assert f"These runs were made by {how.made_with}. In its source, <code>python -m pip install" in html
     assert f"<p>Data: <bdi>{how.data[0]}" in html
@@ -725,9 +724,9 @@ def test_what_to_install_and_where_the_data_come_from(content):
 @pytest.mark.parametrize(
     ("name", "checksums", "words"),
     [
-        ("fashion-mnist", {"a": "0", "b": "1"}, "is downloaded, and checked, where it is nowhere on the machine; "),
-        ("idx:my/images", {"a": "0", "b": "1"}, "which has to hold the same files; the SHA-256 of its 2 files stand"),
-        ("TensorDataset", {}, "was given in Python, and has to be given again; no checksum was recorded."),
+        ("fashion-mnist", {"a": "0", "b": "1"}, "is downloaded and checked unless it is on the machine. "),
+        ("idx:my/images", {"a": "0", "b": "1"}, "which must hold the same files. The SHA-256 of its 2 files are"),
+        ("TensorDataset", {}, "was given in Python and must be given again. No checksum was recorded."),
     ],
 )
 def test_the_origin_of_other_data_is_said(content, name, checksums, words):
@@ -763,7 +762,7 @@ def test_other_seeds_than_those_of_the_study_file_are_said(copied):
     shutil.rmtree(copied / "wide" / "seeds")
     command, caution = repeat_command(read_content(copied))
     assert command
-    assert caution == "study.json asks for seeds 42 and 43; these runs have seed 42 (wide)."
+    assert caution == "study.json asks for seeds 42 and 43. These runs have seed 42 (wide)."
 
 
 def test_runs_without_a_study_file_have_no_command(copied):

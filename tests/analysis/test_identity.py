@@ -111,7 +111,7 @@ def test_models_of_one_name_have_names_that_differ_everywhere(trained, tmp_path,
 def test_the_command_says_which_network_it_does_not_repeat(results):
     command, caution = repeat_command(read_content(results))
     assert "study.json" in command
-    assert "study.json describes another wide than some of these runs are of." in caution
+    assert "study.json describes another wide than some of these runs used." in caution
 
 
 def test_a_copy_of_a_run_is_no_further_seed_anywhere_and_is_named(trained, tmp_path, capsys):
@@ -146,7 +146,7 @@ def test_a_second_training_of_a_seed_is_left_out_and_its_weights_are_said_to_dif
     fields["files"]["model.safetensors"] = "0" * 64
     (other / "run.json").write_text(json.dumps(fields))
     (reason,) = (why for where, why in read_content(results).left_out if where == "wide/seeds/99")
-    assert "the same model and seed as wide" in reason
+    assert "same model and seed as wide" in reason
     assert "its weights are others" in reason
     assert "its weights are others" in compare_folders([results]).copies[0]
 
@@ -155,7 +155,7 @@ def test_runs_in_one_folder_that_are_no_seeds_of_one_model_are_refused_by_compar
     results = shutil.copytree(trained / "class", tmp_path / "class")
     shutil.rmtree(results / "wide" / "seeds" / "43")
     shutil.copytree(trained / "bob" / "wide" / "seeds" / "43", results / "wide" / "seeds" / "43")
-    with pytest.raises(UsageError, match=r"seeds/43 has another cov_features .*a folder of its own"):
+    with pytest.raises(UsageError, match=r"seeds/43 has another cov_features .*its own folder"):
         compare_folders([results / "wide", results / "narrow"])
     names = {"narrow", "wide (wide)", "wide (wide/seeds/43)"}
     assert {row.model for row in leaderboard(results)} == names
@@ -331,7 +331,7 @@ def test_test_images_among_the_training_images_of_loaders_are_counted_and_told(t
 
 def test_a_report_of_loaders_says_what_its_checksums_are_of(tmp_path):
     run = trained_in_python(tmp_path, 1)
-    assert data_words(run).endswith("the SHA-256 of its 4 parts stand below.")
+    assert data_words(run).endswith("The SHA-256 of its 4 parts are below.")
     page, card = render(read_content(tmp_path)), study_card(read_content(tmp_path))
     for name, digest in run.data.checksums.items():
         assert name in page

@@ -61,12 +61,14 @@ def test_csv_has_every_field_unrounded(study):
 
 def test_markdown_has_the_columns_of_the_card_and_marks_dead_runs(study):
     heading, _, *lines = as_markdown(leaderboard(study)).splitlines()
-    assert heading.startswith("Test accuracy, mean ± half its 95 % interval over seeds; the test images are also")
+    assert heading.startswith(
+        "Test accuracy, mean ± half its 95 % interval over seeds · also validated on the test images"
+    )
     assert lines[0] == "| Model | Group | Seeds | Accuracy | Macro F1 | Parameters | Card acc | Card F1 |"
     assert lines[1] == "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     assert lines[3] == "| generic_2 | Custom (Simpler) | 2 | 87.00% ±12.71 | 0.4350 | 11,854 | 87.61% | 0.8746 |"
     assert lines[4].startswith("| cnn2_3 † | n_feature Variation (Narrower) | 1 | 10.00% |")
-    assert lines[5:] == ["", "† a run of it looks dead: see the warnings in its run.json"]
+    assert lines[5:] == ["", "† a run looks dead: see the warnings in its run.json"]
     assert "†" not in as_markdown(leaderboard(study)[:2])
 
 
@@ -78,7 +80,7 @@ def test_pipes_in_markdown_are_escaped(study):
 
 def test_a_folder_without_finished_runs_is_refused(tmp_path):
     for where in (tmp_path, tmp_path / "none"):
-        with pytest.raises(DataError, match=r": no finished run in it; give a results folder"):
+        with pytest.raises(DataError, match=r": no finished run in it. Give a results folder"):
             leaderboard(where)
 
 

@@ -40,8 +40,8 @@ def test_the_most_accurate_models_and_the_least_seeds_are_shown_of_more(vast, mo
     monkeypatch.setattr(selection, "MAX_RUNS", 6)
     folders, left_out = shown(vast)
     assert folders == ["m4", "m4/seeds/43", "m3", "m3/seeds/43", "m2", "m2/seeds/43"]
-    assert left_out["2 further models"] == "a report shows 3, the most accurate first; the leaderboard has all"
-    assert left_out["m4"] == "of its 3 runs the 2 of least seed are shown"
+    assert left_out["2 further models"] == "the report shows the 3 most accurate, the leaderboard all"
+    assert left_out["m4"] == "shows the 2 of its 3 runs with the lowest seeds"
     content = read_content(vast)
     assert [model.name for model in content.models] == ["m4", "m3", "m2"]
     assert ("2 further models", left_out["2 further models"]) in content.left_out
@@ -77,4 +77,4 @@ def test_a_model_that_lies_in_two_folders_is_one_and_a_copy_of_a_run_stands_for_
     change(vast / "copy" / "seeds" / "43", seed=50)
     folders, left_out = shown(vast)
     assert folders[:4] == ["copy", "m4/seeds/43", "copy/seeds/44", "copy/seeds/43"]
-    assert left_out["m4"] == "holds the same model and seed as copy, which stands for both"
+    assert left_out["m4"] == "same model and seed as copy, which counts for both"

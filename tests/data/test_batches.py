@@ -94,5 +94,5 @@ def test_numbers_and_arrays_of_numpy_are_taken() -> None:
 
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, True, "16"])
 def test_refuses_batch_sizes(batch_size: object) -> None:
-    with pytest.raises(UsageError, match=r"batch_size is .*; expected a whole number of at least 1"):
+    with pytest.raises(UsageError, match=r"batch_size is .*, expected a whole number of at least 1"):
         Batches(X_NCHW, Y_N, batch_size)  # type: ignore[arg-type]

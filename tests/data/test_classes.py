@@ -75,10 +75,10 @@ def test_the_first_loader_with_names_gives_them():
     [
         ([0, 1, 2, 1], ""),
         ([], ""),
-        ([1, 2, 3], "class 0 has no training image, .* labels begin at 1: subtract 1 from each"),
-        ([3, 4], "classes 0, 1, 2 have no training image, .* labels begin at 3: subtract 3 from each"),
-        ([0, 2], "class 1 has no training image, .* number the classes without gaps"),
-        ([1, 3], "classes 0, 2 have no training image, .* number the classes without gaps"),
+        ([1, 2, 3], "class 0 has no training image, .* Labels begin at 1: subtract 1 from each"),
+        ([3, 4], "classes 0, 1, 2 have no training image, .* Labels begin at 3: subtract 3 from each"),
+        ([0, 2], "class 1 has no training image, .* Number the classes without gaps"),
+        ([1, 3], "classes 0, 2 have no training image, .* Number the classes without gaps"),
         ([0, 30], r"classes 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 19 more have"),
     ],
 )

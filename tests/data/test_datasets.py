@@ -82,7 +82,7 @@ def test_digits_are_all_of_scikit_learns() -> None:
 
 def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digits_file, "SHA256", "0" * 64)
-    with pytest.raises(DataError, match=r"the digits have SHA-256 .*; expected 0{64}\. Reinstall"):
+    with pytest.raises(DataError, match=r"the digits have SHA-256 .*, expected 0{64}\. Reinstall"):
         load_dataset("digits")
 
 
@@ -128,7 +128,7 @@ def test_loaders(tmp_path: Path) -> None:
 def test_unknown_names(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_dataset(name)
-    assert str(caught.value) == (f"unknown data set {name!r}; expected one of digits, fashion-mnist, idx:FOLDER.{hint}")
+    assert str(caught.value) == (f"unknown data set {name!r}, expected one of digits, fashion-mnist, idx:FOLDER.{hint}")
 
 
 def test_a_bare_folder_is_shown_the_way(tmp_path: Path) -> None:

@@ -46,13 +46,13 @@ def altered(data: bytes, position: int, value: int | None = None) -> bytes:
 
 
 DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
-    "one byte": (IMAGES, lambda data: altered(data, 20), "its bytes were changed: their SHA-256 is .*; expected"),
-    "cut": (IMAGES, lambda data: data[:-1], "is cut: it has 135 bytes; .* says 136"),
+    "one byte": (IMAGES, lambda data: altered(data, 20), "its bytes have changed: SHA-256 .*, expected"),
+    "cut": (IMAGES, lambda data: data[:-1], "is cut: it has 135 bytes, .* says 136"),
     "overlong": (IMAGES, lambda data: data + b"x", "is too long"),
-    "magic": (IMAGES, lambda data: altered(data, 2), "its values are int8; expected uint8"),
-    "sizes": (IMAGES, lambda data: altered(data, 7), "has a wrong header: it says 7 x 5 x 4; expected 6 x 5 x 4"),
+    "magic": (IMAGES, lambda data: altered(data, 2), "its values are int8, expected uint8"),
+    "sizes": (IMAGES, lambda data: altered(data, 7), "has a wrong header: it says 7 x 5 x 4, expected 6 x 5 x 4"),
     "label": (LABELS, lambda data: altered(data, 9, 3), "labels out of range: label 3 at image 1 .*expected 0 to 2"),
-    "label byte": (LABELS, lambda data: altered(data, 9, 2), "its bytes were changed"),
+    "label byte": (LABELS, lambda data: altered(data, 9, 2), "its bytes have changed"),
 }
 
 
@@ -183,7 +183,7 @@ def test_a_bad_file_is_neither_used_nor_skipped(
     fix = {
         "data_dir": f"Delete it and run `modelflow data fetch small --data-dir {folder}`.",
         "cache": "Delete it and run `modelflow data fetch small`.",
-        "debian": "Reinstall the Debian package no-such-package, or name a folder of good files with --data-dir.",
+        "debian": "Reinstall the Debian package no-such-package, or give a folder of sound files with --data-dir.",
     }[place]
     with pytest.raises(DataError, match=f"^{re.escape(str(path))}: .*{reason}.*{re.escape(fix)}$"):
         fetch.fetch(known, folder if place == "data_dir" else None)
@@ -200,8 +200,8 @@ def test_nothing_worked(known: KnownSet, cache: Path, tmp_path: Path) -> None:
         assert f"  - {folder}: not there" in message
     for address in known.addresses:
         assert f"  - {address}: 404" in message
-    assert "  - Debian package no-such-package: needs apt-get and dpkg-deb, which this machine lacks" in message
-    assert "with --data-dir FOLDER, or once for all with MODELFLOW_DATA_DIR=FOLDER" in message
+    assert "  - Debian package no-such-package: needs apt-get and dpkg-deb" in message
+    assert "--data-dir FOLDER, or set MODELFLOW_DATA_DIR=FOLDER" in message
 
 
 def test_find_all_fetches_nothing(known: KnownSet, server: Server, pages: dict[str, bytes]) -> None:
@@ -213,13 +213,13 @@ def test_find_all_fetches_nothing(known: KnownSet, server: Server, pages: dict[s
 
 def test_data_dir_is_a_file(known: KnownSet, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="file: is a file; expected a folder"):
+    with pytest.raises(DataError, match="file: is a file, expected a folder"):
         fetch.fetch(known, tmp_path / "file")
 
 
 def test_store_cannot_be_made(known: KnownSet, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"cannot be written to .*; expected a folder for the data"):
+    with pytest.raises(DataError, match=r"not writable .*, expected a folder for the data"):
         fetch.fetch(known, tmp_path / "file" / "below")
 
 
@@ -302,8 +302,8 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     [
         (HEAD + b"Content-Length: 1000000\r\n\r\n", b"x", "fewer than 1,024 bytes a second for 1 s"),
         (HEAD, b"X-Header: y\r\n", "fewer than 1,024 bytes a second for 1 s"),
-        (HEAD + b"Content-Length: 1000000000\r\n\r\n", bytes(2**16), "more than the 4,.* bytes that the file can have"),
-        (HEAD + b"\r\n", bytes(400), "not here after 3 s"),
+        (HEAD + b"Content-Length: 1000000000\r\n\r\n", bytes(2**16), "more than 4,.* bytes, the limit"),
+        (HEAD + b"\r\n", bytes(400), "not complete after 3 s"),
     ],
     ids=["a byte now and then", "headers without end", "a file without end", "just fast enough for ever"],
 )
@@ -312,7 +312,7 @@ def test_a_server_that_never_ends_is_given_up(
 ) -> None:
     monkeypatch.setattr(fetch, "CONNECT_AND_READ_SECONDS", (1, 1))
     monkeypatch.setattr(fetch, "FILE_SECONDS", 3)
-    if "not here" in told:
+    if "not complete" in told:
         monkeypatch.setattr(fetch, "ROOM", 10**9)
     deaf = dataclasses.replace(known, addresses=(Slow(first, part).address,))
     began = time.monotonic()

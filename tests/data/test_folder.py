@@ -31,7 +31,7 @@ def test_a_plain_file_goes_before_its_gz(tmp_path: Path) -> None:
 
 
 def test_no_such_folder_or_not_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere: no such folder; expected a folder of four IDX files"):
+    with pytest.raises(DataError, match="nowhere: no such folder, expected a folder of four IDX files"):
         read_folder(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be read as a folder"):
@@ -44,7 +44,7 @@ def test_no_such_folder_or_not_a_folder(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path, role: str) -> None:
     arrays = four_arrays(5, 4)
     del arrays[role]
-    with pytest.raises(DataError, match=f"no file {role.replace('test', 't10k')}-idx[13]-ubyte; expected it plain"):
+    with pytest.raises(DataError, match=f"no file {role.replace('test', 't10k')}-idx[13]-ubyte, expected it plain"):
         read_folder(write_folder(tmp_path, arrays))
 
 
@@ -69,20 +69,20 @@ def test_two_files_of_one_role(tmp_path: Path) -> None:
         ("test-labels", np.zeros(5, np.uint8), "t10k-labels-idx1-ubyte: holds 5 labels, but .* holds 4 images"),
         ("test-images", random_images(4, 4, 5), "t10k-images-idx3-ubyte: its images are 4 x 5, those of .* 5 x 4"),
         ("test-images", random_images(4, 3, 5, 4), "t10k-images-idx4-ubyte: its images are 3 x 5 x 4, .* 5 x 4"),
-        ("train-labels", np.ones(6, np.uint8), "train-labels-idx1-ubyte: every label is 1; expected at least two"),
+        ("train-labels", np.ones(6, np.uint8), "train-labels-idx1-ubyte: every label is 1, expected at least two"),
         ("test-labels", np.array([0, 1, 7, 2], np.uint8), "t10k-labels-idx1-ubyte: label 7 of image 2 is not among"),
-        ("train-images", random_images(6), "train-images-idx1-ubyte: .* 1 dimensions; expected 3 or 4"),
-        ("train-images", random_images(6, 20), "train-images-idx2-ubyte: .* 2 dimensions; expected 3 or 4 .* write"),
-        ("test-labels", random_images(4, 5, 4), "t10k-labels-idx3-ubyte: .* 3 dimensions; expected 1"),
-        ("test-labels", np.eye(4, 3, dtype=np.uint8), "holds labels 4 x 3; expected one an image; write labels.argmax"),
-        ("test-labels", np.eye(4, 8, dtype=np.int32), "holds labels 4 x 8; expected one an image"),
-        ("test-labels", np.eye(8, dtype=np.int32)[[1, 2, 1, 2]], "holds labels 4 x 8; expected one an image"),
-        ("test-labels", np.array([0, 1, -1, 2], np.int8), "label -1 of image 2; expected 0 to 1999; number"),
-        ("train-labels", np.array([0, 1, 2, 2000, 1, 0], np.int16), "label 2000 of image 3; expected 0 to 1999"),
+        ("train-images", random_images(6), "train-images-idx1-ubyte: .* 1 dimensions, expected 3 or 4"),
+        ("train-images", random_images(6, 20), "train-images-idx2-ubyte: .* 2 dimensions, expected 3 or 4 .* Write"),
+        ("test-labels", random_images(4, 5, 4), "t10k-labels-idx3-ubyte: .* 3 dimensions, expected 1"),
+        ("test-labels", np.eye(4, 3, dtype=np.uint8), "holds labels 4 x 3, expected one per image. .*labels.argmax"),
+        ("test-labels", np.eye(4, 8, dtype=np.int32), "holds labels 4 x 8, expected one per image"),
+        ("test-labels", np.eye(8, dtype=np.int32)[[1, 2, 1, 2]], "holds labels 4 x 8, expected one per image"),
+        ("test-labels", np.array([0, 1, -1, 2], np.int8), "label -1 of image 2, expected 0 to 1999; number"),
+        ("train-labels", np.array([0, 1, 2, 2000, 1, 0], np.int16), "label 2000 of image 3, expected 0 to 1999"),
         ("test-labels", np.array([0, 1, 300, 2], np.int32), "label 300 of image 2 is not among the labels of"),
-        ("train-labels", np.zeros(6, np.float32), "its values are float32; expected uint8 or .*; write np.int32"),
-        ("test-images", np.zeros((4, 5, 4), np.float64), "its values are float64; expected uint8; scale them"),
-        ("test-images", np.zeros((4, 5, 4), np.int16), "its values are int16; expected uint8; scale them to 0 to 255"),
+        ("train-labels", np.zeros(6, np.float32), "its values are float32, expected uint8 or .*Write np.int32"),
+        ("test-images", np.zeros((4, 5, 4), np.float64), "its values are float64, expected uint8. Scale them"),
+        ("test-images", np.zeros((4, 5, 4), np.int16), "its values are int16, expected uint8. Scale them to 0 to 255"),
     ],
 )
 def test_files_that_do_not_fit(tmp_path: Path, role: str, values: np.ndarray, reason: str) -> None:
@@ -93,7 +93,7 @@ def test_files_that_do_not_fit(tmp_path: Path, role: str, values: np.ndarray, re
 def test_a_bad_file_is_named_with_reason_and_mend(tmp_path: Path) -> None:
     path = write_folder(tmp_path, four_arrays(5, 4)) / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte: is cut: .*\. Put a good copy in its place\."):
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte: is cut: .*\. Replace it with a sound copy\."):
         read_folder(tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_files_that_lie_a_folder_deeper_are_told(tmp_path: Path) -> None:
         path.rename(tmp_path / "moved")
         path.mkdir()
         (tmp_path / "moved").rename(path / path.name)
-    with pytest.raises(DataError, match=r"no file train-images.* in it are folders: move the files that lie within up"):
+    with pytest.raises(DataError, match=r"no file train-images.* in it are folders. Move the files inside them up"):
         read_folder(tmp_path)
 
 
@@ -160,7 +160,7 @@ FIRST = [(3, 8, 8), (4, 3, 3), (1, 2, 2), (3, 4, 4), (8, 3, 3), (13, 8, 8), (1, 
 @pytest.mark.parametrize("sizes", [(3, 3, 3), (8, 8, 8)])
 def test_images_of_which_nothing_tells_where_the_channels_are_are_refused(tmp_path: Path, sizes: tuple) -> None:
     write_folder(tmp_path, four_arrays(*sizes))
-    with pytest.raises(DataError, match="nothing tells where the channels are; expected channels x height x width"):
+    with pytest.raises(DataError, match="does not tell where the channels are, expected channels x height x width"):
         read_folder(tmp_path)
 
 
@@ -170,5 +170,5 @@ def test_channels_that_come_last_are_told(tmp_path: Path, sizes: tuple[int, ...]
     if not told:
         assert read_folder(tmp_path)["train-images"].sizes == (6, *sizes)
         return
-    with pytest.raises(DataError, match=rf"height x width x channels.* {told}\. Write it again from images\.transpose"):
+    with pytest.raises(DataError, match=rf"height x width x channels.* {told}\. Write images\.transpose"):
         read_folder(tmp_path)

@@ -35,7 +35,7 @@ def test_whole_numbers_of_any_type_are_read_where_they_are_asked_for(tmp_path: P
     assert np.array_equal(file.values, values)
     assert file.sha256 == hashlib.sha256(idx_bytes(values)).hexdigest()
     if kind != "uint8":
-        with pytest.raises(ValueError, match=f"its values are {kind}; expected uint8"):
+        with pytest.raises(ValueError, match=f"its values are {kind}, expected uint8"):
             read_idx(path, (1, 2))
 
 
@@ -43,7 +43,7 @@ def test_whole_numbers_of_any_type_are_read_where_they_are_asked_for(tmp_path: P
 def test_a_limit_is_of_bytes_whatever_the_type(tmp_path: Path, zipped: bool) -> None:
     path = write_idx(tmp_path, "labels.gz" if zipped else "labels", np.zeros(100, np.int32))
     assert read_idx(path, (1,), limit=400, types=WHOLE_NUMBERS).sizes == (100,)
-    with pytest.raises(ValueError, match="is too large: its header says 100 values; expected at most 99"):
+    with pytest.raises(ValueError, match="is too large: its header says 100 values, expected at most 99"):
         read_idx(path, (1,), limit=399, types=WHOLE_NUMBERS)
     cut = idx_bytes(np.zeros(100, np.int32))[:-1]
     path.write_bytes(gzip.compress(cut) if zipped else cut)
@@ -65,17 +65,17 @@ def header(*sizes: int, kind: int = 8) -> bytes:
 
 BAD = {
     "empty": (b"", "is empty"),
-    "html": (b"<html>", "begins with 3c 68 74 6d; expected 00 00 and 08"),
+    "html": (b"<html>", "begins with 3c 68 74 6d, expected 00 00 and 08"),
     "short magic": (b"\0\0", "wrong header"),
-    "floats": (header(1, kind=0x0D) + b"1234", "its values are float32; expected uint8"),
-    "unknown": (header(1, kind=0x0A) + b"1234", "type 0x0a; expected 0x08"),
-    "no dimension": (header(), "0 dimensions; expected 1 or 3 or 4"),
-    "two dimensions": (header(1, 1) + b"1", "2 dimensions; expected 1 or 3 or 4"),
-    "cut header": (header(1, 1, 1)[:-2], "its header ends after 14 bytes; expected 16"),
+    "floats": (header(1, kind=0x0D) + b"1234", "its values are float32, expected uint8"),
+    "unknown": (header(1, kind=0x0A) + b"1234", "type 0x0a, expected 0x08"),
+    "no dimension": (header(), "0 dimensions, expected 1 or 3 or 4"),
+    "two dimensions": (header(1, 1) + b"1", "2 dimensions, expected 1 or 3 or 4"),
+    "cut header": (header(1, 1, 1)[:-2], "its header ends after 14 bytes, expected 16"),
     "zero size": (header(3, 0, 2), "holds nothing: its header says 3 x 0 x 2"),
-    "cut": (header(2, 2, 2) + b"1234567", "is cut: it has 23 bytes; its header (2 x 2 x 2) says 24"),
+    "cut": (header(2, 2, 2) + b"1234567", "is cut: it has 23 bytes, its header (2 x 2 x 2) says 24"),
     "overlong": (header(2, 2, 2) + b"123456789", "is too long: bytes follow the 24"),
-    "huge": (header(65536, 65536, 65536), f"is too large: its header says 65536 x 65536 x 65536 values; "
+    "huge": (header(65536, 65536, 65536), f"is too large: its header says 65536 x 65536 x 65536 values, "
              f"expected at most {MAX_BYTES}"),
 }  # fmt: skip
 
@@ -140,9 +140,9 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 def test_refuses_other_sizes_than_expected(tmp_path: Path) -> None:
     path = write_idx(tmp_path, "file", random_images(2, 3, 4))
-    with pytest.raises(ValueError, match="it says 2 x 3 x 4; expected 2 x 4 x 3"):
+    with pytest.raises(ValueError, match="it says 2 x 3 x 4, expected 2 x 4 x 3"):
         read_idx(path, sizes=(2, 4, 3))
-    with pytest.raises(ValueError, match="3 dimensions; expected 1 "):
+    with pytest.raises(ValueError, match="3 dimensions, expected 1 "):
         read_idx(path, ndims=(1,))
 
 

@@ -95,7 +95,7 @@ def test_files_that_lead_elsewhere_are_not_read(handed_over: Path, name: str, ki
 def test_predictions_of_another_run_are_noticed(handed_over: Path) -> None:
     other = layout.predictions_npz(np.ones((2, 2)), np.array([0, 1]))
     (handed_over / "tiny" / "predictions.npz").write_bytes(other)
-    assert "its SHA-256 is not the one in run.json" in refusal(lambda: layout.read_predictions(handed_over / "tiny"))
+    assert "its SHA-256 differs from run.json" in refusal(lambda: layout.read_predictions(handed_over / "tiny"))
 
 
 def test_seeds_with_other_images_are_not_mixed(handed_over: Path) -> None:

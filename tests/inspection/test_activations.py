@@ -86,7 +86,7 @@ def test_the_images_are_the_same_afterwards():
 
 def test_a_layer_that_does_not_run_once_is_told():
     model = GenericCNN(preset("cnn2_3"))
-    message = "layer 'drop': 6 outputs for 3 images, expected one an image"
+    message = "layer 'drop': 6 outputs for 3 images, expected one per image"
     model.fc1, model.fc2 = nn.Linear(75, 75), nn.Linear(75, 10)
     with pytest.raises(UsageError, match=message):
         activations(model, X_NCHW, ["drop"])

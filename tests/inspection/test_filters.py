@@ -28,8 +28,8 @@ def test_a_layer_of_another_kind_is_told_with_the_convolutions():
     model = GenericCNN(preset("cnn2_3"))
     with pytest.raises(UsageError) as error:
         filters(model, "fc1")
-    assert str(error.value) == "layer 'fc1' is a Linear, expected a Conv2d; name one of conv1, conv2"
-    with pytest.raises(UsageError, match="layer 'conv9': GenericCNN has no such layer; name one of drop, conv1"):
+    assert str(error.value) == "layer 'fc1' is a Linear, expected a Conv2d. Name one of conv1, conv2."
+    with pytest.raises(UsageError, match="layer 'conv9': GenericCNN has no such layer"):
         filters(model, "conv9")
     with pytest.raises(UsageError, match="this model has none"):
         filters(nn.Sequential(nn.ReLU()), "0")

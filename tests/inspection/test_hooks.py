@@ -78,13 +78,13 @@ def test_an_unknown_layer_is_told_with_the_known_ones_before_any_hook_is_attache
     model = network()
     with pytest.raises(UsageError) as error, captured(model, ["0", "conv9"]):
         pass
-    assert str(error.value) == "layer 'conv9': Sequential has no such layer; name one of 0, 1, 2, 3"
+    assert str(error.value) == "layer 'conv9': Sequential has no such layer. Name one of 0, 1, 2, 3."
     assert n_hooks(model) == 0
 
 
 def test_an_output_that_is_no_tensor_is_told():
     model = nn.Sequential(nn.LSTM(3, 2))
-    message = r"layer '0' \(LSTM\) gives a tuple, expected one tensor; name another layer"
+    message = r"layer '0' \(LSTM\) gives a tuple, expected one tensor. Name another layer"
     with pytest.raises(UsageError, match=message), captured(model, ["0"]):
         model(torch.randn(4, 1, 3))
     assert n_hooks(model) == 0

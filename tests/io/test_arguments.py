@@ -18,21 +18,21 @@ def test_whole_numbers_of_any_kind_become_pythons(value):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("3", "epochs = '3': must be a whole number of 0 or more; write 3"),
-        (3.0, "epochs = 3.0: must be a whole number of 0 or more; write 3"),
-        (3.5, "epochs = 3.5: must be a whole number of 0 or more; give one"),
-        (np.float64(3), "must be a whole number of 0 or more; write 3"),
-        (True, "epochs = True: must be a whole number of 0 or more; give one"),
-        (np.bool_(True), "must be a whole number of 0 or more; give one"),
+        ("3", "epochs = '3': must be a whole number of 0 or more. Write 3"),
+        (3.0, "epochs = 3.0: must be a whole number of 0 or more. Write 3"),
+        (3.5, "epochs = 3.5: must be a whole number of 0 or more. Give one"),
+        (np.float64(3), "must be a whole number of 0 or more. Write 3"),
+        (True, "epochs = True: must be a whole number of 0 or more. Give one"),
+        (np.bool_(True), "must be a whole number of 0 or more. Give one"),
         (torch.tensor(True), "must be a whole number"),
-        (None, "epochs = None: must be a whole number of 0 or more; give one"),
-        (float("nan"), "must be a whole number of 0 or more; give one"),
+        (None, "epochs = None: must be a whole number of 0 or more. Give one"),
+        (float("nan"), "must be a whole number of 0 or more. Give one"),
         ([3], "must be a whole number"),
         (np.array([3, 4]), "must be a whole number"),
-        (-1, "epochs = -1, expected 0 or more"),
-        (np.int64(-1), "epochs = -1, expected 0 or more"),
-        (2**70, r"expected less than 9,223,372,036,854,775,808"),
-        pytest.param(10**5000, "a number of thousands of digits, expected less than", id="thousands of digits"),
+        (-1, "epochs = -1: must be 0 or more"),
+        (np.int64(-1), "epochs = -1: must be 0 or more"),
+        (2**70, r"must be less than 9,223,372,036,854,775,808"),
+        pytest.param(10**5000, "a number of thousands of digits: must be less than", id="thousands of digits"),
     ],
 )
 def test_what_is_no_such_whole_number_is_refused(value, said):
@@ -55,7 +55,7 @@ def test_what_is_no_number_above_0_is_refused(value):
 
 
 def test_a_text_in_place_of_a_number_is_told_how_to_write_it():
-    with pytest.raises(UsageError, match=r"lr = '1e-3': must be a number; write 0\.001"):
+    with pytest.raises(UsageError, match=r"lr = '1e-3': must be a number. Write 0\.001"):
         positive("lr", "1e-3")
 
 
@@ -94,10 +94,10 @@ def test_what_gives_no_order_of_classes_is_refused(given):
 def test_one_layers_name_is_a_list_of_one():
     assert layer_names("conv_layers.0") == ["conv_layers.0"]
     assert layer_names(("a", "b")) == layer_names(iter("ab")) == ["a", "b"]
-    with pytest.raises(UsageError, match=r"layers = 5: expected names of layers"):
+    with pytest.raises(UsageError, match=r"layers = 5: expected a list of layer names"):
         layer_names(5)
     for given in ([0], [None], ["a", 0]):
-        with pytest.raises(UsageError, match=r"layers = .*: expected names of layers"):
+        with pytest.raises(UsageError, match=r"layers = .*: expected a list of layer names"):
             layer_names(given)
 
 

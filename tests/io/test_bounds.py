@@ -54,7 +54,7 @@ def test_another_study_beside_the_largest_is_read_again_or_refused_before_anythi
     assert bounds.MAX_RECORD_BYTES < (tmp_path / "studies.json").stat().st_size < MAX_STUDY_BYTES
     assert [(study.epochs, len(study.models)) for study in read_studies(tmp_path)] == [(10, largest - 1), (3, 1)]
     before = (tmp_path / "study.json").read_bytes()
-    with pytest.raises(UsageError, match=r"with what was asked for there before, .*; give another folder"):
+    with pytest.raises(UsageError, match=r"together with its earlier studies, .* Give another folder"):
         write_asked(read_study(one_more | {"models": [{"name": "too_many", "spec": LEAST}]}), tmp_path)
     assert (tmp_path / "study.json").read_bytes() == before
 
@@ -85,7 +85,7 @@ def test_of_many_runs_something_is_said_first_and_only_what_is_there_is_looked_a
     study = study_of(tmp_path / "s.json", 2, spec=LEAST | {"in_channels": 3}, seeds=10_000)
     assert run_command(["run", str(study)]) == 2
     first, *_, last = capsys.readouterr().err.splitlines()
-    assert first == "looking which of 20,000 runs are finished …"
+    assert first == "checking which of 20,000 runs are finished …"
     assert "in_channels = 3, but the images of digits have 1" in last
     assert max(calls.values()) < 5000
 
@@ -191,7 +191,7 @@ def test_a_data_set_whose_name_json_cannot_hold_is_refused(tmp_path, capsys, mon
 
 def test_names_that_are_one_folder_elsewhere_are_told_apart_or_refused(tmp_path):
     models = [{"name": name, "spec": LEAST} for name in ("net", "Net")]
-    with pytest.raises(UsageError, match=r"'net' and 'Net' are one folder on macOS and Windows; rename one"):
+    with pytest.raises(UsageError, match=r"'net' and 'Net' are one folder on macOS and Windows. Rename one"):
         plans(read_study(None, models=models, dataset="digits"), tmp_path)
 
 

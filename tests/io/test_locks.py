@@ -30,13 +30,13 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused_and_told_who_is_there(holder, tmp_path):
-    with pytest.raises(UsageError, match=rf"another process is at work there \(process {holder.pid} on "):
+    with pytest.raises(UsageError, match=rf"another process uses it \(process {holder.pid} on "):
         folder_lock(tmp_path / "r", patience=0.1).__enter__()
 
 
 def test_a_folder_in_which_a_process_is_at_work_is_not_set_aside(holder, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_lock.__wrapped__, "__defaults__", (0.1,))
-    with pytest.raises(UsageError, match=rf"another process is at work there \(process {holder.pid} on "):
+    with pytest.raises(UsageError, match=rf"another process uses it \(process {holder.pid} on "):
         set_aside(tmp_path / "r")
     assert (tmp_path / "r").is_dir()
 
@@ -90,8 +90,8 @@ def test_where_there_are_no_locks_a_file_keeps_others_out(tmp_path, name):
         assert holder.stdout.readline() == "held\n"
         marker = tmp_path / "r" / ".lock-held"
         told = without_locks(tmp_path, name, TRY).communicate(timeout=30)[0]
-        assert f"another process is at work there (process {holder.pid} on " in told
-        assert f"this file system has no locks: delete {marker} when that process is no more" in told
+        assert f"another process uses it (process {holder.pid} on " in told
+        assert f"This file system has no locks. Delete {marker} once that process has ended" in told
     finally:
         holder.kill()
         holder.wait()

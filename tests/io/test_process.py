@@ -80,7 +80,7 @@ def test_output_that_cannot_be_written_is_a_failure_and_messages_that_cannot_are
         assert (done.returncode, "Traceback" in done.stderr) == (1, False)
         assert "No space left on device" in done.stderr
         done = start("data", "verify", "digits", stdout=subprocess.PIPE, stderr=full, capture_output=False, env=env)
-        assert (done.returncode, done.stdout.count("all files are as they should be")) == (0, 1)
+        assert (done.returncode, done.stdout.count("all files are sound")) == (0, 1)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

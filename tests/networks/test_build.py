@@ -91,9 +91,9 @@ def test_a_network_is_built_of_whatever_says_an_architecture(tmp_path):
         ((nn.Linear(1, 1),), r"GenericCNN: Linear.*: expected a spec"),
         ((["generic_2"],), r"GenericCNN: \['generic_2'\]: expected a spec"),
         (("generic_22",), "no such preset; did you mean 'generic_2'"),
-        (("generic_2", "3"), "seed = '3': must be a whole number of 0 or more; write 3"),
+        (("generic_2", "3"), "seed = '3': must be a whole number of 0 or more. Write 3"),
         (("generic_2", None), "seed = None: must be a whole number"),
-        (("generic_2", -1), "seed = -1, expected 0 or more"),
+        (("generic_2", -1), "seed = -1: must be 0 or more"),
         (("generic_2", 3, "9"), "max_parameters = '9': must be a whole number"),
     ],
 )

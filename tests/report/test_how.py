@@ -71,8 +71,8 @@ def test_where_no_record_says_where_the_data_were_the_command_says_where_to_give
     assert RELATIVE.format("idx:my data") in caution
     assert RELATIVE.format("idx:my data") in repeat_run(read_run(begun / "own"), begun / "own")[1]
     write_pages(begun)
-    assert "give the command there" in (begun / "MODEL_CARD.md").read_text()
-    assert "give the command there" in (begun / "report.html").read_text()
+    assert "Give the command there" in (begun / "MODEL_CARD.md").read_text()
+    assert "Give the command there" in (begun / "report.html").read_text()
 
 
 def test_a_folder_of_data_that_was_named_is_named_again(content):
@@ -107,7 +107,7 @@ def test_without_a_study_file_page_and_card_send_to_the_runs(begun):
     write_pages(begun)
     for page in ("report.html", "MODEL_CARD.md"):
         text = (begun / page).read_text()
-        assert "the MODEL" in text.replace("\\", "")
+        assert "The MODEL" in text.replace("\\", "")
         assert "modelflow run " not in text.partition("How to repeat it")[2].partition("## Files")[0]
 
 

@@ -52,9 +52,9 @@ def test_channels_become_colours_or_the_first_one_grey():
 def test_data_that_are_not_those_of_the_runs_are_not_shown(content):
     data, labels_N = content.groups[0].data, content.groups[0].labels_N
     other = data.model_copy(update={"checksums": {"digits": "0" * 64}})
-    with pytest.raises(DataError, match="other checksums"):
+    with pytest.raises(DataError, match="differs by SHA-256"):
         images.evaluated_pixels(other, labels_N)
-    with pytest.raises(DataError, match="other images"):
+    with pytest.raises(DataError, match="not evaluated on the test images"):
         images.evaluated_pixels(data, labels_N[::-1])
     with pytest.raises(DataError, match="unknown data set"):
         images.evaluated_pixels(data.model_copy(update={"name": "TensorDataset"}), labels_N)

@@ -86,7 +86,7 @@ def test_without_the_data_set_the_report_is_made_and_says_so(copied):
     for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
         change(folder, data={"checksums": {"digits": "0" * 64}})
     html = render(read_content(copied))
-    assert "The images themselves cannot be shown: digits on this machine has other checksums" in html
+    assert "The images cannot be shown: digits on this machine differs by SHA-256" in html
     assert 'class="tile"' not in html
 
 
@@ -95,7 +95,7 @@ def test_groups_are_shown_apart_and_said(copied):
         made_by(folder, "held-out")
     html = render(read_content(copied))
     assert "2 different combinations of data and protocol" in html
-    assert "Validation was on training images held out" in html
+    assert "Validation used held-out training images" in html
     assert "A verdict for each pair" not in html
 
 
@@ -103,8 +103,8 @@ def test_seeds_that_could_tell_stand_below_an_open_headline(content):
     rng = np.random.default_rng(4)
     group = made_up(content, {name: rng.random((3, 355)) < 0.8 for name in "ab"})
     html = render(Content(content.folder, (replace(group, verdicts=(replace(group.verdicts[0], more=4),)),), ()))
-    after = html[html.index('<p class="headline">It cannot be told') :]
-    assert after.index("about 7 seeds of each tell ") < after.index("<figure>")
+    after = html[html.index('<p class="headline">Inconclusive: ') :]
+    assert after.index("About 7 seeds of each would tell ") < after.index("<figure>")
     assert "--seeds" not in after[: after.index("<figure>")]
 
 
@@ -115,8 +115,8 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     after = html[html.index('<p class="headline">') :]
     assert after.index("Two seeds of each model are too few for a family of 3 pairs") < after.index("<figure>")
     assert "three for up to two, four for up to seven, five for up to 40 models, ten beyond" in html
-    assert "In words it holds for all pairs of the group at once" in html
-    assert "The bars are of this pair alone, so that of 21 about one misses" in html
+    assert "The interval in words holds for all pairs of the group at once" in html
+    assert "The bars are for one pair alone: of 21, about one misses" in html
     assert "Difference in points, 95 % for this pair alone" in html
     enough = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in "abc"})
     assert "too few for a family" not in render(Content(content.folder, (enough,), ()))
@@ -124,7 +124,7 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
 
 def test_what_is_validated_on_test_images_says_so(copied):
     html = render(read_content(copied))
-    assert "<figcaption>Validation loss (these are the test images): thin lines are runs, the thick line" in html
+    assert "<figcaption>Validation loss (these are the test images). Thin lines: runs" in html
     assert html.count("alidation loss (these are the test images)</th>") == 2
     title = data_of(html)["charts"]["g0-validation"]["layer"][0]["encoding"]["y"]["axis"]["title"]
     assert title == "validation loss (these are the test images)"
@@ -159,7 +159,7 @@ def test_every_table_and_chart_of_figures_names_its_protocol(content, protocol):
 def test_the_learning_curves_have_their_values_in_tables(content):
     group = content.groups[0]
     html = render(content)
-    assert html.count("thin lines are runs, the thick line of a model is their mean</figcaption>") == 2
+    assert html.count("Thin lines: runs. Thick lines: means.</figcaption>") == 2
     for which, of in (("Training", "loss"), ("Validation", "val_loss")):
         body = re.search(f'aria-label="{which} loss by epoch.*?<tbody>(.*?)</tbody>', html, re.S).group(1)
         rows = [re.findall(r'class="n">([\d.]+)<', row) for row in body.split("</tr>") if "<td" in row]
@@ -177,25 +177,25 @@ def test_the_captions_of_curves_say_what_is_drawn(content):
     one_epoch = [replace(m, seeds=tuple(replace(s, history=s.history[:1]) for s in m.seeds)) for m in group.models]
     one_run = [replace(m, seeds=m.seeds[:1]) for m in group.models]
     for models, said in (
-        (one_epoch, "the mean of each model, after the one epoch"),
-        (one_run, "the one run of each model"),
+        (one_epoch, "The mean of each model after one epoch"),
+        (one_run, "One run per model"),
     ):
         html = render(Content(content.folder, (replace(group, models=tuple(models)),), ()))
-        assert html.count(f": {said}</figcaption>") == 2
-        assert "thin lines are runs" not in html
+        assert html.count(f". {said}.</figcaption>") == 2
+        assert "Thin lines: runs" not in html
 
 
 def test_what_was_not_tested_is_said_with_it(content):
     html = render(content)
-    assert "by their means, none beats at no more cost" in html
+    assert "the Pareto front" in html
     assert "Differences in seconds are not tested." in html
-    waiting = "include waiting for a core that other runs share, and compiling"
+    waiting = "include compiling and waiting for a shared core"
     assert html.count(waiting) == 2
-    assert re.search(r"<caption>Costs; seconds " + waiting, html)
+    assert re.search(rf"<caption>Costs [^\n]* {waiting}", html)
     for model in content.models:
         text = f"{significant(model.seconds)} ± {significant(model.seconds_spread, 2)}"
         assert f'<td class="n">{text}</td>' in html
-    assert html.count("(least of 2 runs, measured beside other trainings; differences are not tested)") == 2
+    assert html.count("(the lowest of 2 runs, measured beside other trainings). Differences are not tested") == 2
     assert html.count('title="standard deviation over seeds"') == 2
 
 
@@ -218,8 +218,8 @@ def test_runs_without_any_predictions_are_shown_by_their_records(copied):
     for path in copied.rglob("predictions.npz"):
         path.unlink()
     html = render(read_content(copied))
-    assert "No predictions of these runs can be read" in html
-    assert "What is taken for what" not in html
+    assert "The predictions of these runs cannot be read" in html
+    assert "Confusion matrix" not in html
 
 
 def test_of_many_classes_the_most_frequent_confusions_are_listed(content, monkeypatch):
@@ -254,7 +254,7 @@ def test_the_page_of_seven_models_with_five_seeds_and_ten_thousand_images_is_sma
     monkeypatch.setattr(report_page.images, "evaluated_pixels", lambda *_: pixels)
     html = render(Content(tmp_path, (group,), ()))
     assert html.count("</table>") > 40
-    assert "Numbers of the 1,000 surest of" in html
+    assert "Numbers of the 1,000 most confident of" in html
     assert html.count("data:image/png") == 1
     assert len(html.encode()) + report_page.MAX_PICTURE_BYTES < 3 * MIB
 
@@ -268,7 +268,7 @@ def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monk
     monkeypatch.setattr(report_page, "MAX_PICTURE_BYTES", own + 1000)
     html = render(content)
     assert html.count('src="data:image/png') == pictures / 2
-    assert html.count("this page would grow too large") == 1
+    assert html.count("to keep this page small") == 1
 
 
 # --- the page in a browser -------------------------------------------------------------------------------------------
@@ -467,9 +467,9 @@ def test_the_numbers_of_wrong_images_stand_in_the_page_and_are_cut_when_many(con
     assert f"Numbers of all {len(wrong[0])} images it has wrong" in render(content)
     monkeypatch.setattr(report_page, "MAX_NUMBERS", 3)
     html = render(content)
-    assert f"Numbers of the 3 surest of {len(wrong[0])} images it has wrong" in html
+    assert f"Numbers of the 3 most confident of {len(wrong[0])} images it has wrong" in html
     assert f'<p class="numbers">{", ".join(map(str, wrong[0][:3]))}</p>' in html
-    assert "the others are left out" in html
+    assert "without the others" in html
 
 
 @needs_chromium

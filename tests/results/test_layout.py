@@ -82,7 +82,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     for folder, shown in ((tmp_path, tmp_path), (tmp_path / "none", tmp_path / "none"), ("a\0b", r"a\x00b")):
         assert (
             refusal(folder)
-            == f"{shown}: no run.json there; give the folder of a finished run, such as results/generic_2"
+            == f"{shown}: no run.json there. Give the folder of a finished run, such as results/generic_2."
         )
 
 
@@ -118,19 +118,19 @@ def test_a_damaged_record_is_refused_with_file_field_and_mend(tmp_path, change, 
     told = refusal(tmp_path)
     assert told.startswith(f"{tmp_path / 'run.json'}: ")
     assert message in told
-    assert told.endswith("; it is damaged: take it from a copy, or train the run again")
+    assert told.endswith(". Restore it from a copy, or train the run again.")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a":' * 10_000, b"9" * 10_000])
 def test_what_is_no_record_is_refused(tmp_path, content):
     (tmp_path / "run.json").write_bytes(content)
-    assert "it is damaged" in refusal(tmp_path)
+    assert "It is damaged" in refusal(tmp_path)
 
 
 def test_a_record_of_a_later_version_asks_for_a_later_modelflow(tmp_path):
     fields = a_run().model_dump(mode="json") | {"version": 2, "what_later_ones_say": True}
     (tmp_path / "run.json").write_text(json.dumps(fields))
-    assert refusal(tmp_path) == f"{tmp_path / 'run.json'}: a record of version 2, expected 1; update ModelFlow"
+    assert refusal(tmp_path) == f"{tmp_path / 'run.json'}: a record of version 2, expected 1. Update ModelFlow."
 
 
 def test_a_record_that_is_too_large_is_not_read(tmp_path):
@@ -161,16 +161,16 @@ def test_predictions_read_back(tmp_path):
         ({"logits": LOGITS.astype(float), "labels": LABELS}, "not finite float32"),
         ({"logits": LOGITS * np.float32("nan"), "labels": LABELS}, "not finite float32"),
         ({"logits": LOGITS[0], "labels": LABELS}, "images x classes"),
-        ({"logits": LOGITS, "labels": LABELS + 1}, "not one class an image"),
-        ({"logits": LOGITS, "labels": LABELS[:1]}, "not one class an image"),
+        ({"logits": LOGITS, "labels": LABELS + 1}, "not one class per image"),
+        ({"logits": LOGITS, "labels": LABELS[:1]}, "not one class per image"),
         ({"logits": LOGITS, "labels": LABELS.astype(object)}, "allow_pickle=False"),
-        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "not one class an image"),
+        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "not one class per image"),
     ],
     ids=range(9),
 )
 def test_predictions_that_cannot_be_are_refused(tmp_path, arrays, message):
     write_predictions(tmp_path, **arrays)
-    with pytest.raises(DataError, match="evaluate the run again") as caught:
+    with pytest.raises(DataError, match="Evaluate the run again") as caught:
         layout.read_predictions(tmp_path)
     assert message in str(caught.value)
 
@@ -196,7 +196,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
 
 
 def test_predictions_that_are_missing_are_asked_for(tmp_path):
-    with pytest.raises(DataError, match="not there; evaluate the run again"):
+    with pytest.raises(DataError, match="Evaluate the run again"):
         layout.read_predictions(tmp_path)
 
 

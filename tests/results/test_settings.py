@@ -157,15 +157,15 @@ def test_options_override_the_file_and_none_does_not(study_file):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch: 3", "unknown key 'epoch'; did you mean 'epochs'?"),
-        ("seed: 3", "unknown key 'seed'; did you mean 'seeds'?"),
-        ("data_dir: x", "unknown key 'data_dir'; known keys: dataset, protocol, validation_images, recipe"),
-        ("- generic_2", "['generic_2']: expected settings such as `epochs: 10`; write them so"),
+        ("epoch: 3", "unknown key 'epoch'. Did you mean 'epochs'?"),
+        ("seed: 3", "unknown key 'seed'. Did you mean 'seeds'?"),
+        ("data_dir: x", "unknown key 'data_dir'. Known keys: dataset, protocol, validation_images, recipe"),
+        ("- generic_2", "['generic_2']: expected settings such as `epochs: 10`"),
         ("generic_2", "'generic_2': expected settings"),
         ("epochs: 0", "epochs = 0: expected at least 1"),
         ("epochs: 1.5", "epochs = 1.5: expected a whole number"),
-        ("epochs: '3'", "epochs = '3': expected a whole number; write 3"),
-        ("epochs:", "epochs = None: expected a whole number; give one, or leave out what has a default"),
+        ("epochs: '3'", "epochs = '3': expected a whole number. Write 3"),
+        ("epochs:", "epochs = None: expected a whole number. Give a value, or leave the key out"),
         ("epochs: 1000000000000", "epochs = 1000000000000: expected at most 100000"),
         ("batch_size: 0", "batch_size = 0: expected at least 1"),
         ("batch_size: true", "batch_size = True: expected a whole number"),
@@ -174,23 +174,23 @@ def test_options_override_the_file_and_none_does_not(study_file):
         ("lr: .nan", "lr = nan: expected"),
         ("lr: .inf", "lr = inf: expected at most 1000"),
         ("lr: fast", "lr = 'fast': expected a number"),
-        ("optimizer: adan", "expected 'adam', 'adamw', 'sgd' or 'rmsprop'; did you mean 'adam'?"),
+        ("optimizer: adan", "expected 'adam', 'adamw', 'sgd' or 'rmsprop'. Did you mean 'adam'?"),
         ("protocol: other", "protocol = 'other': expected 'held-out' or 'card'"),
         ("find_best_lr: 1", "find_best_lr = 1: expected true or false"),
         ("dataset: 3", "dataset = 3: expected a text"),
         ("max_parameters: 0", "max_parameters = 0: expected at least 1"),
-        ("seeds: three", "seeds = 'three': expected how many, from 1 to 10,000, or a list such as [1, 2, 3]"),
-        ("seeds: 0", "seeds = 0: expected how many, from 1 to 10,000, or a list"),
-        ("seeds: true", "seeds = True: expected how many"),
+        ("seeds: three", "seeds = 'three': expected a number of seeds from 1 to 10,000, or a list such as [1, 2, 3]"),
+        ("seeds: 0", "seeds = 0: expected a number of seeds from 1 to 10,000, or a list"),
+        ("seeds: true", "seeds = True: expected a number of seeds"),
         ("seeds: []", "seeds = []: expected a list of at least 1"),
         ("seeds: [-1]", "seeds[0] = -1: expected at least 0"),
         ("seeds: [1, 4294967296]", "seeds[1] = 4294967296: expected less than 4294967296"),
-        ("seeds: [1, 2, 1]", "seeds: 1 stands there twice; drop one of the two"),
+        ("seeds: [1, 2, 1]", "seeds: 1 appears twice. Remove one"),
         ("models: 3", "models = 3: expected a list"),
         ("models: []", "models = []: expected a list of at least 1"),
-        ("models: [generic_2, generic_2]", "models: the name 'generic_2' stands there twice; give one of them another"),
+        ("models: [generic_2, generic_2]", "models: the name 'generic_2' appears twice. Rename one of them"),
         ("models: [3]", "models: 3: expected a preset's name"),
-        ("models: [generic_9]", "MODEL 'generic_9': no such preset; did you mean"),
+        ("models: [generic_9]", "MODEL 'generic_9': no such preset"),
     ],
 )
 def test_bad_studies_are_refused_with_field_value_expected_and_mend(study_file, text, message):
@@ -237,7 +237,7 @@ def test_an_unknown_recipe_is_refused(study_file, recipe):
 
 
 def test_the_card_holds_nothing_out():
-    with pytest.raises(UsageError, match="validation_images: nothing is held out by the protocol card; leave it out"):
+    with pytest.raises(UsageError, match="validation_images: protocol card holds nothing out"):
         validated(RunSettings, {"protocol": "card", "validation_images": 100}, "options")
 
 
@@ -250,8 +250,8 @@ def test_settings_and_lists_of_models_are_studies_without_a_file(study_file):
     )
     assert read_study(["generic_2", entry]) == read_study({"models": ["generic_2", entry]})
     assert read_study(["generic_2"], epochs=3).epochs == 3
-    assert refusal({"modles": []}) == "settings: unknown key 'modles'; did you mean 'models'?"
-    with pytest.raises(SpecError, match=r"models: entry 1: num_classes is missing; add it"):
+    assert refusal({"modles": []}) == "settings: unknown key 'modles'. Did you mean 'models'?"
+    with pytest.raises(SpecError, match=r"models: entry 1: num_classes is missing. Add it"):
         read_study({"in_channels": 1})
     assert refusal(5).startswith("study: 5: expected settings such as")
 

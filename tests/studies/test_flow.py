@@ -245,7 +245,7 @@ def test_names_and_layers_that_do_not_exist_are_refused_before_training(flow_of)
     with pytest.raises(SpecError, match=r"model name '\.\./x'"):
         flow_of("../x")
     flow = flow_of()
-    with pytest.raises(UsageError, match=r"layer 'conv9'.* name one of .*conv_layers.0"):
+    with pytest.raises(UsageError, match=r"layer 'conv9'.* Name one of .*conv_layers.0"):
         flow.run(["conv9"], epochs=1)
     assert flow.arch.total_epochs == 0
     with pytest.raises(DataError, match="no such file"):
@@ -307,10 +307,10 @@ def test_class_names_that_were_not_given_are_those_of_the_loaders_as_they_are(fl
 
 
 SET_LATER = {
-    "a rate as a text": ("lr", "1e-3", r"lr = '1e-3': must be a number; write 0\.001"),
+    "a rate as a text": ("lr", "1e-3", r"lr = '1e-3': must be a number. Write 0\.001"),
     "a rate of 0": ("lr", 0, "lr = 0: must be a finite number greater than 0"),
     "a seed as a text": ("seed", "7", "seed = '7': must be a whole number"),
-    "a seed below 0": ("seed", -1, "seed = -1, expected 0 or more"),
+    "a seed below 0": ("seed", -1, "seed = -1: must be 0 or more"),
     "no folder": ("results_dir", None, "results_dir = None"),
     "a loss by name": ("loss_fn", "cross_entropy", "loss_fn = 'cross_entropy'"),
     "no such device": ("device", "gpu", "device 'gpu': expected cpu"),
@@ -347,7 +347,7 @@ def test_what_is_set_later_becomes_pythons_own(flow_of):
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_a_file_in_the_place_of_the_results_folder_is_told_at_once(flow_of, tmp_path, place):
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="file is a file, expected a folder; give another path"):
+    with pytest.raises(UsageError, match="file is a file, expected a folder"):
         flow_of(results_dir=tmp_path / place)
 
 
@@ -357,7 +357,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_training(flow_of, call):
     steps = []
     flow.arch.on_step = lambda *_: steps.append(1)
     before = [p.clone() for p in flow.model.parameters()]
-    with pytest.raises(UsageError, match=r"results_dir .*/proc/r: cannot be made: .*; give another folder"):
+    with pytest.raises(UsageError, match=r"results_dir .*/proc/r: cannot be created: .*Give another folder"):
         getattr(flow, call)(**({"epochs": 3} if call in ("run", "train") else {}))
     assert (flow.arch.total_epochs, steps, flow.arch.lr_search) == (0, [], None)
     assert all(map(torch.equal, before, flow.model.parameters()))
@@ -367,7 +367,7 @@ def test_a_file_in_the_place_of_a_models_folder_is_told_before_training(flow_of,
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "model_instance").touch()
     for options in ({}, {"skip_train": True}):
-        with pytest.raises(UsageError, match=r"results_dir .*model_instance: cannot be made"):
+        with pytest.raises(UsageError, match=r"results_dir .*model_instance: cannot be created"):
             flow_of().run(**options)
 
 
@@ -516,7 +516,7 @@ def test_a_damaged_state_is_set_aside_and_the_one_before_is_used(flow_of, monkey
     newest.write_bytes(content_before[:1000] + bytes([content_before[1000] ^ 1]) + content_before[1001:])
     fixed = flow_of("broken")
     fixed.resume()
-    assert any("is damaged and was set aside" in note for note in fixed.notes)
+    assert any("is damaged" in note for note in fixed.notes)
     assert before.exists()
     fixed.run(epochs=2)
     assert content(fixed, "model.safetensors") == content(whole, "model.safetensors")
@@ -564,7 +564,7 @@ def test_a_state_of_other_data_or_another_model_is_refused(flow_of, monkeypatch,
     with pytest.raises(DataError, match=r"other images or labels of TensorDataset: training images \(SHA-256 stored"):
         few.resume()
     few.arch.train_loader = OfFewSteps()
-    with pytest.raises(DataError, match="is not within an epoch of 10 steps"):
+    with pytest.raises(DataError, match="is beyond an epoch of 10 steps"):
         few.resume()
     other = GerenicCNN(1, 10, amnt_cov_layers=1, verbose=False)
     with pytest.raises(DataError, match="build the model with the spec"):
@@ -1003,7 +1003,7 @@ def test_beside_an_accelerator_the_compiled_step_trains_on_the_cpu_and_says_so(f
     flow_of("wished", models[1], device="cuda:0")
     assert moved == ["cuda", "cuda:0"]
     monkeypatch.undo()
-    for flow, why in ((beside, "the compiled step covers the run; also here: cuda"), (asked, "asked for")):
+    for flow, why in ((beside, "the compiled step covers the run (also available"), (asked, "asked for")):
         flow.run(epochs=1)
         run = read_run(flow.results_dir)
         assert (run.device, run.engine) == ("cpu", "compiled step")
@@ -1089,7 +1089,7 @@ def test_values_that_are_not_finite_are_found_before_the_first_step(flow_of, fas
     for part, what in [("train_loader", "training"), ("val_loader", "validation"), ("test_loader", "test")]:
         flow = flow_of("kept", tiny(nn.ReLU()))
         setattr(flow, part, loader)
-        with pytest.raises(DataError, match=f"the {what} loader: image 150 holds values that are not finite"):
+        with pytest.raises(DataError, match=f"the {what} loader: image 150 has values that are not finite"):
             flow.run(epochs=1)
         assert read_run(flow.results_dir).epochs == 1
 

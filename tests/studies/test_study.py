@@ -71,8 +71,8 @@ def test_specs_without_names_and_numbers_of_numpy_are_a_study(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"jobs": "2"}, "jobs = '2': must be a whole number of 1 or more; write 2"),
-        ({"jobs": 0}, "jobs = 0, expected 1 or more"),
+        ({"jobs": "2"}, "jobs = '2': must be a whole number of 1 or more. Write 2"),
+        ({"jobs": 0}, "jobs = 0: must be 1 or more"),
         ({"jobs": 1.5}, "jobs = 1.5: must be a whole number"),
         ({"where": None}, "where = None: expected the path of a folder"),
         ({"where": __file__}, "where = .*is a file, expected a folder"),
@@ -106,7 +106,7 @@ def test_the_margin_is_kept_before_anything_is_trained(finished, tmp_path):
 
 def test_a_margin_below_four_images_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(
-        UsageError, match=r"margin 0\.5: expected points .* at least 4 of the 355 test images; give 1\.13"
+        UsageError, match=r"margin 0\.5: expected points .* at least 4 of the 355 test images. Give 1\.13"
     ):
         run_study(digits_study(margin=0.5), tmp_path / "results", jobs=1)
     assert not (tmp_path / "results").exists()
@@ -217,7 +217,7 @@ def test_what_is_missing_of_a_study_is_told_everywhere(finished, tmp_path, capsy
     assert said in (where / "MODEL_CARD.md").read_text()
     shutil.rmtree(where / "wide")
     assert run_command(["compare", str(where)]) == 2
-    assert "models with a finished run there: narrow; expected at least two (3 of the 4" in capsys.readouterr().err
+    assert "models with a finished run there: narrow, expected at least two. 3 of the 4" in capsys.readouterr().err
 
 
 def test_a_vast_study_of_which_nothing_is_finished_is_told_of_in_few_words(tmp_path):
@@ -230,7 +230,7 @@ def test_a_vast_study_of_which_nothing_is_finished_is_told_of_in_few_words(tmp_p
 def test_after_a_restart_the_same_command_would_begin_anew(finished):
     planned = plans(digits_study(), finished[0])
     assert "4 of 4 runs are finished" in interrupted(planned)
-    assert "the same command again to write what is missing of its pages" in interrupted(planned)
+    assert "the same command again to write the missing pages" in interrupted(planned)
     more = plans(digits_study(seeds=[42, 43, 44]), finished[0])
     assert "4 of 6 runs are finished" in interrupted(more)
     assert "the same command again to train the rest" in interrupted(more)
@@ -246,7 +246,7 @@ def test_an_interruption_while_the_pages_are_written_says_what_is_kept(finished,
     assert run_command(["run", str(tmp_path / "r" / "study.json"), "--results", str(tmp_path / "r")]) == 1
     told = capsys.readouterr().err
     assert "interrupted: 4 of 4 runs are finished and kept" in told
-    assert "give the same command again to write what is missing of its pages" in told
+    assert "give the same command again to write the missing pages" in told
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_an_interruption_while_the_pages_are_written_says_what_is_kept(finished,
     [
         ({"epochs": 3}, "epochs was 2, now 3"),
         ({"lr": 0.1}, "lr was 0.003, now 0.1"),
-        ({"seeds": [1]}, f"seed was 42, now 1.*to add a seed: modelflow run --seeds 42,1. {AFTER_A_LOOK}$"),
+        ({"seeds": [1]}, f"seed was 42, now 1.*To add a seed: modelflow run --seeds 42,1. {AFTER_A_LOOK}"),
     ],
 )
 def test_other_settings_in_the_same_folder_are_refused(finished, changes, difference):
@@ -263,7 +263,7 @@ def test_other_settings_in_the_same_folder_are_refused(finished, changes, differ
 
 
 def test_data_that_do_not_fit_the_spec_are_refused_before_training(tmp_path):
-    with pytest.raises(DataError, match=r"wide: input_size = 28, but the images of digits have 8; give a spec"):
+    with pytest.raises(DataError, match=r"wide: input_size = 28, but the images of digits have 8. Give a spec"):
         run_study(digits_study(models=[{"name": "wide", "spec": spec(8) | {"input_size": 28}}]), tmp_path)
     with pytest.raises(DataError, match=r"num_classes = 3, but digits has 10 classes"):
         run_study(digits_study(models=[{"name": "wide", "spec": spec(8) | {"num_classes": 3}}]), tmp_path)
@@ -433,7 +433,7 @@ def test_a_run_half_way_is_not_mixed_with_other_settings(tmp_path):
     process.wait()
     done = subprocess.run(command(where, "--lr", "0.1"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert re.search(r"lr was 0.003, now 0.1; give another folder with --results, or --restart", done.stderr)
+    assert re.search(r"lr was 0.003, now 0.1. Give another folder with --results, or --restart", done.stderr)
 
 
 def test_two_studies_in_one_folder_do_not_mix(tmp_path):
@@ -445,7 +445,7 @@ def test_two_studies_in_one_folder_do_not_mix(tmp_path):
     first.kill()
     first.wait()
     assert done.returncode == 2
-    assert f"another process is at work there (process {first.pid} on" in done.stderr
+    assert f"another process uses it (process {first.pid} on" in done.stderr
 
 
 def test_a_finished_run_reads_back(finished):
@@ -520,7 +520,7 @@ def test_what_another_process_works_on_is_not_set_aside(tmp_path):
     study = tmp_path / "results"
     for at_work, asked in ((study / "narrow", study), (study, study / "narrow"), (study, study / "narrow/seeds/43")):
         asked.mkdir(parents=True, exist_ok=True)
-        with folder_lock(at_work), pytest.raises(UsageError, match="another process is at work there"):
+        with folder_lock(at_work), pytest.raises(UsageError, match="another process uses it"):
             set_aside(asked)
         assert asked.is_dir()
 
@@ -575,7 +575,7 @@ def test_a_report_so_far_that_cannot_be_written_stops_nothing_and_is_told_once(f
     said = [so_far(run)]
     monkeypatch.setattr("modelflow.studies.study.SHARE_OF_WRITING", 1e9)
     said += [so_far(run) for _ in range(3)]
-    assert said[0] == "the report so far could not be written (Is a directory); training continues"
+    assert said[0] == "the report could not be written yet (Is a directory)"
     assert said[1:] == ["", "", ""]
 
 
@@ -678,11 +678,11 @@ def test_a_study_in_python_says_how_far_it_is(tmp_path, capsys):
     ("models", "seeds", "said"),
     [
         (1, 1, ""),
-        (2, 1, "2 models with 1 seed each cannot show which is better: that takes 3 or more, as --seeds 5"),
+        (2, 1, "2 models with 1 seed each cannot show which is better. That takes 3 or more. Give --seeds 5"),
         (2, 3, ""),
-        (7, 3, "7 models with 3 seeds each cannot show which is better: that takes 4 or more"),
+        (7, 3, "7 models with 3 seeds each cannot show which is better. That takes 4 or more"),
         (7, 5, ""),
-        (60, 6, "that takes 10 or more, as --seeds 10"),
+        (60, 6, "That takes 10 or more. Give --seeds 10"),
     ],
 )
 def test_too_few_seeds_are_told_before_training(models, seeds, said):

@@ -69,7 +69,7 @@ def test_a_full_disk_ends_in_a_message_and_loses_nothing(run, expected):
 
 @pytest.mark.skipif(not small_disk.available(), reason="only root may mount a small disk")
 def test_a_read_only_folder_is_refused_before_any_training(run, expected):
-    assert "cannot be made: Read-only file system; give another folder" in small_disk.read_only(run, expected)
+    assert "cannot be created: Read-only file system. Give another folder" in small_disk.read_only(run, expected)
 
 
 def test_studies_in_a_row_hold_on_to_nothing(monkeypatch):

@@ -23,7 +23,7 @@ INPUTS = list(itertools.product(MACHINES, (CPU, CUDA), ("", "the loss")))
 def test_every_choice_without_a_wish(here, given, unsupported_reason):
     choice = choose_device(None, given, unsupported_reason, here)
     if given == CUDA:
-        assert choice == (CUDA, "the model was given there")
+        assert choice == (CUDA, "the model was already there")
     elif unsupported_reason and "cuda" in here:  # and never mps or xpu
         assert choice == (torch.device("cuda"), "the compiled step does not cover the run: the loss")
     else:
@@ -37,7 +37,7 @@ def test_what_is_asked_for_is_taken_or_refused(here, given, unsupported_reason, 
     if (device.index or 0) < here.get(device.type, 0):
         assert choose_device(asked, given, unsupported_reason, here) == (device, "asked for")
     else:
-        with pytest.raises(UsageError, match=r"device '.*': torch sees cpu.* on this machine; name one of these"):
+        with pytest.raises(UsageError, match=r"device '.*': torch sees cpu.* on this machine. Name one of these"):
             choose_device(asked, given, unsupported_reason, here)
 
 
@@ -60,7 +60,7 @@ def test_the_record_says_what_was_chosen_where_there_was_a_choice():
     assert words(None, "", MACHINES[0]) == words(None, "the loss", MACHINES[0]) == []
     assert words("cpu", "", MACHINES[0]) == ["device cpu: asked for"]
     (said,) = words(None, "", MACHINES[1])
-    assert said == "device cpu: the compiled step covers the run; also here: cuda, with device= or --device"
+    assert said == "device cpu: the compiled step covers the run (also available with device= or --device: cuda)"
     assert words("cuda:1", "", MACHINES[1]) == ["device cuda:1: asked for"]
 
 

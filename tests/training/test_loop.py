@@ -82,7 +82,7 @@ def test_a_loss_that_is_no_number_stops_before_its_update(make_arch, snapshot, v
         states.append(snapshot(arch))
 
     states = []
-    with pytest.raises(RunError, match=rf"epoch 3, step 5: the loss is {value}, expected a finite number; try"):
+    with pytest.raises(RunError, match=rf"epoch 3, step 5: the loss is {value}, expected a finite number. Try"):
         train_epoch(arch.model, loss_fn, arch.optimizer, arch.train_loader, "cpu", on_step, 3)
     left = snapshot(arch)
     assert {k: v for k, v in left.items() if k != "torch"} == {k: v for k, v in states[-1].items() if k != "torch"}

@@ -29,13 +29,13 @@ def given(loss_fn, outputs, y):
         (LOGITS, Y, None),
         (LOGITS, Y.to(torch.uint8), None),
         (LOGITS, F.one_hot(Y, 3).float(), None),
-        (LOGITS, Y.int(), "labels are int32 N: the loss takes them as one class an image (int64)"),
+        (LOGITS, Y.int(), "labels are int32 N: the loss uses them as one class per image (int64)"),
         (LOGITS, Y.float(), "labels are float32 N: "),
         (LOGITS, Y[:, None], "labels are int64 N x 1: "),
         (LOGITS, F.one_hot(Y, 3), "labels are int64 N x 3: "),
-        ((LOGITS, Y), Y, "the model gives a tuple: its logits are taken (float32 N x 3)"),
-        (LOGITS[:, :, None, None], Y, "the model gives float32 N x 3 x 1 x 1: its logits are taken (float32 N x 3)"),
-        ({"logits": LOGITS}, Y.int(), "the model gives a dict: its logits are taken"),
+        ((LOGITS, Y), Y, "the model gives a tuple: its logits are used (float32 N x 3)"),
+        (LOGITS[:, :, None, None], Y, "the model gives float32 N x 3 x 1 x 1: its logits are used (float32 N x 3)"),
+        ({"logits": LOGITS}, Y.int(), "the model gives a dict: its logits are used"),
     ],
 )
 @pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(), F.cross_entropy, lambda o, t: F.cross_entropy(o, t)])
@@ -66,19 +66,19 @@ def test_labels_that_the_loss_takes_as_they_are_stay_so():
     [
         (nn.CrossEntropyLoss(reduction="none"), LOGITS, Y, r"gives float32 8, expected a tensor of one number.*'mean'"),
         (lambda *_: 1.0, LOGITS, Y, "gives a float, expected a tensor of one number"),
-        (nn.CrossEntropyLoss(weight=torch.ones(5)), LOGITS, Y, "make its weight one float32 number a class"),
-        (nn.CrossEntropyLoss(weight=torch.ones(3).double()), LOGITS, Y, "make its weight one float32 number a class"),
+        (nn.CrossEntropyLoss(weight=torch.ones(5)), LOGITS, Y, "one float32 number per class"),
+        (nn.CrossEntropyLoss(weight=torch.ones(3).double()), LOGITS, Y, "one float32 number per class"),
         (nn.CrossEntropyLoss(), LOGITS, torch.ones(8, 2), "loss_fn cannot take .*8x3.* and labels .*8x2"),
-        (nn.CrossEntropyLoss(), LOGITS[:, :1], Y * 0, "one output, of which cross-entropy is always 0"),
-        (nn.MSELoss(), LOGITS, torch.ones(3), "loss_fn cannot take .*broadcasting.*use nn.CrossEntropyLoss"),
+        (nn.CrossEntropyLoss(), LOGITS[:, :1], Y * 0, "one output, for which cross-entropy is always 0"),
+        (nn.MSELoss(), LOGITS, torch.ones(3), "loss_fn cannot take .*broadcasting.*Use nn.CrossEntropyLoss"),
         (nn.MSELoss(), LOGITS[:, :1], torch.ones(8), "loss_fn cannot take .*broadcasting"),
         (
             nn.NLLLoss(),
             LOGITS,
             Y,
-            r"takes log-probabilities, the outputs are none; end the model in nn.LogSoftmax\(1\)",
+            r"the outputs are no log-probabilities, .*nn.LogSoftmax\(1\)",
         ),
-        (F.nll_loss, LOGITS.softmax(1), Y, "takes log-probabilities, the outputs are none"),
+        (F.nll_loss, LOGITS.softmax(1), Y, "the outputs are no log-probabilities"),
     ],
 )
 def test_what_cannot_be_right_is_refused(loss_fn, outputs, y, said):
@@ -89,10 +89,10 @@ def test_what_cannot_be_right_is_refused(loss_fn, outputs, y, said):
 @pytest.mark.parametrize(
     ("y", "said"),
     [
-        (Y + 1, "labels go from 1 to 3, the model's outputs are 0 to 2; subtract 1 from them"),
-        (Y - 1, "labels go from -1 to 1, the model's outputs are 0 to 2; fix the labels"),
+        (Y + 1, "labels go from 1 to 3, the model's outputs are 0 to 2. Subtract 1 from them"),
+        (Y - 1, "labels go from -1 to 1, the model's outputs are 0 to 2. Fix the labels"),
         (Y + 5, "labels go from 5 to 7"),
-        ((Y + 1)[:, None].float(), "subtract 1 from them"),
+        ((Y + 1)[:, None].float(), "Subtract 1 from them"),
     ],
 )
 def test_labels_that_no_output_is_for_are_refused(y, said):
@@ -170,7 +170,7 @@ def test_a_class_is_called_and_nothing_is_cross_entropy():
             super().__init__()
             self.alpha = alpha
 
-    with pytest.raises(UsageError, match=r"loss_fn is the class Needs, expected a loss: .*alpha.*call it first"):
+    with pytest.raises(UsageError, match=r"loss_fn is the class Needs, expected a loss: .*alpha.*Call it first"):
         loss_of(Needs)
 
 

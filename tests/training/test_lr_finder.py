@@ -147,8 +147,8 @@ def test_a_loader_that_is_too_short_is_gone_through_again_and_that_is_said(make_
     if n_batches == 100:
         assert (note, capsys.readouterr().out) == ("", "")
         return
-    assert note.startswith("the loader has fewer than 100 batches, so they were used up to ")
-    assert note.endswith(f"{math.ceil(len(arch.lr_search.lrs) / n_batches)} times")
+    assert note.startswith("The loader has fewer than 100 batches, so they were used up to ")
+    assert note.endswith(f"{math.ceil(len(arch.lr_search.lrs) / n_batches)} times.")
     assert note in capsys.readouterr().out
 
 
@@ -238,7 +238,7 @@ def test_labels_that_nothing_can_be_learned_from_give_an_error(card_arch, name):
     for seed in range(5):
         labels = torch.randint(0, 10, (4000,), generator=torch.Generator().manual_seed(seed))
         arch = card_arch(name, seed, labels)
-        with pytest.raises(RunError, match=r"the loss does not fall clearly between lr = .*; search a wider range"):
+        with pytest.raises(RunError, match=r"the loss does not fall clearly between lr = .*. Search a wider range"):
             found_by(arch, seed)
         assert arch.optimizer.param_groups[0]["lr"] == 3e-4
         assert (arch.lr_search.steepest, arch.lr_search.suggestion) == (None, None)
@@ -255,12 +255,12 @@ def test_a_loss_that_is_no_number_gives_an_error_or_a_curve_cut_off_there(make_a
     x_NCHW, y_N = images.tensors[0].clone(), images.tensors[1]
     x_NCHW[480] = math.nan
     with pytest.raises(
-        RunError, match=r"only 24 losses to read, then it is not finite from lr = .*; start from a smaller"
+        RunError, match=r"only 24 losses to read, then it is not finite from lr = .*. Start from a smaller"
     ):
         found_by(make_arch(train_loader=Batches(x_NCHW, y_N, 20)))
     found = found_by(make_arch(train_loader=Batches(x_NCHW, y_N, 8)))
     assert found.suggestion < found.lrs[60]
-    assert found.note == f"the loss is not finite from lr = {found.lrs[60]:.1e} on, so only what came before was read"
+    assert found.note == f"The loss is not finite from lr = {found.lrs[60]:.1e} on: only earlier losses were read."
 
 
 LRS = np.geomspace(1e-4, 1, 100)
@@ -296,7 +296,7 @@ def test_curves_that_say_nothing_are_refused(losses):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_curves_that_end_early_are_refused(kept, value):
     losses = np.where(np.arange(100) < kept, np.linspace(2, 1, 100), value)
-    with pytest.raises(RunError, match=f"only {kept} losses to read, then it is not finite from lr = .*; start from a"):
+    with pytest.raises(RunError, match=f"only {kept} losses to read, then it is not finite from lr = .*. Start from a"):
         read_curve(LRS, losses)
     if kept:
         with pytest.raises(RunError, match=f"only {kept} losses to read, then it grew fivefold"):
@@ -326,7 +326,7 @@ def test_the_trend_is_the_least_squares_slope_of_a_moving_half(card_arch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"end_lr": 1e-3}, "end_lr = 0.001: expected more than where the search starts, lr = 0.001"),
+        ({"end_lr": 1e-3}, "end_lr = 0.001: expected more than the start, lr = 0.001"),
         ({"end_lr": math.nan}, "end_lr = nan: must be a finite number greater than 0"),
         ({"end_lr": math.inf}, "end_lr = inf: must be a finite number greater than 0"),
         ({"end_lr": -1}, "end_lr = -1: must be a finite number greater than 0"),
@@ -340,9 +340,9 @@ def test_bounds_that_leave_nothing_to_search_are_refused(make_arch, options, mes
 
 
 def test_a_learning_rate_of_0_and_a_loader_without_batches_are_refused(make_arch):
-    with pytest.raises(UsageError, match=r"where the search starts, lr = 0\.0, which must be above 0"):
+    with pytest.raises(UsageError, match=r"the start, lr = 0\.0, which must be above 0"):
         found_by(make_arch(lr=0.0))
-    with pytest.raises(UsageError, match="the loader has no batches; give it data"):
+    with pytest.raises(UsageError, match="the loader has no batches"):
         found_by(make_arch(train_loader=[]))
 
 

@@ -62,15 +62,15 @@ def test_modes_come_back_when_the_forward_raises(few):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda *_: [], "the validation loader has no images; give it some"),
+        (lambda *_: [], "the validation loader has no images"),
         (
             lambda x, y: [(x, y + 5)],
-            r"a label is 1[0-4], expected 0 to 9; fix the labels, or build the model with more",
+            r"a label is 1[0-4], expected 0 to 9. Fix the labels, or build the model with more",
         ),
         (lambda x, y: [(x, y - 9)], r"a label is -\d, expected 0 to 9"),
-        (lambda x, y: [(x, y % 9 + 1.5)], r"the labels have shape \(250,\) and are no whole numbers"),
-        (lambda x, y: [(x, torch.stack([y, y], 1))], r"the labels have shape \(250, 2\), expected one class an image"),
-        (lambda x, y: [(x, y % 10 + 1)], r"a label is 10, expected 0 to 9; subtract 1 from them"),
+        (lambda x, y: [(x, y % 9 + 1.5)], r"the labels have shape \(250,\) and are not whole numbers"),
+        (lambda x, y: [(x, torch.stack([y, y], 1))], r"the labels have shape \(250, 2\), expected one class per image"),
+        (lambda x, y: [(x, y % 10 + 1)], r"a label is 10, expected 0 to 9. Subtract 1 from them"),
     ],
 )
 def test_what_does_not_fit_is_said(model, few, change, message):

@@ -82,7 +82,7 @@ def test_bytes_keep_their_values_in_training_and_in_predict(flow_of, digits):
     x = (digits[0] * 40 + 100).clamp(0, 255).to(torch.uint8)
     flow = flow_of(*loaders(x, digits[1]))
     metrics = flow.run(epochs=1)
-    assert any("uint8" in note and "0 to 255 is not scaled to 0 to 1" in note for note in flow.notes)
+    assert any("uint8" in note and "without scaling" in note for note in flow.notes)
     for images in (x, x.float()):
         assert np.mean(flow.arch.predict(images).argmax(1) == digits[1].numpy()) == metrics.accuracy
 
@@ -111,11 +111,11 @@ def test_batches_of_other_kinds_train_to_the_same_bytes(flow_of, digits, make):
 
 
 REFUSED = {
-    "labels 1 to K": (lambda x, y: loaders(x, y + 1), {}, "subtract 1 from them"),
+    "labels 1 to K": (lambda x, y: loaders(x, y + 1), {}, "Subtract 1 from them"),
     "labels from -1": (lambda x, y: loaders(x, y - 1), {}, "a label is -1, expected 0 to 2"),
-    "labels in halves": (lambda x, y: loaders(x, y + 0.5), {}, "no whole numbers, expected one class an image"),
-    "several labels": (lambda x, _: loaders(x, torch.ones(48, 3)), {}, r"shape \(16, 3\), expected one class an image"),
-    "texts": (lambda x, y: [cut(x, y, lambda x, _: (x, ["cat"] * 16))] * 2, {}, "give each class a number"),
+    "labels in halves": (lambda x, y: loaders(x, y + 0.5), {}, "not whole numbers, expected one class per image"),
+    "several labels": (lambda x, _: loaders(x, torch.ones(48, 3)), {}, r"shape \(16, 3\)"),
+    "texts": (lambda x, y: [cut(x, y, lambda x, _: (x, ["cat"] * 16))] * 2, {}, "Number the classes"),
     "one output": (lambda x, y: loaders(x, y), {"model": lambda: linear(1)}, "expected images x classes"),
     "too few outputs": (lambda x, y: loaders(x, y), {"model": lambda: linear(2)}, "a label is 2, expected 0 to 1"),
     "height x width x channels": (lambda x, y: loaders(x.movedim(1, 3), y), {}, r"give x.permute\(0, 3, 1, 2\)"),
@@ -125,8 +125,8 @@ REFUSED = {
         r"takes images of 1x8x8, got 8x8x1.*give x.permute\(0, 3, 1, 2\)",
     ),
     "height x width": (lambda x, y: loaders(x[:, 0], y), {}, r"give x.unsqueeze\(1\)"),
-    "not finite": (lambda x, y: loaders(x * np.nan, y), {}, "validation loader: its images hold values that are not"),
-    "a data set": (lambda x, y: [TensorDataset(x, y)] * 2, {}, r"is a data set, expected batches of it; .*DataLoader"),
+    "not finite": (lambda x, y: loaders(x * np.nan, y), {}, "validation loader: its images have values that are not"),
+    "a data set": (lambda x, y: [TensorDataset(x, y)] * 2, {}, r"is a data set, expected batches of it.*DataLoader"),
     "images and labels": (lambda x, y: [(x, y)] * 2, {}, "a batch is float32 48x1x8x8, expected images and labels"),
     "a name": (lambda *_: ["fashion-mnist"] * 2, {}, "expected an iterable of batches"),
     "no batches": (lambda x, y: ([], loaders(x, y)[1]), {}, "the training loader gave no batches"),
@@ -216,7 +216,7 @@ def test_labels_that_the_loss_ignores_make_no_empty_class(flow_of, digits):
 def test_a_misfit_in_a_later_batch_is_told_with_its_step(flow_of, digits):
     x, y = digits
     batches = [(x[:16], y[:16]), (x[16:32], y[16:32] + 7)]
-    with pytest.raises(DataError, match=r"epoch 1, step 2: .*Target \d is out of bounds.*fix the labels"):
+    with pytest.raises(DataError, match=r"epoch 1, step 2: .*Target \d is out of bounds.*Fix the labels"):
         flow_of(batches, loaders(x, y)[1]).run(epochs=1)
 
 
@@ -228,7 +228,7 @@ def with_batch_norm():
 def test_batch_norm_is_not_given_one_image(flow_of, digits, make):
     x, y = (part[:33] for part in digits)
     flow = flow_of(make(x, y), loaders(x, y)[1], with_batch_norm())
-    with pytest.raises(UsageError, match=r"the last one, is one image.*drop_last=True, or another batch"):
+    with pytest.raises(UsageError, match=r"the last of an epoch, has one image.*drop_last=True, or another batch"):
         flow.run(epochs=1)
     assert not flow.arch.losses
     dropped = DataLoader(TensorDataset(x, y), 16, drop_last=True)
@@ -278,7 +278,7 @@ def test_a_batch_of_one_by_a_batch_sampler_is_told_before_the_first_step(flow_of
     stepped = []
     flow = flow_of(DataLoader(TensorDataset(x, y), batch_sampler=make()), loaders(x, y)[1], with_batch_norm())
     flow.arch.on_step = lambda *_: stepped.append(1)
-    with pytest.raises(UsageError, match=r"is one image, too few for batch norm; .*batch_sampler, drop_last=True"):
+    with pytest.raises(UsageError, match=r"has one image, too few for batch norm. .*batch_sampler drop_last=True"):
         flow.run(epochs=1)
     assert not stepped
 
@@ -348,7 +348,7 @@ MODELS = {
     "a name": (lambda: "generic_2", "model is 'generic_2', expected a module"),
     "nothing trainable": (lambda: linear().requires_grad_(False), "no parameter of the model can be trained"),
     "no parameters": (lambda: nn.Flatten(), "Flatten has no parameters"),
-    "lazy layers": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), r"call model\(x\) with one batch first"),
+    "lazy layers": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), r"Call model\(x\) with one batch first"),
     "no values": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3, device="meta")), "on the device meta"),
 }
 
@@ -360,7 +360,7 @@ def test_models_that_cannot_be_trained_are_refused(flow_of, digits, make, said):
 
 
 OPTIMIZERS = {
-    "LBFGS": (lambda model: torch.optim.LBFGS(model.parameters()), "LBFGS calls for the loss several times a step"),
+    "LBFGS": (lambda model: torch.optim.LBFGS(model.parameters()), "LBFGS needs the loss several times per step"),
     "a number": (lambda _: 5, "optimizer = 5: expected a name"),
     "what makes none": (lambda _: dict, "optimizer = <class 'dict'>: "),
 }
@@ -383,7 +383,7 @@ def test_an_optimizer_is_made_of_its_class_or_its_name(flow_of, digits):
     model = linear()
     arch = Architecture(model, nn.CrossEntropyLoss(), torch.optim.Adam, verbose=False)
     arch.set_loaders(*loaders(*digits))
-    with pytest.raises(UsageError, match=r"optimizer is .*Adam.*call it: torch.optim.Adam\(model.parameters\(\)\)"):
+    with pytest.raises(UsageError, match=r"optimizer is .*Adam.*Create one: torch.optim.Adam\(model.parameters\(\)\)"):
         arch.train(1)
 
 
@@ -397,13 +397,13 @@ def test_a_scheduler_that_nobody_calls_is_noted(flow_of, digits):
 
 
 ARGUMENTS = {
-    "lr as a text": ({"lr": "1e-3"}, r"lr = '1e-3': must be a number; write 0\.001"),
+    "lr as a text": ({"lr": "1e-3"}, r"lr = '1e-3': must be a number. Write 0\.001"),
     "lr below 0": ({"lr": -1}, "lr = -1: must be a finite number greater than 0"),
     "no seed": ({"seed": None}, "seed = None: must be a whole number"),
-    "a seed below 0": ({"seed": -1}, "seed = -1, expected 0 or more"),
-    "a huge seed": ({"seed": 2**63}, "expected less than 9,223,372,036,854,775,808"),
+    "a seed below 0": ({"seed": -1}, "seed = -1: must be 0 or more"),
+    "a huge seed": ({"seed": 2**63}, "must be less than 9,223,372,036,854,775,808"),
     "no such device": ({"device": "gpu"}, "device 'gpu': expected cpu"),
-    "a device without values": ({"device": "meta"}, "device 'meta': expected cpu"),
+    "the device holds no values": ({"device": "meta"}, "device 'meta': expected cpu"),
     "names as a text": ({"class_names": "cat"}, "class_names = 'cat'"),
     "no folder": ({"results_dir": None}, "results_dir = None"),
     "a loss by name": ({"loss_fn": "cross_entropy"}, "loss_fn = 'cross_entropy'"),
@@ -471,7 +471,7 @@ def test_probabilities_are_said_to_be_none_of_logits(flow_of, digits):
     assert "probabilities" in warning
     assert "loss, Brier score and calibration" in warning
     (warning,) = told(nn.Sigmoid())
-    assert "ends in a sigmoid" in warning
+    assert "ends with a sigmoid" in warning
     assert told(nn.LogSoftmax(1), loss_fn=nn.NLLLoss()) == told() == []
 
 
@@ -509,7 +509,7 @@ def test_another_default_kind_of_number_is_taken(flow_of, digits):
     finally:
         torch.set_default_dtype(torch.float32)
     assert doubled.model.fc_layers[0].weight.dtype == torch.float64
-    assert any("images are float32, the weights float64" in note for note in doubled.notes)
+    assert any("images are float32, weights float64" in note for note in doubled.notes)
     assert torch.equal(weights(later), weights(before))
 
 
@@ -617,4 +617,4 @@ def test_too_little_training_is_called_so(flow_of, digits):
     assert all("too little training, 3 updates at learning rate 1e-05" in warning for warning in said(lr=1e-5))
     died = said(lr=10.0)
     assert any("units never fire" in warning for warning in died)
-    assert all("a learning rate that was too high" in warning for warning in died)
+    assert all("a high learning rate" in warning for warning in died)

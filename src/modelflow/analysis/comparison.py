@@ -33,7 +33,7 @@ from modelflow.results.records import Run
 from modelflow.text import one_line, short
 
 Array = np.ndarray[Any, Any]
-OTHER_IMAGES = "tested on other images; compare runs of one data set"
+OTHER_IMAGES = "tested on other images. Compare runs of one data set."
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,13 @@ def beside(folders: Sequence[str | Path] | str | Path) -> tuple[Path, int]:
 def _models_of(study: Path) -> list[_Side]:
     """The models of a study. Raises `UsageError` for fewer than two."""
     if not study.is_dir():
-        raise UsageError(f"compare {one_line(study)}: no such folder; give that of a study, or those of two models")
+        raise UsageError(f"compare {one_line(study)}: no such folder. Give a study or two models.")
     reading = read_folder(study)
     if len(reading.models) < 2:
         there = ", ".join(map(one_line, reading.names.values())) or "none"
-        left = f" ({note})" if (note := missing(study)) else ""
+        left = f". {note}" if (note := missing(study)) else ""
         raise UsageError(
-            f"compare {one_line(study)}: models with a finished run there: {there}; expected at least two{left}"
+            f"compare {one_line(study)}: models with a finished run there: {there}, expected at least two{left}"
         )
     return [_side(model.name, tally.folder, *reading.runs_of(model)) for model, tally in reading.models.items()]
 
@@ -239,8 +239,8 @@ def _check_one_model(path: Path, run: Run, first: Path, of_first: Run) -> None:
     if found := differing(run, of_first):
         name, here, there = found
         raise UsageError(
-            f"{one_line(path)} has another {name} ({short(here)}) than {one_line(first)} ({short(there)}); the seeds "
-            "of a model are averaged, so give each model a folder of its own"
+            f"{one_line(path)} has another {name} ({short(here)}) than {one_line(first)} ({short(there)}). The seeds "
+            "of a model are averaged: give each model its own folder."
         )
 
 
@@ -254,7 +254,7 @@ def _check_given_once(folders: Sequence[Path]) -> None:
     places = [folder.resolve() for folder in folders]
     twice = next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
-        raise UsageError(f"{one_line(twice)} is given twice; give each folder once")
+        raise UsageError(f"{one_line(twice)} is given twice. Give each folder once.")
 
 
 def _check_comparable(names: Sequence[str], sides: Sequence[_Side]) -> None:

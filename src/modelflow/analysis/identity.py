@@ -69,15 +69,15 @@ def why_not_compared(run: Run, other: Run) -> str:
     first, second = compared_by(run), compared_by(other)
     if first.protocol != second.protocol:
         names = [shown(one.protocol) if one.protocol else "not known" for one in (first, second)]
-        return f"made by different protocols ({names[0]}, {names[1]}); compare runs of one protocol"
+        return f"made by different protocols ({names[0]}, {names[1]}). Compare runs of one protocol."
     if first == second:
         return ""
     data = f"{shown(run.data.name)}, {shown(other.data.name)}"
     if bool(run.data.checksums) != bool(other.data.checksums):
-        return f"made on images of which only one has checksums ({data}); train the other again"
+        return f"made on images of which only one has checksums ({data}). Train the other again."
     differ = {name for name, _ in {*first.files} ^ {*second.files}}
     how = "trained" if differ and all(name.startswith("training") for name in differ) else "tested"
-    return f"{how} on other images ({data}); compare runs of one data set"
+    return f"{how} on other images ({data}). Compare runs of one data set."
 
 
 def settings_apart(runs: Sequence[Run]) -> list[str]:

@@ -197,7 +197,7 @@ def _shares(middle: float, half: float) -> Interval:
 
 def _moments(accuracies: Sequence[float]) -> tuple[int, float, float]:
     if len(accuracies) < 2:
-        raise ValueError(f"{len(accuracies)} accuracies; expected at least two")
+        raise ValueError(f"{len(accuracies)} accuracies, expected at least two")
     return len(accuracies), float(np.mean(accuracies)), float(np.var(accuracies, ddof=1))
 
 
@@ -243,7 +243,7 @@ def answers(correct_SN: Array) -> Answers:
     correct_SN = np.asarray(correct_SN, np.float32)
     seeds, images = correct_SN.shape
     if seeds < 2:
-        raise ValueError("fewer than two seeds; with one run each, use bootstrap_difference and mcnemar")
+        raise ValueError("fewer than two seeds. With one run each, use bootstrap_difference and mcnemar")
     by_seed_S, mean_N = correct_SN.mean(1, dtype=float), correct_SN.mean(0, dtype=float)
     right = by_seed_S.sum() * images  # the sum of squares too, of 0 and 1
     rest = right - images * by_seed_S @ by_seed_S - seeds * mean_N @ mean_N + right**2 / (seeds * images)

@@ -19,7 +19,7 @@ from modelflow.networks.resolve import CARD, CardResult, preset
 from modelflow.results.layout import csv_text, read_run
 from modelflow.results.protocol import protocol_name, split_kind
 from modelflow.results.records import Run
-from modelflow.text import escaped, markdown_table, short, shown
+from modelflow.text import escaped, markdown_table, sentence, short, shown
 
 CARD_DATA = "fashionmnist"
 
@@ -75,7 +75,9 @@ def leaderboard(where: str | Path) -> list[LeaderboardRow]:
     """The rows of a results folder, most accurate first. Raises `DataError` when it holds no finished run."""
     rows = rows_in(read_folder(where).models)
     if not rows:
-        raise DataError(f"{where}: no finished run in it; give a results folder, such as the one `modelflow run` wrote")
+        raise DataError(
+            f"{where}: no finished run in it. Give a results folder, such as the one `modelflow run` wrote."
+        )
     return rows
 
 
@@ -194,8 +196,8 @@ def columns_of(rows: Sequence[LeaderboardRow]) -> list[str]:
 
 def _check_field(name: str, where: str, rows: Sequence[LeaderboardRow]) -> None:
     if name not in (known := columns_of(rows)):
-        hint = did_you_mean(name, known) or "choose one"
-        raise UsageError(f"{where} {short(name)[1:-1]}: expected one of {', '.join(known)}; {hint}")
+        hint = sentence(did_you_mean(name, known))
+        raise UsageError(f"{where} {short(name)[1:-1]}: expected one of {', '.join(known)}. {hint}".rstrip())
 
 
 def _condition(text: str, rows: Sequence[LeaderboardRow]) -> Callable[[LeaderboardRow], bool]:
@@ -204,7 +206,7 @@ def _condition(text: str, rows: Sequence[LeaderboardRow]) -> Callable[[Leaderboa
         name, sign, limit = parts.group(1), parts.group(2), float(parts.group(3))  # type: ignore[union-attr]
     except (AttributeError, ValueError):
         raise UsageError(
-            f"--where {short(text)}: expected a condition such as 'parameters < 10000'; for another, give --where again"
+            f"--where {short(text)}: expected a condition such as 'parameters < 10000'. For another, repeat --where."
         ) from None
     _check_field(name, "--where", rows)
 
@@ -304,37 +306,33 @@ def _card_columns(rows: Sequence[LeaderboardRow]) -> dict[str, Cell]:
 def heading(rows: Sequence[LeaderboardRow]) -> str:
     """What the table shows and by which protocol."""
     several = any(row.seeds > 1 for row in rows)
-    seeds = (
-        ", mean ± half its 95 % interval over seeds" if several else " of one run each, which other seeds would move"
-    )
-    return f"Test accuracy{seeds}; {protocols_words(row.protocol_name for row in rows)}"
+    seeds = ", mean ± half its 95 % interval over seeds" if several else ", one run each: other seeds would differ"
+    return f"Test accuracy{seeds} · {protocols_words(row.protocol_name for row in rows)}"
 
 
 def protocols_words(names: Iterable[str]) -> str:
     """What the protocols of these names mean for a test accuracy."""
-    return "; ".join(f"{protocol_words(name)} (protocol {_name(name)})" for name in sorted(set(names)))
+    return " · ".join(f"{protocol_words(name)} (protocol {_name(name)})" for name in sorted(set(names)))
 
 
 def protocol_words(name: str) -> str:
     """What the protocol of this name means for a test accuracy."""
     return {
-        "held-out": "validated on training images held out",
-        "card": "the test images are also validated on, so nothing may be chosen by them",
-        "not known": "how validation and test images were kept apart is not known",
+        "held-out": "validated on held-out training images",
+        "card": "also validated on the test images, so choose nothing by them",
+        "not known": "unknown how validation and test images were kept apart",
     }[split_kind(name)]
 
 
 def dead_note(rows: Sequence[LeaderboardRow]) -> str:
     """What the mark at dead runs means; empty where there are none."""
-    return (
-        f"{DEAD} a run of it looks dead: see the warnings in its run.json" if any(row.warnings for row in rows) else ""
-    )
+    return f"{DEAD} a run looks dead: see the warnings in its run.json" if any(row.warnings for row in rows) else ""
 
 
 def left_out_note(rows: Sequence[LeaderboardRow]) -> str:
     """Which folders are in no figure, for their seed is there already; empty where there are none."""
     places = [row.left_out for row in rows if row.left_out]
-    return f"Left out, for a run of the same model and seed counts once: {', '.join(places)}" if places else ""
+    return f"Left out, because a model and seed count once: {', '.join(places)}" if places else ""
 
 
 def notes(rows: Sequence[LeaderboardRow]) -> list[str]:

@@ -33,9 +33,9 @@ def selected(reading: Reading) -> Selection:
             left_out.add(where, why)
         runs += of_model[:most]
         if len(of_model) > most:
-            left_out.add(model.name, f"of its {len(of_model):,} runs the {most} of least seed are shown")
+            left_out.add(model.name, f"shows the {most} of its {len(of_model):,} runs with the lowest seeds")
     if len(chosen) < len(reading.models):
-        why = f"a report shows {MAX_MODELS}, the most accurate first; the leaderboard has all"
+        why = f"the report shows the {MAX_MODELS} most accurate, the leaderboard all"
         left_out.add(f"{len(reading.models) - len(chosen):,} further models", why)
     several = {model for model, tally in reading.models.items() if len(tally.seeds) > 1}
     return Selection(runs, left_out.all(), Counter(model.compared for model in several - set(chosen)))

@@ -34,7 +34,7 @@ CONFIDENCE = 0.95
 POWER = 0.8
 MAX_SEEDS = 1000
 MIN_SEEDS = ((1, 3), (21, 4), (780, 5), (math.inf, 10))  # up to so many pairs (docs/statistics.md)
-AFTER_A_LOOK = "Seeds added after a look make 8 to 16 % false claims"  # as simulated (docs/statistics.md)
+AFTER_A_LOOK = "Adding seeds after seeing results makes 8 to 16 % false claims"  # as simulated (docs/statistics.md)
 OF_TRAINED, OF_ALL = "of the runs that train", "of all runs"
 
 
@@ -163,8 +163,8 @@ def seeds_wanted(models: int, seeds: int) -> str:
     if models < 2 or seeds >= needed:
         return ""
     return (
-        f"{models} models with {seeds} seed{'s' * (seeds != 1)} each cannot show which is better: that takes {needed} "
-        f"or more, as --seeds {max(needed, 5)} from the start"
+        f"{models} models with {seeds} seed{'s' * (seeds != 1)} each cannot show which is better. That takes {needed} "
+        f"or more. Give --seeds {max(needed, 5)} from the start."
     )
 
 
@@ -180,7 +180,7 @@ def margin_of(points: float | None, images: int) -> float:
     if not 100 * MIN_IMAGES <= round(points * images, 6) < 100 * images:
         raise UsageError(
             f"margin {points:g}: expected points of accuracy, below 100 and worth at least {MIN_IMAGES} of the "
-            f"{images:,} test images; give {margin_points(MIN_IMAGES / images)} or more"
+            f"{images:,} test images. Give {margin_points(MIN_IMAGES / images)} or more."
         )
     return points / 100
 
@@ -229,7 +229,7 @@ def _run_verdict(a: str, b: str, correct_a_N: Array, correct_b_N: Array, p_value
     first, second = f"this run of {a}", f"this run of {b}"
     better = p_value < 1 - CONFIDENCE and alone.low > 0
     words = (
-        f"{_better(first, second, among_all)}; other seeds may differ" if better else _open(first, second, among_all)
+        f"{_better(first, second, among_all)}. Other seeds may differ" if better else _open(first, second, among_all)
     )
     estimate = float(correct_a_N.mean() - correct_b_N.mean())
     return RunVerdict(a, b, "better" if better else "cannot tell", estimate, alone, among_all, p_value, words)
@@ -240,7 +240,7 @@ def _better(first: str, second: str, interval: Interval) -> str:
     span = range_in_points(interval)
     if interval.low > 0:
         return f"{first} is better than {second} by {span} points"
-    return f"{first} is better than {second}, by how much is open ({span} points)"
+    return f"{first} is better than {second}, by how much is inconclusive ({span} points)"
 
 
 def _open(first: str, second: str, interval: Interval) -> str:

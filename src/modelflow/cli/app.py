@@ -57,7 +57,7 @@ def run_command(arguments: list[str]) -> int:
 def _failed(error: Exception) -> int:
     """What the system or the memory did not give, in a line. Raises what is a fault of ours."""
     if is_of_memory(error):
-        terminal.fail("not enough memory: end other programs, or give a smaller network or batch, or --jobs 1")
+        terminal.fail("not enough memory. End other programs, or give a smaller network or batch size, or --jobs 1.")
     elif isinstance(error, OSError):
         terminal.fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     else:

@@ -14,17 +14,15 @@ from modelflow.text import one_line
     epilog=example("leaderboard results", "leaderboard results --sort parameters --where 'accuracy > 0.85' --csv"),
 )
 @click.argument("results", type=FOLDER)
-@click.option("--sort", default="accuracy", show_default=True, help="Best first by any column of leaderboard.csv.")
-@click.option("--only", default="*", help="Models whose name fits the pattern, such as 'cnn2_*'.")
-@click.option(
-    "--where", multiple=True, help="Models for which it holds, such as 'parameters < 10000'; may be repeated."
-)
+@click.option("--sort", default="accuracy", show_default=True, help="Column of leaderboard.csv to sort by, best first.")
+@click.option("--only", default="*", help="Only models whose name matches a pattern, such as 'cnn2_*'.")
+@click.option("--where", multiple=True, help="Only models with, for example, 'parameters < 10000'. May be repeated.")
 @click.option("--csv", "as_text", is_flag=True, help="Print CSV with every column instead of a table.")
 @JSON
 def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_text: bool, as_json: bool) -> None:
     """List the models of RESULTS, best first.
 
-    RESULTS is a folder that `modelflow run` or `modelflow train` wrote; several seeds of a model are averaged.
+    RESULTS is a folder that `modelflow run` or `modelflow train` wrote. The seeds of a model are averaged.
     """
     from modelflow.analysis.leaderboard import as_csv, as_data, filter_and_sort
     from modelflow.analysis.leaderboard import leaderboard as rows_in
@@ -40,18 +38,19 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
     elif rows:
         terminal.leaderboard_table(rows, sort)
     else:
-        terminal.say(f"{results}: no model fits --only and --where (accuracies are shares of 1, as in --csv)")
+        terminal.say(f"{results}: no model matches --only and --where. Write accuracies as in --csv: 0.85 for 85 %.")
 
 
 @click.command(context_settings=HELP, epilog=example("report results"))
 @click.argument("results", type=FOLDER)
 @DATA_DIR
 def report(results: Path, data_dir: Path | None) -> None:
-    """Write the report of RESULTS anew.
+    """Write the report of RESULTS again.
 
-    report.html, one file that opens from disk without a network: which model is best and how sure that is, costs,
-    learning curves, each model, its mistakes, how it was made. leaderboard.csv, leaderboard.md, pareto.png, and
-    MODEL_CARD.md of the study and of its runs too.
+    report.html says which model is best and how sure that is. It shows costs, learning curves, mistakes and settings.
+    It is one file and needs no network.
+
+    Also writes leaderboard.csv, leaderboard.md, pareto.png and MODEL_CARD.md of the study and its runs.
     """
     from modelflow.studies.study import write_pages
 
@@ -66,8 +65,8 @@ def report(results: Path, data_dir: Path | None) -> None:
 def compare(runs: tuple[Path, ...], margin: float | None, as_json: bool) -> None:
     """Say which of RUNS are really better, and by how much.
 
-    RUNS are folders of models, each with all its seeds; single runs, such as results/generic_2/seeds/43; or one folder
-    of a study, whose margin counts unless another is given. The method: docs/statistics.md.
+    RUNS are folders of models, with all their seeds, or of single runs, such as results/generic_2/seeds/43. Or give
+    one folder of a study: its margin counts unless you give another. The method: docs/statistics.md.
     """
     from modelflow.analysis.comparison import as_data, beside, compare_folders
     from modelflow.report.words import counted
@@ -77,8 +76,8 @@ def compare(runs: tuple[Path, ...], margin: float | None, as_json: bool) -> None
     if more > 0:
         where = one_line(study)
         terminal.tell(
-            f"{counted(more, 'more model')} in {where}: of a pair chosen after a look “better” is said too easily; "
-            f"modelflow compare {where} counts every pair"
+            f"{counted(more, 'more model')} in {where}. A pair chosen by its results is called “better” too easily. "
+            f"To count every pair: modelflow compare {where}"
         )
     if as_json:
         terminal.say_json(as_data(comparison))

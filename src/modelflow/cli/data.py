@@ -14,14 +14,14 @@ from modelflow.text import shown
 def data() -> None:
     """Get, check and show data sets.
 
-    DATASET is fashion-mnist (the default), or another that `modelflow data list` names.
+    DATASET is fashion-mnist (the default), or another from `modelflow data list`.
     """
 
 
 @data.command("list", context_settings=HELP, epilog=example("data list"))
 @JSON
 def list_(as_json: bool) -> None:
-    """Name what DATASET may be, and say where it comes from."""
+    """List the data sets and where they come from."""
     from modelflow.data.sources import names, origin_of
 
     rows = [(name, origin_of(name).words) for name in names()]
@@ -36,7 +36,7 @@ def list_(as_json: bool) -> None:
 @DATA_DIR
 @JSON
 def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
-    """Get what is missing of DATASET and check it."""
+    """Download missing files of DATASET and check all of them."""
     terminal.tell(f"looking for {dataset} and checking its files …")
     from modelflow.data.sources import fetch_dataset
 
@@ -61,16 +61,18 @@ def _show_files(rows: list[Any], as_json: bool) -> None:
         return
     for row in rows:
         terminal.say(f"{row.sha256}  {Path(row.place) / row.file}")
-    terminal.say("all files are as they should be (SHA-256 of the uncompressed files)")
+    terminal.say("all files are sound (SHA-256 of the uncompressed files)")
 
 
 @data.command(context_settings=HELP, epilog=example("data show", "data show digits --output digits.png"))
 @click.argument("dataset", default="fashion-mnist")
 @DATA_DIR
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: DATASET_classes.png.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Picture to write (default: DATASET_classes.png)."
+)
 @JSON
 def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool) -> None:
-    """Say what DATASET holds, and draw examples of each class."""
+    """Show the facts of DATASET and draw examples of each class."""
     terminal.tell(f"reading {dataset} …")
     from modelflow.data.datasets import load_dataset
     from modelflow.figures.samples import plot_samples

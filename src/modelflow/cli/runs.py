@@ -15,14 +15,14 @@ from modelflow.text import shown
     "lr-find", context_settings=HELP, epilog=example("lr-find generic_2", "lr-find my_net.json --end-lr 0.5")
 )
 @click.argument("model")
-@click.option("--start-lr", type=float, help="Where the search begins (default 0.0003).")
-@click.option("--end-lr", type=float, default=1.0, show_default=True, help="Where it ends.")
-@click.option("--num-iter", type=int, default=100, show_default=True, help="Steps.")
-@click.option("--batch-size", type=int, help="Images an update (default 16).")
-@click.option("--optimizer", type=click.Choice(["adam", "adamw", "sgd", "rmsprop"]), help="Default adam.")
-@click.option("--seed", type=int, help="Default 42.")
+@click.option("--start-lr", type=float, help="Lowest learning rate (default 0.0003).")
+@click.option("--end-lr", type=float, default=1.0, show_default=True, help="Highest learning rate.")
+@click.option("--num-iter", type=int, default=100, show_default=True, help="Number of steps.")
+@click.option("--batch-size", type=int, help="Batch size (default 16).")
+@click.option("--optimizer", type=click.Choice(["adam", "adamw", "sgd", "rmsprop"]), help="Optimizer (default adam).")
+@click.option("--seed", type=int, help="Seed (default 42).")
 @options(DATASET, DATA_DIR, DEVICE, JSON)
-@click.option("--results", type=FOLDER, default=Path("lr_find"), show_default=True, help="Where the picture goes.")
+@click.option("--results", type=FOLDER, default=Path("lr_find"), show_default=True, help="Folder for the picture.")
 def lr_find(
     model: str,
     start_lr: float | None,
@@ -34,7 +34,7 @@ def lr_find(
 ) -> None:
     """Search a learning rate for MODEL.
 
-    A range test from a small learning rate to a large one; its curve is drawn into RESULTS/MODEL/lr_finder.png.
+    A range test trains a copy from a low to a high learning rate. Its curve is RESULTS/MODEL/lr_finder.png.
     """
     from modelflow.io.arguments import make_writable
     from modelflow.results.settings import read_study
@@ -74,8 +74,8 @@ def lr_find(
 def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     """Evaluate the stored model of RUN again.
 
-    RUN is the folder of a finished run; its tables, pictures and MODEL_CARD.md are written anew, and run.json counts
-    that the test images were read once more.
+    RUN is the folder of a finished run. Its tables, pictures and MODEL_CARD.md are written again. run.json counts one
+    more reading of the test images.
     """
     from modelflow.io.locks import folder_lock
     from modelflow.results.layout import read_run
@@ -104,12 +104,12 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
     context_settings=HELP, epilog=example("inspect results/generic_2", "inspect results/generic_2 --layer fc_layers.0")
 )
 @RUN_FOLDER
-@click.option("--layer", "layers", multiple=True, help="Show this layer's outputs; may be repeated.")
+@click.option("--layer", "layers", multiple=True, help="Layer whose outputs to show. May be repeated.")
 @DATA_DIR
 def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) -> None:
     """Draw the filters and layer outputs of RUN.
 
-    RUN is the folder of a finished run. Its filters_LAYER.png and intermediate_outputs.png are drawn anew.
+    RUN is the folder of a finished run. Its filters_LAYER.png and intermediate_outputs.png are drawn again.
     """
     from modelflow.inspection.filters import conv_layers
     from modelflow.studies.run import open_run

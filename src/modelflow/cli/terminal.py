@@ -63,7 +63,7 @@ def say_csv(text: str) -> None:
 def fail(message: str) -> None:
     """A line on the error stream, marked as an error."""
     colour = None if os.environ.get("NO_COLOR") else "red"
-    click.secho(f"error: {visible(message)}", err=True, fg=colour)
+    click.secho(f"Error: {visible(message)}", err=True, fg=colour)
 
 
 def draw(picture: str) -> None:
@@ -135,7 +135,7 @@ def comparison_tables(comparison: "Comparison") -> None:
         )
         for entry in comparison.entries
     ]
-    title = f"Test accuracy; {protocols_words(entry.protocol.name for entry in comparison.entries)}"
+    title = f"Test accuracy · {protocols_words(entry.protocol.name for entry in comparison.entries)}"
     table(("", "Seeds", "Accuracy", "95 % interval, %"), rows, title)
     say("")
     for verdict in comparison.verdicts:
@@ -143,7 +143,7 @@ def comparison_tables(comparison: "Comparison") -> None:
     for note in notes(comparison):
         say(note)
     if comparison.left_out:
-        say(f"not compared, having one seed only: {', '.join(comparison.left_out)}")
+        say(f"not compared, one seed only: {', '.join(comparison.left_out)}")
     for copy in comparison.copies:
         say(f"left out: {copy}")
 

@@ -18,10 +18,10 @@ MANY_RUNS = 1000  # it takes a while to see what is there of them
 
 @click.command(context_settings=HELP, epilog=example("run", "run --epochs 1", "run my_study.yaml --results my_results"))
 @click.argument("study", type=click.Path(path_type=Path), required=False)
-@click.option("--seeds", help="How many seeds, from 42 on, or a list such as 1,2,3 (default: 42).")
+@click.option("--seeds", help="Number of seeds, from 42 on, or a list such as 1,2,3 (default: 42).")
 @click.option("--seed", type=int, help="One seed.")
 @MARGIN
-@click.option("--jobs", type=click.IntRange(1), help="Runs side by side (default: one a processor).")
+@click.option("--jobs", type=click.IntRange(1), help="Runs in parallel (default: one per processor).")
 @click.option(
     "--engine",
     type=click.Choice(files_in(engines)),
@@ -29,7 +29,7 @@ MANY_RUNS = 1000  # it takes a while to see what is there of them
     show_default=True,
     help="Train on this machine, or on a Ray cluster (pip install 'modelflow[ray]').",
 )
-@click.option("--address", help="The Ray cluster's HOST:PORT (default: one of this machine alone).")
+@click.option("--address", help="HOST:PORT of the Ray cluster (default: a cluster of this machine alone).")
 @TRAINING
 def run(
     study: Path | None,
@@ -42,12 +42,13 @@ def run(
 ) -> None:
     """Train all models of STUDY and compare them.
 
-    STUDY is a YAML or JSON file with models, seeds, epochs, dataset, lr, batch_size, optimizer; without one, the card's
-    seven models are trained. Every picture and table and report.html are written; what is finished already is not
-    trained again, and an interrupted run resumes.
+    STUDY is a YAML or JSON file with models, seeds, epochs, dataset, lr, batch_size, optimizer. Without it, ModelFlow
+    trains the card's seven models.
 
-    Several seeds (initial weights, order of the images, dropout; the images held out stay the same) are what tells
-    models apart: --seeds 5.
+    Finished runs are kept. Interrupted runs resume. The results are report.html, tables and pictures.
+
+    Only several seeds tell models apart: --seeds 5. A seed sets initial weights, order of the images and dropout. The
+    held-out images stay the same.
     """
     from modelflow.networks.resolve import is_model
     from modelflow.results.settings import read_study
@@ -55,7 +56,7 @@ def run(
 
     if is_model(str(study)):
         again = shlex.join(["modelflow", "train", str(study)])
-        raise UsageError(f"STUDY {study}: is a model, expected a study file; for one model: {again}")
+        raise UsageError(f"STUDY {study}: is a model, expected a study file. For one model: {again}")
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
     settings = read_study(study, seeds=seeds_of(seeds, seed), **given)
     check_device_of(engine, how["device"])
@@ -67,13 +68,13 @@ def run(
     epilog=example("train generic_2 --epochs 3", "train my_net.json --results my_results", "train 'c16 s24/2 gap fc'"),
 )
 @click.argument("model")
-@click.option("--seed", type=int, help="Covers initial weights, order and dropout (default 42).")
+@click.option("--seed", type=int, help="Sets initial weights, order of the images and dropout (default 42).")
 @TRAINING
 def train(model: str, seed: int | None, **given: Any) -> None:
     """Train one MODEL.
 
-    MODEL is a preset's name, a JSON or YAML file, or a network in the short form. Every picture and table of it is
-    written.
+    MODEL is a preset's name, a JSON or YAML file, or a network in the short form. The results are its tables and
+    pictures.
     """
     from modelflow.results.settings import read_study
     from modelflow.studies.study import check_device_of, engine_named
@@ -102,7 +103,7 @@ def _train(
     from modelflow.studies.study import complete, resolved
 
     if (runs := runs_asked(settings)) > MANY_RUNS:
-        terminal.tell(f"looking which of {runs:,} runs are finished …")
+        terminal.tell(f"checking which of {runs:,} runs are finished …")
     study = resolved(settings, results, data_dir, device)
     if restart:
         _start_anew(study, [results] if whole else [plan.folder for plan in study.planned])
@@ -120,7 +121,7 @@ def _train(
         raise RunError(interrupted(study.planned, restart)) from None
     _show_results(study.planned, content, as_json)
     if failures:
-        raise RunError(f"{counted(len(failures), 'run')} of {len(study.planned)} failed; what went wrong stands above")
+        raise RunError(f"{counted(len(failures), 'run')} of {len(study.planned)} failed. The reasons are above.")
 
 
 def _look_at_data(due: list[Any]) -> None:
@@ -130,7 +131,7 @@ def _look_at_data(due: list[Any]) -> None:
 
     if not due:
         return
-    terminal.tell(f"getting the data, then training {counted(len(due), 'run')} …")
+    terminal.tell(f"loading the data, then training {counted(len(due), 'run')} …")
     check_data(due)
     for notice in data_notices(due[0]):
         terminal.tell(f"warning: {notice}")
@@ -150,7 +151,7 @@ def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: in
     from modelflow.studies.study import ending, train_due
 
     if len(due) < planned:
-        terminal.tell(f"{planned - len(due)} of {planned} runs are finished already and are kept")
+        terminal.tell(f"{planned - len(due)} of {planned} runs are already finished and are kept")
     if not due:
         terminal.tell("writing the tables and the report …")
         return []
@@ -182,9 +183,9 @@ def _set_aside(folder: Path) -> None:
     from modelflow.studies.plan import set_aside
 
     if Path.cwd().is_relative_to(folder.resolve()):
-        raise UsageError(f"--restart: {folder} holds the folder you are in; go elsewhere, or give another --results")
+        raise UsageError(f"--restart: {folder} contains your current folder. Leave it, or give another --results.")
     aside = set_aside(folder)
-    terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep aside")
+    terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep")
 
 
 def _show_results(planned: list[Any], content: Any, as_json: bool) -> None:
@@ -204,5 +205,5 @@ def _show_results(planned: list[Any], content: Any, as_json: bool) -> None:
             terminal.answer(content)
             if len(content.runs) > sum(row.seeds for row in rows):
                 terminal.say(
-                    f"It is of all {len(content.runs)} runs in that folder; the table above of those asked for."
+                    f"The report covers all {len(content.runs)} runs in that folder. The table above covers this study."
                 )

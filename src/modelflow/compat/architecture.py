@@ -59,7 +59,7 @@ class Architecture(Trainer):
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The classes' names in the order of their labels; set as a list or a mapping, or None where there are none."""
+        """The class names in the order of their labels. Set a list, a mapping, or None."""
         return self._class_names
 
     @class_names.setter
@@ -150,7 +150,9 @@ class Architecture(Trainer):
             if not look:
                 raise
             reason = f"{error}".partition("\n")[0].partition(";")[0].rstrip(".")
-            raise UsageError(f"visualize_filters: {reason:.200}; give what imshow takes, such as cmap='gray'") from None
+            raise UsageError(
+                f"visualize_filters: {reason:.200}. Give what imshow takes, such as cmap='gray'."
+            ) from None
 
     def attach_hooks(self, layers_to_hook: Sequence[str], hook_fn: Callable[..., Any] | None = None) -> None:
         """From now on every pass adds the outputs (copies) of these layers to `visualization`.
@@ -179,14 +181,14 @@ class Architecture(Trainer):
         self.handles = {}
 
     def visualize_outputs(self, layers: Sequence[str], n_images: int = 10, y: Any = None, yhat: Any = None) -> "Figure":
-        """What `attach_hooks` recorded of `layers`, a column an image. Raises `UsageError` when it recorded nothing."""
+        """What `attach_hooks` recorded of `layers`, one column per image. Raises `UsageError` if nothing was."""
         from modelflow.figures.outputs import plot_outputs
         from modelflow.figures.style import for_pyplot
 
         named = layer_names(layers)
         maps = {name: values for name in named if (values := self.visualization.get(name)) is not None}
         if not maps:
-            raise UsageError(f"layers {named}: nothing was recorded; call attach_hooks(layers) and predict(x) first")
+            raise UsageError(f"layers {named}: nothing was recorded. Call attach_hooks(layers) and predict(x) first.")
         with for_pyplot():
             return plot_outputs(None, maps, n_images, y, yhat, self.class_names, "Layer outputs")
 
@@ -268,8 +270,8 @@ class Architecture(Trainer):
     ) -> tuple["Axes", float]:
         """A learning rate from a range test of `num_iter` steps up to `end_lr`, and the picture of it.
 
-        It starts from `start_lr`, or from the optimizer's learning rate. Model, optimizer, modes and random state are
-        as before; `set_lr` sets the learning rate of every parameter group. `lr_search` keeps the curve, both
+        It starts from `start_lr`, or from the optimizer's learning rate. Model, optimizer, modes and random state stay
+        as before. `set_lr` sets the learning rate of every parameter group. `lr_search` holds the curve, both
         suggestions, and a note about a loader that was too short. Raises `UsageError` for bounds that leave nothing
         to search and `RunError` for a curve that suggests nothing.
         """
@@ -283,7 +285,7 @@ class Architecture(Trainer):
 
         found = self.lr_search
         if found is None:
-            raise UsageError("there is no learning rate search to draw; call find_best_lr(loader) first")
+            raise UsageError("there is no learning rate search to draw. Call find_best_lr(loader) first.")
         with for_pyplot():
             return plot_lr_finder(found.lrs, found.losses, found.steepest, found.suggestion, METHOD, title)
 

@@ -95,8 +95,8 @@ def _check_number(form: str, what: str, value: object) -> None:
     if is_spec(value) or (isinstance(value, str | os.PathLike) and not str(value).isdigit()):
         name = form.partition("(")[0]
         raise SpecError(
-            f"{name}: {what} = {short(value)}: expected a whole number, as in {form}; for a preset, a spec or its "
-            "fields: GenericCNN('generic_2')"
+            f"{name}: {what} = {short(value)}: expected a whole number, as in {form}. For a preset, a spec or its "
+            "fields: GenericCNN('generic_2')."
         )
 
 

@@ -16,7 +16,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Batches:
-    """An iterable over (x, y), accepted wherever a loader is; shuffled anew, from `generator`, at every pass.
+    """An iterable over (x, y), accepted wherever a loader is; shuffled again, from `generator`, at every pass.
 
     Of all images, or of those that `index_N` names, which costs no copy of them. Where it `joins_a_last_one`, a last
     batch of a single image is joined to the one before, as batch norm needs.
@@ -111,9 +111,9 @@ def _checked(x_NCHW: Tensor, y_N: Tensor, batch_size: Any) -> int:
     """The batch size. Raises `UsageError` for one that is no whole number, and `DataError` for what are no pairs."""
     size = as_whole(batch_size)
     if size is None or size < 1:
-        raise UsageError(f"batch_size is {batch_size!r}; expected a whole number of at least 1, such as 16")
+        raise UsageError(f"batch_size is {batch_size!r}, expected a whole number of at least 1, such as 16")
     if len(x_NCHW) != len(y_N):
-        raise DataError(f"{len(x_NCHW)} images and {len(y_N)} labels; expected one label an image. Pass pairs.")
+        raise DataError(f"{len(x_NCHW)} images and {len(y_N)} labels, expected one label per image")
     if len(x_NCHW) == 0:
-        raise DataError("no images to make batches of; expected at least one. Pass data that is not empty.")
+        raise DataError("no images to make batches of, expected at least one")
     return size

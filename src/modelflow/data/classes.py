@@ -22,8 +22,8 @@ def without_images(y_N: Tensor) -> str:
     listed = ", ".join(map(str, empty[:MAX_LISTED])) + more
     which = f"class {listed} has" if len(empty) == 1 else f"classes {listed} have"
     begin = len(empty) if empty[-1] < len(empty) else 0
-    fix = f"labels begin at {begin}: subtract {begin} from each" if begin else "number the classes without gaps"
-    return f"{which} no training image, but an output of the network; {fix}"
+    fix = f"Labels begin at {begin}: subtract {begin} from each." if begin else "Number the classes without gaps."
+    return f"{which} no training image, but an output of the network. {fix}"
 
 
 def classes_of(*loaders: Any) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from modelflow.networks.trace import shape_text
 IMAGES = ("image", "images", "img", "pixel_values", "x", "input", "inputs", "data")
 LABELS = ("label", "labels", "y", "target", "targets", "class", "fine_label")
 LOGITS = ("logits", "out", "output", "outputs")
-PAIRS = "give batches of images and labels, as DataLoader(TensorDataset(x, y), batch_size=16) does"
-TO_TENSORS = "transform them: torchvision.transforms.ToTensor()"
+PAIRS = "Give batches of images and labels, as from DataLoader(TensorDataset(x, y), batch_size=16)."
+TO_TENSORS = "Convert the images: torchvision.transforms.ToTensor()."
 Note = Callable[[str], None]
 
 
@@ -50,9 +50,9 @@ def _advice(message: str) -> str | None:
     """What to do about what torch says when it cannot make a batch; None where that is not known."""
     if "default_collate" in message:
         found = message.rpartition("found ")[2].strip()
-        return f"it holds {found}, expected tensors or numbers; {TO_TENSORS}"
+        return f"it holds {found}, expected tensors or numbers. {TO_TENSORS}"
     if "equal size" in message or "not resizable" in message:
-        return "its images differ in size; bring them to one: torchvision.transforms.Resize((28, 28))"
+        return "its images differ in size. Resize them: torchvision.transforms.Resize((28, 28))."
     return None
 
 
@@ -64,9 +64,9 @@ def pair(batch: Any, note: Note = unheard) -> tuple[Any, Any]:
     if isinstance(batch, Mapping):
         return _entry(batch, IMAGES, "images", note), _entry(batch, LABELS, "labels", note)
     if not isinstance(batch, list | tuple) or len(batch) < 2:
-        raise DataError(f"a batch is {_text(batch)}, expected images and labels; {PAIRS}")
+        raise DataError(f"a batch is {_text(batch)}, expected images and labels. {PAIRS}")
     if len(batch) > 2:
-        note(f"batches hold {len(batch)} things: the first is taken for the images, the second for the labels")
+        note(f"batches hold {len(batch)} items: the first is used as images, the second as labels")
     return batch[0], batch[1]
 
 
@@ -74,7 +74,7 @@ def _entry(batch: Mapping[Any, Any], names: tuple[str, ...], what: str, note: No
     name = next((name for name in names if name in batch), None)
     if name is None:
         raise DataError(
-            f"a batch has the keys {', '.join(map(str, batch)):.100}, expected {what} as {names[0]!r}; {PAIRS}"
+            f"a batch has the keys {', '.join(map(str, batch)):.100}, expected {what} as {names[0]!r}. {PAIRS}"
         )
     note(f"batches are mappings: {name!r} holds the {what}")
     return batch[name]
@@ -89,14 +89,14 @@ def images(x: Any, dtype: torch.dtype | None, note: Note = unheard) -> Any:
         x = _tensor(x, "images", TO_TENSORS)
     if dtype is None or not isinstance(x, Tensor) or x.dtype == dtype or x.is_complex():
         return x
-    values = "" if x.is_floating_point() else ", their values as they are (0 to 255 is not scaled to 0 to 1)"
-    note(f"images are {_kind(x.dtype)}, the weights {_kind(dtype)}: they are converted{values}")
+    values = "" if x.is_floating_point() else ", without scaling (0 to 255 stays 0 to 255)"
+    note(f"images are {_kind(x.dtype)}, weights {_kind(dtype)}: images are converted{values}")
     return x.to(dtype)
 
 
 def labels(y: Any) -> Any:
     """Labels as a tensor. Raises `DataError` for what holds no numbers."""
-    return y if hasattr(y, "to") else _tensor(y, "labels", "give each class a number, from 0")
+    return y if hasattr(y, "to") else _tensor(y, "labels", "Number the classes from 0.")
 
 
 def _tensor(values: Any, what: str, fix: str) -> Tensor:
@@ -107,7 +107,7 @@ def _tensor(values: Any, what: str, fix: str) -> Tensor:
             raise TypeError
         return torch.as_tensor(np.ascontiguousarray(values) if np.ndim(values) else values)
     except (TypeError, ValueError, RuntimeError):
-        raise DataError(f"the {what} of a batch are {_text(values)}, expected a tensor of numbers; {fix}") from None
+        raise DataError(f"the {what} of a batch are {_text(values)}, expected a tensor of numbers. {fix}") from None
 
 
 def _is_picture(value: Any) -> bool:
@@ -138,7 +138,7 @@ def classes(y: Any) -> Tensor | None:
 def range_advice(least: int, greatest: int, n_classes: int) -> str:
     """What to do about labels that are not all of 0 to `n_classes` - 1."""
     counted_from_1 = (least, greatest) == (1, n_classes)
-    return "subtract 1 from them" if counted_from_1 else "fix the labels, or build the model with more classes"
+    return "Subtract 1 from them." if counted_from_1 else "Fix the labels, or build the model with more classes."
 
 
 def kind_of_labels(y: Tensor) -> str | None:

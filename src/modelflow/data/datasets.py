@@ -86,8 +86,8 @@ class Dataset:
     ) -> tuple[Batches, Batches, Batches]:
         """Training batches in an order drawn from the seed, images held out of them, and the test images.
 
-        `validation_images` are held out, the same share of each class (left out: 5,000, or a twelfth of the training
-        images where that is fewer); the same ones for every seed. Raises `UsageError` unless some are left of either.
+        `validation_images` are held out, the same share of each class and the same ones for every seed. The default is
+        5,000, or a twelfth of the training images if that is fewer. Raises `UsageError` unless some are left of either.
         """
         count = self.held_out_count(validation_images)
         kept_N, held_N = held_out(self.train_y_N.numpy(), count, SPLIT_SEED)
@@ -106,8 +106,8 @@ class Dataset:
         count = validation_images or min(HELD_OUT, max(1, images // HELD_OUT_SHARE))
         if not 0 < count < images:
             raise UsageError(
-                f"validation_images = {count:,}: {self.name} has {images:,} training images; hold out fewer, or "
-                "validate on the test images: --protocol card"
+                f"validation_images = {count:,}: {self.name} has {images:,} training images. Hold out fewer, or "
+                "validate on the test images: --protocol card."
             )
         return count
 
@@ -139,7 +139,7 @@ class Dataset:
 
 
 def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
-    """The data set of this name; files that are nowhere on this machine are fetched."""
+    """The data set of this name. Files that are not on this machine are downloaded."""
     return normalised(read_source(name, data_dir))
 
 
@@ -147,7 +147,7 @@ def normalised(source: Source) -> Dataset:
     """Raises `DataError` when all training pixels have one value."""
     mean, std = pixel_statistics(source.train_images, source.white)
     if std == 0:
-        raise DataError(f"{source.name}: all training pixels have the same value; expected images. Use other images.")
+        raise DataError(f"{source.name}: all training pixels have the same value, expected images. Use other images.")
     return Dataset(
         source.name,
         normalise(source.train_images, mean, std, source.white),

@@ -139,13 +139,13 @@ def fetch(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxF
     if missing := _missing(known, found):
         store = named_folder(data_dir) or cache_folder(known)
         if store is None:
-            fix = f"There is no home folder to keep them in. Name a folder with --data-dir or {DATA_DIR_VARIABLE}."
+            fix = f"There is no home folder to store them in. Give a folder with --data-dir or {DATA_DIR_VARIABLE}."
             raise DataError(_not_found(known, missing, _looked_in(known, data_dir), fix))
         failures = _bring(known, missing, store)
         if still := [file for file in missing if not _path_in(store, file)]:
             fix = (
-                "Check the network connection and run it again. Or put the files into a folder of your own and name it "
-                f"each time with --data-dir FOLDER, or once for all with {DATA_DIR_VARIABLE}=FOLDER."
+                "Check the network connection and try again. Or put the files into a folder and give "
+                f"--data-dir FOLDER, or set {DATA_DIR_VARIABLE}=FOLDER."
             )
             raise DataError(_not_found(known, still, _looked_in(known, data_dir) + failures, fix))
         found |= find(known, data_dir)
@@ -167,13 +167,13 @@ def named_folder(data_dir: str | Path | None) -> Path | None:
         return None
     folder = Path(os.path.expanduser(given))
     if os.path.exists(folder) and not os.path.isdir(folder):
-        raise DataError(f"{folder}: is a file; expected a folder. Give --data-dir (or {DATA_DIR_VARIABLE}) a folder.")
+        raise DataError(f"{folder}: is a file, expected a folder. Give a folder as --data-dir or {DATA_DIR_VARIABLE}.")
     return folder
 
 
 def _places(known: KnownSet, data_dir: str | Path | None) -> list[Place]:
     given, cache = named_folder(data_dir), cache_folder(known)
-    reinstall = f"Reinstall the Debian package {known.debian_package}, or name a folder of good files with --data-dir."
+    reinstall = f"Reinstall the Debian package {known.debian_package}, or give a folder of sound files with --data-dir."
     delete = f"Delete it and run `{_command(known, data_dir)}`."
     return [
         *([Place(given, delete)] if given else []),
@@ -201,7 +201,7 @@ def _checked(known: KnownSet, file: KnownFile, path: Path, fix: str, where: str 
         if file.role.endswith("labels"):
             _check_labels(idx, len(known.class_names))
         if idx.sha256 != file.sha256:
-            raise ValueError(f"its bytes were changed: their SHA-256 is {idx.sha256}; expected {file.sha256}")
+            raise ValueError(f"its bytes have changed: SHA-256 {idx.sha256}, expected {file.sha256}")
     except ValueError as reason:
         raise DataError(f"{where or path}: {reason}. {fix}") from None
     return idx
@@ -212,7 +212,7 @@ def _check_labels(labels: IdxFile, num_classes: int) -> None:
     if len(outside):
         raise ValueError(
             f"has labels out of range: label {labels.values[outside[0]]} at image {outside[0]}"
-            f" ({len(outside)} such); expected 0 to {num_classes - 1}"
+            f" ({len(outside)} such), expected 0 to {num_classes - 1}"
         )
 
 
@@ -262,8 +262,7 @@ def _scratch_folder(store: Path) -> Iterator[Path]:
         scratch = tempfile.TemporaryDirectory(dir=store, prefix=".fetching-")
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{store}: cannot be written to ({error}); expected a folder for the data."
-            " Name another one with --data-dir."
+            f"{store}: not writable ({error}), expected a folder for the data. Give another folder with --data-dir."
         ) from None
     with scratch as folder:
         yield Path(folder)
@@ -297,7 +296,7 @@ class _Arriving:
     def write(self, part: bytes) -> None:
         self.count += len(part)
         if self.given_up or self.count > self._limit:
-            raise ValueError(f"more than the {self._limit:,} bytes that the file can have")
+            raise ValueError(f"more than {self._limit:,} bytes, the limit of this file")
         self._stream.write(part)
 
     def flush(self) -> None:
@@ -322,7 +321,7 @@ def _get(url: str, arriving: _Arriving) -> None:
             if arriving.count - before < MIN_RATE * window:
                 raise TimeoutError(f"{url}: fewer than {MIN_RATE:,} bytes a second for {window} s")
             if time.monotonic() - began > FILE_SECONDS:
-                raise TimeoutError(f"{url}: not here after {FILE_SECONDS:,} s")
+                raise TimeoutError(f"{url}: not complete after {FILE_SECONDS:,} s")
     finally:
         arriving.given_up = True
 
@@ -340,7 +339,7 @@ def _unpack_debian_package(known: KnownSet, files: list[KnownFile], scratch: Pat
     if not files:
         return
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise ValueError("needs apt-get and dpkg-deb, which this machine lacks")
+        raise ValueError("needs apt-get and dpkg-deb, which are not installed")
     log.info("fetching the Debian package %s", known.debian_package)
     _download_debian_package(known.debian_package, scratch)
     package, root = next(scratch.glob("*.deb")), scratch / "root"

@@ -24,7 +24,7 @@ NAME = re.compile(
 )
 USUAL_CHANNELS = 4  # at most
 QMNIST_COLUMNS, QMNIST_CODE = 8, 4  # the class comes first; NIST's own code of it is the fifth
-FIX = "Put the four files of one data set (train- and t10k- images and labels, plain or .gz) into that folder."
+FIX = "Put the four files of one data set there (train- and t10k- images and labels, plain or .gz)."
 
 
 def read_folder(folder: Path) -> dict[str, IdxFile]:
@@ -49,7 +49,7 @@ def find_files(folder: Path) -> dict[str, Path]:
             _add(sets.setdefault(match["prefix"] or "", {}), f"{part}-{match['kind']}", path)
     if len(sets) > 1:
         prefixes = ", ".join(repr(prefix) for prefix in sorted(sets))
-        raise DataError(f"{folder}: holds several data sets (prefixes {prefixes}); expected one. {FIX}")
+        raise DataError(f"{folder}: holds several data sets (prefixes {prefixes}), expected one. {FIX}")
     found = next(iter(sets.values()), {})
     missing = [role for role in ROLES if role not in found]
     if missing:
@@ -57,14 +57,14 @@ def find_files(folder: Path) -> dict[str, Path]:
             f"{role.replace('test', 't10k')}-idx{'3' if 'images' in role else '1'}-ubyte" for role in missing
         )
         fix = _folders_of_files(folder) or FIX
-        raise DataError(f"{folder}: no file {names}; expected it plain or as .gz. {fix}")
+        raise DataError(f"{folder}: no file {names}, expected it plain or as .gz. {fix}")
     return {role: found[role] for role in ROLES}
 
 
 def _folders_of_files(folder: Path) -> str:
     """What to do where the files lie a folder deeper; empty where there is no such folder."""
     deeper = sorted(path.name for path in _listing(folder) if NAME.fullmatch(path.name) and path.is_dir())
-    return f"{', '.join(deeper)} in it are folders: move the files that lie within up into {folder}." if deeper else ""
+    return f"{', '.join(deeper)} in it are folders. Move the files inside them up into {folder}." if deeper else ""
 
 
 def _listing(folder: Path) -> list[Path]:
@@ -74,13 +74,13 @@ def _listing(folder: Path) -> list[Path]:
         reason = "no such folder"
     except (OSError, ValueError) as error:
         reason = f"cannot be read as a folder ({error})"
-    raise DataError(f"{folder}: {reason}; expected a folder of four IDX files. {FIX}")
+    raise DataError(f"{folder}: {reason}, expected a folder of four IDX files. {FIX}")
 
 
 def _add(found: dict[str, Path], role: str, path: Path) -> None:
     other = found.get(role)
     if other is not None and other.name != f"{path.name}.gz":
-        raise DataError(f"{path}: is a second file of {role} beside {other.name}; expected one. Take one of them away.")
+        raise DataError(f"{path}: is a second file of {role} beside {other.name}, expected one. Remove one of them.")
     found[role] = path
 
 
@@ -91,9 +91,9 @@ def _read(path: Path, role: str, limit: int) -> IdxFile:
         file = read_idx(path, ndims, limit=limit, types=types)
         return replace(file, values=_classes(file.values)) if is_labels else file
     except OtherKindError as reason:
-        raise DataError(f"{path}: {reason}; {reason.fix}.") from None
+        raise DataError(f"{path}: {reason}. {reason.fix}") from None
     except ValueError as reason:
-        raise DataError(f"{path}: {reason}. Put a good copy in its place.") from None
+        raise DataError(f"{path}: {reason}. Replace it with a sound copy.") from None
 
 
 def _classes(labels: NDArray[Any]) -> NDArray[Any]:
@@ -102,14 +102,14 @@ def _classes(labels: NDArray[Any]) -> NDArray[Any]:
     Raises `OtherKindError` for several that are not QMNIST's, and for what numbers no class.
     """
     if labels.ndim == 2 and labels.shape[1] != 1 and not _is_of_qmnist(labels):
-        what = f"holds labels {by_x(labels.shape)}; expected one an image"
-        raise OtherKindError(what, "write labels.argmax(1) of one-hot")
+        what = f"holds labels {by_x(labels.shape)}, expected one per image"
+        raise OtherKindError(what, "For one-hot labels, write labels.argmax(1).")
     labels_N = labels if labels.ndim == 1 else labels[:, 0]
     outside = np.flatnonzero((labels_N < 0) | (labels_N >= MAX_CLASSES))
     if len(outside):
         first = outside[0]
-        what = f"label {labels_N[first]} of image {first}; expected 0 to {MAX_CLASSES - 1}"
-        raise OtherKindError(what, "number the classes from 0, in both files of labels")
+        what = f"label {labels_N[first]} of image {first}, expected 0 to {MAX_CLASSES - 1}"
+        raise OtherKindError(what, "Number the classes from 0 in both files of labels.")
     return labels_N.astype(labels.dtype.newbyteorder("="), copy=False)
 
 
@@ -123,8 +123,8 @@ def _is_of_qmnist(labels: NDArray[Any]) -> bool:
 def _check_counts(images: IdxFile, labels: IdxFile) -> None:
     if images.sizes[0] != labels.sizes[0]:
         raise DataError(
-            f"{labels.path}: holds {labels.sizes[0]} labels, but {images.path.name} holds {images.sizes[0]} images;"
-            " expected one label an image. Put the two files that belong together into the folder."
+            f"{labels.path}: holds {labels.sizes[0]} labels, but {images.path.name} holds {images.sizes[0]} images,"
+            " expected one label per image. Use two files of one data set."
         )
 
 
@@ -134,13 +134,13 @@ def _check_channels_first(images: IdxFile) -> None:
     if len(sizes) == 3 and _channels_last(*sizes):
         first = (sizes[2], sizes[0], sizes[1])
         raise DataError(
-            f"{images.path}: its images are {by_x(sizes)}, height x width x channels as it seems; expected"
-            f" channels x height x width, {by_x(first)}. Write it again from images.transpose(0, 3, 1, 2)."
+            f"{images.path}: its images are {by_x(sizes)}, apparently height x width x channels, expected"
+            f" channels x height x width, {by_x(first)}. Write images.transpose(0, 3, 1, 2)."
         )
     if len(sizes) == 3 and sizes[0] == sizes[1] == sizes[2] > 1:
         raise DataError(
-            f"{images.path}: its images are {by_x(sizes)}, of which nothing tells where the channels are; expected"
-            " channels x height x width. Pad height and width by a pixel, and write it so."
+            f"{images.path}: its images are {by_x(sizes)}, which does not tell where the channels are, expected"
+            " channels x height x width. Pad height and width by a pixel and write it again."
         )
 
 
@@ -153,8 +153,8 @@ def _channels_last(a: int, b: int, c: int) -> bool:
 def _check_same_images(train: IdxFile, test: IdxFile) -> None:
     if train.sizes[1:] != test.sizes[1:]:
         raise DataError(
-            f"{test.path}: its images are {by_x(test.sizes[1:])}, those of {train.path.name} {by_x(train.sizes[1:])};"
-            " expected the same. Put the two files that belong together into the folder."
+            f"{test.path}: its images are {by_x(test.sizes[1:])}, those of {train.path.name} {by_x(train.sizes[1:])},"
+            " expected the same. Use two files of one data set."
         )
 
 
@@ -162,12 +162,12 @@ def _check_labels(train: IdxFile, test: IdxFile) -> None:
     known = np.bincount(train.values, minlength=MAX_CLASSES) > 0
     if known.sum() < 2:
         raise DataError(
-            f"{train.path}: every label is {train.values[0]}; expected at least two classes."
-            " Put a file of labels with more than one class in its place."
+            f"{train.path}: every label is {train.values[0]}, expected at least two classes."
+            " Use a file of labels with more than one class."
         )
     strange = np.flatnonzero(~known[test.values])
     if len(strange):
         raise DataError(
             f"{test.path}: label {test.values[strange[0]]} of image {strange[0]} is not among the labels of"
-            f" {train.path.name}; expected classes that training has. Take these images away or add them to training."
+            f" {train.path.name}, expected classes of the training images. Remove them, or add such training images."
         )

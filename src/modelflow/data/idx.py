@@ -78,7 +78,7 @@ class _Unpacked:
             if not packed:
                 raise EOFError
         if size and (self._stream.unused_data or self._packed.read(1)):
-            raise ValueError("is too long: bytes follow its gzip stream; unpack it with gunzip")
+            raise ValueError("is too long: bytes follow its gzip stream. Unpack it with gunzip")
         return b""
 
 
@@ -104,12 +104,12 @@ def read_idx(
             _check_length(length, most, stated)
             raw = _read_values(stream, head, length, stated)
     except MemoryError:
-        raise ValueError("does not fit into this machine's memory; expected a smaller file") from None
+        raise ValueError("does not fit into this machine's memory, expected a smaller file") from None
     except EOFError:
-        raise ValueError("is cut: its gzip stream ends early; expected a whole file") from None
+        raise ValueError("is cut: its gzip stream ends early, expected a whole file") from None
     except (OSError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"cannot be read ({reason}); expected an IDX file, plain or gzipped") from None
+        raise ValueError(f"cannot be read ({reason}), expected an IDX file, plain or gzipped") from None
     values = raw[len(head) :].view(dtype).reshape(stated)
     return IdxFile(path, raw, stated, hashlib.sha256(raw.data).hexdigest(), values)
 
@@ -134,41 +134,41 @@ def _open(path: Path) -> Iterator[tuple[BinaryIO | _Unpacked, int]]:
 def _read_header(stream: BinaryIO | _Unpacked) -> tuple[bytes, np.dtype[Any], tuple[int, ...]]:
     magic = stream.read(4)
     if not magic:
-        raise ValueError("is empty; expected an IDX header")
+        raise ValueError("is empty, expected an IDX header")
     if len(magic) < 4 or magic[:2] != b"\0\0":
-        raise ValueError(f"has a wrong header: it begins with {magic.hex(' ')}; expected 00 00 and 08")
+        raise ValueError(f"has a wrong header: it begins with {magic.hex(' ')}, expected 00 00 and 08")
     if magic[2] not in TYPES:
-        raise ValueError(f"has a wrong header: its values are of type 0x{magic[2]:02x}; expected 0x08, unsigned bytes")
+        raise ValueError(f"has a wrong header: its values are of type 0x{magic[2]:02x}, expected 0x08, unsigned bytes")
     sizes = stream.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
-        raise ValueError(f"is cut: its header ends after {4 + len(sizes)} bytes; expected {4 + 4 * magic[3]}")
+        raise ValueError(f"is cut: its header ends after {4 + len(sizes)} bytes, expected {4 + 4 * magic[3]}")
     return magic + sizes, np.dtype(TYPES[magic[2]]).newbyteorder(">"), struct.unpack(f">{magic[3]}I", sizes)
 
 
 def _check_type(dtype: np.dtype[Any], types: tuple[str, ...]) -> None:
     if dtype.name not in types:
-        fix = "scale them to 0 to 255, and write np.uint8(values)" if types == BYTES else "write np.int32(values)"
-        raise OtherKindError(f"its values are {dtype.name}; expected {' or '.join(types)}", fix)
+        fix = "Scale them to 0 to 255 and write np.uint8(values)." if types == BYTES else "Write np.int32(values)."
+        raise OtherKindError(f"its values are {dtype.name}, expected {' or '.join(types)}", fix)
 
 
 def _check_sizes(stated: tuple[int, ...], ndims: tuple[int, ...], expected: tuple[int, ...] | None, most: int) -> None:
     if len(stated) not in ndims:
         raise OtherKindError(
-            f"has {len(stated)} dimensions; expected {' or '.join(map(str, ndims))} (labels have 1, images 3, images"
+            f"has {len(stated)} dimensions, expected {' or '.join(map(str, ndims))} (labels have 1, images 3, images"
             " with channels 4)",
-            "write its values in that shape, or put another file in its place",
+            "Write its values in that shape, or use another file.",
         )
     if 0 in stated:
-        raise ValueError(f"holds nothing: its header says {by_x(stated)}; expected sizes of at least 1")
+        raise ValueError(f"holds nothing: its header says {by_x(stated)}, expected sizes of at least 1")
     if expected is not None and stated != expected:
-        raise ValueError(f"has a wrong header: it says {by_x(stated)}; expected {by_x(expected)}")
+        raise ValueError(f"has a wrong header: it says {by_x(stated)}, expected {by_x(expected)}")
     if math.prod(stated) > most:
-        raise ValueError(f"is too large: its header says {by_x(stated)} values; expected at most {most}")
+        raise ValueError(f"is too large: its header says {by_x(stated)} values, expected at most {most}")
 
 
 def _check_length(needed: int, most: int, sizes: tuple[int, ...]) -> None:
     if needed > most:
-        raise ValueError(f"is cut: it has {most} bytes; its header ({by_x(sizes)}) says {needed}")
+        raise ValueError(f"is cut: it has {most} bytes, its header ({by_x(sizes)}) says {needed}")
 
 
 def _read_values(stream: BinaryIO | _Unpacked, head: bytes, length: int, sizes: tuple[int, ...]) -> NDArray[np.uint8]:

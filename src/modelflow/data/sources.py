@@ -38,7 +38,7 @@ def origin_of(name: str, data_dir: str | Path | None = None) -> Origin:
     if os.path.isdir(name):
         near = [f"idx:{name}"]
     hint = f" Did you mean {near[0]}?" if near else ""
-    raise UsageError(f"unknown data set {name!r}; expected one of {', '.join(names())}.{hint}")
+    raise UsageError(f"unknown data set {name!r}, expected one of {', '.join(names())}.{hint}")
 
 
 def read_source(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Source:

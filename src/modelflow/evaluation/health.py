@@ -24,7 +24,7 @@ LEARNED, EXPLODED = 0.7, 1.5  # times the loss of guessing: of training when it 
 FALLING = 0.98
 FEW_UPDATES = 500
 MIN_MOVE = 0.05  # of a weight: Adam's move by about the learning rate an update, initial ones are of about 0.1
-FIX = "the likely cause is a learning rate that was too high: try one 3 to 10 times smaller"
+FIX = "The likely cause is a high learning rate: try one 3 to 10 times smaller."
 
 
 def likely_cause(
@@ -36,19 +36,19 @@ def likely_cause(
     the evidence says nothing.
     """
     if losses and losses[-1] < LEARNED * guess:
-        return f"the training loss is {losses[-1]:.3f}, so these images, or their labels, differ from those trained on"
+        return f"The training loss is {losses[-1]:.3f}, so these images or labels differ from those trained on."
     if max([*losses, loss]) > EXPLODED * guess:
         return FIX
     falling = len(losses) > 1 and losses[-1] < FALLING * losses[0]
     few = updates is not None and (updates * lr < MIN_MOVE or (updates < FEW_UPDATES and not dead_layers))
     if few or (falling and not dead_layers):
         made = f"{updates:,} updates" if updates is not None else f"{len(losses)} epochs"
-        return f"the likely cause is too little training, {made} at learning rate {lr:g}: train for more epochs"
+        return f"The likely cause is too little training, {made} at learning rate {lr:g}: train for more epochs."
     if dead_layers:
         return FIX
     return (
-        "the cause is not clear: try learning rates ten times smaller and ten times larger, and check that the labels "
-        "belong to their images"
+        "The cause is not clear. Try learning rates ten times smaller and ten times larger. "
+        "Check that the labels belong to their images."
     )
 
 
@@ -61,11 +61,11 @@ def prediction_warnings(
     top = int(counts_K.argmax())
     if counts_K[top] > NEARLY_ALL * len(predicted_N) > support_K[top]:
         share = counts_K[top] / len(predicted_N)
-        warnings.append(f"{share:.0%} of the images are called {class_names[top]!r}; {why}")
+        warnings.append(f"{share:.0%} of the images are called {class_names[top]!r}. {why}")
     guess = guessing_loss(y_N)
     chance = support_K.max() / len(y_N) + NEAR_CHANCE
     if loss >= GUESSING * guess > 0 and (predicted_N == y_N).mean() <= chance:
-        warnings.append(f"the loss {loss:.3f} is no better than guessing ({guess:.3f}); {why}")
+        warnings.append(f"the loss {loss:.3f} is no better than guessing ({guess:.3f}). {why}")
     return warnings
 
 
@@ -105,7 +105,7 @@ def _record_highest(highest: dict[str, Tensor], name: str) -> Any:
 def unit_warnings(dead: dict[str, tuple[int, int]], why: str = FIX) -> list[str]:
     """Warnings for layers in which at least half of the units never fire; `why` ends each."""
     return [
-        f"{name}: {n_dead} of {n_units} units never fire; {why}"
+        f"{name}: {n_dead} of {n_units} units never fire. {why}"
         for name, (n_dead, n_units) in dead.items()
         if n_dead >= math.ceil(DEAD_SHARE * n_units)
     ]

@@ -33,6 +33,6 @@ def _on_device_of(model: nn.Module, x_NCHW: Tensor | np.ndarray) -> Tensor:
 def _check_ran_once(layer_name: str, n_outputs: int, n_images: int) -> None:
     if n_outputs != n_images:
         raise UsageError(
-            f"layer {layer_name!r}: {n_outputs} outputs for {n_images} images, expected one an image: it does not "
-            "run, or runs several times, in a forward pass; name another layer"
+            f"layer {layer_name!r}: {n_outputs} outputs for {n_images} images, expected one per image. It runs "
+            "not once, but never or several times in a forward pass. Name another layer."
         )

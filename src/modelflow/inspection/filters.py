@@ -20,5 +20,5 @@ def filters(model: nn.Module, layer_name: str) -> np.ndarray:
     module = layer(model, layer_name)
     if not isinstance(module, nn.Conv2d):
         known = ", ".join(conv_layers(model)) or "(this model has none)"
-        raise UsageError(f"layer {layer_name!r} is a {type(module).__name__}, expected a Conv2d; name one of {known}")
+        raise UsageError(f"layer {layer_name!r} is a {type(module).__name__}, expected a Conv2d. Name one of {known}.")
     return copied(module.weight)

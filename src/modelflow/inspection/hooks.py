@@ -38,7 +38,7 @@ class Captured(Mapping[str, np.ndarray]):
         if len(shapes) > 1:
             raise UsageError(
                 f"layer {layer_name!r}: its outputs have different shapes, {shapes[0]} and {shapes[1]} without the "
-                "batch, because it runs at several places of the network; name a layer that runs at one"
+                "batch, because it runs at several places of the network. Name a layer that runs once."
             )
         if len(parts) > 1:
             parts[:] = [np.concatenate(parts)]
@@ -85,7 +85,7 @@ def layer(model: nn.Module, layer_name: str) -> nn.Module:
     layers: dict[str, nn.Module] = {plain_name(name): module for name, module in named if plain_name(name)}
     if plain_name(layer_name) not in layers:
         known = ", ".join(layers) or "(it has none)"
-        raise UsageError(f"layer {layer_name!r}: {type(model).__name__} has no such layer; name one of {known}")
+        raise UsageError(f"layer {layer_name!r}: {type(model).__name__} has no such layer. Name one of {known}.")
     return layers[plain_name(layer_name)]
 
 
@@ -98,8 +98,8 @@ def _hook(layer_name: str, keep: Keep) -> Callable[[nn.Module, Any, Any], None]:
     def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
         if not isinstance(output, torch.Tensor):
             raise UsageError(
-                f"layer {layer_name!r} ({type(module).__name__}) gives a {type(output).__name__}, expected one tensor; "
-                "name another layer"
+                f"layer {layer_name!r} ({type(module).__name__}) gives a {type(output).__name__}, expected one tensor. "
+                "Name another layer."
             )
         keep(layer_name, copied(output))
 

@@ -26,12 +26,12 @@ def whole(what: str, value: Any, least: int, below: int | None = None) -> int:
     number = as_whole(value)
     if number is None:
         raise UsageError(
-            f"{what} = {short(value)}: must be a whole number of {least} or more; {_written(value, '.0f')}"
+            f"{what} = {short(value)}: must be a whole number of {least} or more. {_written(value, '.0f')}"
         )
     if number < least:
-        raise UsageError(f"{what} = {short(number)}, expected {least} or more; change it")
+        raise UsageError(f"{what} = {short(number)}: must be {least} or more")
     if below is not None and number >= below:
-        raise UsageError(f"{what} = {short(number)}, expected less than {below:,}; change it")
+        raise UsageError(f"{what} = {short(number)}: must be less than {below:,}")
     return number
 
 
@@ -39,9 +39,9 @@ def positive(what: str, value: Any) -> float:
     """A finite number above 0, of any kind. Raises `UsageError` for anything else."""
     number = value.item() if getattr(value, "ndim", None) == 0 else value
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise UsageError(f"{what} = {short(value)}: must be a number; {_written(value)}")
+        raise UsageError(f"{what} = {short(value)}: must be a number. {_written(value)}")
     if not 0 < number <= sys.float_info.max:
-        raise UsageError(f"{what} = {short(number)}: must be a finite number greater than 0, such as 0.001; change it")
+        raise UsageError(f"{what} = {short(number)}: must be a finite number greater than 0, such as 0.001")
     return float(number)
 
 
@@ -60,25 +60,25 @@ def _written(value: Any, form: str = "g") -> str:
     try:
         number = float(value) if isinstance(value, str | float) else math.nan
     except ValueError:
-        return "give one"
-    return f"write {number:{form}}" if math.isfinite(number) and float(f"{number:{form}}") == number else "give one"
+        return "Give one."
+    return f"Write {number:{form}}." if math.isfinite(number) and float(f"{number:{form}}") == number else "Give one."
 
 
 def file(what: str, path: Any) -> Path:
     """A path. Raises `UsageError` for what is none."""
     if not isinstance(path, str | os.PathLike):
-        raise UsageError(f"{what} = {short(path)}: expected the path of a file; give one")
+        raise UsageError(f"{what} = {short(path)}: expected the path of a file")
     return Path(path)
 
 
 def folder(what: str, path: Any) -> Path:
     """A path. Raises `UsageError` for what is none, and for a file's."""
     if not isinstance(path, str | os.PathLike):
-        raise UsageError(f"{what} = {short(path)}: expected the path of a folder; give one, such as 'results'")
+        raise UsageError(f"{what} = {short(path)}: expected the path of a folder, such as 'results'")
     asked = Path(path)
     there = next((place for place in (asked, *asked.parents) if os.path.exists(place)), None)
     if there is not None and not os.path.isdir(there):
-        raise UsageError(f"{what} = {short(str(path))}: {there} is a file, expected a folder; give another path")
+        raise UsageError(f"{what} = {short(str(path))}: {there} is a file, expected a folder. Give another path.")
     return asked
 
 
@@ -87,9 +87,9 @@ def make_writable(folder: Path, what: str) -> None:
     try:
         make_folder(folder)
     except OSError as error:
-        raise UsageError(f"{what} {folder}: cannot be made: {error.strerror}; give another folder") from None
+        raise UsageError(f"{what} {folder}: cannot be created: {error.strerror}. Give another folder.") from None
     if not os.access(folder, os.W_OK):
-        raise UsageError(f"{what} {folder}: cannot be written to; give another folder, or change its permissions")
+        raise UsageError(f"{what} {folder}: not writable. Give another folder, or change its permissions.")
 
 
 def layer_names(layers: Any) -> list[str]:
@@ -98,7 +98,7 @@ def layer_names(layers: Any) -> list[str]:
         return [layers]
     names = list(layers) if isinstance(layers, Iterable) else [layers]
     if not all(isinstance(name, str) for name in names):
-        raise UsageError(f"layers = {short(layers)}: expected names of layers; give a list such as ['conv1']")
+        raise UsageError(f"layers = {short(layers)}: expected a list of layer names, such as ['conv1']")
     return names
 
 
@@ -112,7 +112,7 @@ def class_names(names: Any) -> tuple[str, ...]:
         return _by_label(names)
     listed = names.tolist() if hasattr(names, "tolist") else names
     if isinstance(listed, str | bytes | Set) or not isinstance(listed, Iterable):
-        raise UsageError(f"class_names = {short(names)}: expected a list of names in the order of the labels; give one")
+        raise UsageError(f"class_names = {short(names)}: expected a list of names in the order of the labels")
     return tuple(map(_name, listed))
 
 
@@ -124,8 +124,8 @@ def _by_label(names: Mapping[Any, Any]) -> tuple[str, ...]:
     known = {label: _name(name) for label, name in zip(labels, called, strict=True) if label is not None}
     if len(known) < len(names) or not all(0 <= label < MAX_CLASSES for label in known):
         raise UsageError(
-            f"class_names = {short(dict(names))}: expected one name a label, labels from 0; "
-            "give a list of names in the order of the labels"
+            f"class_names = {short(dict(names))}: expected one name per label, labels from 0. "
+            "Give a list of names in the order of the labels."
         )
     return tuple(known.get(label, str(label)) for label in range(max(known, default=-1) + 1))
 

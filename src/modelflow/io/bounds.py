@@ -21,16 +21,16 @@ ROOM = 1000  # bytes around the figures of predictions.npz
 def check_predictions(name: str, images: int, classes: int) -> None:
     """Raises `DataError` where the predictions of a model for as many test images would not be read again."""
     if classes > MAX_CLASSES:
-        raise DataError(f"{name}: {classes:,} classes, expected at most {MAX_CLASSES:,}; give a network with fewer")
+        raise DataError(f"{name}: {classes:,} classes, expected at most {MAX_CLASSES:,}")
     needed = 4 * images * (classes + 1) + ROOM
     if needed > MAX_PREDICTION_BYTES:
         raise DataError(
             f"{name}: predictions of {classes:,} classes for {images:,} test images take {needed:,} bytes, expected at "
-            f"most {MAX_PREDICTION_BYTES:,}; take fewer test images, or fewer classes"
+            f"most {MAX_PREDICTION_BYTES:,}. Use fewer test images or classes."
         )
 
 
 def check_epochs(epochs: int, what: str) -> None:
     """Raises `DataError` for more epochs of a model than would be read again."""
     if epochs > MAX_EPOCHS:
-        raise DataError(f"{what}: {epochs:,} epochs in all, expected at most {MAX_EPOCHS:,}; train for fewer")
+        raise DataError(f"{what}: {epochs:,} epochs in all, expected at most {MAX_EPOCHS:,}")

@@ -11,7 +11,7 @@ from modelflow.errors import SpecError
 from modelflow.io.dialect import evaluate
 from modelflow.io.files import read_bounded
 from modelflow.io.validation import repeated, unique_keys
-from modelflow.text import short
+from modelflow.text import ended, short
 
 MAX_FILE_BYTES = 1 << 20
 MAX_YAML_BYTES = 1 << 16  # its parser is slow
@@ -30,24 +30,24 @@ def read_fields(path: str | Path, most: int = MAX_FILE_BYTES) -> Any:
         kind, limit, parse = ("YAML", MAX_YAML_BYTES, _parse_yaml)
     text = _read_text(path, limit)
     if not text.strip():
-        raise SpecError(f"{path}: the file is empty, expected {kind}; is it the right file?")
+        raise SpecError(f"{path}: the file is empty, expected {kind}. Is it the right file?")
     try:
         return parse(text)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise SpecError(f"{path}: not readable as {kind}: {reason}; fix the file") from None
+        raise SpecError(f"{path}: not readable as {kind}: {ended(reason)} Fix the file.") from None
 
 
 def _read_text(path: Path, limit: int) -> str:
     if not os.path.isfile(path):
-        what = "is no file" if os.path.exists(path) else "no such file"
-        raise SpecError(f"{path}: {what}; give the path of a JSON or YAML file")
+        what = "not a file" if os.path.exists(path) else "no such file"
+        raise SpecError(f"{path}: {what}. Give the path of a JSON or YAML file.")
     try:
         return read_bounded(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SpecError(f"{path}: not a text file in UTF-8; is it the right file?") from None
+        raise SpecError(f"{path}: not a text file in UTF-8. Is it the right file?") from None
     except ValueError as reason:
-        raise SpecError(f"{path}: {reason}; is it the right file?") from None
+        raise SpecError(f"{path}: {ended(reason)} Is it the right file?") from None
 
 
 def _parse_json(text: str) -> Any:
@@ -103,13 +103,13 @@ def _yaml_loader() -> Any:
 def _check_event(event: Any) -> None:
     line = f"line {event.start_mark.line + 1}"
     if not hasattr(event, "tag"):
-        raise ValueError(f"{line}: the alias {short('*' + event.anchor)} is not read; write the value out")
+        raise ValueError(f"{line}: the alias {short('*' + event.anchor)} is not supported. Write the value out")
     if event.tag is not None:
-        raise ValueError(f"{line}: the tag {short(event.tag)} is not read; leave it out")
+        raise ValueError(f"{line}: the tag {short(event.tag)} is not supported. Remove it")
 
 
 def _check_keys(keys: list[tuple[str, str]], line: str) -> None:
     if twice := repeated(keys):
-        raise ValueError(f"{line}: the key {short(twice[1])} stands there twice; drop one of the two")
+        raise ValueError(f"{line}: the key {short(twice[1])} appears twice. Remove one")
     if any(tag == "tag:yaml.org,2002:merge" for tag, _ in keys):  # merges of merges would grow without bounds
-        raise ValueError(f"{line}: the merge key << is not read; write the keys out")
+        raise ValueError(f"{line}: the merge key << is not supported. Write the keys out")

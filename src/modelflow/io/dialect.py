@@ -36,7 +36,7 @@ class _Dialect:
         """The value of `node`; `names` are those that it may use."""
         self._steps += 1
         if self._steps > MAX_EXPRESSION_STEPS:
-            raise ValueError(f"line {node.lineno}: more than {MAX_EXPRESSION_STEPS:,} steps, which no spec needs")
+            raise ValueError(f"line {node.lineno}: more than {MAX_EXPRESSION_STEPS:,} steps")
         match node:
             case ast.Constant(value=value):
                 return value
@@ -70,7 +70,7 @@ class _Dialect:
     def _counted(self, numbers: range) -> list[int]:
         self._steps += len(numbers)
         if self._steps > MAX_EXPRESSION_STEPS:
-            raise ValueError(f"{numbers}: more than {MAX_EXPRESSION_STEPS:,} steps, which no spec needs")
+            raise ValueError(f"{numbers}: more than {MAX_EXPRESSION_STEPS:,} steps")
         return list(numbers)
 
 

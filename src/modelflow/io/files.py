@@ -74,13 +74,13 @@ def read_bounded(path: Path, limit: int, links: bool = True) -> bytes:
     try:
         kept = os.fstat(handle)
         if not stat.S_ISREG(kept.st_mode):
-            raise ValueError("is no file")
+            raise ValueError("not a file")
         with open(handle, "rb", closefd=False) as file:
             content = b"" if kept.st_size > limit else file.read(limit + 1)
     finally:
         os.close(handle)
     if kept.st_size > limit or len(content) > limit:
-        raise ValueError(f"larger than {limit:,} bytes, the most that is read")
+        raise ValueError(f"larger than {limit:,} bytes, the limit")
     return content
 
 

@@ -29,7 +29,7 @@ def folder_lock(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     make_folder(folder)
     for name in (LOCK, HELD):  # they are written into
         if (folder / name).is_symlink():
-            raise UsageError(f"{folder / name}: is a symbolic link; take it away")
+            raise UsageError(f"{folder / name}: is a symbolic link. Remove it.")
     lock = _acquired(folder, patience)
     try:
         yield
@@ -57,14 +57,14 @@ def _acquired_by_a_file(folder: Path, patience: float) -> BaseFileLock:
     try:
         lock.acquire(timeout=patience)
     except Timeout:
-        fix = f"; this file system has no locks: delete {folder / HELD} when that process is no more"
+        fix = f" This file system has no locks. Delete {folder / HELD} once that process has ended."
         raise _refusal(folder, folder / HELD, fix) from None
     return lock
 
 
 def _refusal(folder: Path, lock: Path, fix: str = "") -> UsageError:
     return UsageError(
-        f"{folder}: another process is at work there ({_holder(lock)}); wait for its end, or give another folder{fix}"
+        f"{folder}: another process uses it ({_holder(lock)}). Wait for its end, or give another folder.{fix}"
     )
 
 

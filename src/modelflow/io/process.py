@@ -98,8 +98,8 @@ def require_memory() -> None:
     if limit not in (resource.RLIM_INFINITY, -1) and limit < MIN_ADDRESS_SPACE:
         allowed, needed = (f"{size // 2**20:,} MiB" for size in (limit, MIN_ADDRESS_SPACE))
         raise RunError(
-            f"not enough memory: a process may have {allowed} of address space here (ulimit -v), and {needed} are "
-            "needed. Fix: ulimit -v unlimited, or a job with more memory."
+            f"not enough memory: ulimit -v allows {allowed} of address space, {needed} are needed. "
+            "Run `ulimit -v unlimited`, or start a job with more memory."
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelflow.text import short
+from modelflow.text import sentence, short
 
 EXPECTED = {
     "greater_than_equal": "at least {ge}",
@@ -27,32 +27,32 @@ EXPECTED = {
 
 def explain(error: ValidationError, known: list[str]) -> str:
     """A validation error in words: field, value, what is expected, and a fix."""
-    return "; ".join(_explain_one(dict(item), known) for item in error.errors(include_url=False)[:5])
+    return " ".join(_explain_one(dict(item), known) for item in error.errors(include_url=False)[:5])
 
 
 def _explain_one(item: dict[str, Any], known: list[str]) -> str:
     kind, path, value = item["type"], item["loc"], item["input"]
     if kind in ("extra_forbidden", "invalid_key"):
-        fix = did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}"
-        return f"unknown key {short(path[-1])}; {fix}"
+        fix = sentence(did_you_mean(path[-1], known)) or f"Known keys: {', '.join(known)}."
+        return f"unknown key {short(path[-1])}. {fix}"
     if kind == "missing":
-        return f"{path[-1]} is missing; add it"
+        return f"{path[-1]} is missing. Add it."
     message = str(item["msg"]).removeprefix("Value error, ")
     if not path:
         return message
     field = str(path[0]) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
     field = field if len(field) <= 100 else field[:97] + "..."
     expected = EXPECTED[kind].format(**item.get("ctx", {})) if kind in EXPECTED else message
-    return f"{field} = {short(value)}: expected {expected}; {_fix(kind, value, expected)}"
+    return f"{field} = {short(value)}: expected {expected}. {_fix(kind, value, expected)}".rstrip()
 
 
 def _fix(kind: str, value: Any, expected: str) -> str:
     if value is None:
-        return "give one, or leave out what has a default"
+        return "Give a value, or leave the key out where it has a default."
     number = re.fullmatch(r"'?(\d{1,9})(\.0*)?'?", short(value))
     if kind == "int_type" and number:
-        return f"write {number[1]}"
-    return did_you_mean(value, re.findall(r"'(\w+)'", expected)) or "change it"
+        return f"Write {number[1]}."
+    return sentence(did_you_mean(value, re.findall(r"'(\w+)'", expected)))
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
@@ -77,5 +77,5 @@ def unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     """The pairs as a dict. Raises `ValueError` for a key that is there twice."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError(f"the key {short(repeated(key for key, _ in pairs))} stands there twice; drop one of the two")
+        raise ValueError(f"the key {short(repeated(key for key, _ in pairs))} appears twice. Remove one")
     return fields

@@ -25,10 +25,10 @@ from modelflow.analysis.verdicts import (
 from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
 from modelflow.results.protocol import split_kind
 from modelflow.results.records import DataRecord, Run
-from modelflow.text import shown
+from modelflow.text import sentence, shown
 
 WIDE_MARGIN = 0.02  # a share of 1
-DECIDE_BEFORE = f"Fix the number before you train. {AFTER_A_LOOK} (docs/statistics.md)."
+DECIDE_BEFORE = f"Choose the number before you train. {AFTER_A_LOOK} (docs/statistics.md)."
 SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
 
 
@@ -68,7 +68,7 @@ def headline(group: Group) -> str:
     if not group.unpaired:
         return f"{_answer(found, within, '')}."
     left_out, scope = listed([name for name, _ in group.unpaired]), f" of the {in_words(found.others + 1)} that can be"
-    return f"{_answer(found, within, f'{scope} compared')}; not compared: {left_out}."
+    return f"{_answer(found, within, f'{scope} compared')}. Not compared: {left_out}."
 
 
 def _answer(found: Standing, within: str, scope: str) -> str:
@@ -76,7 +76,7 @@ def _answer(found: Standing, within: str, scope: str) -> str:
     if found.open:
         rivals = sorted((*found.open, *found.equivalent), key=lambda v: v.difference.estimate)
         names = [found.best, *(_other(found, v) for v in rivals)]
-        return f"It cannot be told which of {listed(names)} is the most accurate{scope}"
+        return f"Inconclusive: {listed(names, 'or')} may be the most accurate{scope}"
     if found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
         return f"{found.best} has the highest mean accuracy{scope}, and {_equivalent(names)} to it {within}"
@@ -106,7 +106,7 @@ def details(group: Group) -> list[str]:
         sentences.append(f"{found.best} is better than {listed(names)}.")
     sentences += cost_words(group, found)
     if group.unpaired:
-        sentences.append(f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}.")
+        sentences.append(f"Not compared: {', '.join(f'{name} ({why})' for name, why in group.unpaired)}.")
     return sentences
 
 
@@ -118,8 +118,8 @@ def seeds_that_could_tell(group: Group) -> str:
         return ""
     seeds, names = max(seeds for seeds, _ in known), [name for _, name in known]
     return (
-        f"By the spread of these runs, about {seeds:,} seeds of each tell {found.best} from {listed(names)} (80 % "
-        f"power). {DECIDE_BEFORE}"
+        f"About {seeds:,} seeds of each would tell {found.best} from {listed(names)} (80 % power, by the spread of "
+        f"these runs). {DECIDE_BEFORE}"
     )
 
 
@@ -133,7 +133,7 @@ def after_headline(group: Group) -> str:
     if found.equivalent and group.margin > WIDE_MARGIN:
         return (
             f"{margin_points(group.margin)} points are {round(group.margin * group.images):,} of {group.images:,} test "
-            "images: equivalent says little with so few."
+            "images. With so few, equivalent says little."
         )
     return ""
 
@@ -146,8 +146,8 @@ def still_learning(group: Group) -> str:
     if 2 * last <= len(known):
         return ""
     return (
-        f"In {last:,} of {counted(len(known), 'run')} the validation loss was lowest in the last epoch: longer "
-        "training might improve them, and change which is best."
+        f"In {last:,} of {counted(len(known), 'run')}, the validation loss was lowest in the last epoch. Longer "
+        "training may improve them and change the ranking."
     )
 
 
@@ -163,8 +163,7 @@ def conditions(group: Group) -> str:
         {counted(run.epochs, "epoch") for run in runs},
     ]
     shared = [text for texts in found if len(texts) == 1 for text in texts if text]
-    how = f"these settings ({', '.join(shared)})" if shared else "the settings that each run was given"
-    said = f"This answer is for {how}: with others another model may be best."
+    said = f"Valid for {', '.join(shared) or 'the settings of each run'}. Other settings may change the ranking."
     return f"{said} {group.unlike}" if group.unlike else said
 
 
@@ -185,12 +184,12 @@ def tally(group: Group) -> str:
     """How many of the pairs compared are decided, in a sentence; empty where there is but one."""
     kinds = Counter(verdict.kind for verdict in group.verdicts)
     words: dict[Kind, str] = {
-        "better": "one model is better",
-        "equivalent": f"both are equivalent within {margin_points(group.margin)} points",
-        "cannot tell": "it is inconclusive",
+        "better": "better",
+        "equivalent": f"equivalent within {margin_points(group.margin)} points",
+        "cannot tell": "inconclusive",
     }
-    parts = [f"in {kinds[kind]:,} {said}" for kind, said in words.items() if kinds[kind]]
-    return f"Of the {len(group.verdicts):,} pairs compared, {listed(parts)}." if len(group.verdicts) > 1 else ""
+    parts = [f"{kinds[kind]:,} {said}" for kind, said in words.items() if kinds[kind]]
+    return f"{len(group.verdicts):,} pairs compared: {', '.join(parts)}." if len(group.verdicts) > 1 else ""
 
 
 def too_few_seeds(group: Group) -> str:
@@ -204,9 +203,9 @@ def too_few_seeds(group: Group) -> str:
     whose = "each model" if len(few) == len(compared) else listed([model.name for model in few])
     which = " that train" if any(model.died for model in few) else ""
     return (
-        f"{seeds.capitalize()} seeds of {whose}{which} are too few for a family of {counted(group.family, 'pair')}: "
-        "they were not shown to keep the chance of even one false “better” at 5 % (docs/statistics.md), so that "
-        f"nothing is claimed from them. Train {in_words(needed)} or more. {DECIDE_BEFORE}"
+        f"{seeds.capitalize()} seeds of {whose}{which} are too few for a family of {counted(group.family, 'pair')}. "
+        "They were not shown to keep the chance of even one false “better” at 5 % (docs/statistics.md). "
+        f"Nothing is claimed from them. Train {in_words(needed)} or more. {DECIDE_BEFORE}"
     )
 
 
@@ -252,11 +251,11 @@ def _cheaper(found: Standing, parameters: Mapping[str, int], within: str) -> str
         return [f"{name} ({parameters[name]:,})" for name in names if parameters[name] < own]
 
     same, unclear, beaten = (named(verdicts) for verdicts in (found.equivalent, found.open, found.beaten))
-    said = [f"; with fewer, {_equivalent(same)} to it {within}"] if same else []
-    said += [f"; with fewer, {listed(unclear)} cannot be told from it"] if unclear else []
+    said = [f". With fewer, {_equivalent(same)} to it {within}"] if same else []
+    said += [f". Against {listed(unclear)}, with fewer, it is inconclusive"] if unclear else []
     if beaten and not said:
-        each = "each of those compared that has fewer" if found.others + 1 < len(parameters) else "each that has fewer"
-        return f"; it is better than {f'{beaten[0]}, which has fewer' if len(beaten) == 1 else each}"
+        each = "each model compared with fewer" if found.others + 1 < len(parameters) else "each model with fewer"
+        return f". It is better than {f'{beaten[0]}, which has fewer' if len(beaten) == 1 else each}"
     return "".join(said)
 
 
@@ -294,15 +293,17 @@ def _single_details(group: Group) -> list[str]:
     best = group.models[0]
     if len(group.models) == 1:
         if len(best.seeds) > 1:
-            return [f"The mean over {counted(len(best.seeds), 'seed')}; there is no other model to compare it with."]
+            return [
+                f"This is the mean over {counted(len(best.seeds), 'seed')}. There is no other model to compare it with."
+            ]
         return [f"One run of one model, and {SEED_ALONE}."]
     if group.most_seeds == 1:
         return [
-            f"{best.name} stands highest, with {percent(best.accuracy, 1)} %, but {SEED_ALONE}: it sets the initial "
-            "weights, the order of the images and dropout. Train each model with several seeds: “modelflow run --seeds "
-            f"5”. {DECIDE_BEFORE}",
+            f"{best.name} is highest, with {percent(best.accuracy, 1)} %, but {SEED_ALONE}. The seed sets initial "
+            "weights, order of the images and dropout. Train several seeds per model: “modelflow run --seeds 5”. "
+            f"{DECIDE_BEFORE}",
         ]
-    return [f"Not compared: {'; '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
+    return [f"Not compared: {', '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
 
 def repeated_images(data: Iterable[DataRecord]) -> list[str]:
@@ -319,8 +320,8 @@ def _repeated(data: DataRecord) -> str:
     other = data.test_in_training_other_label
     labels = f" {count(other)} of them {'has' if other == 1 else 'have'} another label there." if other else ""
     return (
-        f"{number}{of} {'is' if data.test_in_training == 1 else 'are'} also among its training images, pixel by pixel: "
-        f"a model may know the answer by heart, and accuracies look better than on new images.{labels}"
+        f"{number}{of} {'is' if data.test_in_training == 1 else 'are'} also among its training images, pixel by pixel. "
+        f"A model may have memorised them, so accuracies look better than on new images.{labels}"
     )
 
 
@@ -348,8 +349,8 @@ def latency_words(model: Model) -> str:
         return ""
     times = listed([f"{significant(least, 2)} ms for {name}" for name, (least, _) in known.items()])
     runs = max(runs for _, runs in known.values())
-    how = f"least of {runs:,} runs, measured" if runs > 1 else "one run, perhaps measured"
-    return f"A forward pass on one thread: {times} ({how} beside other trainings; differences are not tested)."
+    how = f"the lowest of {runs:,} runs, measured" if runs > 1 else "one run, perhaps measured"
+    return f"A forward pass on one thread takes {times} ({how} beside other trainings). Differences are not tested."
 
 
 def protocol_words(protocol: str, reads: Sequence[int | None]) -> str:
@@ -357,27 +358,27 @@ def protocol_words(protocol: str, reads: Sequence[int | None]) -> str:
     kept = split_kind(protocol)
     if kept == "card":
         return (
-            "The test images also served as validation images, seen after every epoch: nothing may be chosen on these "
-            "accuracies, neither a model nor a setting."
+            "The test images also served as validation images after every epoch. Do not choose a model or a setting by "
+            "these accuracies."
         )
     if kept == "held-out":
-        return f"Validation was on training images held out; {reads_words(reads)}."
-    return "How validation and test images were kept apart is not known for this protocol."
+        return f"Validation used held-out training images. {sentence(reads_words(reads))}."
+    return "It is unknown how this protocol kept validation and test images apart."
 
 
 def reads_words(reads: Sequence[int | None]) -> str:
     """How often the test images were evaluated, from the `test_reads` of each run, None where it is not known."""
     known = {times for times in reads if times is not None}
     if not known:
-        return "how often the test images were evaluated is not known"
+        return "it is unknown how often the test images were evaluated"
     most = max(known)
     times = "once" if most == 1 else f"{most} times" if len(known) == 1 else f"up to {most} times"
     said = f"the test images were evaluated {times}"
     if None in reads:
-        said += ", in some runs, in others it is not known how often"
+        said += " in some runs, unknown how often in others"
     elif most == 1:
         said += ", at the end of each run" if len(reads) > 1 else ", at the end of the run"
-    return said if most == 1 else f"{said}; run.json does not say what was done in between"
+    return said if most == 1 else f"{said}, for reasons that run.json does not record"
 
 
 def dead_runs(group: Group) -> list[tuple[str, int, str]]:

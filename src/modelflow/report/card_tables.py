@@ -26,14 +26,14 @@ def what_it_is(run: Run) -> str:
     """A model in one line: blocks, shapes, costs."""
     if run.spec is None:
         costs = f"{run.parameters:,} parameters"
-        return f"{run.model_class}, a module that was not built from a spec; {costs}"
+        return f"{run.model_class}, a module without a spec, {costs}"
     traced = trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS)
     blocks, linear = len(traced.of_kind("conv")), len(traced.of_kind("linear"))
     classes = traced.layers[-1].output_shape[0]
     return (
         f"{counted(blocks, 'convolutional block')} and {counted(linear, 'fully connected layer')}, from images of "
-        f"{shape_text(traced.input_shape)} to {classes} classes; {run.parameters:,} parameters, {traced.macs:,} "
-        "multiply-accumulates an image"
+        f"{shape_text(traced.input_shape)} to {classes} classes. {run.parameters:,} parameters, {traced.macs:,} "
+        "multiply-accumulates per image"
     )
 
 
@@ -107,13 +107,13 @@ def _setting(run: Run, name: str) -> str:
 
 
 def _all(values: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(values))
+    return " · ".join(dict.fromkeys(values))
 
 
 def costs(models: list[Model]) -> Rows:
     """What each model costs: seconds are the mean over its seeds, milliseconds of a forward pass the least."""
     rows: Rows = [
-        ["model", "parameters", "multiply-accumulates", "bytes of weights", "seconds of training a run", *LATENCIES]
+        ["model", "parameters", "multiply-accumulates", "bytes of weights", "seconds of training per run", *LATENCIES]
     ]
     for model in models:
         first = model.first
@@ -138,13 +138,13 @@ def run_figures(seed: Seed) -> Rows:
     interval = accuracy_interval([metrics.accuracy], metrics.images)
     rows: Rows = [["figure", "value"]]
     rows.append(["accuracy", f"{per_cent(metrics.accuracy)} ({_span(interval.low, interval.high)})"])
-    rows += [["macro F1", f"{metrics.macro_f1:.4f}"], ["loss, nats an image", f"{metrics.loss:.4f}"]]
+    rows += [["macro F1", f"{metrics.macro_f1:.4f}"], ["loss, nats per image", f"{metrics.loss:.4f}"]]
     if metrics.top2_accuracy is not None:
-        rows.append(["class among the two most likely", per_cent(metrics.top2_accuracy)])
+        rows.append(["top-2 accuracy", per_cent(metrics.top2_accuracy)])
     rows.append(["test images", f"{metrics.images:,}"])
     if run.validation is not None:
         held = run.validation
-        rows.append([f"accuracy on the {held.images:,} images held out", per_cent(held.accuracy)])
+        rows.append([f"accuracy on {held.images:,} held-out images", per_cent(held.accuracy)])
     rows += [[f"milliseconds for {counted(int(n), 'image')}", f"{ms:g}"] for n, ms in run.latency_ms.items()]
     if run.bytes_on_disk is not None:
         rows.append([f"bytes of {layout.WEIGHTS}", f"{run.bytes_on_disk:,}"])
@@ -153,7 +153,7 @@ def run_figures(seed: Seed) -> Rows:
 
 def study_figures(models: list[Model]) -> Rows:
     """The evaluation of each model over its seeds."""
-    rows: Rows = [["model", "seeds", "accuracy", "its interval", "another run", "of two likeliest", "macro F1", "loss"]]
+    rows: Rows = [["model", "seeds", "accuracy", "95 % interval", "another run", "top-2 accuracy", "macro F1", "loss"]]
     for model in models:
         runs, several, interval = model.runs, len(model.runs) > 1, model.interval
         spread = f" ± {100 * statistics.stdev(model.accuracies):.2f}" if several else ""
@@ -185,7 +185,7 @@ def _span(low: float, high: float) -> str:
 
 def calibration(models: list[Model]) -> Rows:
     """Means over the seeds; models without predictions or figures of their own are left out."""
-    rows: Rows = [["model", "Brier score", "calibration error", "confidence less accuracy"]]
+    rows: Rows = [["model", "Brier score", "calibration error", "confidence minus accuracy"]]
     for model in models:
         brier, error = model.mean("brier"), model.mean("calibration_error")
         if brier is None or error is None:

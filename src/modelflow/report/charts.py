@@ -248,8 +248,7 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     unbeaten = listed([row["model"] for row in front])
     return Chart(
         spec,
-        f"Accuracy, {by_protocol(group.protocol)}, against {cost.title.lower()}. Beaten by no model that costs no "
-        f"more: {unbeaten}.",
+        f"Accuracy, {by_protocol(group.protocol)}, against {cost.title.lower()}. Pareto front: {unbeaten}.",
     )
 
 
@@ -390,10 +389,10 @@ def bins_chart(model: Model) -> Chart:
     """The reliability diagram: accuracy over confidence, where a calibrated model lies on the diagonal."""
     unit = {"domain": [0, 1], "nice": False}
     x: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "confidence", "format": ".1f", "grid": False}}
-    share = {"title": f"share that is right, {by_protocol(model.protocol)}", "format": ".1f"}
+    share = {"title": f"accuracy, {by_protocol(model.protocol)}", "format": ".1f"}
     y: Spec = {"type": "quantitative", "scale": unit, "axis": share}
     tips = [("low", "confidence above", ".2f"), ("high", "up to", ".2f"), ("images", "predictions", ",")]
-    tips += [("confidence", "mean confidence", ".3f"), ("accuracy", "right", ".3f")]
+    tips += [("confidence", "mean confidence", ".3f"), ("accuracy", "accuracy", ".3f")]
     bars = _layer(
         {"type": "rect", "color": colour(model), "opacity": 0.3, "stroke": SURFACE, "strokeWidth": 1},
         {"x": x | {"field": "low"}, "x2": {"field": "high"}, "y": y | {"field": "accuracy"}, "y2": {"datum": 0}}

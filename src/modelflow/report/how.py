@@ -29,14 +29,14 @@ from modelflow.text import shown
 MAX_LIST_LENGTH = 12
 SHORT = 12  # digits of a revision that tell it from others
 AGAIN = "repeated"
-RELATIVE = "{} is a path from the folder in which these runs were begun: give the command there."
+RELATIVE = "{} is relative to the folder in which these runs began. Give the command there."
 SAME_BYTES = (
-    "Same seeds, versions and machine give the same bytes in model.safetensors, history.csv and predictions.npz; "
-    "another processor or version may move the last digits of a weight, and so some predictions."
+    "Same seeds, versions and machine give the same bytes in model.safetensors, history.csv and predictions.npz. "
+    "Another processor or version may change the last digits of a weight, and so some predictions."
 )
 EXPLAINED = {
-    "card": "card (the settings of the course's model card, but for those given)",
-    "best": "best (the settings found best on validation images, but for those given)",
+    "card": "card (the settings of the course's model card, except those given)",
+    "best": "best (the settings found best on validation images, except those given)",
     "compiled step": "compiled step (machine code made for each architecture)",
 }
 
@@ -70,9 +70,9 @@ def how_made(content: Content) -> How:
 
 FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
     ("Data set", lambda run: run.data.name),
-    ("Images to train on", lambda run: count(run.data.training_images)),
-    ("Images to validate on", lambda run: count(run.data.validation_images)),
-    ("Images to test on", lambda run: count(run.metrics.images)),
+    ("Training images", lambda run: count(run.data.training_images)),
+    ("Validation images", lambda run: count(run.data.validation_images)),
+    ("Test images", lambda run: count(run.metrics.images)),
     ("Protocol", protocol_name),
     ("Settings other than the card's", lambda run: protocol_of(run).differing),
     ("Recipe", lambda run: _explained(run.settings.get("recipe"))),
@@ -99,7 +99,7 @@ def _explained(value: Any) -> Any:
 def _reads(run: Run) -> str | None:
     if run.test_reads is None:
         return "after every epoch" if protocol_of(run).kind == "card" else "not known"
-    return "once a run" if run.test_reads == 1 else f"{run.test_reads} times a run"
+    return "once per run" if run.test_reads == 1 else f"{run.test_reads} times per run"
 
 
 def _facts(runs: list[Run]) -> Iterable[tuple[str, str]]:
@@ -134,10 +134,10 @@ def data_words(run: Run) -> str:
     """Where the data of a run come from, and what shows that they are the same."""
     sums = list(run.data.checksums.values())
     if not sums:
-        return f"{_origin(run)}; no checksum was recorded."
+        return f"{_origin(run)}. No checksum was recorded."
     parts = "files" if run.data.checksums.keys() - OF_LOADERS else "parts"
-    known = f"SHA-256 {shown(sums[0])}" if len(sums) == 1 else f"the SHA-256 of its {len(sums)} {parts} stand below"
-    return f"{_origin(run)}; {known}."
+    known = f"SHA-256 {shown(sums[0])}" if len(sums) == 1 else f"The SHA-256 of its {len(sums)} {parts} are below"
+    return f"{_origin(run)}. {known}."
 
 
 def _origin(run: Run) -> str:
@@ -147,7 +147,7 @@ def _origin(run: Run) -> str:
     try:
         return f"{name} {origin_of(run.data.name).words}"
     except UsageError:
-        return f"{name} was given in Python, and has to be given again"
+        return f"{name} was given in Python and must be given again"
 
 
 def _values(found: Iterable[Any]) -> str:
@@ -165,8 +165,8 @@ def repeat_command(content: Content) -> tuple[str, str]:
     """
     path = content.folder / STUDY
     if not path.is_file():
-        each = "the MODEL_CARD.md of each tells how to repeat it, its run.json how it was made"
-        return "", f"There is no {STUDY} here: the runs were trained one by one; {each}."
+        each = "The MODEL_CARD.md of each says how to repeat it, its run.json how it was made"
+        return "", f"There is no {STUDY} here: the runs were trained one by one. {each}."
     try:
         study = read_written_study(content.folder)
         planned = study.specs()
@@ -191,7 +191,7 @@ def repeat_run(run: Run, folder: Path) -> tuple[str, str]:
     model = place if own else run.model_name
     data, caution = data_options(str(run.settings["dataset"]), [run])
     words = ["modelflow", "train", model, *_run_options(run), *data, "--results", AGAIN]
-    called = f"The model is then called by its file, {Path(SPEC).stem}." if own else ""
+    called = f"The model is then named after its file, {Path(SPEC).stem}." if own else ""
     return shlex.join(words), " ".join(text for text in (here if own else "", called, caution, SAME_BYTES) if text)
 
 
@@ -209,8 +209,9 @@ def made_in_python(run: Run) -> bool:
 def _in_python(run: Run) -> str:
     module = f"the module {shown(run.model_class)}" if run.spec is None else f"GenericCNN(read_spec({SPEC!r}))"
     return (
-        f"No command repeats it: the run was made in Python. Make {module} and the loaders ({shown(run.data.name)}) "
-        f"again, then, with the settings above, ModelFlow(model, train_loader, val_loader, …).run(epochs={run.epochs})."
+        f"No command repeats it: the run was made in Python. Create {module} and the loaders "
+        f"({shown(run.data.name)}) again. Then call, with the settings above, ModelFlow(model, train_loader, "
+        f"val_loader, …).run(epochs={run.epochs})."
     )
 
 
@@ -241,7 +242,7 @@ def _other_networks(covered: Sequence[Run], planned: Mapping[str, Description]) 
     """A sentence where a run of a model that is planned is of another network."""
     specs = {name: spec.model_dump(mode="json") for name, spec in planned.items()}
     if others := sorted({run.model_name for run in covered if run.spec != specs[run.model_name]}):
-        yield f"{STUDY} describes another {listed(others)} than some of these runs are of."
+        yield f"{STUDY} describes another {listed(others)} than some of these runs used."
 
 
 def _other_seeds(covered: Sequence[Run], asked: list[int]) -> Iterable[str]:
@@ -255,7 +256,7 @@ def _other_seeds(covered: Sequence[Run], asked: list[int]) -> Iterable[str]:
             by_seeds[tuple(sorted(found))].append(shown(name))
     if by_seeds:
         have = [f"{_seed_list(found)} ({listed(names)})" for found, names in by_seeds.items()]
-        yield f"{STUDY} asks for {_seed_list(sorted(set(asked)))}; these runs have {'; '.join(have)}."
+        yield f"{STUDY} asks for {_seed_list(sorted(set(asked)))}. These runs have {', '.join(have)}."
 
 
 def _other_settings(covered: Sequence[Run], study: StudySettings) -> Iterable[str]:

@@ -66,9 +66,9 @@ def evaluated_pixels(data: DataRecord, labels_N: Array, data_dir: str | Path | N
     except ModelFlowError as error:
         raise DataError(str(error)) from None
     if source.checksums != data.checksums:
-        raise DataError(f"{data.name} on this machine has other checksums than the data of the runs")
+        raise DataError(f"{data.name} on this machine differs by SHA-256 from the data of the runs")
     if not np.array_equal(source.test_labels, labels_N):
-        raise DataError("the runs were evaluated on other images than the test images of the data set")
+        raise DataError("the runs were not evaluated on the test images of this data set")
     return _as_bytes(source.test_images, source.white)
 
 

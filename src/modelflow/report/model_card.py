@@ -28,35 +28,34 @@ from modelflow.report.words import counted
 from modelflow.results import layout
 from modelflow.results.protocol import Kept, protocol_name, split_kind
 from modelflow.results.records import Run
-from modelflow.text import Ready, escaped, markdown_table, plain
+from modelflow.text import Ready, escaped, markdown_table, plain, sentence
 
 MAX_COMPARED = 20
 HUB_DATA = {"fashion-mnist": "zalando-datasets/fashion_mnist"}
 FIGURES = (("accuracy", "accuracy", "Accuracy"), ("f1", "macro_f1", "Macro F1"), ("loss", "loss", "Loss"))
 ONE_RUN = (
-    "The interval is Wilson's, 95 %, over images like the test images, and of this run alone: another seed would give "
+    "The interval is Wilson's, 95 %, over images like the test images, and of this run alone. Another seed would give "
     "another accuracy."
 )
 OVER_SEEDS = (
     "Means over the seeds, ± their standard deviation. The interval is of the mean over all seeds, 95 %, by Student's"
-    " t, on these test images; of a model with one run it is Wilson's, over images like them. Another run: where one "
-    "more seed lies with 95 %, on the same images."
+    " t, on these test images. For a model with one run it is Wilson's, over images like them. Another run: the 95 % "
+    "interval of one more seed on the same images."
 )
 BY_SEEDS = (
-    "on the same test images, over seeds and images: better where the p-value of the difference, by Holm's method over "
-    "all pairs, is below 5 %; equivalent where the p-value of a difference of {margin} or more, by Holm's method too, "
-    f"is below 5 %. With enough seeds of each ({answer.enough_seeds()}) that keeps the chance of even one false "
-    "“better” at 5 % or below, as simulated; nothing is claimed from fewer. The intervals hold for all pairs together "
-    "(95 %). {trained}"
+    "on the same test images, over seeds and images. Better: the p-value of the difference is below 5 %. Equivalent: "
+    "the p-value of a difference of {margin} or more is below 5 %. P-values are adjusted by Holm's method over all "
+    f"pairs. With enough seeds of each ({answer.enough_seeds()}), the chance of even one false “better” is 5 % or "
+    "less, as simulated. Nothing is claimed from fewer. The intervals hold for all pairs together (95 %). {trained}"
 )
 BY_RUNS = (
-    "by one run each (McNemar's test, Holm's method over all pairs): this speaks of these runs, not of the models, "
-    "since seeds alone often move the accuracy by more. Several seeds of each would speak of the models: "
+    "by one run each (McNemar's test, Holm's method over all pairs). This compares these runs, not the models: the "
+    "seed alone often moves the accuracy by more. To compare the models, train several seeds of each: "
     f"{answer.enough_seeds()}."
 )
 USED_FOR_YEARS = (
-    "The test images are one sample, and well known ones have been tested on by everyone for years: what is tried "
-    "today was chosen by such figures."
+    "The test images are one sample. Well-known test images have been used by everyone for years, so today's methods "
+    "were chosen by such figures."
 )
 
 
@@ -92,7 +91,7 @@ def study_card(content: Content) -> str:
     """
     parts = [Part(list(group.models), group) for group in content.groups]
     left_out = [f"Left out, {where}: {why}" for where, why in content.left_out]
-    left_out = [f"Not the whole study: {content.missing}.", *left_out] if content.missing else left_out
+    left_out = [f"Not the whole study: {content.missing}", *left_out] if content.missing else left_out
     command, caution = repeat_command(content)
     if command and caution:
         left_out.append(f"The command below: {caution}")
@@ -168,7 +167,7 @@ def _also_validated(protocol: str) -> str:
     return {
         "held-out": "",
         "card": " (test images also validated on)",
-        "not known": " (what was validated on is not known)",
+        "not known": " (validation images unknown)",
     }[split_kind(protocol)]
 
 
@@ -236,15 +235,15 @@ def _protocol(called: str, runs: list[Run], several: bool) -> str:
     if kept == "held-out":
         held = f"{data.validation_images:,} " if data.validation_images is not None else ""
         return (
-            f"{name}{held}of the training images were held out, the same share of each class, and validated on "
-            f"after each epoch; {answer.reads_words([one.test_reads for one in runs])}."
+            f"{name}{held}of the training images were held out, the same share of each class, for validation "
+            f"after each epoch. {sentence(answer.reads_words([one.test_reads for one in runs]))}."
         )
     if kept == "card":
         return (
-            f"{name}the test images served as validation too: their loss was taken after each epoch. The figures are "
-            "of the last epoch. What is chosen by them is chosen on the test images, and looks better than it is."
+            f"{name}the test images also served as validation: their loss was measured after each epoch. The figures "
+            "are of the last epoch. What is chosen by them is chosen on the test images and looks better than it is."
         )
-    return f"{name}how validation and test images were kept apart is not known."
+    return f"{name}it is unknown how validation and test images were kept apart."
 
 
 def _figures(part: Part) -> dict[str, Any]:
@@ -277,7 +276,7 @@ def _verdicts(group: Group | None) -> tuple[Sequence[Verdict | RunVerdict], str]
         return (), ""
     if len(group.models) < 2:
         return (), "One model: nothing to compare it with."
-    not_compared = "; ".join(f"{name} ({why})" for name, why in group.unpaired)
+    not_compared = ", ".join(f"{name} ({why})" for name, why in group.unpaired)
     if group.verdicts:
         shown, which = _of_the_best(group)
         how = BY_SEEDS.format(margin=answer.margin(group), trained=answer.trained(group))
@@ -333,10 +332,9 @@ def _limits(models: list[Model]) -> list[str]:
 def _limit(kept: Kept, reads: list[int | None]) -> str:
     """What the runs of a protocol say of the test images, `reads` as for `answer.reads_words`."""
     if kept == "card":
-        return "The test images served as validation too (protocol card): nothing may be chosen by these figures."
+        return "The test images also served as validation (protocol card). Choose nothing by these figures."
     if kept == "not known":
-        return "Whether the test images had a part in the training is not known."
+        return "It is unknown whether the test images had a part in the training."
     if set(reads) == {1}:
         return "Nothing was chosen by the test images within a run (protocol held-out)."
-    words = answer.reads_words(reads)
-    return f"{words[0].upper()}{words[1:]}: something may have been chosen by them (protocol held-out)."
+    return f"{sentence(answer.reads_words(reads))}. Something may have been chosen by them (protocol held-out)."

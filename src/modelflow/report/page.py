@@ -134,7 +134,7 @@ def _shown(group: Group, insides: tuple[Inside, ...], data_dir: str | Path | Non
     found = mistakes_of(group)
     sheet, why = None, ""
     if found is None:
-        why = "No predictions of these runs can be read, so that their mistakes cannot be shown."
+        why = "The predictions of these runs cannot be read, so their mistakes cannot be shown."
     elif len(found.shown):
         sheet, why = _sheet(group, found, data_dir)
     rows, axis = verdict_rows(group)
@@ -145,7 +145,7 @@ def _sheet(group: Group, found: Mistakes, data_dir: str | Path | None) -> tuple[
     try:
         pixels = images.evaluated_pixels(group.data, found.labels_N, data_dir)
     except DataError as error:
-        return None, f"The images themselves cannot be shown: {error}"
+        return None, f"The images cannot be shown: {error}"
     return images.sprite(pixels[found.shown]), ""
 
 

@@ -113,10 +113,10 @@ def missing(where: str | Path) -> str:
         return ""
     asked_for, left = sum(map(len, seeds.values())), sum(len(seeds[name] - done[name]) for name in begun)
     named = [f"{name} ({_seed_list(seeds[name] - done[name])})" for name in begun[:MAX_NAMED]]
-    named += [f"{len(begun) - MAX_NAMED} models more"] if len(begun) > MAX_NAMED else []
+    named += [f"{len(begun) - MAX_NAMED} more models"] if len(begun) > MAX_NAMED else []
     return (
-        f"{left:,} of the {asked_for:,} runs that {layout.STUDY} asks for are not finished: {', '.join(named)}; "
-        "unless the command that began them is still at work, give it again to train them"
+        f"{left:,} of the {asked_for:,} runs that {layout.STUDY} asks for are not finished: {', '.join(named)}. "
+        "Unless they are still training, give the same command again."
     )
 
 

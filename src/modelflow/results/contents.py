@@ -10,20 +10,20 @@ from modelflow.results import layout
 from modelflow.results.artifacts.artifact import Artifact
 
 CAPTIONS = {  # of what is no artifact of an evaluation
-    layout.STUDY: "what was asked for",
-    layout.STUDIES: "the same, by settings and seeds",
+    layout.STUDY: "settings of the study",
+    layout.STUDIES: "the same, grouped by settings and seeds",
     layout.LEADERBOARD_CSV: "the models, best first, unrounded",
-    layout.LEADERBOARD_MD: "the same to read",
+    layout.LEADERBOARD_MD: "the same as a table",
     layout.PARETO: "accuracy against parameters",
     layout.SAMPLES: "images of each class",
-    layout.RUN: "the run: settings, versions, data, metrics",
+    layout.RUN: "settings, versions, data and metrics of the run",
     layout.SPEC: "the architecture",
     layout.WEIGHTS: "the weights",
-    layout.CHECKPOINT: "weights and optimizer, to train on",
-    layout.ARCHITECTURE: "the layers drawn",
-    layout.OUTPUTS: "what the layers make of some images",
-    layout.LR_FINDER_CSV: "the learning rate range test",
-    layout.LR_FINDER_PNG: "the same drawn",
+    layout.CHECKPOINT: "weights and optimizer, to train further",
+    layout.ARCHITECTURE: "picture of the layers",
+    layout.OUTPUTS: "layer outputs of some images",
+    layout.LR_FINDER_CSV: "learning rate range test",
+    layout.LR_FINDER_PNG: "the same as a picture",
 }
 OF_A_RUN = (  # beside its artifacts, its checkpoint and the filters
     *(layout.RUN, layout.SPEC, layout.WEIGHTS, layout.MODEL_CARD, layout.ARCHITECTURE, layout.OUTPUTS),

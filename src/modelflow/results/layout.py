@@ -29,7 +29,7 @@ from modelflow.io.files import read_bounded, sha256, sha256_of_file, write_atomi
 from modelflow.io.validation import explain
 from modelflow.networks.resolve import STUDY_FILES, check_spelling
 from modelflow.results.records import Epoch, NewerRecordError, Run
-from modelflow.text import CONTROL, cell, one_line, short
+from modelflow.text import CONTROL, cell, ended, one_line, short
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,9 +94,7 @@ def _check_place(folder: Path) -> None:
 
 def _check_no_link(folder: Path) -> None:
     if os.path.islink(folder):
-        raise DataError(
-            f"{one_line(folder)}: is a symbolic link, expected a folder of its own; put a copy in its place"
-        )
+        raise DataError(f"{one_line(folder)}: is a symbolic link, expected a folder. Replace it with a copy.")
 
 
 def names(folder: Path) -> set[str]:
@@ -136,15 +134,15 @@ def read_predictions(folder: str | Path, run: Run | None = None) -> "tuple[np.nd
     Where run.json, whose record `run` is when it is read already, knows the file's SHA-256, that is checked first. What
     the archive says of its sizes is checked before anything is unpacked, and nothing is unpickled.
     """
-    path, fix = Path(folder) / PREDICTIONS, f"evaluate the run again: modelflow evaluate {one_line(folder)}"
+    path, fix = Path(folder) / PREDICTIONS, f"Evaluate the run again: modelflow evaluate {one_line(folder)}"
     try:
         return _arrays(read_stored(path, MAX_PREDICTION_BYTES, run))
     except FileNotFoundError:
-        raise DataError(f"{one_line(path)}: not there; {fix}") from None
+        raise DataError(f"{one_line(path)}: no such file. {fix}") from None
     except DataError:
         raise
     except ValueError as error:
-        raise DataError(f"{one_line(path)}: {error}; {fix}") from None
+        raise DataError(f"{one_line(path)}: {ended(error)} {fix}") from None
 
 
 def read_stored(path: Path, limit: int, run: Run | None = None) -> bytes:
@@ -156,7 +154,7 @@ def read_stored(path: Path, limit: int, run: Run | None = None) -> bytes:
     if run is not None or os.path.lexists(path.parent / RUN):
         expected = (run or read_run(path.parent)).files.get(path.name)
         if expected is not None and sha256(content) != expected:
-            raise ValueError(f"its SHA-256 is not the one in {RUN}: it is damaged, or of another run")
+            raise ValueError(f"its SHA-256 differs from {RUN}: it is damaged or of another run")
     return content
 
 
@@ -180,7 +178,7 @@ def _arrays(content: bytes) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
         raise ValueError(f"{logits_NK.shape[1]:,} classes, expected at most {MAX_CLASSES:,}")
     fits = y_N.dtype == np.int32 and y_N.shape == logits_NK.shape[:1] and y_N.size > 0
     if not fits or y_N.min() < 0 or y_N.max() >= logits_NK.shape[1]:
-        raise ValueError("the labels are not one class an image")
+        raise ValueError("the labels are not one class per image")
     return logits_NK, y_N
 
 
@@ -190,10 +188,10 @@ def _array(part: bytes) -> "np.ndarray[Any, Any]":
 
     file = io.BytesIO(part)
     if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("its arrays are not written as by ModelFlow")
+        raise ValueError("its arrays were not written by ModelFlow")
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     if not dtype.hasobject and math.prod(shape) * dtype.itemsize != len(part) - file.tell():
-        raise ValueError(f"an array's header says {short(shape)}, which is not what follows")
+        raise ValueError(f"an array's header says {short(shape)}, which does not match its data")
     array: np.ndarray[Any, Any] = np.load(io.BytesIO(part), allow_pickle=False)
     return array
 
@@ -241,18 +239,18 @@ def read_run(folder: str | Path) -> Run:
         with suppress(DataError, OSError, ValueError):  # whatever a path may be
             inside = next(run_folders(folder), None)
         such = "such as results/generic_2" if inside is None else f"such as {one_line(inside)}"
-        raise DataError(f"{one_line(folder)}: no {RUN} there; give the folder of a finished run, {such}")
+        raise DataError(f"{one_line(folder)}: no {RUN} there. Give the folder of a finished run, {such}.")
     _check_place(path.parent)
     try:
         content = read_bounded(path, MAX_RECORD_BYTES, links=False)
     except (ValueError, FileNotFoundError) as error:
-        raise DataError(f"{one_line(path)}: {error}; is it a run of ModelFlow?") from None
+        raise DataError(f"{one_line(path)}: {ended(error)} Is it a run of ModelFlow?") from None
     try:
         run = Run.model_validate_json(content)
         _check_plausible(run)
     except ValidationError as error:
         if isinstance(newer := error.errors()[0].get("ctx", {}).get("error"), NewerRecordError):
-            raise DataError(f"{one_line(path)}: {newer}; update ModelFlow") from None
+            raise DataError(f"{one_line(path)}: {ended(newer)} Update ModelFlow.") from None
         raise _damaged(path, explain(error, list(Run.model_fields))) from None
     except ValueError as error:
         raise _damaged(path, str(error)) from None
@@ -260,7 +258,9 @@ def read_run(folder: str | Path) -> Run:
 
 
 def _damaged(path: Path, reason: str) -> DataError:
-    return DataError(f"{one_line(path)}: {reason}; it is damaged: take it from a copy, or train the run again")
+    return DataError(
+        f"{one_line(path)}: {ended(reason)} It is damaged. Restore it from a copy, or train the run again."
+    )
 
 
 def _check_plausible(run: Run) -> None:
@@ -331,14 +331,14 @@ def read_plan(folder: Path) -> dict[str, Any]:
     try:
         stored = json.loads(read_bounded(path, MAX_RECORD_BYTES, links=False))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); give another folder, or --restart") from None
+        raise DataError(f"{path}: cannot be read ({error}). Give another folder, or --restart.") from None
     if not isinstance(stored, dict):
-        raise DataError(f"{path}: expected what a run was asked for; give another folder, or --restart")
+        raise DataError(f"{path}: expected the settings of a run. Give another folder, or --restart.")
     return stored
 
 
 def has_states(folder: Path) -> bool:
-    """Whether a training in this folder was broken off and can go on."""
+    """Whether a training in this folder was interrupted and can resume."""
     return any(name.startswith("state-") and name.endswith(".pth") for name in names(folder / TRAINING))
 
 

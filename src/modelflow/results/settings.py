@@ -47,7 +47,7 @@ def _in_utf_8(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise ValueError("a name in UTF-8, which run.json can hold") from None
+        raise ValueError("a name in UTF-8") from None
     return name
 
 
@@ -98,7 +98,7 @@ class RunSettings(BaseModel):
     @model_validator(mode="after")
     def _nothing_held_out_by_the_card(self) -> "RunSettings":
         if self.protocol == "card" and self.validation_images is not None:
-            raise ValueError("validation_images: nothing is held out by the protocol card; leave it out")
+            raise ValueError("validation_images: protocol card holds nothing out. Remove it.")
         return self
 
     @model_validator(mode="after")
@@ -131,7 +131,7 @@ def _seeds_from_42(seeds: Any) -> Any:
         return seeds
     if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MAX_SEEDS:
         return list(range(42, 42 + seeds))
-    raise ValueError(f"how many, from 1 to {MAX_SEEDS:,}, or a list such as [1, 2, 3]")
+    raise ValueError(f"a number of seeds from 1 to {MAX_SEEDS:,}, or a list such as [1, 2, 3]")
 
 
 class StudySettings(RunSettings):
@@ -178,11 +178,11 @@ def _named(models: list[Any], data: AskShape, folder: Path | None = None) -> Ite
     for place, entry in enumerate(models, start=1):
         name, spec = named_spec(entry, folder, place, data)
         if name in names:
-            raise UsageError(f"models: the name {name!r} stands there twice; give one of them another name")
+            raise UsageError(f"models: the name {name!r} appears twice. Rename one of them.")
         names.add(name)
         layers += spec.depth
         if layers > MAX_STUDY_LAYERS:
-            raise UsageError(f"models: more than {MAX_STUDY_LAYERS:,} layers in all; make several studies of them")
+            raise UsageError(f"models: more than {MAX_STUDY_LAYERS:,} layers in all. Split them into several studies.")
         yield name, spec
 
 
@@ -200,10 +200,10 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
     options = {name: value for name, value in overrides.items() if value is not None}
     where = " and ".join([*([] if path is None else [str(path)]), *(["options"] if options else [])]) or "settings"
     if not isinstance(fields, dict):
-        raise UsageError(f"{what}: {short(fields)}: expected settings such as `epochs: 10`; write them so")
+        raise UsageError(f"{what}: {short(fields)}: expected settings such as `epochs: 10`")
     if is_spec(fields):
         raise UsageError(
-            f"{what}: is a spec, expected a study; to train it: modelflow train {what}, or run_study(['{what}'])"
+            f"{what}: is a spec, expected a study. To train it: modelflow train {what}, or run_study(['{what}'])."
         )
     settings = validated(StudySettings, fields | options, where)
     _check_seeds(settings.seeds, where)
@@ -233,7 +233,7 @@ def _fields(study: Any) -> Any:
 
 def _check_seeds(seeds: list[int], where: str) -> None:
     if (twice := repeated(seeds)) is not None:
-        raise UsageError(f"{where}: seeds: {twice} stands there twice; drop one of the two")
+        raise UsageError(f"{where}: seeds: {twice} appears twice. Remove one.")
 
 
 def validated(kind: type[T], fields: dict[str, Any], where: str) -> T:

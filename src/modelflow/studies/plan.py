@@ -16,9 +16,9 @@ from modelflow.results import layout
 from modelflow.results.asked import CHECKSUMS, knows_data, settings_asked, settings_of
 from modelflow.results.records import Run, other_files
 from modelflow.results.settings import RunSettings, StudySettings
-from modelflow.text import short
+from modelflow.text import sentence, short
 
-WAYS_OUT = "give another folder with --results, or --restart, which keeps the old one aside"
+WAYS_OUT = "give another folder with --results, or --restart, which renames the old one"
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def runs_asked(study: StudySettings) -> int:
     models, seeds = len(study.models), len(study.seeds)
     if models * seeds > MAX_RUNS:
         raise UsageError(
-            f"models: {models:,} with {seeds:,} seeds each are {models * seeds:,} runs, expected at most {MAX_RUNS:,};"
-            " make several studies of them"
+            f"models: {models:,} with {seeds:,} seeds each are {models * seeds:,} runs, expected at most {MAX_RUNS:,}."
+            " Split them into several studies."
         )
     return models * seeds
 
@@ -96,7 +96,7 @@ def _check_apart(names: Iterable[str]) -> None:
     for name in names:
         other = seen.setdefault(name.lower(), name)
         if other != name:
-            raise UsageError(f"models: {other!r} and {name!r} are one folder on macOS and Windows; rename one of them")
+            raise UsageError(f"models: {other!r} and {name!r} are one folder on macOS and Windows. Rename one of them.")
 
 
 def is_finished(plan: Plan) -> bool:
@@ -112,8 +112,8 @@ def is_finished(plan: Plan) -> bool:
     run = layout.read_run(plan.folder)
     if run.model_name != plan.model_name and run.model_name.lower() == plan.model_name.lower():
         raise UsageError(
-            f"{plan.folder} holds a run of {run.model_name!r}, and names that differ in their case alone are one "
-            f"folder here; rename {plan.model_name!r}, or give another folder with --results"
+            f"{plan.folder} holds a run of {run.model_name!r}, and names that differ only in case are one "
+            f"folder here. Rename {plan.model_name!r}, or give another folder with --results."
         )
     _check_same(plan, {"spec": run.spec, "seed": run.seed, **settings_of(run), CHECKSUMS: run.data.checksums})
     return True
@@ -144,15 +144,15 @@ def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
         return
     if name == CHECKSUMS:
         raise UsageError(
-            f"{plan.folder} holds a run on other data: since then files of {plan.settings.dataset} have changed: "
-            f"{other_files(stored[name], now[name])}; put the old files back, or {WAYS_OUT}"
+            f"{plan.folder} holds a run on other data. These files of {plan.settings.dataset} have changed: "
+            f"{other_files(stored[name], now[name])}. Restore the old files, or {WAYS_OUT}."
         )
     if name == "spec" and isinstance(stored.get("spec"), dict):
         now, stored = now["spec"], stored["spec"]
         name = next(field for field in {**now, **stored} if now.get(field) != stored.get(field))
     raise UsageError(
         f"{plan.folder} holds a run with other settings: {name} was {_said(stored.get(name))}, "
-        f"now {_said(now.get(name))}; {WAYS_OUT}{_to_add(plan, stored) if name == 'seed' else ''}"
+        f"now {_said(now.get(name))}. {sentence(WAYS_OUT)}.{_to_add(plan, stored) if name == 'seed' else ''}"
     )
 
 
@@ -163,7 +163,7 @@ def _said(value: Any) -> str:
 def _to_add(plan: Plan, stored: dict[str, Any]) -> str:
     from modelflow.analysis.verdicts import AFTER_A_LOOK  # and numpy with it
 
-    return f"; to add a seed: modelflow run --seeds {short(stored.get('seed'))},{plan.seed}. {AFTER_A_LOOK}"
+    return f" To add a seed: modelflow run --seeds {short(stored.get('seed'))},{plan.seed}. {AFTER_A_LOOK}."
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -197,7 +197,7 @@ def interrupted(planned: list[Plan], restarted: bool = False) -> str:
     left = [plan for plan in planned if not (plan.folder / layout.RUN).is_file()]
     begun = [plan.title for plan in left if layout.has_states(plan.folder)]
     lines = [f"interrupted: {len(planned) - len(left)} of {len(planned)} runs are finished and kept"]
-    lines += [f"interrupted, will resume: {'; '.join(begun)}"] if begun else []
+    lines += [f"interrupted, will resume: {' · '.join(begun)}"] if begun else []
     again = "again, without --restart," if restarted else "again"
-    rest = "train the rest" if left else "write what is missing of its pages"
+    rest = "train the rest" if left else "write the missing pages"
     return "\n".join([*lines, f"give the same command {again} to {rest}"])

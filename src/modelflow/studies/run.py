@@ -23,13 +23,14 @@ from modelflow.results.asked import knows_data
 from modelflow.results.records import OPTIONS, Run, other_files
 from modelflow.results.settings import RunSettings, validated
 from modelflow.studies.plan import Event, OnEvent, Plan, asked, is_finished
+from modelflow.text import ended
 from modelflow.training.callback import Callback
 
 SECONDS_BETWEEN_REPORTS = 0.2
 SMALL = 64 << 20  # bytes of a network that is made without another look
 DATA_NOT_KNOWN = (
-    "begun by an older version, which did not write down on which files it was trained until then; if the data have "
-    "changed since, train it anew"
+    "begun by an older version, which did not record its training files. If the data have changed since, train it "
+    "again with --restart."
 )
 JOINED = "the last batch of an epoch would be one image, too few for batch norm: it is joined to the one before"
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
@@ -57,7 +58,7 @@ def data_of(plan: Plan) -> Any:
     if plan.checksums is not None and data.checksums != plan.checksums:
         raise DataError(
             f"{plan.title}: the files of {data.name} have changed since the study began: "
-            f"{other_files(plan.checksums, data.checksums)}; put the old files back, and give the same command again"
+            f"{other_files(plan.checksums, data.checksums)}. Restore the old files and give the same command again."
         )
     return data
 
@@ -120,26 +121,26 @@ def check_data_fit(name: str, spec: Description, data: Any) -> None:
     """Raises `DataError` unless channels, size and classes of the data are those of the spec."""
     images = (data.in_channels, *data.image_size)
     if isinstance(spec, LayerSpec):
-        _check_field(name, data.name, "input", list(spec.input), list(images), "write that, or leave it out")
+        _check_field(name, data.name, "input", list(spec.input), list(images), "Write that, or leave it out.")
         field = "classes"
     else:
         assert isinstance(spec, Spec)
         square = data.image_size[0] == data.image_size[1]
-        fix = "give a spec with that value, or another --dataset"
-        fix = fix if square else "the card's form of a spec takes square images only; write one with layers"
+        fix = "Give a spec with that value, or another --dataset."
+        fix = fix if square else "The card's form of a spec takes only square images. Write a spec with layers."
         _check_field(name, data.name, "in_channels", spec.in_channels, data.in_channels, fix)
         size = data.image_size[0] if square else data.image_size
         _check_field(name, data.name, "input_size", spec.input_size, size, fix)
         field = "num_classes"
     if spec.logits < data.num_classes:
         raise DataError(
-            f"{name}: {field} = {spec.logits}, but {data.name} has {data.num_classes} classes; change the spec"
+            f"{name}: {field} = {spec.logits}, but {data.name} has {data.num_classes} classes. Change the spec."
         )
 
 
 def _check_field(name: str, data: str, field: str, given: Any, expected: Any, fix: str) -> None:
     if given != expected:
-        raise DataError(f"{name}: {field} = {given}, but the images of {data} have {expected}; {fix}")
+        raise DataError(f"{name}: {field} = {given}, but the images of {data} have {expected}. {fix}")
 
 
 def check_data(due: list[Plan]) -> None:
@@ -156,7 +157,9 @@ def check_data(due: list[Plan]) -> None:
         held_out = data.held_out_count(plan.settings.validation_images) if plan.settings.protocol == "held-out" else 0
         images, size = len(data.train_y_N) - held_out, plan.settings.batch_size
         if size > images:
-            raise DataError(f"batch_size = {size:,}: more than the {images:,} images to train on; give at most as many")
+            raise DataError(
+                f"batch_size = {size:,}: more than the {images:,} images to train on. Give at most as many."
+            )
 
 
 def data_notices(plan: Plan) -> list[str]:
@@ -178,7 +181,7 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
     run = layout.read_run(folder)
     if run.spec is None or "dataset" not in run.settings:
         again = "ModelFlow(…, load_checkpoint_path=…) and run(skip_train=True)"
-        raise DataError(f"{folder}: the run was made in Python; evaluate it there: {again}")
+        raise DataError(f"{folder}: the run was made in Python. Evaluate it there: {again}")
     given = {name: value for name, value in run.settings.items() if not name.startswith(OPTIONS)}
     settings = validated(RunSettings, given, f"{folder / layout.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / layout.RUN}: spec")
@@ -186,7 +189,7 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
     flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
     if flow.data.checksums != run.data.checksums:
         differ = other_files(run.data.checksums, flow.data.checksums)
-        raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}; use those files")
+        raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}. Use those files.")
     _load(flow.arch, folder, run)
     flow.remember(run)
     flow.notes = list(run.notes)
@@ -214,11 +217,11 @@ def _load(arch: Any, folder: Path, run: Run) -> None:
         path = folder / layout.CHECKPOINT
         layout.read_stored(path, most_bytes(arch.model))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; take it from a copy, or train the run again") from None
+        raise DataError(f"{path}: no such file. Restore it from a copy, or train the run again.") from None
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: {error}; take it from a copy, or train the run again") from None
+        raise DataError(f"{path}: {ended(error)} Restore it from a copy, or train the run again.") from None
     arch.load_checkpoint(path)
     if weights is not None:
         arch.model.load_state_dict(weights)
@@ -235,7 +238,7 @@ def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[],
     with folder_lock(plan.folder), one_thread():
         for folder in (plan.folder, plan.folder / layout.TRAINING):
             remove_parts(folder)
-        if is_finished(plan):  # and was broken off before its model card was written
+        if is_finished(plan):  # and was interrupted before its model card was written
             layout.remove_training(plan.folder)
             return write_card(plan.folder)
         return _train(make_flow(plan), plan, on_event, threads)
@@ -264,7 +267,7 @@ def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[]
         flow.run(epochs=total)
     except RunError as error:
         said = flow.arch.total_epochs == total  # where the weights are
-        raise RunError(f"{plan.title}: {error}" + ("" if said else f". {_kept(flow)}")) from None
+        raise RunError(f"{plan.title}: {error}" if said else f"{plan.title}: {ended(error)} {_kept(flow)}") from None
     return write_card(plan.folder)
 
 
@@ -311,8 +314,8 @@ def _search_lr(flow: Any, settings: RunSettings) -> None:
 
 def _kept(flow: Any) -> str:
     if not layout.has_states(flow.results_dir):
-        return "No state was saved yet"
-    return f"Kept: its last states in {flow.results_dir / layout.TRAINING}, which load_checkpoint_path takes too"
+        return "No state was saved yet."
+    return f"Its last states are kept in {flow.results_dir / layout.TRAINING}, for load_checkpoint_path too."
 
 
 def outcome_of(plan: Plan, on_event: OnEvent, threads: Callable[[], int]) -> Run | ModelFlowError:
@@ -328,8 +331,8 @@ def outcome_of(plan: Plan, on_event: OnEvent, threads: Callable[[], int]) -> Run
 
 def _in_words(error: Exception, plan: Plan) -> str:
     if is_of_memory(error):
-        return "not enough memory; make the network or the batch smaller, or use --jobs 1"
+        return "not enough memory. Use a smaller network or batch size, or --jobs 1."
     if isinstance(error, OSError):
         return f"{error.filename or plan.folder}: {error.strerror or error}"
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno}); please report it"
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno}). Please report it."

@@ -29,7 +29,7 @@ from modelflow.studies.forecast import Forecast, in_words
 from modelflow.studies.order import costs
 from modelflow.studies.plan import Engine, OnEvent, Plan, plans, unfinished
 from modelflow.studies.run import check_data, dataset_of
-from modelflow.text import shown
+from modelflow.text import ended, shown
 
 SECONDS_BETWEEN_WRITINGS = 10.0  # of what the runs so far say together
 SHARE_OF_WRITING = 0.01  # of the time, at most
@@ -144,7 +144,7 @@ class _SoFar:
         except Exception as error:
             raise_if_heard()
             why = getattr(error, "strerror", None) or error
-            how, said = "failed", f"the report so far could not be written ({why}); training continues"
+            how, said = "failed", f"the report could not be written yet ({why}). Training continues."
         new = how not in self._told
         self._told.add(how)
         return said if new else ""
@@ -182,8 +182,8 @@ def kept_margin_of(study: StudySettings, where: Path, data_dir: Path | None) -> 
         return margin_asked(study, data_dir)
     if study.margin is not None and not math.isclose(study.margin, 100 * kept):
         raise UsageError(
-            f"margin {study.margin:g}: {where / layout.STUDY} keeps {100 * kept:.3g} points, from before its runs "
-            f"were seen; leave it out, give another folder with --results, or look: modelflow compare {where} "
+            f"margin {study.margin:g}: {where / layout.STUDY} keeps {100 * kept:.3g} points, chosen before its runs "
+            f"were seen. Leave it out, or give another folder with --results. To look only: modelflow compare {where} "
             f"--margin {study.margin:g}"
         )
     return read_written_study(where).margin
@@ -216,7 +216,7 @@ def _check_readable(study: StudySettings, where: Path) -> None:
         read_study(study_fields(study))
     except ModelFlowError as error:
         raise UsageError(
-            f"{where}: with what was asked for there before, {error}; give another folder with --results"
+            f"{where}: together with its earlier studies, {ended(error)} Give another folder with --results."
         ) from None
 
 
@@ -334,7 +334,7 @@ class _Left:
         work = costs(due)
         self._forecast = Forecast({plan.title: work[plan.model_name] for plan in due}, jobs, time.monotonic())
         self._runs, self._ended = len(due), 0
-        self.to_begin = f"training {len(due)} run{'s' * (len(due) != 1)} …" if due else "all runs are finished already"
+        self.to_begin = f"training {len(due)} run{'s' * (len(due) != 1)} …" if due else "all runs are already finished"
 
     def after(self, plan: Plan, outcome: Run | ModelFlowError) -> str:
         """How many runs have ended, this one among them, and about how long the others take."""
@@ -356,12 +356,12 @@ def run_study(
     on_event: OnEvent | None = None,
     verbose: bool = True,
 ) -> list[Any]:
-    """Trains what of a study is not finished yet and returns its leaderboard, best first: a `LeaderboardRow` a model.
+    """Trains the unfinished runs of a study. Returns its leaderboard, best first: one `LeaderboardRow` per model.
 
-    `study` is the path of a study file, its settings (a mapping will do), a list of models, or None for the card's
-    study; `where` is the folder of results; `engine` and `address` as for `engine_named`; `device` as for `ModelFlow`.
-    `verbose` says on the error stream how each run ends, and what is left; `on_event` is called with an `Event` now and
-    then. Raises `RunError` when a run failed, after the others are done.
+    `study` is the path of a study file, its settings as a mapping, a list of models, or None for the card's study.
+    `where` is the results folder. `engine` and `address` are as for `engine_named`, `device` as for `ModelFlow`.
+    `verbose` prints on the error stream how each run ends and what is left. `on_event` is called with an `Event` now
+    and then. Raises `RunError` when a run failed, after the others are done.
     """
     settings = study if isinstance(study, StudySettings) else read_study(study)
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)

@@ -33,8 +33,8 @@ MAX_STEPS = 1 << 53
 ROOM = 16 << 20  # what a checkpoint takes beside its tensors: losses, names, options
 PICKLES_OF_OLD = 5  # before the tensors of a file that is no archive
 COPIES = 5  # of the weights: Adam keeps two more, AMSGrad three
-SAME_MODEL = "build the model with the spec it was trained with"
-SAME_OPTIMIZER = "use the optimizer it was trained with"
+SAME_MODEL = "Build the model with the spec it was trained with."
+SAME_OPTIMIZER = "Use the optimizer it was trained with."
 WRAPPERS = ("module", "_orig_mod")  # parts of names that DataParallel and torch.compile add
 
 
@@ -117,8 +117,8 @@ def check_storable(model: nn.Module) -> None:
         except Exception as error:  # pickle and torch raise many kinds
             what = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise UsageError(
-                f"{name}: a {what} in the model's state, which a checkpoint cannot hold ({_reason(error)}); "
-                "let get_extra_state give tensors, numbers, texts, lists and dictionaries of them, or keep it elsewhere"
+                f"{name}: a {what} in the model's state, which a checkpoint cannot hold ({_reason(error)}). "
+                "Let get_extra_state return tensors, numbers, texts, lists or dictionaries, or store it elsewhere."
             ) from None
 
 
@@ -159,11 +159,11 @@ def read_checkpoint(path: str | Path, limit: int = MAX_BYTES) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        raise DataError(f"{path}: {what}; give the path of a checkpoint (model_checkpoint.pth)")
+        raise DataError(f"{path}: {what}. Give the path of a checkpoint (model_checkpoint.pth).")
     try:
         content = read_bounded(path, limit)
     except ValueError as reason:
-        raise DataError(f"{path}: {reason}; is it a checkpoint of this model?") from None
+        raise DataError(f"{path}: {reason}. Is it a checkpoint of this model?") from None
     return parse_checkpoint(content, path)
 
 
@@ -172,7 +172,7 @@ def parse_checkpoint(content: bytes, where: str | Path) -> dict[str, Any]:
     try:
         checkpoint = _unpickled(content)
     except Exception as error:  # torch raises many kinds for damaged or hostile files
-        raise DataError(f"{where}: not a readable checkpoint ({_reason(error)}); use an undamaged copy") from None
+        raise DataError(f"{where}: not a readable checkpoint ({_reason(error)}). Use an undamaged copy.") from None
     return _checked(checkpoint, where)
 
 
@@ -195,7 +195,7 @@ def _pickles(content: bytes) -> tuple[bytes, int]:
         infos = {info.filename.lower(): info for info in archive.infolist()}
         packed = any(info.compress_type or info.file_size != info.compress_size for info in infos.values())
         if packed or sum(info.file_size for info in infos.values()) > len(content):
-            raise ValueError("its archive is compressed, and torch writes no such")
+            raise ValueError("its archive is compressed, which torch never writes")
         if len(infos) < len(archive.infolist()):
             raise ValueError("its archive has a name twice")
         altered = archive.testzip()
@@ -231,17 +231,17 @@ def _checked(checkpoint: Any, path: str | Path) -> dict[str, Any]:
     missing = [key for key in KEYS if key not in checkpoint]
     if missing:
         keys = ", ".join(KEYS)
-        raise DataError(f"{path}: lacks the key {missing[0]!r}, expected {keys}; is it a checkpoint of ModelFlow?")
+        raise DataError(f"{path}: lacks the key {missing[0]!r}, expected {keys}. Is it a checkpoint of ModelFlow?")
     try:
         losses = {key: _floats(checkpoint[key]) for key in ("loss", "val_loss")}
         epoch = int(checkpoint["epoch"])
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{path}: epoch, loss or val_loss are not numbers; use an undamaged copy") from None
+        raise DataError(f"{path}: epoch, loss or val_loss are not numbers. Use an undamaged copy.") from None
     counts = [len(values) for values in losses.values()]
     if not 0 <= epoch <= MAX_EPOCHS:
-        raise DataError(f"{path}: epoch = {short(epoch)}, expected 0 to {MAX_EPOCHS:,}; use an undamaged copy")
+        raise DataError(f"{path}: epoch = {short(epoch)}, expected 0 to {MAX_EPOCHS:,}. Use an undamaged copy.")
     if counts[0] != counts[1]:
-        raise DataError(f"{path}: loss has {counts[0]} entries, val_loss {counts[1]}, expected one an epoch in each")
+        raise DataError(f"{path}: loss has {counts[0]} entries, val_loss {counts[1]}, expected one per epoch in each")
     return checkpoint | losses | {"epoch": epoch}
 
 
@@ -254,7 +254,7 @@ def parse_weights(content: bytes, model: nn.Module, where: str | Path) -> dict[s
     try:
         state = tensors_of(content)
     except Exception as error:  # of its own kind, or of torch for a shape that cannot be
-        raise DataError(f"{where}: not readable as safetensors ({_reason(error)}); use an undamaged copy") from None
+        raise DataError(f"{where}: not readable as safetensors ({_reason(error)}). Use an undamaged copy.") from None
     check_fits(model, state, where)
     return state
 
@@ -283,7 +283,7 @@ def _load_weights(model: nn.Module, state: Mapping[str, Any], where: str | Path)
             raise
         model.load_state_dict(before)
         reason = f"{type(error).__name__}: {error}"[:200]
-        raise DataError(f"{where}: the model refuses its extra state ({reason}); {SAME_MODEL}") from None
+        raise DataError(f"{where}: the model refuses its extra state ({reason}). {SAME_MODEL}") from None
 
 
 def named_as_in(model: nn.Module, state: Any) -> Any:
@@ -325,41 +325,41 @@ def check_fits(model: nn.Module, state: Any, where: str | Path) -> None:
     expected = model.state_dict()
     for name in [*expected, *state]:
         if name not in state:
-            raise DataError(f"{where}: lacks {name} of the model; {SAME_MODEL}")
+            raise DataError(f"{where}: lacks {name} of the model. {SAME_MODEL}")
         if name not in expected:
-            raise DataError(f"{where}: holds {name!s:.80}, which the model lacks; {SAME_MODEL}")
+            raise DataError(f"{where}: holds {name!s:.80}, which the model lacks. {SAME_MODEL}")
         if not isinstance(expected[name], Tensor):
             continue  # extra state, which its module alone can judge
         given = tuple(getattr(state[name], "shape", ()))
         if not isinstance(state[name], Tensor) or given != tuple(expected[name].shape):
             shapes = f"{_text(given):.80}, the model's has {_text(tuple(expected[name].shape))}"
-            raise DataError(f"{where}: {name} has shape {shapes}; {SAME_MODEL}")
+            raise DataError(f"{where}: {name} has shape {shapes}. {SAME_MODEL}")
         if state[name].is_floating_point() != expected[name].is_floating_point():
             kinds = f"{state[name].dtype}, the model's {expected[name].dtype}"
-            raise DataError(f"{where}: {name} is of {kinds}; {SAME_MODEL}")
+            raise DataError(f"{where}: {name} is of {kinds}. {SAME_MODEL}")
 
 
 def checked_optimizer(optimizer: torch.optim.Optimizer, state: Any, where: str | Path) -> dict[str, Any]:
     """`state` with numbers as tensors where `optimizer` keeps those, as Adam's steps, numbers before torch 1.12.
 
-    Raises `DataError` unless it is one that `optimizer` can go on from: of its kind and its tensors' shapes.
+    Raises `DataError` unless `optimizer` can resume from it: of its kind and its tensors' shapes.
     """
     groups, kept = _parts(state, where)
     for name, value in ((name, value) for group in groups for name, value in group.items()):
         if isinstance(value, float) and not math.isfinite(value):
-            raise DataError(f"{where}: its optimizer has {short(name)} = {value}; use an undamaged copy")
+            raise DataError(f"{where}: its optimizer has {short(name)} = {value}. Use an undamaged copy.")
     given, expected = ([len(group["params"]) for group in each] for each in (groups, optimizer.param_groups))
     if given != expected:
         raise DataError(f"{where}: its optimizer has parameter groups of {short(given)} tensors, expected {expected}")
     kind = type(optimizer).__name__
     flags = [group.get("decoupled_weight_decay") for group in (groups[0], optimizer.param_groups[0])]
     if None not in flags and flags[0] != flags[1]:
-        raise DataError(f"{where}: its optimizer is not {kind} (one of Adam and AdamW is); {SAME_OPTIMIZER}")
+        raise DataError(f"{where}: its optimizer is not {kind} (one of Adam and AdamW is). {SAME_OPTIMIZER}")
     try:
         trial = _states_after_a_step(optimizer, groups)
     except Exception as error:  # what an optimizer raises without its options depends on its kind
         reason = f"{type(error).__name__}: {error}"[:200]
-        raise DataError(f"{where}: its optimizer is not {kind} ({reason}); {SAME_OPTIMIZER}") from None
+        raise DataError(f"{where}: its optimizer is not {kind} ({reason}). {SAME_OPTIMIZER}") from None
     numbers = [number for group in groups for number in group["params"]]
     taken = dict(kept)
     for number, expected_state in zip(numbers, trial, strict=True):
@@ -386,7 +386,7 @@ def _parts(state: Any, where: str | Path) -> tuple[list[dict[str, Any]], Mapping
     except (TypeError, KeyError, IndexError):
         sound = False
     if not sound:
-        raise DataError(f"{where}: its optimizer_state_dict is not the state of an optimizer; use an undamaged copy")
+        raise DataError(f"{where}: its optimizer_state_dict is not the state of an optimizer. Use an undamaged copy.")
     return groups, kept
 
 
@@ -407,10 +407,10 @@ def _check_state(given: Any, expected: dict[str, Any], what: str, kind: str) -> 
         for state in (given, expected)
     ]
     if shapes[0] == shapes[1] and any(type(given[name]) is not type(expected[name]) for name in shapes[1]):
-        raise DataError(f"{what} is not of the kinds that {kind} keeps; {SAME_OPTIMIZER}")
+        raise DataError(f"{what} has other types than {kind} keeps. {SAME_OPTIMIZER}")
     if shapes[0] != shapes[1]:
         texts = (", ".join(f"{name} {_text(shape)}" for name, shape in each.items()) or "nothing" for each in shapes)
-        raise DataError(f"{what} holds {next(texts):.200}, {kind} keeps {next(texts)}; {SAME_OPTIMIZER}")
+        raise DataError(f"{what} holds {next(texts):.200}, {kind} keeps {next(texts)}. {SAME_OPTIMIZER}")
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -42,7 +42,7 @@ def choose_device(
     if asked is not None:
         return Choice(check_device(asked, here), "asked for")
     if given.type != "cpu":
-        return Choice(given, "the model was given there")
+        return Choice(given, "the model was already there")
     cpu = torch.device("cpu")
     if not unsupported_reason:
         return Choice(cpu, "the compiled step covers the run")
@@ -62,7 +62,7 @@ def check_device(asked: torch.device | str | int, here: Mapping[str, int] | None
     if here is not None and (device.index or 0) >= here.get(device.type, 0):
         seen = ", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in here.items())
         raise UsageError(
-            f"device {str(asked)!r:.40}: torch sees {seen} on this machine; name one of these, or leave it out"
+            f"device {str(asked)!r:.40}: torch sees {seen} on this machine. Name one of these, or leave it out."
         )
     return device
 
@@ -77,5 +77,5 @@ def in_words(choice: Choice, asked: bool, here: Mapping[str, int]) -> list[str]:
     others = [kind for kind in here if kind != choice.device.type]
     if not asked and not others:
         return []
-    also = "" if asked else f"; also here: {', '.join(others)}, with device= or --device"
+    also = "" if asked else f" (also available with device= or --device: {', '.join(others)})"
     return [f"device {choice.device}: {choice.why}{also}"]

@@ -86,7 +86,7 @@ def check_differentiable(loss: Tensor) -> None:
     if not loss.requires_grad:
         raise UsageError(
             "the loss depends on no parameter that can be trained: it was made of outputs without gradients, as by "
-            "detach(), argmax or torch.no_grad(); compute it from the model's outputs themselves"
+            "detach(), argmax or torch.no_grad(). Compute it from the model's own outputs."
         )
 
 
@@ -130,12 +130,12 @@ def check_finite(loss: float, what: str) -> None:
     """Raises `RunError` saying that `what` is `loss`, unless that is a finite number."""
     if not math.isfinite(loss):
         raise RunError(
-            f"{what} is {loss}, expected a finite number; "
-            "try a learning rate ten times smaller, or look for values in the data that are not finite"
+            f"{what} is {loss}, expected a finite number. "
+            "Try a learning rate ten times smaller, or look for values in the data that are not finite."
         )
 
 
 def _mean(total: float, images: int, kind: str) -> float:
     if not images:
-        raise DataError(f"the {kind} loader gave no batches, expected at least one; give it data")
+        raise DataError(f"the {kind} loader gave no batches, expected at least one")
     return total / images

@@ -12,13 +12,14 @@ from torch.nn import functional as F
 
 from modelflow.data.convert import Note, classes, described, logits_of, range_advice, tensor_of, unheard
 from modelflow.errors import DataError, ModelFlowError, UsageError, is_of_memory
+from modelflow.text import ended
 from modelflow.training.seeding import seeded_rng
 
 Loss = Callable[[Any, Any], Tensor]
 Form = Callable[[Any, Any], tuple[Any, Any]]
 OF_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 WRONG = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError)  # what does not fit raises these
-A_MEAN = "reduce it over the batch: reduction='mean', or .mean()"
+A_MEAN = "Reduce it over the batch: reduction='mean', or .mean()."
 
 
 def loss_of(loss_fn: Any) -> Loss:
@@ -31,9 +32,11 @@ def loss_of(loss_fn: Any) -> Loss:
     try:
         loss = loss_fn() if isinstance(loss_fn, type) else loss_fn
     except TypeError as error:
-        raise UsageError(f"loss_fn is the class {loss_fn.__name__}, expected a loss: {error}; call it first") from None
+        raise UsageError(
+            f"loss_fn is the class {loss_fn.__name__}, expected a loss: {ended(error)} Call it first."
+        ) from None
     if not callable(loss):
-        raise UsageError(f"loss_fn = {loss!r:.80}: expected a loss such as nn.CrossEntropyLoss(); give one")
+        raise UsageError(f"loss_fn = {loss!r:.80}: expected a loss such as nn.CrossEntropyLoss()")
     return loss  # type: ignore[no-any-return]
 
 
@@ -86,7 +89,7 @@ class FittedLoss:
         check_fits(self.loss_fn, tensor_of(outputs), y)
         form, loss = self._found(outputs, y)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            raise UsageError(f"loss_fn gives {described(loss)}, expected a tensor of one number; {A_MEAN}")
+            raise UsageError(f"loss_fn gives {described(loss)}, expected a tensor of one number. {A_MEAN}")
         self._tell(form, outputs, y)
         self._form, self.summed = form, is_sum(self.loss_fn, *form(outputs, y), loss.item())
         return loss
@@ -105,21 +108,21 @@ class FittedLoss:
                     raise
                 first = first or error
         given = f"outputs ({described(outputs)}) and labels ({described(y)})"
-        raise UsageError(f"loss_fn cannot take {given}: {_line(first)}; {self._fix(y)}") from first
+        raise UsageError(f"loss_fn cannot take {given}: {ended(_line(first))} {self._fix(y)}") from first
 
     def _fix(self, y: Any) -> str:
         if isinstance(getattr(self.loss_fn, "weight", None), Tensor):
-            return "make its weight one float32 number a class, on the model's device, and look at the labels"
+            return "Give its weight one float32 number per class, on the model's device, and check the labels."
         if isinstance(y, Tensor) and y.ndim > 1 and classes(y) is None:
-            return "give one class an image, or a loss that takes such labels"
-        return "use nn.CrossEntropyLoss with one class an image, or labels of the shape that the loss takes"
+            return "Give one class per image, or a loss that takes such labels."
+        return "Use nn.CrossEntropyLoss with one class per image, or labels of the shape that the loss takes."
 
     def _tell(self, form: Form, outputs: Any, y: Any) -> None:
         taken, chosen = form(outputs, y)
         if chosen is not y:
-            self.note(f"labels are {_kind(y)}: the loss takes them as one class an image (int64)")
+            self.note(f"labels are {_kind(y)}: the loss uses them as one class per image (int64)")
         if taken is not outputs:
-            self.note(f"the model gives {_kind(outputs)}: its logits are taken ({_kind(taken)})")
+            self.note(f"the model gives {_kind(outputs)}: its logits are used ({_kind(taken)})")
 
 
 def is_misfit(error: Exception) -> bool:
@@ -159,14 +162,14 @@ def check_fits(loss_fn: Loss, outputs: Any, y: Any) -> None:
     of_classes = isinstance(loss_fn, OF_CLASSES) or loss_fn in (F.cross_entropy, F.nll_loss)
     if of_classes and outputs.shape[1] == 1:
         raise UsageError(
-            "the model gives one output, of which cross-entropy is always 0; give it two, or use nn.BCEWithLogitsLoss"
+            "the model has one output, for which cross-entropy is always 0. Give it two, or use nn.BCEWithLogitsLoss."
         )
     if of_classes and isinstance(y, Tensor) and (found := classes(y)) is not None:
         check_range(found, outputs.shape[1], getattr(loss_fn, "ignore_index", None))
     if (isinstance(loss_fn, nn.NLLLoss) or loss_fn is F.nll_loss) and not _log_probabilities(outputs):
         raise UsageError(
-            "NLLLoss takes log-probabilities, the outputs are none; end the model in nn.LogSoftmax(1), or use "
-            "nn.CrossEntropyLoss"
+            "the outputs are no log-probabilities, which NLLLoss needs. End the model with nn.LogSoftmax(1), or use "
+            "nn.CrossEntropyLoss."
         )
 
 
@@ -179,7 +182,7 @@ def check_range(y_N: Tensor, n_classes: int, ignored: int | None = None, what: s
     if least >= 0 and greatest < n_classes:
         return
     fix = range_advice(least, greatest, n_classes)
-    raise DataError(f"{what} go from {least} to {greatest}, the model's outputs are 0 to {n_classes - 1}; {fix}")
+    raise DataError(f"{what} go from {least} to {greatest}, the model's outputs are 0 to {n_classes - 1}. {fix}")
 
 
 def _log_probabilities(outputs_NK: Tensor) -> bool:

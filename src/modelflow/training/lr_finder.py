@@ -44,7 +44,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Curve:
-    """The smoothed losses of a range test, one a learning rate, and how many passes over the loader it began."""
+    """The smoothed losses of a range test, one per learning rate, and how many passes over the loader it began."""
 
     lrs: tuple[float, ...]
     losses: tuple[float, ...]
@@ -55,9 +55,9 @@ class Curve:
 class LRSearch:
     """The curve of a range test and what it suggests.
 
-    `lrs` and `losses` (smoothed) have one entry a step; `steepest` and `suggestion` are learning rates, None when the
-    curve suggests nothing; `note` says why, or what else a reader must know, such as a loader that was gone through
-    more than once.
+    `lrs` and `losses` (smoothed) have one entry per step. `steepest` and `suggestion` are learning rates, None when the
+    curve suggests nothing. `note` says why, or what else a reader must know, such as a loader that was used more than
+    once.
     """
 
     lrs: tuple[float, ...]
@@ -137,13 +137,13 @@ def range_test(
                 step_mode=step_mode,
             )
         except StopIteration:
-            raise UsageError("learning rate search: the loader has no batches; give it data") from None
+            raise UsageError("learning rate search: the loader has no batches") from None
         except Exception as error:
             raise_explained(error, "learning rate search", passes.images)
     if all(p.grad is None for p in trial_model.parameters()):
         raise UsageError(
             "learning rate search: a copy of the model trains the model itself, as after model.forward = "
-            "torch.compile(model.forward); compile by model.compile() instead, or set lr yourself"
+            "torch.compile(model.forward). Use model.compile() instead, or set lr yourself."
         )
     return Curve(tuple(finder.history["lr"]), tuple(finder.history["loss"]), passes.begun)
 
@@ -169,8 +169,8 @@ def _copies(*parts: Any) -> Any:
     except Exception as error:  # what cannot be copied is told in many ways
         reason = f"{type(error).__name__}: {error}"[:200]
         raise UsageError(
-            f"learning rate search: the model, its loss or its optimizer cannot be copied ({reason}), and the search "
-            "trains copies; keep what cannot be copied elsewhere, or set lr yourself"
+            f"learning rate search: the model, its loss or its optimizer cannot be copied ({reason}), but the search "
+            "trains copies. Store what cannot be copied elsewhere, or set lr yourself."
         ) from None
 
 
@@ -222,13 +222,11 @@ def _silence() -> Iterator[None]:
 
 def _check_bounds(start_lr: float, end_lr: float, num_iter: int, smooth: float, step_mode: str) -> None:
     if not end_lr > start_lr > 0:
-        raise UsageError(
-            f"end_lr = {end_lr}: expected more than where the search starts, lr = {start_lr}, which must be above 0"
-        )
+        raise UsageError(f"end_lr = {end_lr}: expected more than the start, lr = {start_lr}, which must be above 0")
     if num_iter < 2:
         raise UsageError(f"num_iter = {num_iter}: expected at least 2 steps")
     if not 0 <= smooth < 1:
-        raise UsageError(f"alpha = {smooth}: expected 0 (no smoothing) to below 1")
+        raise UsageError(f"alpha = {smooth}: expected at least 0 (no smoothing) and less than 1")
     if step_mode not in ("exp", "linear"):
         raise UsageError(f"step_mode = {step_mode!r}: expected 'exp' or 'linear'")
 
@@ -241,15 +239,15 @@ def read(curve: Curve, num_iter: int) -> LRSearch:
         steepest, suggestion = read_curve(curve.lrs, curve.losses)
     except RunError as error:
         notes.insert(0, str(error))
-    return LRSearch(curve.lrs, curve.losses, steepest, suggestion, "; ".join(notes))
+    return LRSearch(curve.lrs, curve.losses, steepest, suggestion, " ".join(notes))
 
 
 def _notes(curve: Curve, num_iter: int) -> Iterator[str]:
     if curve.passes > 1:
-        yield f"the loader has fewer than {num_iter} batches, so they were used up to {curve.passes} times"
+        yield f"The loader has fewer than {num_iter} batches, so they were used up to {curve.passes} times."
     finite = _finite(curve.losses)
     if finite < len(curve.losses):
-        yield f"the loss is not finite from lr = {curve.lrs[finite]:.1e} on, so only what came before was read"
+        yield f"The loss is not finite from lr = {curve.lrs[finite]:.1e} on: only earlier losses were read."
 
 
 def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
@@ -260,13 +258,13 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> tuple[float, fl
     kept = _finite(losses)
     if kept < MIN_STEPS - SKIP_END:
         end = f"it is not finite from lr = {lrs[kept]:.1e} on" if kept < len(losses) else "it grew fivefold"
-        raise RunError(f"learning rate search: only {kept} losses to read, then {end}; start from a smaller lr")
+        raise RunError(f"learning rate search: only {kept} losses to read, then {end}. Start from a smaller lr.")
     x, y = np.array(lrs[SKIP_START : kept - SKIP_END]), np.array(losses[SKIP_START : kept - SKIP_END])
     at = steepest_trend(y)
     if at is None or y[0] - y.min() <= MIN_FALL * abs(y[0]) or not _falls_surely(losses[: kept - SKIP_END]):
         raise RunError(
             f"learning rate search: the loss does not fall clearly between lr = {x[0]:.1e} and {x[-1]:.1e} "
-            f"(it starts at {y[0]:.3g}, its lowest is {y.min():.3g}); search a wider range, or set lr yourself"
+            f"(it starts at {y[0]:.3g}, its lowest is {y.min():.3g}). Search a wider range, or set lr yourself."
         )
     return float(x[np.gradient(y).argmin()]), float(x[at])
 

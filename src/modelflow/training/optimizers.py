@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from modelflow.errors import UsageError
-from modelflow.text import short
+from modelflow.text import ended, short
 
 KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -27,7 +27,7 @@ def optimizer_of(optimizer: OptimizerLike, model: nn.Module, lr: float) -> torch
     Raises `UsageError` for a name that is unknown, and for what makes no optimizer.
     """
     if next(model.parameters(), None) is None:
-        raise UsageError(f"model: {type(model).__name__} has no parameters, so nothing can be trained; add a layer")
+        raise UsageError(f"model: {type(model).__name__} has no parameters, so nothing can be trained. Add a layer.")
     if isinstance(optimizer, str):
         return make_optimizer(optimizer, model.parameters(), lr)
     made: Any = optimizer
@@ -35,9 +35,11 @@ def optimizer_of(optimizer: OptimizerLike, model: nn.Module, lr: float) -> torch
         try:
             made = optimizer(model.parameters(), lr=lr)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"optimizer = {short(optimizer)}: {error}; give an optimizer, or its name") from None
+            raise UsageError(
+                f"optimizer = {short(optimizer)}: {ended(error)} Give an optimizer, or its name."
+            ) from None
     if isinstance(made, type) or not hasattr(made, "param_groups"):
-        raise UsageError(f"optimizer = {short(optimizer)}: expected a name such as 'adam', or an optimizer; give one")
+        raise UsageError(f"optimizer = {short(optimizer)}: expected a name such as 'adam', or an optimizer")
     return made  # type: ignore[no-any-return]
 
 
@@ -80,13 +82,13 @@ def check_trains(optimizer: torch.optim.Optimizer, model: nn.Module, loss_fn: An
     own = {id(p): p.requires_grad for p in model.parameters()}
     of_loss = {id(p) for p in loss_fn.parameters()} if isinstance(loss_fn, nn.Module) else set()
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    fix = "make the optimizer of model.parameters(), after the model's last change"
+    fix = "Create it from model.parameters() after the last change to the model."
     if own and not held & own.keys():
-        raise UsageError(f"optimizer: none of its parameters is the model's, so that nothing would be trained; {fix}")
+        raise UsageError(f"optimizer: none of its parameters is the model's, so nothing would be trained. {fix}")
     left_out = sum(needs_training and key not in held for key, needs_training in own.items())
     if left_out and held - own.keys() - of_loss:
         raise UsageError(
-            f"optimizer: it holds parameters that are not the model's, and not {left_out} of the model's; {fix}"
+            f"optimizer: it has parameters that are not the model's and lacks {left_out} of the model's. {fix}"
         )
 
 

@@ -27,7 +27,7 @@ def predict(model: nn.Module, loader: Any, device: torch.device | str) -> tuple[
         given = pairs(loader, dtype_of(model))
         batches = [(_logits(model(x.to(device))).cpu(), one_class_each(y).cpu()) for x, y in given]
     if not batches:
-        raise DataError("evaluation: the validation loader has no images; give it some")
+        raise DataError("evaluation: the validation loader has no images")
     logits_NK = torch.cat([logits for logits, _ in batches]).float().numpy()
     return checked(logits_NK, torch.cat([y for _, y in batches]).numpy())
 
@@ -35,7 +35,7 @@ def predict(model: nn.Module, loader: Any, device: torch.device | str) -> tuple[
 def _logits(outputs: Any) -> Tensor:
     logits = logits_of(outputs)
     if not isinstance(logits, Tensor) or logits.ndim == 0:
-        raise DataError(f"evaluation: the model gives {described(outputs)}, expected images x classes; change it")
+        raise DataError(f"evaluation: the model gives {described(outputs)}, expected images x classes")
     return logits
 
 
@@ -44,8 +44,8 @@ def one_class_each(y: Any) -> Tensor:
     found = classes(y)
     if found is None:
         shape = f"the labels have shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"the labels are {described(y)}"
-        kind = " and are no whole numbers" if isinstance(y, Tensor) and y.ndim == 1 else ""
-        raise DataError(f"evaluation: {shape}{kind}, expected one class an image; give whole numbers from 0")
+        kind = " and are not whole numbers" if isinstance(y, Tensor) and y.ndim == 1 else ""
+        raise DataError(f"evaluation: {shape}{kind}, expected one class per image. Give whole numbers from 0.")
     return found
 
 
@@ -57,16 +57,16 @@ def checked(logits_NK: Array, y_N: Array) -> tuple[Array, Array]:
     wrong = int((~np.isfinite(logits_NK).all(1)).sum())
     if wrong:
         raise RunError(
-            f"evaluation: the logits of {wrong} of {len(y_N)} images are not finite, so the weights are of no use; "
-            "train again with a learning rate ten times smaller"
+            f"evaluation: the logits of {wrong} of {len(y_N)} images are not finite: the weights are useless. "
+            "Train again with a learning rate ten times smaller."
         )
     return logits_NK, y_N
 
 
 def _check_labels(y_N: Array, n_images: int, n_classes: int) -> None:
     if y_N.shape != (n_images,):
-        raise DataError(f"evaluation: the labels have shape {y_N.shape}, expected ({n_images},), one class an image")
+        raise DataError(f"evaluation: the labels have shape {y_N.shape}, expected ({n_images},), one class per image")
     wrong_N = y_N[(y_N < 0) | (y_N >= n_classes)]
     if wrong_N.size:
         fix = range_advice(int(y_N.min()), int(y_N.max()), n_classes)
-        raise DataError(f"evaluation: a label is {wrong_N[0]}, expected 0 to {n_classes - 1}; {fix}")
+        raise DataError(f"evaluation: a label is {wrong_N[0]}, expected 0 to {n_classes - 1}. {fix}")

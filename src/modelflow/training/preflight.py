@@ -22,7 +22,7 @@ from modelflow.errors import DataError, UsageError, is_of_memory
 from modelflow.io.arguments import as_whole, plain
 from modelflow.networks.build import layout_advice
 from modelflow.networks.resolve import is_spec
-from modelflow.text import short
+from modelflow.text import ended, sentence, short
 from modelflow.training.loss import WRONG, check_range, is_misfit
 from modelflow.training.predict import predict
 from modelflow.training.seeding import seeded_order, seeded_rng
@@ -31,13 +31,13 @@ Array = np.ndarray[Any, Any]
 
 MANY = 2  # passes at least: a look, and the evaluation
 ONE_VALUE = "Expected more than 1 value per channel"
-NOT_ALONE = "give the DataLoader, or its batch_sampler, drop_last=True, or another batch size"
+NOT_ALONE = "Give the DataLoader or its batch_sampler drop_last=True, or another batch size."
 NO_LOGITS = (
-    "its loss, Brier score and calibration are of a softmax of these, and wrong: "
-    "leave that layer out, and train with nn.CrossEntropyLoss"
+    "Its loss, Brier score and calibration apply a second softmax and are wrong. "
+    "Remove that layer and train with nn.CrossEntropyLoss."
 )
-A_LOADER = "give a loader, as DataLoader(dataset, batch_size=16, shuffle=True)"
-OUTSIDE = "build it outside of torch.inference_mode()"
+A_LOADER = "Give a loader, such as DataLoader(dataset, batch_size=16, shuffle=True)."
+OUTSIDE = "Build it outside of torch.inference_mode()."
 
 
 def check_model(model: Any) -> None:
@@ -45,11 +45,11 @@ def check_model(model: Any) -> None:
     check_is_module(model)
     parameters = list(model.parameters())
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
-        raise UsageError("the model has lazy layers without weights as yet; call model(x) with one batch first")
+        raise UsageError("the model has lazy layers without weights. Call model(x) with one batch first.")
     if any(p.is_meta for p in parameters):
-        raise UsageError("the model's weights are on the device meta, without values; build it on the CPU")
+        raise UsageError("the model's weights are on the device meta, without values. Build it on the CPU.")
     if any(p.is_inference() for p in parameters):
-        raise UsageError(f"the model was built within torch.inference_mode(), which cannot be trained; {OUTSIDE}")
+        raise UsageError(f"the model was built within torch.inference_mode(), which cannot be trained. {OUTSIDE}")
 
 
 def check_precision() -> None:
@@ -57,7 +57,7 @@ def check_precision() -> None:
     for kind in ("cpu", "cuda"):
         if torch.is_autocast_enabled(kind):
             raise UsageError(
-                f"torch.autocast({kind!r}) is on, in which nothing is trained right here; train outside of it"
+                f"torch.autocast({kind!r}) is on, and training within it would be wrong. Train outside of it."
             )
 
 
@@ -67,14 +67,14 @@ def check_is_module(model: Any) -> None:
         return
     what = f"the class {model.__name__}" if isinstance(model, type) else short(model)
     form = f"GenericCNN({short(model)})" if isinstance(model, str | Mapping) or is_spec(model) else "GerenicCNN(1, 10)"
-    raise UsageError(f"model is {what}, expected a module; build it, as {form} does")
+    raise UsageError(f"model is {what}, expected a module, such as {form}")
 
 
 def put_on(device: Any, *parts: Any) -> None:
     """Moves those parts that are modules. Raises `UsageError` for a device that is none, or is not there."""
     try:
         if torch.device(device).type == "meta":
-            raise ValueError("a device without values")
+            raise ValueError("the device holds no values")
         for part in parts:
             if isinstance(part, nn.Module):
                 part.to(device)
@@ -82,7 +82,7 @@ def put_on(device: Any, *parts: Any) -> None:
         if is_of_memory(error):
             raise
         line = " ".join(str(error).split())[:150]
-        raise UsageError(f"device = {short(device)}: {line}; give 'cpu', or 'cuda' where there is one") from None
+        raise UsageError(f"device = {short(device)}: {ended(line)} Give 'cpu', or 'cuda' where there is one.") from None
 
 
 def check_optimizer(model: nn.Module, optimizer: Any) -> None:
@@ -91,14 +91,14 @@ def check_optimizer(model: nn.Module, optimizer: Any) -> None:
     Numbers of numpy among the optimizer's settings become Python's.
     """
     if not any(p.requires_grad for p in model.parameters()):
-        raise UsageError("no parameter of the model can be trained; set requires_grad_(True) where some should be")
+        raise UsageError("no parameter of the model can be trained. Set requires_grad_(True) on some.")
     if isinstance(optimizer, type) or not all(hasattr(optimizer, name) for name in ("param_groups", "step")):
         raise UsageError(
-            f"optimizer is {short(optimizer)}, expected an optimizer; call it: torch.optim.Adam(model.parameters())"
+            f"optimizer is {short(optimizer)}, expected an optimizer. Create one: torch.optim.Adam(model.parameters())."
         )
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
-        raise UsageError(f"{type(optimizer).__name__} calls for the loss several times a step; use Adam, AdamW or SGD")
+        raise UsageError(f"{type(optimizer).__name__} needs the loss several times per step. Use Adam, AdamW or SGD.")
     for group in optimizer.param_groups:
         group |= {name: _as_it_was(value) for name, value in group.items() if name != "params"}
 
@@ -113,11 +113,11 @@ def _as_it_was(value: Any) -> Any:
 def check_loader(loader: Any, what: str, passes: int) -> None:
     """Raises `UsageError` for what makes no batches, or not as often as it is gone through."""
     if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
-        raise UsageError(f"the {what} is a data set, expected batches of it; {A_LOADER}")
+        raise UsageError(f"the {what} is a data set, expected batches of it. {A_LOADER}")
     if isinstance(loader, str) or not (hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")):
-        raise UsageError(f"the {what} is {short(loader)}, expected an iterable of batches; {A_LOADER}")
+        raise UsageError(f"the {what} is {short(loader)}, expected an iterable of batches. {A_LOADER}")
     if passes > 1 and _is_spent_after_a_pass(loader):
-        raise UsageError(f"the {what} is a {type(loader).__name__}, empty after one pass of {passes}; {A_LOADER}")
+        raise UsageError(f"the {what} is a {type(loader).__name__}, empty after one pass of {passes}. {A_LOADER}")
 
 
 def _is_spent_after_a_pass(loader: Any) -> bool:
@@ -143,7 +143,7 @@ def first_pair(loader: Any, model: nn.Module, what: str, note: Note) -> tuple[An
         except DataError as error:
             raise DataError(f"the {what}: {error}") from error.__cause__
     if found is None:
-        raise DataError(f"the {what} gave no batches, expected at least one; give it data")
+        raise DataError(f"the {what} gave no batches, expected at least one")
     return found
 
 
@@ -177,7 +177,7 @@ def check_last_batch(model: nn.Module, loader: Any, device: Any) -> None:
         except ValueError as error:
             if ONE_VALUE in str(error):
                 raise UsageError(
-                    f"a batch of an epoch, as the last one, is one image, too few for batch norm; {NOT_ALONE}"
+                    f"a batch, such as the last of an epoch, has one image, too few for batch norm. {NOT_ALONE}"
                 ) from None
             raise_explained(error, "training loader", x)
 
@@ -239,15 +239,16 @@ def raise_explained(error: Exception, where: str, x: Any) -> NoReturn:
     if not is_misfit(error):
         raise error
     message = " ".join(str(error).split())[:300]
-    raise DataError(f"{where}: images {described(x)}: {message}; {_advice(message, x)}") from error
+    raise DataError(f"{where}: images {described(x)}: {ended(message)} {_advice(message, x)}") from error
 
 
 def _advice(message: str, x: Any) -> str:
     if ONE_VALUE in message:
         return NOT_ALONE
     if "out of bounds" in message:
-        return "fix the labels, or build the model with more outputs"
-    return layout_advice(tuple(getattr(x, "shape", ()))[1:]) or "change the model or the data so that they fit"
+        return "Fix the labels, or build the model with more outputs."
+    advice = layout_advice(tuple(getattr(x, "shape", ()))[1:])
+    return sentence(advice) or "Change the model or the data so that they fit."
 
 
 def look_at_evaluation(model: nn.Module, loader: Any, what: str, device: Any, note: Note) -> Any:
@@ -258,7 +259,7 @@ def look_at_evaluation(model: nn.Module, loader: Any, what: str, device: Any, no
     check_loader(loader, what, MANY)
     x, y = first_pair(loader, model, what, note)
     if isinstance(x, Tensor) and not x.isfinite().all():
-        raise DataError(f"the {what}: its images hold values that are not finite; fix them")
+        raise DataError(f"the {what}: its images have values that are not finite")
     with seeded_rng(0, "preflight"), explained(f"the {what}", x):
         logits_NK, _ = predict(trial_of(model), [(x, y)], device)
     if (is_one_class := kind_of_labels(y)) is not None:
@@ -283,7 +284,7 @@ def check_images(loader: Any, what: str) -> None:
         return
     for image, values in enumerate(found.of_loader("images")):
         if not _is_finite(values):
-            raise DataError(f"the {what}: image {image:,} holds values that are not finite; fix it, or leave it out")
+            raise DataError(f"the {what}: image {image:,} has values that are not finite. Fix or remove it.")
 
 
 def _is_finite(values: Any) -> bool:
@@ -297,8 +298,8 @@ def note_modes(model: nn.Module, note: Note) -> None:
     """Notes parts in eval mode within a model in training mode: they are trained like all others."""
     if model.training and (still := [name for name, module in model.named_modules() if not module.training]):
         note(
-            f"{short(still[0])} was in eval mode: its dropout and batch statistics are trained like those of all "
-            "others; to keep it as it is, freeze its parameters and give it no batch norm"
+            f"{short(still[0])} was in eval mode, but is trained like all others, with dropout and batch statistics. "
+            "To keep it fixed, freeze its parameters and give it no batch norm."
         )
 
 
@@ -325,7 +326,7 @@ def what_outputs_are(model: nn.Module, logits_NK: Array) -> str:
     *_, last = model.modules()
     shares = least >= 0 and greatest <= 1
     if shares and np.allclose(sums_N, 1, atol=1e-2):
-        return f"warning: the model's outputs are probabilities, as by a softmax at its end; {NO_LOGITS}"
+        return f"warning: the model's outputs are probabilities, as from a softmax at its end. {NO_LOGITS}"
     if shares and isinstance(last, nn.Sigmoid):
-        return f"warning: the model ends in a sigmoid; {NO_LOGITS}"
+        return f"warning: the model ends with a sigmoid. {NO_LOGITS}"
     return ""

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from modelflow.errors import DataError
 from modelflow.io.files import write_atomic
 from modelflow.io.validation import explain
-from modelflow.text import CONTROL
+from modelflow.text import CONTROL, ended
 from modelflow.training.checkpoint import read_checkpoint
 from modelflow.training.seeding import check_random_state
 
@@ -27,7 +27,7 @@ from modelflow.training.seeding import check_random_state
 def _shown(text: str) -> str:
     """What is put before the user as it is. Raises `ValueError` for control characters."""
     if len(text) > MAX_LENGTH or CONTROL.search(text):
-        raise ValueError(f"expected at most {MAX_LENGTH:,} characters, none of them a control character")
+        raise ValueError(f"expected at most {MAX_LENGTH:,} characters, without control characters")
     return text
 
 
@@ -41,7 +41,7 @@ NAME = re.compile(r"state-(\d{6,})-(\d{8,})-([0-9a-f]{16})\.pth")
 
 
 class EpochProgressOfState(BaseModel):
-    """How far an epoch is, and the random numbers that it goes on with."""
+    """How far an epoch is, and the random numbers that it resumes with."""
 
     model_config = ConfigDict(strict=True)
 
@@ -98,26 +98,28 @@ def newest_state(folder: Path, most_bytes: int, say: Callable[[str], None]) -> t
             return checked_state(read_checkpoint(path, most_bytes), path), path
         aside = path.with_name(path.name + ".damaged")
         path.replace(aside)
-        say(f"{path} is damaged and was set aside as {aside.name}; the state saved before it is used")
+        say(f"{path} is damaged and was renamed to {aside.name}. The previous state is used.")
     return None
 
 
 def checked_state(state: dict[str, Any], where: str | Path) -> dict[str, Any]:
-    """`state`, which has what training goes on from beside a checkpoint. Raises `DataError` where it has not."""
+    """`state`, which has what training resumes from beside a checkpoint. Raises `DataError` where it has not."""
     try:
         SavedState.model_validate(state)
         midway = state["midway"]
         if midway is not None and midway["random"] is not None:
             check_random_state(midway["random"])
     except ValidationError as error:
-        raise DataError(f"{where}: {explain(error, list(SavedState.model_fields))}; train without resuming") from None
+        raise DataError(
+            f"{where}: {ended(explain(error, list(SavedState.model_fields)))} Train without resuming."
+        ) from None
     except ValueError as error:
-        raise DataError(f"{where}: {error}; train without resuming") from None
+        raise DataError(f"{where}: {ended(error)} Train without resuming.") from None
     return state
 
 
 def remove_states(folder: Path) -> None:
-    """Takes away the states of a training that nobody goes on with."""
+    """Removes the states of a training that nobody resumes."""
     for path in _states(folder):
         path.unlink(missing_ok=True)
 

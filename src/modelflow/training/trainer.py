@@ -49,12 +49,11 @@ Array = np.ndarray[Any, Any]
 class Trainer:
     """Any module that maps a batch of inputs to what `loss_fn(outputs, targets)` takes.
 
-    `losses` and `val_losses` have one entry an epoch (the mean over the images), `total_epochs` counts them over all
-    calls of `train`. `engine` says what trained the last epoch: the compiled step, or autograd and why.
-    `schedule` (see `schedules`) says what each step multiplies the optimizer's learning rate by; `say` is told what
-    takes a while; `threads` says how many may share in large layers and in evaluation, which changes no byte; `notes`
-    keeps what was converted to be trained on.
-    `callbacks` are told of steps, pauses and epochs, in their order.
+    `losses` and `val_losses` have one entry per epoch (the mean over the images). `total_epochs` counts the epochs of
+    all calls of `train`. `engine` says what trained the last epoch: the compiled step, or autograd and why.
+    `schedule` (see `schedules`) gives the factor of the optimizer's learning rate at each step. `say` is called with
+    what takes a while. `threads` says how many may share in large layers and in evaluation, which changes no byte.
+    `notes` holds what was converted for training. `callbacks` are called at steps, pauses and epochs, in their order.
     """
 
     def __init__(self, model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, verbose: bool = True) -> None:
@@ -197,7 +196,7 @@ class Trainer:
         `DataError` for too many epochs, and `RunError` for a validation loss still under way that is not finite.
         """
         if self.train_loader is None:
-            raise UsageError("train: there is no training loader; call set_loaders(train_loader, val_loader) first")
+            raise UsageError("train: there is no training loader. Call set_loaders(train_loader, val_loader) first.")
         n_epochs = whole("train: n_epochs", n_epochs, 0)
         check_epochs(self.total_epochs + n_epochs, "train")
         self._take_up_evaluation()
@@ -297,7 +296,9 @@ class Trainer:
         """How many updates an epoch makes. Raises `UsageError` for a loader without a length, as over a stream."""
         steps = length(self.train_loader)
         if steps is None:
-            raise UsageError("schedule: the training loader has no length; give one that has, or no schedule")
+            raise UsageError(
+                "schedule: the training loader has no length. Give a loader with a length, or no schedule."
+            )
         return steps
 
     def _factors(self, epoch: int) -> Array | None:
@@ -338,7 +339,7 @@ class Trainer:
         line(f"epoch {epoch}/{last}: training loss {self.losses[-1]:.4f}{validation}")
 
     def save_checkpoint(self, filename: str | Path) -> None:
-        """A file from which training goes on; written whole or not at all."""
+        """Writes a file from which training can resume, whole or not at all."""
         write_checkpoint(file("filename", filename), self._checkpoint())
 
     def _checkpoint(self) -> dict[str, Any]:
@@ -351,7 +352,7 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """All that training goes on from, also in the middle of an epoch, when called from `Callback.on_pause`."""
+        """All that training resumes from, also in the middle of an epoch, when called from `Callback.on_pause`."""
         midway = None if self._midway is None else asdict(self._midway) | {"random": random_state()}
         return self._checkpoint() | {"midway": midway}
 
@@ -360,7 +361,7 @@ class Trainer:
         midway, steps = state.get("midway"), length(self.train_loader)
         most = math.inf if steps is None else steps
         if midway is not None and not (isinstance(midway, dict) and 0 < midway.get("steps", 0) <= most):
-            raise DataError(f"{where}: is not within an epoch of {most} steps; use the data it was trained on")
+            raise DataError(f"{where}: is beyond an epoch of {most} steps. Use the data it was trained on.")
         self._resume_from(state, where)
         if midway is not None:
             self._begun = EpochProgress(*(midway[name] for name in ("steps", "total", "images"))), midway["random"]
@@ -377,7 +378,7 @@ class Trainer:
         self.model.train()
 
     def load_checkpoint(self, filename: str | Path) -> None:
-        """Goes on from a file of `save_checkpoint`, or of the original class.
+        """Resumes from a file of `save_checkpoint`, or of the original class.
 
         Raises `DataError` when the file is damaged or does not fit model or optimizer, and then changes nothing.
         """

@@ -149,9 +149,9 @@ def assert_trained_here(where, why):
     outcomes = trained(planned, lambda event: notes.append(event.note))
     assert all(isinstance(outcome, Run) for outcome in outcomes.values())
     assert processes_of(planned) == {os.getpid()}
-    told = [note for note in notes if "no further process can be started" in note]
+    told = [note for note in notes if "cannot start another process" in note]
     assert why in told[0]
-    assert "runs side by side: 1" in told[-1]
+    assert "runs in parallel: 1" in told[-1]
 
 
 def test_with_one_process_too_few_the_others_train_all(tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ def test_with_one_process_too_few_the_others_train_all(tmp_path, monkeypatch):
     outcomes = trained(planned, lambda event: notes.append(event.note))
     assert all(isinstance(outcome, Run) for outcome in outcomes.values())
     assert len(processes_of(planned) - {os.getpid()}) == 1
-    assert len([note for note in notes if "runs side by side: 1" in note]) == 1
+    assert len([note for note in notes if "runs in parallel: 1" in note]) == 1
 
 
 def test_no_semaphores_are_asked_for(tmp_path, monkeypatch):
@@ -188,7 +188,7 @@ def test_what_goes_wrong_in_a_run_unforeseen_costs_that_run_alone(tmp_path, monk
     outcomes = trained(plans(study_of(), tmp_path), jobs=1)
     assert isinstance(outcomes["wide, seed 42"], Run)
     assert re.fullmatch(
-        r"narrow, seed 42: KeyError: 'narrow' \(test_local.py, line \d+\); please report it",
+        r"narrow, seed 42: KeyError: 'narrow' \(test_local.py, line \d+\)",
         str(outcomes["narrow, seed 42"]),
     )
 

@@ -102,7 +102,7 @@ def test_a_study_on_a_cluster_leaves_the_bytes_and_pages_of_the_local_engine(two
     assert [row.seeds for row in leaderboard(tmp_path / "r")] == [2, 2]
     again = started(command(tmp_path, two_workers, 2))
     told = again.communicate(timeout=PATIENCE)[1]
-    assert "4 of 4 runs are finished already and are kept" in told
+    assert "4 of 4 runs are already finished" in told
 
 
 def test_a_run_begun_here_goes_on_there(two_workers, tmp_path):
@@ -168,7 +168,7 @@ def test_machines_unlike_this_one_are_given_no_run_and_named(alone, tmp_path):
         assert refused.returncode == 2, told
         assert "no machine of the cluster can train this study" in told
         assert "it has modelflow 9.9 instead of" in told
-        assert "is given no run, for it lacks modelflow; install the same modelflow[ray] there" in told
+        assert "gets no run: it lacks modelflow. Install the same modelflow[ray] there" in told
         add_worker(cluster, tmp_path)
         process = started(command(tmp_path / "second", cluster, 2))
         told = process.communicate(timeout=PATIENCE)[1]
@@ -189,7 +189,7 @@ def test_a_machine_with_other_data_is_given_no_run_and_named(tmp_path, monkeypat
         refused = started(asked_for)
         told = refused.communicate(timeout=PATIENCE)[1]
         assert refused.returncode == 2, told
-        assert "is given no run, for its idx:~/d has other files: train-images-idx3-ubyte (SHA-256 stored" in told
+        assert "gets no run: its idx:~/d has other files: train-images-idx3-ubyte (SHA-256 stored" in told
         add_worker(cluster, tmp_path, HOME=str(tmp_path / "here"))
         process = started(asked_for)
         told = process.communicate(timeout=PATIENCE)[1]
@@ -254,7 +254,7 @@ def test_where_no_cluster_answers_the_command_says_so(tmp_path):
 
 def test_without_ray_the_command_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"Ray is not installed; pip install 'modelflow\[ray\]'"):
+    with pytest.raises(UsageError, match=r"Ray is not installed. Run pip install 'modelflow\[ray\]'"):
         run_study(StudySettings(**study_of(1)), tmp_path, engine="ray")
 
 
@@ -262,7 +262,7 @@ def test_without_ray_the_command_says_what_to_install(monkeypatch, tmp_path):
     ("given", "message"),
     [
         ({"name": "spark"}, "engine 'spark': expected local or ray"),
-        ({"name": "local", "address": "127.0.0.1:6379"}, "--address 127.0.0.1:6379: is a Ray cluster's; add --engine"),
+        ({"name": "local", "address": "127.0.0.1:6379"}, "--address 127.0.0.1:6379: is for Ray clusters. Add --engine"),
     ],
 )
 def test_engines_that_are_none_are_refused(given, message):

@@ -36,7 +36,7 @@ class Digits(Origin):
             images, labels = kept["images"], kept["labels"]
         sha256 = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
         if sha256 != SHA256:
-            raise DataError(f"the digits have SHA-256 {sha256}; expected {SHA256}. Reinstall modelflow.")
+            raise DataError(f"the digits have SHA-256 {sha256}, expected {SHA256}. Reinstall modelflow.")
         test = every_nth_of_each_class(labels, TEST_EVERY)
         parts = images[~test], labels[~test], images[test], labels[test]
         return Source(self.name, *parts, tuple("0123456789"), {"digits": sha256}, WHITE)

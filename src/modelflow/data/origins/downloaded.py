@@ -27,7 +27,7 @@ class Downloaded(Origin):
 
     @property
     def words(self) -> str:
-        return "is downloaded, and checked, where it is nowhere on the machine"
+        return "is downloaded and checked unless it is on the machine"
 
     def read(self, download: bool) -> Source:
         known = KNOWN_SETS[self.name]

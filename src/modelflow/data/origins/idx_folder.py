@@ -30,7 +30,7 @@ class IdxFolder(Origin):
 
     @property
     def words(self) -> str:
-        return "is read from that folder, which has to hold the same files"
+        return "is read from that folder, which must hold the same files"
 
     def read(self, download: bool) -> Source:
         files = read_folder(self.path)

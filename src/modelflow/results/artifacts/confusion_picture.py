@@ -10,7 +10,7 @@ class ConfusionPicture(Artifact):
     """Rows normalised; a run that died is marked."""
 
     name: ClassVar[str] = CONFUSION_PNG
-    caption: ClassVar[str] = "the same drawn"
+    caption: ClassVar[str] = "the same as a picture"
 
     def make(self, evaluated: Evaluated) -> bytes:
         from modelflow.figures.confusion import most_common_mistake, plot_confusion_matrix

@@ -10,7 +10,7 @@ class ConfusionTable(Artifact):
     """A row a true class, a column a predicted one."""
 
     name: ClassVar[str] = CONFUSION_CSV
-    caption: ClassVar[str] = "true class by predicted class"
+    caption: ClassVar[str] = "confusion matrix: true class by predicted class"
 
     def make(self, evaluated: Evaluated) -> str:
         header = (f"true class (protocol {evaluated.kind})", *evaluated.class_names)

@@ -11,7 +11,7 @@ class History(Artifact):
     """A line an epoch, with its losses."""
 
     name: ClassVar[str] = HISTORY
-    caption: ClassVar[str] = "losses, a line an epoch"
+    caption: ClassVar[str] = "losses, one line per epoch"
 
     def make(self, evaluated: Evaluated) -> str:
         losses = zip(evaluated.losses, evaluated.val_losses, strict=True)

@@ -10,7 +10,7 @@ class Losses(Artifact):
     """Training and validation losses over epochs, where any were trained."""
 
     name: ClassVar[str] = LOSSES
-    caption: ClassVar[str] = "the same drawn"
+    caption: ClassVar[str] = "the same as a picture"
 
     def make(self, evaluated: Evaluated) -> bytes | None:
         if not evaluated.losses:

@@ -36,7 +36,7 @@ Ended = tuple[Plan, Run | ModelFlowError]
 def engine(jobs: int | None, address: str | None) -> Engine:
     """Trains on this machine, one run a processor unless `jobs` says how many. Raises `UsageError` for an address."""
     if address is not None:
-        raise UsageError(f"--address {address}: is a Ray cluster's; add --engine ray, or leave it out")
+        raise UsageError(f"--address {address}: is for Ray clusters. Add --engine ray, or leave it out.")
     return partial(run_plans, jobs=jobs or cores())
 
 
@@ -183,8 +183,8 @@ class _Lanes:
             self._fewer(worker.why_not or f"it {how}")
             return None
         return RunError(
-            f"{plan.title}: its process ({worker.process.pid}) {how}; give the same command again to resume the run, "
-            "with --jobs 1 if memory is short"
+            f"{plan.title}: its process ({worker.process.pid}) {how}. Give the same command again to resume the run, "
+            "with --jobs 1 if memory is short."
         )
 
     def _begin(self) -> None:
@@ -212,7 +212,7 @@ class _Lanes:
         """Goes on with the processes that there are; without any, `run_plans` trains the rest itself."""
         self.most = len(self.busy)
         plan = self.waiting[0]
-        note = f"no further process can be started ({why}); runs side by side: {max(1, self.most)}"
+        note = f"cannot start another process ({why}), runs in parallel: {max(1, self.most)}"
         self.on_event(Event(plan.title, 0, plan.settings.epochs, note=note))
 
 

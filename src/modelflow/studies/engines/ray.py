@@ -30,13 +30,13 @@ from modelflow.results.records import Run, other_files
 from modelflow.studies.order import in_order
 from modelflow.studies.plan import Engine, Event, OnEvent, Plan, is_finished
 from modelflow.studies.run import outcome_of
-from modelflow.text import short
+from modelflow.text import sentence, short
 
 SECONDS_BETWEEN_LOOKS = 0.2
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": this machine is 127.0.0.1, and listens there alone
 PATIENCE = 10.0  # seconds with a head that does not answer
 RETRIES = 3  # of a run whose machine is lost
-SAME_THERE = "install the same modelflow[ray] there"
+SAME_THERE = "Install the same modelflow[ray] there."
 AHEAD = 2  # tasks a processor that wait or run: the rest of a large study stays here
 
 Files = dict[str, bytes]
@@ -60,7 +60,7 @@ def check_device(device: str) -> None:
     from modelflow.training import devices  # and torch with it
 
     if devices.check_device(device, None).type != "cpu":
-        raise UsageError(f"--device {device}: --engine ray trains on processors; leave one of the two out")
+        raise UsageError(f"--device {device}: --engine ray trains on processors. Leave one of them out.")
 
 
 def run_plans(
@@ -168,7 +168,9 @@ class _Tasks:
             self.refused[machine.node] = machine.why
             self.on_event(Event(plan.title, 0, plan.settings.epochs, note=machine.why))
         if all(node["NodeID"] in self.refused or not _works(node) for node in self.ray.nodes()):
-            raise UsageError(f"no machine of the cluster can train this study: {'; '.join(self.refused.values())}")
+            raise UsageError(
+                f"no machine of the cluster can train this study. {' '.join(map(sentence, self.refused.values()))}"
+            )
 
 
 class LostHeadError(RunError):
@@ -193,8 +195,8 @@ class _Head:
     def lost(self) -> LostHeadError:
         """What is to be said when it is gone."""
         return LostHeadError(
-            f"the head of the cluster at {self.address} does not answer; what is finished is kept: start it anew, and "
-            "give the same command again to train the rest"
+            f"the head of the cluster at {self.address} does not answer. Finished runs are kept. Start it again and "
+            "give the same command to train the rest."
         )
 
 
@@ -215,9 +217,9 @@ def _works(node: dict[str, Any]) -> bool:
 
 def _in_words(error: Exception) -> str:
     if "NodeDied" in type(error).__name__ or "Crashed" in type(error).__name__:
-        return f"its machine was lost {RETRIES + 1} times; give the same command again to train the rest"
+        return f"its machine was lost {RETRIES + 1} times. Give the same command again to train the rest."
     last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    return f"the cluster failed ({last}); give the same command again to train the rest"
+    return f"the cluster failed ({last}). Give the same command again to train the rest."
 
 
 @contextmanager
@@ -229,21 +231,21 @@ def _cluster(address: str | None, jobs: int | None) -> Iterator[Any]:
         ray: Any = import_module("ray")
     except ImportError:
         raise UsageError(
-            "--engine ray: Ray is not installed; pip install 'modelflow[ray]', or --engine local"
+            "--engine ray: Ray is not installed. Run pip install 'modelflow[ray]', or use --engine local."
         ) from None
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     here = {"num_cpus": jobs, "include_dashboard": False}
     if address is not None and not _answers(address, PATIENCE):
         raise UsageError(
-            f"--address {short(address)[1:-1]}: no Ray cluster answers there; start one with ray start --head, and "
-            "give its HOST:PORT, from one of its machines"
+            f"--address {short(address)[1:-1]}: no Ray cluster answers there. Start one with ray start --head and "
+            "give its HOST:PORT on one of its machines."
         )
     heard = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **quiet, **({} if address else here))
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(
-            f"--engine ray: {str(error).splitlines()[0]}; give the HOST:PORT of a cluster that this machine is one of"
+            f"--engine ray: {str(error).splitlines()[0]}. Give the HOST:PORT of a cluster that includes this machine."
         ) from None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, heard)  # Ray has put its own in its place
@@ -299,7 +301,7 @@ def _task() -> Any:
 
 
 def _lacking(node: str, host: str, missing: str) -> Refused:
-    return Refused(node, f"{host} (node {node[:8]}) is given no run, for it lacks {missing}; {SAME_THERE}")
+    return Refused(node, f"{host} (node {node[:8]}) gets no run: it lacks {missing}. {SAME_THERE}")
 
 
 def _train_there(packed: bytes, versions: dict[str, str], mailbox: Any) -> tuple[Run | ModelFlowError | Refused, Files]:
@@ -311,7 +313,7 @@ def _train_there(packed: bytes, versions: dict[str, str], mailbox: Any) -> tuple
         return refused, {}
     plan, files = pickle.loads(packed)
     if other := _other_data(plan):
-        return _refused_for(f"its {plan.settings.dataset} has other files: {other}; put the same ones there"), {}
+        return _refused_for(f"its {plan.settings.dataset} has other files: {other}. Copy the same ones there."), {}
     with tempfile.TemporaryDirectory(prefix="modelflow-") as place:
         there = replace(plan, folder=Path(place) / plan.folder.name)
         _unpack(files, there.folder)
@@ -328,14 +330,14 @@ def _refusal(versions: dict[str, str]) -> Refused | None:
     ]
     if not other:
         return None
-    return _refused_for(f"it has {', '.join(other)}; {SAME_THERE}")
+    return _refused_for(f"it has {', '.join(other)}. {SAME_THERE}")
 
 
 def _refused_for(reason: str) -> Refused:
     """This machine, refused."""
     ray: Any = import_module("ray")
     node, host = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
-    return Refused(node, f"{host} (node {node[:8]}) is given no run, for {reason}")
+    return Refused(node, f"{host} (node {node[:8]}) gets no run: {reason}")
 
 
 def _other_data(plan: Plan) -> str:
