@@ -11,13 +11,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from modelflow.studies.forecast import Forecast, in_words
 from modelflow.text import one_line, shown, visible
 
 if TYPE_CHECKING:
@@ -27,8 +26,12 @@ if TYPE_CHECKING:
     from modelflow.analysis.archive import Content
     from modelflow.analysis.comparison import Comparison
     from modelflow.analysis.leaderboard import LeaderboardRow
+    from modelflow.errors import ModelFlowError
     from modelflow.networks.difference import Difference
     from modelflow.networks.trace import Layer, Shape, Trace
+    from modelflow.results.records import Run
+    from modelflow.studies.plan import Event, Plan
+    from modelflow.studies.progress import StudyProgress
 
 WIDTH_OF_A_FILE = 120
 MAX_NAME_WIDTH = 24
@@ -213,19 +216,17 @@ def answer(content: "Content") -> None:
 class RunsProgress:
     """Bars for runs that are under way and one for all of them; plain lines where the output is no terminal."""
 
-    def __init__(self, progress: "Progress", work: Mapping[str, float], jobs: int, epochs: int) -> None:
+    def __init__(self, progress: "Progress", study: "StudyProgress", epochs: int) -> None:
         self._progress = progress
+        self._study = study
         self._epochs = epochs
-        self._forecast = Forecast(work, jobs, time.monotonic())
-        self._runs = len(work)
-        self._ended: set[str] = set()
         self._told = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
-        self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=self._runs > 1)
+        self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=study.runs > 1)
 
-    def show(self, event: Any) -> None:
-        """How far one run is (a `studies.plan.Event`); what is heard late, of a run that has ended, is not shown."""
-        if event.title in self._ended:
+    def show(self, event: "Event") -> None:
+        """How far one run is; what is heard late, of a run that has ended, is not shown."""
+        if event.title in self._study.ended:
             return
         if event.title not in self._tasks:
             self._tasks[event.title] = self._progress.add_task(event.title, total=self._epochs, done="", note="")
@@ -234,38 +235,31 @@ class RunsProgress:
         note = shown(event.note) if event.note else "" if event.loss is None else f"loss {event.loss:.3f}"
         done = f"{event.done:.1f}/{self._epochs} epochs"
         self._progress.update(self._tasks[event.title], completed=event.done, done=done, note=note)
-        self._forecast.heard(event.title, event.done / self._epochs, time.monotonic())
+        self._study.hear(event)
         self._show_all()
         if not self._progress.console.is_terminal and time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
-            self.tell(self._left())
+            self.tell(self._study.left)
 
-    def ended(self, title: str, message: str, failed: bool = False) -> None:
+    def end(self, plan: "Plan", outcome: "Run | ModelFlowError") -> None:
         """Takes a run's bar away and says how it ended, and how much is left."""
-        if title in self._tasks:
-            self._progress.remove_task(self._tasks.pop(title))
-        self._ended.add(title)
-        self._forecast.ended(title, time.monotonic(), failed)
+        if plan.title in self._tasks:
+            self._progress.remove_task(self._tasks.pop(plan.title))
+        said = self._study.end(plan, outcome)
         self._show_all()
-        first, *others = message.splitlines()
-        line = f"{first} ({self._left()})" if len(self._ended) < self._runs else first
-        self.tell("\n".join([line, *others]))
+        self.tell(said)
 
     def tell(self, text: str) -> None:
         """A line above the bars."""
         self._progress.console.print(visible(text), markup=False, soft_wrap=True)
         self._told = time.monotonic()
 
-    def _left(self) -> str:
-        left = in_words(self._forecast.seconds_left(time.monotonic()))
-        return f"{len(self._ended)} of {self._runs} runs" + (f", {left}" if left else "")
-
     def _show_all(self) -> None:
-        self._progress.update(self._overall, completed=self._forecast.share, done=self._left())
+        self._progress.update(self._overall, completed=self._study.share, done=self._study.left)
 
 
 @contextmanager
-def runs_progress(work: Mapping[str, float], jobs: int, epochs: int) -> Iterator[RunsProgress]:
-    """The bars of a study, shown on the error stream while the context lasts; `work` is what each run costs."""
+def runs_progress(study: "StudyProgress", epochs: int) -> Iterator[RunsProgress]:
+    """The bars of a study, shown on the error stream while the context lasts."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -276,4 +270,4 @@ def runs_progress(work: Mapping[str, float], jobs: int, epochs: int) -> Iterator
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        yield RunsProgress(progress, work, jobs, epochs)
+        yield RunsProgress(progress, study, epochs)

@@ -9,7 +9,7 @@ import click
 
 from modelflow.cli import terminal
 from modelflow.cli.options import HELP, MARGIN, TRAINING, example, seeds_of
-from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.errors import RunError, UsageError
 from modelflow.io.found import files_in
 from modelflow.studies import engines
 
@@ -147,21 +147,18 @@ def _tell_of_seeds(settings: Any, due: list[Any]) -> None:
 
 def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: int | None, epochs: int) -> list[str]:
     from modelflow.studies.engines.local import cores
-    from modelflow.studies.order import costs
-    from modelflow.studies.study import ending, train_due
+    from modelflow.studies.progress import StudyProgress
+    from modelflow.studies.study import train_due
 
     if len(due) < planned:
         terminal.tell(f"{planned - len(due)} of {planned} runs are already finished and are kept")
     if not due:
         terminal.tell("writing the tables and the report …")
         return []
-    work = costs(due)
-    with terminal.runs_progress(
-        {plan.title: work[plan.model_name] for plan in due}, min(jobs or cores(), len(due)), epochs
-    ) as progress:
+    with terminal.runs_progress(StudyProgress(due, jobs or cores()), epochs) as progress:
 
         def ended(plan: Any, outcome: Any) -> None:
-            progress.ended(plan.title, ending(plan, outcome), failed=isinstance(outcome, ModelFlowError))
+            progress.end(plan, outcome)
             if said := written(outcome):
                 progress.tell(said)
 

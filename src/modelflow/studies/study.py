@@ -25,11 +25,10 @@ from modelflow.results.records import Run
 from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies import engines
 from modelflow.studies.engines.local import cores
-from modelflow.studies.forecast import Forecast, in_words
-from modelflow.studies.order import costs
-from modelflow.studies.plan import Engine, OnEvent, Plan, plans, unfinished
+from modelflow.studies.plan import Engine, Event, OnEvent, Plan, plans, unfinished
+from modelflow.studies.progress import StudyProgress
 from modelflow.studies.run import check_data, dataset_of
-from modelflow.text import ended, shown
+from modelflow.text import ended
 
 SECONDS_BETWEEN_WRITINGS = 10.0  # of what the runs so far say together
 SHARE_OF_WRITING = 0.01  # of the time, at most
@@ -68,17 +67,6 @@ def train_due(due: list[Plan], engine: Engine, on_event: OnEvent, on_end: OnEnd)
                 failures.append(str(outcome))
             on_end(plan, outcome)
     return failures
-
-
-def ending(plan: Plan, outcome: Run | ModelFlowError) -> str:
-    """How a run ended, in a line, and one for each warning."""
-    if isinstance(outcome, ModelFlowError):
-        return f"{plan.title}: FAILED: {str(outcome).removeprefix(f'{plan.title}: ')}"
-    seconds, engine = outcome.seconds["training"], outcome.engine
-    by = f" by {engine}" if engine.startswith("autograd") else ""
-    accuracy = f"accuracy {outcome.metrics.accuracy:.2%} (protocol {plan.settings.protocol})"
-    text = f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
-    return "\n".join([text, *(f"warning: {plan.title}: {shown(warning)}" for warning in outcome.warnings)])
 
 
 @dataclass(frozen=True)
@@ -327,23 +315,6 @@ def finished_rows(planned: list[Plan]) -> list[Any]:
     return rows_of(plan.folder for plan in planned if (plan.folder / layout.RUN).is_file())
 
 
-class _Left:
-    """What is left of a study's runs, in words."""
-
-    def __init__(self, due: list[Plan], jobs: int) -> None:
-        work = costs(due)
-        self._forecast = Forecast({plan.title: work[plan.model_name] for plan in due}, jobs, time.monotonic())
-        self._runs, self._ended = len(due), 0
-        self.to_begin = f"training {len(due)} run{'s' * (len(due) != 1)} …" if due else "all runs are already finished"
-
-    def after(self, plan: Plan, outcome: Run | ModelFlowError) -> str:
-        """How many runs have ended, this one among them, and about how long the others take."""
-        self._ended += 1
-        self._forecast.ended(plan.title, time.monotonic(), isinstance(outcome, ModelFlowError))
-        left = in_words(self._forecast.seconds_left(time.monotonic()))
-        return f" ({self._ended} of {self._runs} runs{f', {left}' if left else ''})" if self._ended < self._runs else ""
-
-
 def run_study(
     study: StudySettings | str | Path | Mapping[str, Any] | Sequence[Any] | None = None,
     where: str | Path = "results",
@@ -372,20 +343,23 @@ def run_study(
     whole = whole.with_margin()
     from modelflow.training.trainer import line  # and torch with it
 
-    told = on_event or (lambda _event: None)
     say: Callable[[str], None] = partial(line, errors=True) if verbose else lambda _text: None
 
     def train(due: list[Plan], written: Written) -> list[str]:
-        left = _Left(due, jobs or cores())
-        say(left.to_begin)
+        say(f"training {len(due)} run{'s' * (len(due) != 1)} …" if due else "all runs are already finished")
+        progress = StudyProgress(due, jobs or cores())
 
         def ended(plan: Plan, outcome: Run | ModelFlowError) -> None:
-            first, *others = ending(plan, outcome).splitlines()
-            say("\n".join([first + left.after(plan, outcome), *others]))
+            say(progress.end(plan, outcome))
             if report := written(outcome):
                 say(report)
 
-        return train_due(due, chosen, told, ended) if due else []
+        def hear(event: Event) -> None:
+            progress.hear(event)
+            if on_event is not None:
+                on_event(event)
+
+        return train_due(due, chosen, hear, ended) if due else []
 
     failures, _ = complete(whole, train)
     if failures:

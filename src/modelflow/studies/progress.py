@@ -1,0 +1,56 @@
+"""How far a study is, in words: how each run ended, how many are left and for about how long. No torch."""
+
+import time
+
+from modelflow.errors import ModelFlowError
+from modelflow.results.records import Run
+from modelflow.studies.forecast import Forecast, in_words
+from modelflow.studies.order import costs
+from modelflow.studies.plan import Event, Plan
+from modelflow.text import shown
+
+
+class StudyProgress:
+    """Of the runs that are `due`, trained so many at a time; told of events and endings as they come."""
+
+    def __init__(self, due: list[Plan], jobs: int) -> None:
+        work = costs(due)
+        jobs = min(jobs, len(due))
+        self._forecast = Forecast({plan.title: work[plan.model_name] for plan in due}, jobs, time.monotonic())
+        self.runs, self.ended = len(due), set[str]()
+
+    @property
+    def share(self) -> float:
+        """Of all work, how much is done."""
+        return self._forecast.share
+
+    @property
+    def left(self) -> str:
+        """How many runs have ended, and about how long the others take: "3 of 8 runs, 2 min left"."""
+        left = in_words(self._forecast.seconds_left(time.monotonic()))
+        return f"{len(self.ended)} of {self.runs} runs" + (f", {left}" if left else "")
+
+    def hear(self, event: Event) -> None:
+        """How far one run is."""
+        self._forecast.heard(event.title, event.done / event.total, time.monotonic())
+
+    def end(self, plan: Plan, outcome: Run | ModelFlowError) -> str:
+        """How a run ended and what is left, in a line, and one for each warning."""
+        self.ended.add(plan.title)
+        self._forecast.ended(plan.title, time.monotonic(), isinstance(outcome, ModelFlowError))
+        left = f" ({self.left})" if len(self.ended) < self.runs else ""
+        return "\n".join([_ending(plan, outcome) + left, *_warnings(plan, outcome)])
+
+
+def _ending(plan: Plan, outcome: Run | ModelFlowError) -> str:
+    if isinstance(outcome, ModelFlowError):
+        return f"{plan.title}: FAILED: {str(outcome).removeprefix(f'{plan.title}: ')}"
+    seconds, engine = outcome.seconds["training"], outcome.engine
+    by = f" by {engine}" if engine.startswith("autograd") else ""
+    accuracy = f"accuracy {outcome.metrics.accuracy:.2%} (protocol {plan.settings.protocol})"
+    return f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
+
+
+def _warnings(plan: Plan, outcome: Run | ModelFlowError) -> list[str]:
+    found = () if isinstance(outcome, ModelFlowError) else outcome.warnings
+    return [f"warning: {plan.title}: {shown(warning)}" for warning in found]
