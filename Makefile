@@ -20,6 +20,9 @@ test: $(VENV)/.ready-dev  ## run the quick tests, on the real Fashion-MNIST (abo
 test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, kills, fuzzing (about seven minutes)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m more
 
+test-arm: $(VENV)/.ready-dev  ## run the tests of the compiled step on ARM, elsewhere under qemu's emulation (some two minutes)
+	tests/kernels/on_arm.sh
+
 lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,7 +65,7 @@ audit: $(VENV)/.ready-fuzz  ## check the pinned packages for known vulnerabiliti
 	$(BIN)/python benchmarks/audit.py
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 16
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
@@ -90,5 +93,5 @@ $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
 	touch $@
 
-.PHONY: study setup test test-more lint docs bench card pictures fuzz torture audit help
+.PHONY: study setup test test-more test-arm lint docs bench card pictures fuzz torture audit help
 .DEFAULT_GOAL := help

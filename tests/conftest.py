@@ -31,6 +31,7 @@ settings.load_profile("any machine")
 MORE = (  # slower tests: those of make test-more
     *("fuzz", "torture", "studies/engines", "studies/test_study.py", "io/test_process.py", "report/test_page.py"),
     *("test_extending.py", "test_wheel.py", "analysis/test_simulations.py", "kernels/test_network.py"),
+    "kernels/test_portable.py",
 )
 
 

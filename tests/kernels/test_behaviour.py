@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import torch
 from oracle import adam, flat, fresh, keep, sgd
 from torch.nn import functional as F
 
-from modelflow.kernels import cache, threads
+from modelflow.kernels import cache, machine, threads
 from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import host
 from modelflow.kernels.network import Network, State, _together, compiled
@@ -278,3 +279,24 @@ def test_a_waiting_thread_gives_way_by_a_call_that_the_system_has(monkeypatch: p
         monkeypatch.setattr(threads, "triple", lambda name=name: name)
         text = Program(places, here, ADAM).text
         assert (f"@{call}" in text or f'@"{call}"' in text, other in text) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("triple", "features", "registers"),
+    [
+        ("x86_64-unknown-linux-gnu", ["avx2", "avx512f", "avx512vl"], (16, 32)),
+        ("x86_64-unknown-linux-gnu", ["avx2"], (8, 16)),
+        ("x86_64-apple-darwin23.0", [], (4, 16)),
+        ("aarch64-unknown-linux-gnu", ["neon"], (4, 32)),
+        ("aarch64-unknown-linux-gnu", [], (4, 32)),
+        ("arm64-apple-darwin23.0", [], (4, 32)),
+    ],
+)
+def test_lanes_and_registers_are_those_of_the_processor(
+    triple: str, features: list[str], registers: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLVM reports no features of Apple's processors, and under emulation those of no other."""
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: llvm.FeatureMap(dict.fromkeys(features, True)))
+    monkeypatch.setattr(llvm, "get_default_triple", lambda: triple)
+    found = machine.host.__wrapped__()
+    assert (found.lanes, found.registers) == registers

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import platform
 import threading
 
 import numpy as np
@@ -48,6 +49,17 @@ def trainer(fashion):
         return arch
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("machine", "tried"),
+    [("x86_64", True), ("AMD64", True), ("aarch64", True), ("arm64", True), ("ARM64", False), ("riscv64", False)],
+)
+def test_it_trains_on_x86_64_and_on_arm_but_under_windows(trainer, machine, tried, monkeypatch):
+    arch = trainer()
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    reason = unsupported_reason(arch.model, arch.loss_fn, arch.optimizer, arch.train_loader)
+    assert reason == ("" if tried else f"the compiled step was not tried on {machine}")
 
 
 def parameters(arch):

@@ -7,6 +7,8 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+ARM = ("aarch64", "arm64")  # Linux's word, Apple's
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -24,15 +26,14 @@ def host() -> Machine:
     """This machine: AVX-512 16 x 32, AVX2 8 x 16, anything else 4 lanes (SSE 16 registers, NEON 32)."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
-    flat = features.flatten()
+    features, architecture = llvm.get_host_cpu_features(), triple().partition("-")[0]
     if features.get("avx512f") and features.get("avx512vl"):
         lanes, registers = 16, 32
     elif features.get("avx2"):
         lanes, registers = 8, 16
     else:
-        lanes, registers = 4, 32 if features.get("neon") else 16
-    return Machine(llvm.get_host_cpu_name(), flat, lanes, registers, triple().partition("-")[0])
+        lanes, registers = 4, 32 if architecture in ARM else 16  # macOS reports no feature, NEON neither
+    return Machine(llvm.get_host_cpu_name(), features.flatten(), lanes, registers, architecture)
 
 
 def triple() -> str:

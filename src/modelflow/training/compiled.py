@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 MACS_A_CALL = 12e9  # of the forward pass, in one call: about a second, or the epoch
-TRIED_ON = ("x86_64", "amd64")
+TRIED_ON = ("x86_64", "amd64", "AMD64", "aarch64", "arm64")  # in the system's words; ARM64 is Windows's
 OWN_METHODS = ("forward", "featurizer", "classifier")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -67,7 +67,7 @@ def compiled_logits(
 
 
 def _about_machine() -> str:
-    return "" if platform.machine().lower() in TRIED_ON else f"the compiled step was not tried on {platform.machine()}"
+    return "" if platform.machine() in TRIED_ON else f"the compiled step was not tried on {platform.machine()}"
 
 
 def _about_model(model: nn.Module) -> str:
