@@ -50,6 +50,12 @@ def version() -> str:
 def compile_text(text: str, machine: Machine) -> bytes:
     """The object file of a module of LLVM code."""
     target = _target(machine)
+    compiled: bytes = target.emit_object(optimized(text, target))
+    return compiled
+
+
+def optimized(text: str, target: Any) -> Any:
+    """LLVM's module of a text, for its target machine."""
     module = llvm.parse_assembly(text)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
@@ -58,8 +64,7 @@ def compile_text(text: str, machine: Machine) -> bytes:
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(target, options)
     builder.getModulePassManager().run(module, builder)
-    compiled: bytes = target.emit_object(module)
-    return compiled
+    return module
 
 
 def _target(machine: Machine) -> Any:
