@@ -6,13 +6,16 @@ import re
 
 import pytest
 
+from modelflow import run_study
+from modelflow.analysis.archive import read_content
 from modelflow.analysis.intervals import mean_interval, wilson_interval
 from modelflow.analysis.leaderboard import as_csv, as_markdown, filter_and_sort, leaderboard, table_of
 from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.record import Metrics
+from modelflow.networks.resolve import resolve
 from modelflow.results.layout import folders_asked, write_run
 from modelflow.results.records import DataRecord
-from small import a_run
+from small import a_run, digits_study, spec
 
 
 def metrics(accuracy):
@@ -162,3 +165,14 @@ def test_the_figure_that_rows_are_sorted_by_is_shown(study):
         assert shown.header == (*usual[:-2], field, *usual[-2:])
         assert [line[-3] for line in shown.lines] == cells
     assert all(table_of(rows, name).header == usual for name in ("accuracy", "model", "parameters", "card_macro_f1"))
+
+
+def test_a_network_that_is_not_the_cards_is_named_by_its_short_form(tmp_path):
+    study = digits_study(models=["c4 m2 fc", {"name": "narrow", "spec": spec(3)}], seeds=[42], epochs=1)
+    run_study(study, tmp_path, verbose=False)
+    rows = {row.model: row for row in leaderboard(tmp_path)}
+    assert rows["c4-m2-fc"].network == "c4 m2 fc"
+    assert "| c4-m2-fc | c4 m2 fc, on digits | 1 |" in as_markdown(list(rows.values()))
+    assert read_content(tmp_path).groups[0].models[0].network in {row.network for row in rows.values()}
+    for row in rows.values():
+        assert resolve(row.network)[1].logits == 10

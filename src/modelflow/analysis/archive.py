@@ -22,7 +22,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from modelflow.analysis.comparison import kept_margin
-from modelflow.analysis.identity import Compared, Identity, compared_by, identity_of, settings_apart, unlike_words
+from modelflow.analysis.identity import (
+    Compared,
+    Identity,
+    compared_by,
+    identity_of,
+    settings_apart,
+    short_form_of,
+    unlike_words,
+)
 from modelflow.analysis.intervals import Interval, accuracy_interval
 from modelflow.analysis.reading import Found, LeftOut, Reading, read_folder
 from modelflow.analysis.selection import selected
@@ -98,6 +106,11 @@ class Model:
     def protocol(self) -> str:
         """The name of its protocol."""
         return protocol_name(self.first)
+
+    @property
+    def network(self) -> str:
+        """The network in one line; empty where it has none."""
+        return short_form_of(self.first)
 
     @property
     def runs(self) -> list[Run]:

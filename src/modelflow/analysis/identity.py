@@ -7,9 +7,12 @@ one way of training too. Of a model and a seed there is one run: a copy, or a se
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from modelflow.errors import SpecError
+from modelflow.networks.description import parse_spec
 from modelflow.results.layout import SEEDS, WEIGHTS
 from modelflow.results.protocol import protocol_name
 from modelflow.results.records import OF_LOADERS, OPTIONS, Run
@@ -101,6 +104,15 @@ def network_of(run: Run) -> str:
         changed = f", changed: {run.module_sha256}" if run.module_sha256 else ""
         return json.dumps(run.spec, sort_keys=True) + changed
     return f"{run.model_class}, {run.parameters} parameters, {run.module_sha256 or ''}"
+
+
+def short_form_of(run: Run) -> str:
+    """The network in one line; empty where it has none, or no spec describes it."""
+    if run.spec is None or run.module_sha256:
+        return ""
+    with suppress(SpecError, ValueError):
+        return parse_spec(run.spec).short_form or ""
+    return ""
 
 
 def training_of(run: Run) -> str:

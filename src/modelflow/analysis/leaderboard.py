@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from modelflow.analysis.identity import Compared, Identity, settings_apart
+from modelflow.analysis.identity import Compared, Identity, settings_apart, short_form_of
 from modelflow.analysis.intervals import accuracy_interval
 from modelflow.analysis.reading import Tallies, Tally, names_of, read_folder, tallied
 from modelflow.errors import DataError, UsageError
@@ -32,7 +32,8 @@ class LeaderboardRow:
     test images (Wilson). Figures that older records lack are None. The card's figures stand beside its models on its
     data set. Models that share a name and are not one (`identity`) have their folder behind it; `left_out` names the
     folders that hold a seed of the model once more, which are in no figure. `protocol` is as in run.json,
-    `protocol_name` its name alone; `settings` are those that the models it may be compared with do not share.
+    `protocol_name` its name alone; `settings` are those that the models it may be compared with do not share;
+    `network` is its short form, where it has one.
     """
 
     model: str
@@ -64,6 +65,7 @@ class LeaderboardRow:
     more: dict[str, float] = field(default_factory=dict)  # further scores by name
     protocol_name: str = ""
     settings: str = ""
+    network: str = ""
 
 
 def figure_of(row: LeaderboardRow, name: str) -> Any:
@@ -141,6 +143,7 @@ def _row(name: str, tally: Tally, settings: str) -> LeaderboardRow:
         more={name: statistics.fmean(values) for name, values in tally.more.items()},
         protocol_name=protocol_name(run),
         settings=settings,
+        network=short_form_of(run),
         **means,
     )
 
@@ -155,7 +158,7 @@ def _card_result(run: Run) -> CardResult | None:
 
 COMPARED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
 ASCENDING = {
-    *("model", "group", "data", "protocol", "left_out", "loss", "brier", "calibration_error", "warnings"),
+    *("model", "group", "network", "data", "protocol", "left_out", "loss", "brier", "calibration_error", "warnings"),
     *("parameters", "macs", "seconds", "latency_ms_1", "latency_ms_64", "bytes_on_disk"),
 }
 
@@ -228,6 +231,7 @@ def as_csv(rows: Sequence[LeaderboardRow]) -> str:
     return csv_text(names, [tuple(figure_of(row, name) for name in names) for row in rows])
 
 
+MAX_NETWORK = 80  # characters in a table that people read
 DEAD = "\N{DAGGER}"
 Cell = Callable[[LeaderboardRow], str]
 
@@ -245,7 +249,7 @@ def table_of(rows: Sequence[LeaderboardRow], sorted_by: str = "accuracy") -> Tab
     """The usual columns, with protocol and settings where rows differ in these, and what they are sorted by."""
     columns = {
         "Model": lambda row: row.model + (f" {DEAD}" if row.warnings else ""),
-        "Group": lambda row: row.group if row.card_accuracy is not None else f"{row.group}, on {shown(row.data)}",
+        "Group": _group,
         **_columns_apart(rows),
         "Seeds": lambda row: str(row.seeds),
         "Accuracy": _accuracy,
@@ -256,6 +260,13 @@ def table_of(rows: Sequence[LeaderboardRow], sorted_by: str = "accuracy") -> Tab
     }
     lines = [tuple(cell(row) for cell in columns.values()) for row in rows]
     return Table(tuple(columns), lines, left=tuple(columns).index("Seeds"))
+
+
+def _group(row: LeaderboardRow) -> str:
+    """The card's group; of another network its short form, unless it is long, and the data."""
+    if row.card_accuracy is not None:
+        return row.group
+    return f"{row.network if 0 < len(row.network) <= MAX_NETWORK else row.group}, on {shown(row.data)}"
 
 
 def _accuracy(row: LeaderboardRow) -> str:

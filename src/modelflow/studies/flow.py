@@ -61,7 +61,7 @@ class ModelFlow(Parts):
         find_best_lr: whether to search for a learning rate at once, and set it.
         test_loader: evaluated on after training; left out, the validation loader is.
         optimizer: a name (adam, adamw, sgd, rmsprop), a class, or a torch optimizer over the model's parameters.
-        schedule: how the rate changes over the epochs of one call of `train`, up to `lr`: constant or one-cycle.
+        schedule: constant, one-cycle or cosine: how the rate changes over one call of `train`, up to `lr`.
         loss_fn: takes outputs and labels, gives a mean; left out, cross-entropy.
         results_dir: the folder in which one called `model_name` is made; the attribute is that folder.
         seed: of the order of the images and of dropout, 0 to 2**32 - 1; the weights are the model's own.
