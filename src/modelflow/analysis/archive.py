@@ -46,7 +46,7 @@ from modelflow.results.asked import missing
 from modelflow.results.layout import CONFUSION_CSV, HISTORY, read_predictions, read_run
 from modelflow.results.protocol import protocol_name
 from modelflow.results.records import DataRecord, Epoch, Run
-from modelflow.text import shown, uncell
+from modelflow.text import ended, shown, uncell
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -296,10 +296,9 @@ def content_of(reading: Reading) -> Content:
     folder, chosen = reading.where, selected(reading)
     seeds, left_out = list(_read_seeds(chosen.runs)), chosen.left_out
     if not seeds:
-        why = f" ({'; '.join(reason for _, reason in left_out[:3])})" if left_out else ""
-        raise DataError(
-            f"{folder}: no finished run in it{why}; give a results folder, such as the one `modelflow run` wrote"
-        )
+        reasons = [f" {ended(reason)}" for _, reason in left_out[:3]]
+        fix = "Give a results folder, such as the one `modelflow run` wrote."
+        raise DataError(f"{folder}: no finished run in it.{''.join(reasons)} {fix}")
     names, by_key = reading.names, defaultdict[Compared, list[Seed]](list)
     numbers = {name: i for i, name in enumerate(sorted({names[identity_of(seed.run)] for seed in seeds}))}
     for seed in seeds:

@@ -12,6 +12,7 @@ from modelflow.networks.description import parse_spec
 from modelflow.networks.trace import shape_text, trace
 from modelflow.report.words import counted, significant
 from modelflow.results import layout
+from modelflow.results.asked import LATER_SETTINGS
 from modelflow.results.contents import caption_of
 from modelflow.results.protocol import protocol_of
 from modelflow.results.records import DataRecord, Run
@@ -79,7 +80,7 @@ def _settings(runs: list[Run]) -> Rows:
     rows: Rows = [["setting", "value"], ["epochs", _all(f"{run.epochs}" for run in runs)]]
     rows.append(["seeds" if len(runs) > 1 else "seed", _all(str(run.seed) for run in runs)])
     rows.append(["learning rate", _all(f"{run.lr:g}" for run in runs)])
-    kept = [name for name in runs[0].settings if name not in ("epochs", "lr", "max_parameters")]
+    kept = [name for name in runs[0].settings if name not in ("epochs", "lr", "max_parameters", *_unset(runs))]
     rows += [[name.replace("_", " "), _all(_setting(run, name) for run in runs)] for name in kept]
     rows.append(
         [
@@ -94,6 +95,12 @@ def _settings(runs: list[Run]) -> Rows:
         rows.append(["started", runs[0].started])
         rows += [[f"seconds of {name}", f"{seconds:.1f}"] for name, seconds in runs[0].seconds.items()]
     return rows
+
+
+def _unset(runs: list[Run]) -> list[str]:
+    """Options of the training that none of the runs was given."""
+    rare = {name: usual for name, usual in LATER_SETTINGS.items() if name not in ("schedule", "validation_images")}
+    return [name for name, usual in rare.items() if all(run.settings.get(name, usual) == usual for run in runs)]
 
 
 def _setting(run: Run, name: str) -> str:

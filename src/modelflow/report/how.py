@@ -37,6 +37,7 @@ SAME_BYTES = (
 EXPLAINED = {
     "card": "card (the settings of the course's model card, except those given)",
     "best": "best (the settings found best on validation images, except those given)",
+    "modern": "modern (the settings found best on validation images for networks with batch norm, except those given)",
     "compiled step": "compiled step (machine code made for each architecture)",
 }
 

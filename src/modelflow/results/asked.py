@@ -12,14 +12,12 @@ from modelflow.results.settings import RunSettings, StudySettings, read_study, v
 
 MAX_NAMED = 5  # models of which a message says what is missing
 CHECKSUMS = "checksums"  # of the data, in plan.json
-LATER_SETTINGS = {  # which older records do not name
-    "schedule": "constant",
-    "validation_images": None,
-    "momentum": None,
-    "nesterov": False,
-    "weight_decay": None,
-    "label_smoothing": 0.0,
-    "class_weights": None,
+LATER_SETTINGS = {  # which older records do not name, with what they mean by that
+    name: RunSettings.model_fields[name].default
+    for name in (
+        *("schedule", "validation_images"),
+        *("momentum", "nesterov", "weight_decay", "label_smoothing", "class_weights"),
+    )
 }
 
 

@@ -93,7 +93,11 @@ class RunSettings(BaseModel):
     @classmethod
     def _as_the_recipe_says(cls, given: Any) -> Any:
         recipe = given.get("recipe", "card") if isinstance(given, dict) else None
-        return RECIPES[recipe] | given if isinstance(recipe, str) and recipe in RECIPES else given
+        if not isinstance(recipe, str) or recipe not in RECIPES:
+            return given
+        return RECIPES[recipe] | {
+            name: of for name, of in given.items() if of is not None or name not in RECIPES[recipe]
+        }
 
     @model_validator(mode="after")
     def _nothing_held_out_by_the_card(self) -> "RunSettings":

@@ -6,6 +6,7 @@ from typing import Any
 
 from modelflow.errors import DataError
 from modelflow.results import layout, provenance
+from modelflow.results.asked import LATER_SETTINGS
 from modelflow.results.records import OF_LOADERS, other_data, other_files
 from modelflow.studies.autosave import Autosave
 from modelflow.studies.parts import Parts
@@ -63,7 +64,8 @@ class Call(Callback):
 
 def check_same_call(call: dict[str, Any], parts: Parts, path: Path) -> None:
     """Raises `DataError` naming the state's `path` where it is of other settings, data or another network."""
-    _check_asked(call["asked"], _asked(parts), path)
+    of_a_study = LATER_SETTINGS if "dataset" in call["asked"] else {}
+    _check_asked({**of_a_study, **call["asked"]}, _asked(parts), path)
     _check_data(call.get("checksums", {}), parts, path)
     if (before := call.get("options")) is not None:  # states of older versions do not say
         now = {name: of for name, of in (parts.options or {}).items() if "network" in call or name in before}

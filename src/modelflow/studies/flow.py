@@ -258,7 +258,6 @@ class ModelFlow(Parts):
     def _evaluate(self) -> Metrics:
         start = time.perf_counter()
         found = measured(self)
-        self.test_reads += self.test_loader is not None
         self._folder.begin_evaluation(self.stored is not None)
         write_artifacts(self, self._folder, found.evaluated)
         self.seconds["evaluation"] = time.perf_counter() - start

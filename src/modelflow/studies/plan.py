@@ -13,7 +13,7 @@ from modelflow.io.bounds import MAX_RUNS
 from modelflow.io.locks import LOCK, folder_lock
 from modelflow.networks.description import Description
 from modelflow.results import layout
-from modelflow.results.asked import CHECKSUMS, knows_data, settings_asked, settings_of
+from modelflow.results.asked import CHECKSUMS, LATER_SETTINGS, knows_data, settings_asked, settings_of
 from modelflow.results.records import Run, other_files
 from modelflow.results.settings import RunSettings, StudySettings
 from modelflow.text import sentence, short
@@ -138,6 +138,7 @@ def asked(plan: Plan) -> dict[str, Any]:
 
 def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
     now = asked(plan)
+    stored = {**LATER_SETTINGS, **stored}
     stored = stored if knows_data(stored) else stored | {CHECKSUMS: plan.checksums}
     name = next((name for name in now if now[name] != stored.get(name)), None)
     if name is None:

@@ -132,7 +132,7 @@ class _SoFar:
         except Exception as error:
             raise_if_heard()
             why = getattr(error, "strerror", None) or error
-            how, said = "failed", f"the report could not be written yet ({why}). Training continues."
+            how, said = "failed", f"the report could not be written yet: {ended(str(why))} Training continues."
         new = how not in self._told
         self._told.add(how)
         return said if new else ""

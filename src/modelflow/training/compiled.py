@@ -23,7 +23,7 @@ from modelflow.networks.layers.linear import Linear
 from modelflow.networks.trace import Layer
 from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite
-from modelflow.training.loss import Loss
+from modelflow.training.loss import Loss, is_plain_cross_entropy
 
 if TYPE_CHECKING:
     from modelflow.kernels.network import Network, State
@@ -128,7 +128,7 @@ def _parameter_shapes(layer: Layer) -> Iterator[tuple[int, ...]]:
 def _about_loss(loss_fn: Loss) -> str:
     if type(loss_fn) is not nn.CrossEntropyLoss:
         return "the loss is not cross-entropy"
-    plain = loss_fn.weight is None and loss_fn.label_smoothing == 0 and loss_fn.reduction == "mean"
+    plain = is_plain_cross_entropy(loss_fn) and loss_fn.reduction == "mean"
     own = loss_fn.ignore_index >= 0 or "forward" in vars(loss_fn) or any(getattr(loss_fn, hooks) for hooks in HOOKS)
     return "" if plain and not own else "the loss is not the plain mean cross-entropy"
 

@@ -152,7 +152,10 @@ def _line(error: BaseException | None) -> str:
 
 
 def is_plain_cross_entropy(loss_fn: Loss) -> bool:
-    return isinstance(loss_fn, nn.CrossEntropyLoss) or loss_fn is F.cross_entropy
+    """Without weights of classes and smoothed labels, so that guessing costs what `guessing_loss` says."""
+    if not isinstance(loss_fn, nn.CrossEntropyLoss):
+        return loss_fn is F.cross_entropy
+    return loss_fn.weight is None and loss_fn.label_smoothing == 0
 
 
 def check_fits(loss_fn: Loss, outputs: Any, y: Any) -> None:
