@@ -751,11 +751,11 @@ def test_own_models_are_repeated_from_the_study_file(content):
     ("margin", "words"), [(3, " --margin 3"), (100 * 4 / 355, ""), (None, "")], ids=["asked", "default", "before"]
 )
 def test_the_margin_is_repeated_where_it_was_asked_for(copied, margin, words):
-    fields = {"dataset": "digits", "margin": margin}
+    fields = {"margin": margin}
     (copied / "study.json").unlink()  # else what was asked for before stays asked for
     write_asked(validated(StudySettings, fields, "test"), copied)
     command, _ = repeat_command(read_content(copied))
-    assert command == f"modelflow run --dataset digits{words} --results repeated"
+    assert command == f"modelflow run{words} --results repeated"
 
 
 def test_other_seeds_than_those_of_the_study_file_are_said(copied):

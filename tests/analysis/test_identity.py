@@ -128,7 +128,7 @@ def test_a_copy_of_a_run_is_no_further_seed_anywhere_and_is_named(trained, tmp_p
     assert str(results / "wide") in after["wide"].left_out
     comparison = compare_folders([results])
     assert comparison.entries == entries
-    assert any("narrow/seeds/99 holds the same model and seed as" in copy for copy in as_data(comparison)["copies"])
+    assert any("narrow/seeds/99 same model and seed as" in copy for copy in as_data(comparison)["copies"])
     write_pages(results)
     assert "narrow/seeds/99 (seed 42)" in (results / "leaderboard.md").read_text().replace("\\", "")
     assert run_command(["leaderboard", str(results)]) == run_command(["compare", str(results)]) == 0
@@ -295,7 +295,7 @@ def test_older_runs_in_python_pool_and_are_compared_among_themselves(tmp_path):
     assert rows_of(tmp_path) == [2, 2]
     assert compare_folders([places[0], places[1]]).verdicts
     said = (
-        r"were made on images of which only one has checksums \(TensorDataset, TensorDataset\); train the other again"
+        r"were made on images of which only one has checksums \(TensorDataset, TensorDataset\). Train the other again"
     )
     with pytest.raises(UsageError, match=said):
         compare_folders([places[2], places[1]])

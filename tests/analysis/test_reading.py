@@ -105,7 +105,7 @@ def test_what_is_compared_is_compared_by_all_and_nothing_else(mixed, content, ro
             for other in folders_of(mixed, second):
                 with pytest.raises(UsageError, match=r"were (made by different protocols|tested on other images) \("):
                     compare_folders([one, other])
-    with pytest.raises(UsageError, match="compare runs of one"):
+    with pytest.raises(UsageError, match="Compare runs of one"):
         compare_folders(mixed)
     assert "on 3 different combinations of data and protocol" in render(content)
     assert study_card(content).count("| model | seeds | accuracy |") == 3
@@ -145,14 +145,14 @@ def test_other_settings_are_said_in_the_same_words(mixed, content, rows):
 def test_one_study_has_neither_column(mixed):
     rows = [row for row in leaderboard(mixed) if row.model in PARTS["digits, card"]]
     assert "| Model | Group | Seeds |" in as_markdown(rows)
-    assert as_markdown(rows).splitlines()[0].endswith("may be chosen by them (protocol card)")
+    assert as_markdown(rows).splitlines()[0].endswith("choose nothing by them (protocol card)")
 
 
 def test_a_copy_is_left_out_by_all_for_the_same_reason(mixed, content, rows):
     assert rows["wide (wide)"].left_out == f"{mixed}/wide/seeds/99 (seed 43)"
     (where, why), *others = content.left_out
     assert (where, others) == ("wide/seeds/99", [])
-    assert why == "holds the same model and seed as wide/seeds/43, which stands for both"
+    assert why == "same model and seed as wide/seeds/43, which counts for both"
     (copy,) = compare_folders(folders_of(mixed, "digits, held out")).copies
     assert copy.replace(f"{mixed}/", "") == f"{where} {why}"
     assert escaped(f"Left out, {where}: {why}") in study_card(content)

@@ -77,7 +77,7 @@ def test_two_files_of_one_role(tmp_path: Path) -> None:
         ("test-labels", np.eye(4, 3, dtype=np.uint8), "holds labels 4 x 3, expected one per image. .*labels.argmax"),
         ("test-labels", np.eye(4, 8, dtype=np.int32), "holds labels 4 x 8, expected one per image"),
         ("test-labels", np.eye(8, dtype=np.int32)[[1, 2, 1, 2]], "holds labels 4 x 8, expected one per image"),
-        ("test-labels", np.array([0, 1, -1, 2], np.int8), "label -1 of image 2, expected 0 to 1999; number"),
+        ("test-labels", np.array([0, 1, -1, 2], np.int8), "label -1 of image 2, expected 0 to 1999. Number"),
         ("train-labels", np.array([0, 1, 2, 2000, 1, 0], np.int16), "label 2000 of image 3, expected 0 to 1999"),
         ("test-labels", np.array([0, 1, 300, 2], np.int32), "label 300 of image 2 is not among the labels of"),
         ("train-labels", np.zeros(6, np.float32), "its values are float32, expected uint8 or .*Write np.int32"),

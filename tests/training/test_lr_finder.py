@@ -388,7 +388,7 @@ def test_lr_range_test_refuses_what_it_cannot_do(make_arch):
     arch = make_arch()
     for options, message in (
         ({"num_iter": 1}, "num_iter = 1: expected at least 2 steps"),
-        ({"alpha": 1.5}, "alpha = 1.5: expected 0"),
+        ({"alpha": 1.5}, "alpha = 1.5: expected at least 0"),
         ({"step_mode": "cosine"}, "step_mode = 'cosine': expected 'exp' or 'linear'"),
     ):
         with pytest.raises(UsageError, match=message):

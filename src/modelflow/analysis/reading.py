@@ -181,6 +181,6 @@ def one_a_seed(runs: Iterable[Found], results: Path | None = None) -> tuple[list
         first, of_first = taken.setdefault(run.seed, (path, run))
         if first != path:
             copy, original = (one_line(one if results is None else one.relative_to(results)) for one in (path, first))
-            why = f"holds the same model and seed as {original}, which stands for both{other_weights(run, of_first)}"
+            why = f"same model and seed as {original}, which counts for both{other_weights(run, of_first)}"
             copies.append((copy, why))
     return [taken[seed] for seed in sorted(taken)], copies
