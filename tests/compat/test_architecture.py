@@ -331,7 +331,7 @@ def test_hooks_record_copies_of_all_passes_until_they_come_off(make_arch, unseen
 def test_hooks_come_off_after_a_forward_that_raises_and_when_attached_twice(make_arch, unseen):
     arch = make_arch()
     arch.attach_hooks(["conv_layers.0", "conv_layers.0", "fc_layers.0"])
-    with pytest.raises(ShapeError, match="takes images of 1x28x28, got 1x9x9; build it with the input_size"):
+    with pytest.raises(ShapeError, match=r"takes images of 1x28x28, got 1x9x9. Build it with the input_size"):
         arch.predict(np.zeros((2, 1, 9, 9)))
     arch.attach_hooks(["conv_layers.0"])
     arch.predict(unseen.tensors[0][:3])

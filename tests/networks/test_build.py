@@ -85,12 +85,12 @@ def test_a_network_is_built_of_whatever_says_an_architecture(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((1, 10), r"GenericCNN: 1: expected a spec, .* for channels and classes: GerenicCNN\(1, 10\)"),
+        ((1, 10), r"GenericCNN: 1: expected a spec, .* For channels and classes: GerenicCNN\(1, 10\)"),
         ((), "GenericCNN: None: expected a spec, its fields, a preset's name"),
         ((CNN2,), "GenericCNN: <class .*: expected a spec"),
         ((nn.Linear(1, 1),), r"GenericCNN: Linear.*: expected a spec"),
         ((["generic_2"],), r"GenericCNN: \['generic_2'\]: expected a spec"),
-        (("generic_22",), "no such preset; did you mean 'generic_2'"),
+        (("generic_22",), "no such preset. Did you mean 'generic_2'"),
         (("generic_2", "3"), "seed = '3': must be a whole number of 0 or more. Write 3"),
         (("generic_2", None), "seed = None: must be a whole number"),
         (("generic_2", -1), "seed = -1: must be 0 or more"),
@@ -107,7 +107,7 @@ def test_fields_are_checked_and_stand_alone():
         GenericCNN(in_channels=1)
     with pytest.raises(SpecError, match="unknown key 'chanels'"):
         GenericCNN(in_channels=1, num_classes=10, chanels=1)
-    with pytest.raises(UsageError, match="GenericCNN: p beside a spec; give the spec, or its fields"):
+    with pytest.raises(UsageError, match=r"GenericCNN: p beside a spec. Give the spec"):
         GenericCNN("generic_2", p=0.5)
 
 

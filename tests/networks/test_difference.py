@@ -47,7 +47,7 @@ def marks(pairs):
             "c16k5 gap fc",
             "c16k3x5-bn gap fc",
             [("c16k5", "c16k3x5-bn")],
-            "B has kernel 3x5 where A has 5 (layers.0); B has norm",
+            "B has kernel 3x5 where A has 5 (layers.0). B has norm",
         ),
         ("(c4 c1)r gap fc", "(c8 c1)r gap fc", [("(c4 c1)r", "(c8 c1)r")], "B has layers (c8 c1) where A has (c4 c1)"),
         (
@@ -70,7 +70,7 @@ def test_the_cards_two_forms_differ_in_a_dropout():
 
 
 def test_many_differences_are_counted():
-    assert "; 1 more. B has" in found("c8k5/2+valid-bn+gelu gap fc", "c9 gap fc").words
+    assert ". And 1 more. B has" in found("c8k5/2+valid-bn+gelu gap fc", "c9 gap fc").words
 
 
 ITEMS = st.sampled_from(["c8", "c8/2", "s8", "m2", "e2", "bn", "c8r", "(c8 c8)r", "2*c8", "drop0.5", "d3"])

@@ -57,10 +57,10 @@ def test_a_spec_beside_the_study_goes_before_one_in_the_working_folder(tmp_path,
 def test_an_unknown_name_is_refused_with_the_closest_and_all_presets():
     with pytest.raises(UsageError) as caught:
         resolve("generic2")
-    told = "MODEL 'generic2': no such preset; did you mean 'generic_2'? Or give one of cnn2_3, cnn2_5"
+    told = "MODEL 'generic2': no such preset. Did you mean 'generic_2'? Presets: cnn2_3, cnn2_5"
     assert str(caught.value).startswith(told)
     assert str(caught.value).endswith(
-        "generic_3, a short form such as 'c16 gap fc', or the path of a file that ends in .json, .yaml, .yml"
+        "generic_3. Or give a short form such as 'c16 gap fc', or the path of a file that ends in .json, .yaml, .yml."
     )
 
 
@@ -69,7 +69,7 @@ def test_an_unknown_name_is_refused_with_the_closest_and_all_presets():
     ["", ".", "..", ".hidden", "-x", "a/b", "a\\b", "a b", "<img onerror>", "a\n", "é", "x" * 101, None, 3, ["a"]],
 )
 def test_names_that_cannot_name_a_folder_are_refused(name):
-    with pytest.raises(SpecError, match=r"^model name .*: expected up to 100 letters, .*; rename it$"):
+    with pytest.raises(SpecError, match=r"^model name .*: expected up to 100 letters, "):
         check_name(name)
 
 
@@ -81,13 +81,13 @@ def own_files():
 
 @pytest.mark.parametrize("name", [*own_files(), *map(str.upper, own_files()), "a.old-1", "A.OLD-12"])
 def test_the_names_of_a_studys_own_files_are_taken(name):
-    with pytest.raises(SpecError, match=r"a study's files and folders set aside are called so; rename it"):
+    with pytest.raises(SpecError, match=r"reserved for a study's files"):
         check_name(name)
 
 
 @pytest.mark.parametrize("name", ["CON", "nul", "aux.json", "Com1", "lpt9.v2", "prn.", "net.", "a.."])
 def test_names_that_windows_can_make_no_folder_of_are_refused(name):
-    with pytest.raises(SpecError, match=r"Windows can make no folder of that name; rename it"):
+    with pytest.raises(SpecError, match=r"Windows can make no folder of that name"):
         check_name(name)
 
 
@@ -109,7 +109,7 @@ def test_the_entries_of_a_study():
         named_spec({"name": "wide", "spec": LEAST | {"q": 1}})
     assert named_spec({"name": "a", "spec": "generic_2"}) == ("a", preset("generic_2"))
     for entry in (3, None, ["generic_2"], {"name": "x"}, {"name": "x", "spec": LEAST, "seed": 1}):
-        with pytest.raises(UsageError, match=r"^models: .*: expected a preset's name, the path .*; change it$"):
+        with pytest.raises(UsageError, match=r"^models: .*: expected a preset's name, the path "):
             named_spec(entry)
 
 

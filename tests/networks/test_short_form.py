@@ -90,11 +90,11 @@ def test_a_kind_or_an_option_without_a_word_has_no_short_form():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "'': no layer in it; write items such as c16"),
+        ("", "'': no layer in it. Write items such as c16"),
         ("+valid", "no layer in it"),
         ("c16 q3", "'q3': no layer begins so"),
-        ("c16 gelo", "'gelo': no layer begins so; did you mean 'gelu'?"),
-        ("c16z2", "'c16z2': 'z2' is no mark of it; expected one of k2, /2, p2, g2, +valid"),
+        ("c16 gelo", "'gelo': no layer begins so. Did you mean 'gelu'?"),
+        ("c16z2", "'c16z2': 'z2' is no mark of it, expected one of k2, /2, p2, g2, +valid"),
         ("c16k", "'k' is no mark of it"),
         ("c16k3k5", "'c16k3k5': kernel is said twice"),
         ("d", "'d': expected a number after d"),

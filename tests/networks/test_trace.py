@@ -161,23 +161,23 @@ def refusal(max_parameters=None, **fields):
     [
         (
             {"cov_features": [8, 8, 16], "cov_kernel_sizes": [3, 3, 5], "max_pool_sizes": [4, 4, 2]},
-            "conv_layers.2: cov_kernel_sizes[2] = 5: its input 8x1x1 is smaller than the kernel, expected at most 1; "
-            "make it 1 or smaller or drop block 3 or set a pool size before it to 1",
+            "conv_layers.2: cov_kernel_sizes[2] = 5: its input 8x1x1 is smaller than the kernel, expected at most 1. "
+            "Make it 1 or smaller, or drop block 3, or set a pool size before it to 1.",
         ),
         (
             {"cov_features": [8, 8], "cov_kernel_sizes": [3, 27], "max_pool_sizes": [1, 1]},
             "conv_layers.1: cov_kernel_sizes[1] = 27: its input 8x26x26 is smaller than the kernel, "
-            "expected at most 26; make it 26 or smaller or drop block 2",
+            "expected at most 26. Make it 26 or smaller, or drop block 2.",
         ),
         (
             {"cov_features": [8], "cov_kernel_sizes": [29]},
             "conv_layers.0: cov_kernel_sizes[0] = 29: its input 1x28x28 is smaller than the kernel, "
-            "expected at most 28; make it 28 or smaller",
+            "expected at most 28. Make it 28 or smaller.",
         ),
         (
             {"cov_features": [8, 8], "max_pool_sizes": [2, 12], "family": "cnn2"},
-            "pool2: max_pool_sizes[1] = 12: its input 8x11x11 is smaller than the pool, expected at most 11; "
-            "make it 11 or smaller or drop block 2 or set a pool size before it to 1",
+            "pool2: max_pool_sizes[1] = 12: its input 8x11x11 is smaller than the pool, expected at most 11. "
+            "Make it 11 or smaller, or drop block 2, or set a pool size before it to 1.",
         ),
     ],
     ids=["kernel", "kernel, nothing pooled", "first kernel", "pool"],
@@ -191,13 +191,13 @@ def test_what_does_not_fit_is_refused_with_field_value_expected_and_mend(fields,
     [
         (
             {"fc_sizes": [1_000_000]},
-            "fc_layers.0 alone has 401,000,000 (fc_sizes[0] = 1,000,000, input 400); "
-            "make fc_sizes[0] or its input smaller, or raise --max-parameters",
+            "fc_layers.0 alone has 401,000,000 (fc_sizes[0] = 1,000,000, input 400). "
+            "Make fc_sizes[0] or its input smaller, or raise --max-parameters",
         ),
         ({"fc_sizes": [], "num_classes": 1 << 20}, "(num_classes = 1,048,576, input 400)"),
         (
             {"cov_features": [1 << 20, 1 << 10]},
-            "(cov_features[1] = 1,024, input 1,048,576); make cov_features[1] smaller",
+            "(cov_features[1] = 1,024, input 1,048,576). Make cov_features[1] smaller",
         ),
     ],
     ids=["hidden", "classes", "conv"],

@@ -88,7 +88,7 @@ def test_the_shape_of_ones_own_images_is_read_from_their_files(tmp_path):
     assert (spec.input, spec.classes, spec.layers[-1].features) == ((3, 10, 20), 12, 12)
     said = refusal(["generic_2"], ShapeError, dataset=wide)
     assert said.startswith("generic_2: the card's form of a spec takes square images only, but those of idx:")
-    assert said.endswith("are 10x20; give the same as a list of layers: '+valid-bn c4k5 m2 fc20drop0.3 fc'")
+    assert said.endswith("are 10x20. Give the same as a list of layers: '+valid-bn c4k5 m2 fc20drop0.3 fc'.")
     assert next(iter(read_study(["+valid-bn c4k5 m2 fc20drop0.3 fc"], dataset=wide).specs().values())).input == (
         3,
         10,

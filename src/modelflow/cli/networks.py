@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 FOR_DATASET = click.option(
-    "--dataset", help="Take from this data set what MODEL leaves out; a preset is fitted to it (default: 1x28x28, 10)."
+    "--dataset",
+    help="Data set that says what MODEL leaves out. Presets are fitted to it (default: images of 1x28x28, 10 classes).",
 )
 
 
@@ -26,13 +27,14 @@ FOR_DATASET = click.option(
 @click.argument("model")
 @FOR_DATASET
 @MAX_PARAMETERS
-@click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into this file too.")
+@click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it as this file.")
 @JSON
 def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path: Path | None, as_json: bool) -> None:
     """Show the layers of MODEL and their costs.
 
-    Output shape, parameters, multiply-accumulates (MACs) and bytes of activations of each, without building anything.
-    Where a layer does not fit, those before it are shown, then why.
+    For each layer: output shape, parameters, multiply-accumulates (MACs) and bytes of activations. Nothing is built.
+    If a layer does not fit, you see the layers before it and the reason.
+
     MODEL is a preset's name, a JSON or YAML file, or a network in the short form.
     """
     from modelflow.networks import trace as tracing
@@ -65,10 +67,10 @@ def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path:
 @FOR_DATASET
 @JSON
 def diff(a: str, b: str, dataset: str | None, as_json: bool) -> None:
-    """Say in what the networks A and B differ.
+    """Compare the networks A and B.
 
-    Layer by layer, in costs, and in words. Each is a preset's name, a JSON or YAML file, or a network in the short
-    form.
+    You see the differences layer by layer, in costs and in words. Each network is a preset's name, a JSON or YAML file,
+    or in the short form.
     """
     from modelflow.networks.difference import as_data, difference
 
@@ -117,7 +119,7 @@ def _described(model: str, dataset: str | None) -> "tuple[str, Description]":
     def assumed() -> DataShape:
         if model not in CARD:
             told = f"images of {shape_text(usual().input_shape)} and {usual().num_classes} classes"
-            terminal.tell(f"note: {told} are assumed where {model} says neither; --dataset takes those of a data set")
+            terminal.tell(f"note: where {model} says neither, {told} are assumed. --dataset takes those of a data set.")
         return usual()
 
     return resolve(model, data=assumed)
@@ -163,4 +165,4 @@ def models(as_json: bool) -> None:
         ],
         left=3,
     )
-    terminal.say("c4k5: convolution to 4 maps, kernel 5; m2: max-pool; fc20: linear; see also `modelflow trace MODEL`")
+    terminal.say("c4k5: convolution to 4 maps, kernel 5. m2: max-pool. fc20: linear. See also `modelflow trace MODEL`.")

@@ -42,7 +42,7 @@ class GenericCNN(nn.Module):
     ) -> None:
         name = type(self).__name__
         if fields and spec is not None:
-            raise UsageError(f"{name}: {', '.join(fields)} beside a spec; give the spec, or its fields")
+            raise UsageError(f"{name}: {', '.join(fields)} beside a spec. Give the spec, or its fields.")
         spec = spec_of(fields or spec, name)
         traced = trace(spec, max_parameters)
         seed = whole("seed", seed, 0, MAX_SEED)
@@ -81,8 +81,8 @@ class GenericCNN(nn.Module):
         given = tuple(x_NCHW.shape[1:])
         if given != self.trace.input_shape:
             raise ShapeError(
-                f"the model takes images of {shape_text(self.trace.input_shape)}, got {shape_text(given)}; "
-                + (layout_advice(given) or "build it with the input_size and in_channels of the data")
+                f"the model takes images of {shape_text(self.trace.input_shape)}, got {shape_text(given)}. "
+                + (layout_advice(given) or "Build it with the input_size and in_channels of the data.")
             )
         for layer in self.trace.layers:
             if len(layer.input_shape) == 3 and layer.role != "linear":
@@ -137,9 +137,9 @@ def is_as_described(model: GenericCNN) -> bool:
 def layout_advice(shape: Shape) -> str:
     """What to do where images are height x width x channels, or have no channels; empty for any other `shape`."""
     if len(shape) == 3 and shape[2] in CHANNELS and shape[0] not in CHANNELS:
-        return "they are height x width x channels: give x.permute(0, 3, 1, 2)"
+        return "They are height x width x channels: give x.permute(0, 3, 1, 2)."
     if len(shape) == 2:
-        return "they have no channels, and are height x width: give x.unsqueeze(1)"
+        return "They are height x width, without channels: give x.unsqueeze(1)."
     return ""
 
 

@@ -37,7 +37,7 @@ from modelflow.networks.layers.linear import Linear
 from modelflow.networks.layers.pool import Pool
 from modelflow.networks.layers.registry import check_defaults, read_layer
 from modelflow.networks.short_form import CLASSES, USUAL, read_short_form, write_short_form
-from modelflow.text import short
+from modelflow.text import sentence, short
 
 PRESETS = Path(__file__).parent / "presets"  # the card's seven specs, as files
 PER_BLOCK = ("cov_kernel_sizes", "cov_features", "max_pool_sizes")
@@ -209,7 +209,7 @@ class LayerSpec(Description):
     @classmethod
     def _not_too_many(cls, layers: tuple[LayerKind, ...]) -> tuple[LayerKind, ...]:
         if (size := sum(layer.leaves for layer in layers)) > MAX_LAYERS:
-            raise ValueError(f"{size:,} layers in all, at most {MAX_LAYERS:,}")
+            raise ValueError(f"at most {MAX_LAYERS:,} layers in all, got {size:,}")
         return layers
 
     @field_validator("input", mode="before")
@@ -262,8 +262,8 @@ def _less_one(count: Any) -> Any:
 def _check_length(name: str, values: tuple[int, ...], expected: int, why: str) -> None:
     if len(values) == expected:
         return
-    fix = f"add {expected - len(values)}" if len(values) < expected else f"drop {len(values) - expected}"
-    raise ValueError(f"{name} = {short(list(values))} has {len(values)} entries, expected {expected} ({why}); {fix}")
+    fix = f"Add {expected - len(values)}." if len(values) < expected else f"Drop {len(values) - expected}."
+    raise ValueError(f"{name} = {short(list(values))} has {len(values)} entries, expected {expected} ({why}). {fix}")
 
 
 def parse_spec(fields: Any, where: str = "spec", data: AskShape = usual) -> Description:
@@ -275,9 +275,7 @@ def parse_spec(fields: Any, where: str = "spec", data: AskShape = usual) -> Desc
     if isinstance(fields, Description):
         return fields
     if not isinstance(fields, Mapping):
-        raise SpecError(
-            f"{where}: expected an object of fields such as in_channels, got {short(fields)}; write such an object"
-        )
+        raise SpecError(f"{where}: expected an object of fields such as in_channels, got {short(fields)}")
     form = LayerSpec if "layers" in fields else Spec
     try:
         return form.model_validate(_completed(fields, data) if form is LayerSpec else dict(fields))
@@ -307,7 +305,7 @@ def read_spec(path: str | os.PathLike[str] | Mapping[str, Any] | Description, da
     path = _file_of(path)
     fields = read_fields(path)
     if isinstance(fields, dict) and "models" in fields:
-        raise SpecError(f"{path}: is a study (it has models), expected one spec; for the study: modelflow run {path}")
+        raise SpecError(f"{path}: is a study (it has models), expected one spec. To train it: `modelflow run {path}`.")
     return parse_spec(fields, str(path), data)
 
 
@@ -317,5 +315,5 @@ def _file_of(path: str | os.PathLike[str]) -> Path:
     if os.path.exists(path) or str(path) in known:
         return path if os.path.exists(path) else known[str(path)]
     if path.name == path.stem == str(path) and (hint := did_you_mean(str(path), known)):
-        raise SpecError(f"{path}: no such file or preset; {hint}")
+        raise SpecError(f"{path}: no such file or preset. {sentence(hint)}")
     return path

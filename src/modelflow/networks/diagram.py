@@ -231,7 +231,7 @@ def _shortened(words: str, most: int) -> str:
 
 def _description(trace: Trace) -> str:
     layers = (f"{s.name}: {', then '.join(s.operations) or 'image'}, gives {shape_text(s.shape)}" for s in steps(trace))
-    return "; ".join(layers) + f". {cost_text(trace)}."
+    return ". ".join([*layers, cost_text(trace)]) + "."
 
 
 def _glyphs(drawn: list[Step]) -> list[_Glyph]:
@@ -458,7 +458,7 @@ def _turn(before: _Placed, after: _Placed) -> str:
 
 
 def _foot(trace: Trace, height: int) -> Iterator[str]:
-    how = "Planes: a channel each, 8 at most; their side grows with the map's. Columns: height with the units' root."
+    how = "Planes: a channel each, 8 at most. Their side grows with the map's. Columns: height with the units' root."
     if any(layer.kind == "residual" for _, layer in trace.rows()):
         how = "Planes: a channel each, 8 at most. Columns: height with the units' root. Dashed: added to the output."
     yield f'<path d="M{MARGIN} {height - 52}H{WIDTH - MARGIN}" stroke="#d0d7de" stroke-width="1"/>'

@@ -51,8 +51,8 @@ class Difference:
         if not phrases:
             return "A and B are the same layer by layer."
         left = len(phrases) - MAX_PHRASES
-        phrases = phrases[:MAX_PHRASES] + ([f"{left} more"] if left > 0 else [])
-        return f"{'; '.join(phrases)}. B has {', '.join(_costs(self.a, self.b))}."
+        phrases = phrases[:MAX_PHRASES] + ([f"And {left} more"] if left > 0 else [])
+        return f"{'. '.join(phrases)}. B has {', '.join(_costs(self.a, self.b))}."
 
 
 def difference(a: Trace, b: Trace) -> Difference:

@@ -17,7 +17,7 @@ from modelflow.networks.description import PRESETS, Description, Spec, parse_spe
 from modelflow.networks.short_form import is_short_form
 from modelflow.networks.trace import MAX_PARAMETERS, Trace
 from modelflow.networks.trace import trace as traced
-from modelflow.text import short
+from modelflow.text import sentence, short
 
 FIRST_FIELDS = ("in_channels", "layers")  # one of which every spec has
 SPEC_ENDINGS = (".json", ".yaml", ".yml")
@@ -101,7 +101,7 @@ def fitted(name: str, data: AskShape) -> Spec:
     if height != width:
         raise ShapeError(
             f"{name}: the card's form of a spec takes square images only, but those of {asked.name} are "
-            f"{height}x{width}; give the same as a list of layers: '{spec.short_form}'"
+            f"{height}x{width}. Give the same as a list of layers: '{spec.short_form}'."
         )
     classes = max(spec.num_classes, asked.num_classes)
     return spec.model_copy(update={"in_channels": asked.in_channels, "input_size": height, "num_classes": classes})
@@ -127,10 +127,10 @@ def spec_of(model: Any, where: str) -> Description:
     spec = getattr(model, "spec", model)
     if isinstance(spec, Description | Mapping):
         return parse_spec(spec)
-    form = "" if as_whole(model) is None else "for channels and classes: GerenicCNN(1, 10); or "
+    fix = "" if as_whole(model) is None else ". For channels and classes: GerenicCNN(1, 10)."
     raise UsageError(
         f"{where}: {short(model)}: expected a spec, its fields, a preset's name, the path of a spec file, or a model "
-        f"built from a spec such as GerenicCNN; {form}give one of these"
+        f"built from a spec{fix}"
     )
 
 
@@ -138,9 +138,9 @@ def check_name(name: object) -> str:
     """`name`, when it can name a results folder, on whichever system. Raises `SpecError` otherwise."""
     spelled = check_spelling(name)
     if SET_ASIDE.fullmatch(spelled) or spelled.lower() in map(str.lower, STUDY_FILES):
-        raise SpecError(f"model name {name!r}: a study's files and folders set aside are called so; rename it")
+        raise SpecError(f"model name {name!r}: reserved for a study's files and folders set aside")
     if OF_WINDOWS.fullmatch(spelled):
-        raise SpecError(f"model name {name!r}: Windows can make no folder of that name; rename it")
+        raise SpecError(f"model name {name!r}: Windows can make no folder of that name")
     return spelled
 
 
@@ -150,7 +150,7 @@ def check_spelling(name: object) -> str:
         return name
     raise SpecError(
         f"model name {short(name)}: expected up to 100 letters, digits, '_', '-', '+' or '.', beginning with a letter, "
-        "digit or '_'; rename it"
+        "digit or '_'"
     )
 
 
@@ -174,7 +174,7 @@ def named_spec(
         return next((name for name in CARD if preset(name) == spec), f"model_{place}"), spec
     raise UsageError(
         f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, a short form, "
-        "{name: …, spec: {…}}, or a spec; change it"
+        "{name: …, spec: {…}}, or a spec"
     )
 
 
@@ -185,7 +185,7 @@ def is_spec(given: object) -> bool:
 
 
 def _unknown(name: str) -> str:
-    hint = did_you_mean(name, CARD)
-    names, endings = ", ".join(CARD), ", ".join(SPEC_ENDINGS)
-    known = f"give one of {names}, a short form such as 'c16 gap fc', or the path of a file that ends in {endings}"
-    return f"MODEL {short(name)}: no such preset; {hint + ' Or ' if hint else ''}{known}"
+    hint = sentence(did_you_mean(name, CARD))
+    presets = f"Presets: {', '.join(CARD)}."
+    others = f"Or give a short form such as 'c16 gap fc', or the path of a file that ends in {', '.join(SPEC_ENDINGS)}."
+    return " ".join([f"MODEL {short(name)}: no such preset.", *([hint] if hint else []), presets, others])

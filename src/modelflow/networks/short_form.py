@@ -34,7 +34,7 @@ from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.registry import MAX_DEPTH, kinds
 from modelflow.networks.layers.repeat import Repeat
 from modelflow.networks.layers.residual import Residual
-from modelflow.text import short
+from modelflow.text import sentence, short
 
 CLASSES = "classes"  # in a layer's place of a number
 USUAL = {"padding": "same", "norm": "batch", "activation": "relu"}
@@ -58,7 +58,7 @@ MARK = re.compile(
     rf"(?P<signed>{'|'.join(re.escape(mark) for mark in sorted(SIGNED, key=len, reverse=True))})"
     rf"|(?P<letter>drop|[a-z/])(?P<number>{NUMBER})|(?P<residual>r)"
 )
-FORM = "write items such as c16 for a convolution to 16 maps, s24/2, m2, gap or fc, with blanks between them"
+FORM = "Write items such as c16 (a convolution to 16 maps), s24/2, m2, gap or fc, separated by spaces."
 
 
 @cache
@@ -99,25 +99,25 @@ def read_short_form(text: str) -> tuple[dict[str, Any], list[Any]]:
     for token in TOKEN.finditer(text.lstrip()[len(head) :]):
         _take(token, groups)
     if len(groups) > 1:
-        raise SpecError(f"{short(text)}: a bracket is not closed; add )")
+        raise SpecError(f"{short(text)}: a bracket is not closed. Add ).")
     if not groups[0].items:
-        raise SpecError(f"{short(text)}: no layer in it; {FORM}")
+        raise SpecError(f"{short(text)}: no layer in it. {FORM}")
     return options, groups[0].items
 
 
 def _take(token: re.Match[str], groups: list[_Group]) -> None:
     """One token more: an item goes to the innermost group, a bracket begins one or ends it."""
     if token["bad"]:
-        raise SpecError(f"{short(token.string[token.start() :])}: expected an item; {FORM}")
+        raise SpecError(f"{short(token.string[token.start() :])}: expected an item. {FORM}")
     times = [int(number) for number in (token["times"] or "").split("*")[:-1]]
     if len(groups) + len(times) > MAX_DEPTH:
-        raise SpecError(f"{short(token.string)}: layers within layers more than {MAX_DEPTH} deep; nest them less")
+        raise SpecError(f"{short(token.string)}: layers within layers more than {MAX_DEPTH} deep")
     if token["open"]:
         groups.append(_Group(times))
     elif token["item"]:
         groups[-1].items.append(_repeated(_item(token["item"]), times))
     elif len(groups) == 1:
-        raise SpecError(f"{short(token[0])}: no bracket is open there; drop it")
+        raise SpecError(f"{short(token[0])}: no bracket is open there. Drop it.")
     else:
         group = groups.pop()
         groups[-1].items.append(_closed(group, token["marks"]))
@@ -129,7 +129,7 @@ def _closed(group: _Group, marks: str) -> dict[str, Any]:
     if options.pop("residual", False):
         return _repeated({"residual": group.items, **options}, group.times)
     if options or not group.times:
-        raise SpecError(f"(…){marks}: expected a residual (…)r, or layers several times 3*(…); write one of these")
+        raise SpecError(f"(…){marks}: expected a residual (…)r, or layers several times 3*(…)")
     *outer, last = group.times
     return _repeated({"repeat": last, "layers": group.items}, outer)
 
@@ -144,16 +144,16 @@ def _item(text: str) -> dict[str, Any]:
     begun = _beginning().match(text)
     if not begun:
         hint = did_you_mean(text, words())
-        raise SpecError(f"{short(text)}: no layer begins so; {hint or FORM}")
+        raise SpecError(f"{short(text)}: no layer begins so. {sentence(hint) or FORM}")
     kind, said = words()[begun["word"]]
     options, number = dict(said), kind.short_number or kind.main
     if begun["number"]:
         if number in said:
-            raise SpecError(f"{short(text)}: {begun['word']} takes no number; drop it")
+            raise SpecError(f"{short(text)}: {begun['word']} takes no number. Drop it.")
         options[number] = _value(begun["number"])
     elif kind.main not in options:
         if kind.main != "features":
-            raise SpecError(f"{short(text)}: expected a number after {begun['word']}; add it")
+            raise SpecError(f"{short(text)}: expected a number after {begun['word']}")
         options[kind.main] = CLASSES
     marks = _marked(text[begun.end() :], text, kind.short_marks)
     return {kind.key: options.pop(kind.main), **options, **marks}
@@ -168,14 +168,14 @@ def _marked(text: str, item: str, letters: Mapping[str, str]) -> dict[str, Any]:
         if not mark or (mark["letter"] and mark["letter"] not in letters):
             known = [*(f"{letter}2" for letter in letters), *SIGNED, "r"]
             raise SpecError(
-                f"{short(item)}: {short(text[place:])} is no mark of it; expected one of {', '.join(known)}"
+                f"{short(item)}: {short(text[place:])} is no mark of it, expected one of {', '.join(known)}"
             )
         if mark["signed"]:
             name, value = SIGNED[mark["signed"]]
         else:
             name, value = (letters[mark["letter"]], _value(mark["number"])) if mark["letter"] else ("residual", True)
         if name in options:
-            raise SpecError(f"{short(item)}: {name} is said twice; drop one of the two")
+            raise SpecError(f"{short(item)}: {name} is said twice. Drop one of the two.")
         options[name] = value
         place = mark.end()
     return options

@@ -102,7 +102,7 @@ class Trace:
         ]
         wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [f"{a:{wide[0]}}  {b:{wide[1]}}  {c:>{wide[2]}}  {d:>{wide[3]}}" for a, b, c, d in rows]
-        total = f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates an image"
+        total = f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates per image"
         return "\n".join([f"input {shape_text(self.input_shape)}", *lines, total])
 
     @property
@@ -185,8 +185,8 @@ def trace(spec: Description, max_parameters: int = MAX_PARAMETERS) -> Trace:
     shape = layers[-1].output_shape
     if shape != (spec.logits,):
         raise ShapeError(
-            f"the network ends with {shape_text(shape)}, expected {spec.logits} logits, one a class; "
-            "end it with {linear: classes}, or with {conv: classes} and {pool: global_average}"
+            f"the network ends with {shape_text(shape)}, expected {spec.logits} logits, one per class. "
+            "End it with {linear: classes}, or with {conv: classes} and {pool: global_average}."
         )
     traced = Trace(spec.input_shape, layers)
     _check_size(spec, traced, max_parameters)
@@ -237,12 +237,12 @@ def _check_fits(spec: Spec, place: int, name: str, shape: Shape) -> None:
     size, most = getattr(spec, field)[i], min(shape[1:])
     if size <= most:
         return
-    fixes = [f"make it {most} or smaller"]
+    fixes = [f"Make it {most} or smaller"]
     fixes += [f"drop block {i + 1}"] if i else []
     fixes += ["set a pool size before it to 1"] if max(spec.max_pool_sizes[:i], default=1) > 1 else []
     raise ShapeError(
         f"{name}: {field}[{i}] = {size}: its input {shape_text(shape)} is smaller than the {part}, "
-        f"expected at most {most}; " + " or ".join(fixes)
+        f"expected at most {most}. {', or '.join(fixes)}."
     )
 
 
@@ -255,8 +255,8 @@ def _check_size(spec: Description, traced: Trace, max_parameters: int) -> None:
     smaller_input = " or its input" if largest.kind == "linear" else ""
     raise ShapeError(
         f"{traced.parameters:,} parameters, expected at most {max_parameters:,}: {largest.name} alone has "
-        f"{largest.parameters:,} ({size} = {largest.output_shape[0]:,}, input {largest.input_shape[0]:,}); "
-        f"make {size}{smaller_input} smaller, or raise --max-parameters"
+        f"{largest.parameters:,} ({size} = {largest.output_shape[0]:,}, input {largest.input_shape[0]:,}). "
+        f"Make {size}{smaller_input} smaller, or raise --max-parameters."
     )
 
 

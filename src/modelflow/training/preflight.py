@@ -22,7 +22,7 @@ from modelflow.errors import DataError, UsageError, is_of_memory
 from modelflow.io.arguments import as_whole, plain
 from modelflow.networks.build import layout_advice
 from modelflow.networks.resolve import is_spec
-from modelflow.text import ended, sentence, short
+from modelflow.text import ended, short
 from modelflow.training.loss import WRONG, check_range, is_misfit
 from modelflow.training.predict import predict
 from modelflow.training.seeding import seeded_order, seeded_rng
@@ -248,7 +248,7 @@ def _advice(message: str, x: Any) -> str:
     if "out of bounds" in message:
         return "Fix the labels, or build the model with more outputs."
     advice = layout_advice(tuple(getattr(x, "shape", ()))[1:])
-    return sentence(advice) or "Change the model or the data so that they fit."
+    return advice or "Change the model or the data so that they fit."
 
 
 def look_at_evaluation(model: nn.Module, loader: Any, what: str, device: Any, note: Note) -> Any:

@@ -302,14 +302,14 @@ def test_weights_are_pytorchs_own_draws():
 @pytest.mark.parametrize(
     ("layers", "said"),
     [
-        ([{"cnov": 4}], ["layers[0]", "'cnov'", "did you mean 'conv'?"]),
+        ([{"cnov": 4}], ["layers[0]", "'cnov'", "Did you mean 'conv'?"]),
         ([{"conv": 4, "kernal": 3}], ["layers[0]: conv", "kernal", "'kernel'"]),
         ([{"conv": 4}, {"conv": 0}], ["layers[1]: conv", "features = 0", "at least 1"]),
         ([{"conv": 4, "pool": "max"}], ["layers[0]", "conv and pool", "two items"]),
-        ([{"pool": "global_average", "size": 2}], ["layers[0]", "global_average", "leave out size"]),
+        ([{"pool": "global_average", "size": 2}], ["layers[0]", "global_average", "Leave out size"]),
         ([{"pool": "max", "size": 2, "padding": 2}], ["layers[0]", "padding = 2", "half the size"]),
         ([{"residual": [{"conv": 4}, {"conv": "x"}]}], ["layers[0].residual[1]: conv", "features = 'x'"]),
-        ([{"residual": 4}], ["layers[0]", "residual", "a list of layers"]),
+        ([{"residual": 4}], ["layers[0]", "residual", "a list of at most 1,000 layers"]),
         ([{"norm": "layer"}], ["layers[0]: norm", "'batch'"]),
         (["conv"], ["layers[0] = 'conv'", "{conv: 16, kernel: 3}"]),
         ([{}], ["layers[0]", "{conv: 16, kernel: 3}"]),

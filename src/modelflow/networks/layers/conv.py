@@ -49,12 +49,12 @@ class Convolution(LayerKind):
         if shape[0] % self.groups or self.features % self.groups:
             raise ShapeError(
                 f"groups = {self.groups}: expected a divisor of its {shape[0]} input channels and {self.features} "
-                "features; change one of them"
+                "features"
             )
         if self.padding == "same" and any(k % 2 == 0 and s > 1 for k, s in zip(self.kernel, self.stride, strict=True)):
             raise ShapeError(
-                f"padding: same with an even kernel {size_text(self.kernel)} and a stride: expected an odd kernel; "
-                "change it, or give the padding as a number"
+                f"padding: same with an even kernel {size_text(self.kernel)} and a stride: expected an odd kernel. "
+                "Make it odd, or give the padding as a number."
             )
         sides = [
             slid(size, kernel, stride, self._padded(kernel))
@@ -62,8 +62,8 @@ class Convolution(LayerKind):
         ]
         if min(sides) < 1:
             raise ShapeError(
-                f"its input {shape_text(shape)} is smaller than the kernel {size_text(self.kernel)}; "
-                "make the kernel smaller, or give padding: same"
+                f"its input {shape_text(shape)} is smaller than the kernel {size_text(self.kernel)}. "
+                "Make the kernel smaller, or give padding: same."
             )
         return (self.features, *sides)
 

@@ -140,7 +140,7 @@ def after(layers: tuple[LayerKind, ...], shape: Shape) -> Shape:
 def read_items(items: Any, what: str, read_inner: Callable[[Any, str], LayerKind]) -> tuple[LayerKind, ...]:
     """The layers of a list in an item. Raises `ValueError` for what is no list of at most `MAX_LAYERS`."""
     if not isinstance(items, list | tuple) or len(items) > MAX_LAYERS:
-        raise ValueError(f"{what}: expected a list of layers; write one, such as [{{conv: 16, padding: same}}]")
+        raise ValueError(f"{what}: expected a list of at most {MAX_LAYERS:,} layers, such as [{{conv: 16}}]")
     return tuple(read_inner(item, f"{what}[{i}]") for i, item in enumerate(items))
 
 
@@ -158,7 +158,7 @@ def _plain(value: Any) -> Any:
 def need_maps(what: str, shape: Shape) -> None:
     """Raises `ShapeError` unless `shape` is of maps."""
     if len(shape) != 3:
-        raise ShapeError(f"{what} takes maps, but its input is {shape[0]:,} features; put it before the linear layers")
+        raise ShapeError(f"{what} takes maps, but its input is {shape[0]:,} features. Put it before the linear layers.")
 
 
 def slid(size: int, window: int, stride: int, padding: int) -> int:

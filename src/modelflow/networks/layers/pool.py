@@ -54,9 +54,9 @@ class Pool(LayerKind):
     @model_validator(mode="after")
     def _windows_have_sizes(self) -> Self:
         if self.how in GLOBAL and (self.size, self.stride, self.padding) != (None, None, 0):
-            raise ValueError(f"pool: {self.how} takes whole maps; leave out size, stride and padding")
+            raise ValueError(f"pool: {self.how} takes whole maps. Leave out size, stride and padding.")
         if self.padding > min(self.window) // 2:
-            raise ValueError(f"padding = {self.padding}: expected at most half the size; make it smaller")
+            raise ValueError(f"padding = {self.padding}: expected at most half the size")
         return self
 
     @property
@@ -79,8 +79,8 @@ class Pool(LayerKind):
         ]
         if min(sides) < 1:
             raise ShapeError(
-                f"its input {shape_text(shape)} is smaller than the pool {size_text(self.window)}; "
-                "make the pool smaller, or drop it"
+                f"its input {shape_text(shape)} is smaller than the pool {size_text(self.window)}. "
+                "Make the pool smaller, or drop it."
             )
         return (shape[0], *sides)
 

@@ -16,7 +16,7 @@ from modelflow.io.found import classes_in
 from modelflow.io.validation import did_you_mean, explain
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.residual import Residual
-from modelflow.text import short
+from modelflow.text import sentence, short
 
 MAX_DEPTH = 20  # of layers that hold layers
 
@@ -35,7 +35,7 @@ def read_layer(item: Any, where: str, defaults: Mapping[str, Any], depth: int = 
     if isinstance(item, LayerKind):
         return item
     if depth > MAX_DEPTH:
-        raise SpecError(f"{where}: layers within layers more than {MAX_DEPTH} deep; write them one after the other")
+        raise SpecError(f"{where}: layers within layers more than {MAX_DEPTH} deep. Write them one after the other.")
     if isinstance(item, Mapping) and item.get("residual") is True:  # around this layer alone
         inner = {name: value for name, value in item.items() if name != "residual"}
         return Residual(layers=(read_layer(inner, where, defaults, depth + 1),))
@@ -56,12 +56,12 @@ def read_layer(item: Any, where: str, defaults: Mapping[str, Any], depth: int = 
 def check_defaults(defaults: Any) -> None:
     """Raises `SpecError` for options that no kind of layer takes from a file's `defaults`."""
     if not isinstance(defaults, Mapping):
-        raise SpecError(f"defaults = {short(defaults)}: expected options such as {{padding: same}}; write them so")
+        raise SpecError(f"defaults = {short(defaults)}: expected options such as {{padding: same}}")
     known = sorted(set().union(*(kind.defaulted for kind in kinds().values())))
     for name in defaults:
         if name not in known:
-            hint = did_you_mean(name, known) or f"expected one of {', '.join(known)}"
-            raise SpecError(f"defaults: {short(name)} is no option that layers take from there; {hint}")
+            hint = sentence(did_you_mean(name, known)) or f"Known options: {', '.join(known)}."
+            raise SpecError(f"defaults: {short(name)} is no option that layers take from there. {hint}")
 
 
 def _options(kind: type[LayerKind]) -> list[str]:
@@ -71,15 +71,15 @@ def _options(kind: type[LayerKind]) -> list[str]:
 def _key(item: Any, where: str) -> str:
     """The kind's key in an item. Raises `SpecError` where there is none, or more than one."""
     if not isinstance(item, Mapping) or not item:
-        raise SpecError(f"{where} = {short(item)}: expected a layer such as {{conv: 16, kernel: 3}}; write it so")
+        raise SpecError(f"{where} = {short(item)}: expected a layer such as {{conv: 16, kernel: 3}}")
     named = [name for name in item if name in kinds()]
     taking = [key for key in named if all(other in kinds()[key].model_fields for other in named if other != key)]
     if len(taking) == 1:
         return str(taking[0])
     if named:
         raise SpecError(
-            f"{where}: {' and '.join(map(str, named))} in one item, expected one kind; make two items of it"
+            f"{where}: {' and '.join(map(str, named))} in one item, expected one kind. Make two items of it."
         )
     hints = [hint for name in item if (hint := did_you_mean(name, kinds()))]
-    fix = hints[0] if hints else f"expected one of {', '.join(sorted(kinds()))}"
-    raise SpecError(f"{where}: {short(next(iter(item)))} is no kind of layer; {fix}")
+    fix = sentence(hints[0]) if hints else f"Known kinds: {', '.join(sorted(kinds()))}."
+    raise SpecError(f"{where}: {short(next(iter(item)))} is no kind of layer. {fix}")

@@ -25,7 +25,7 @@ class Repeat(LayerKind):
     @model_validator(mode="after")
     def _not_too_many(self) -> Self:
         if self.leaves > MAX_LAYERS:
-            raise ValueError(f"{self.leaves:,} layers in all, expected at most {MAX_LAYERS:,}; repeat them less often")
+            raise ValueError(f"{self.leaves:,} layers in all, expected at most {MAX_LAYERS:,}. Repeat them less often.")
         return self
 
     @property

@@ -52,19 +52,19 @@ class Residual(LayerKind):
         if self.shortcut == "identity" and before != summed:
             raise ShapeError(
                 f"the layers of the residual turn {shape_text(before)} into {shape_text(summed)}, which cannot be "
-                "added; give shortcut: conv, or layers that keep the shape"
+                "added. Give shortcut: conv, or layers that keep the shape."
             )
         if self.shortcut == "conv" and self._projection(before, summed).output_shape(before) != summed:
             raise ShapeError(
-                f"no stride of a 1x1 convolution turns {shape_text(before)} into {shape_text(summed)}; "
-                "give the strided layers padding: same"
+                f"no stride of a 1x1 convolution turns {shape_text(before)} into {shape_text(summed)}. "
+                "Give the strided layers padding: same."
             )
         return summed
 
     def _projection(self, before: Shape, summed: Shape) -> Conv:
         if len(before) != 3 or len(summed) != 3:
             ends = f"{shape_text(before)} to {shape_text(summed)}"
-            raise ShapeError(f"a shortcut from {ends}: expected maps at both ends; leave linear layers out of it")
+            raise ShapeError(f"a shortcut from {ends}: expected maps at both ends. Leave linear layers out of it.")
         down, right = (-(-size // smaller) for size, smaller in zip(before[1:], summed[1:], strict=True))
         return Conv(features=summed[0], kernel=(1, 1), stride=(down, right), norm=self.norm)
 

@@ -27,7 +27,7 @@ class Squeeze(LayerKind):
     def output_shape(self, shape: Shape) -> Shape:
         need_maps("squeeze", shape)
         if shape[0] < self.ratio:
-            raise ShapeError(f"squeeze = {self.ratio}: expected at most its {shape[0]} channels; make it smaller")
+            raise ShapeError(f"squeeze = {self.ratio}: expected at most its {shape[0]} channels")
         return shape
 
     def parameters(self, shape: Shape) -> int:
