@@ -42,7 +42,7 @@ def test_filters_of_one_channel_fill_rows_of_eight():
 def test_large_layers_are_cut_and_say_so(shape, counts, shown):
     grid = filter_grid(weights(*shape))
     assert grid.weights.shape[0] * grid.weights.shape[1] == min(shape[0], 32) * min(shape[1], 16)
-    assert grid.note == f"{counts.format(TIMES, TIMES)} weights; shown: {shown}"
+    assert grid.note == f"{counts.format(TIMES, TIMES)} weights. Shown: {shown}"
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])

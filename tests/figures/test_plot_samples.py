@@ -35,4 +35,4 @@ def test_what_is_left_out_or_missing_is_told(words, hostile_names):
     assert "8 by 8 pixels, the first of 2 channels" in said
     assert "(no name) (none)" in said
     many = words(plot_samples(np.zeros((5, 1, 8, 8), np.uint8), np.zeros(5, int), ["c"] * 99, "t"))
-    assert "8 by 8 pixels; the first 60 of 99 classes" in many
+    assert "8 by 8 pixels. Shown: the first 60 of 99 classes" in many

@@ -36,7 +36,7 @@ def filter_grid(weights_OIHW: np.ndarray) -> FilterGrid:
     counts = f"{_counted(n_filters, 'filter')} {TIMES} {_counted(n_channels, 'input channel')}"
     note = f"{counts} of {height}{TIMES}{width} weights"
     if n_filters > MAX_FILTERS or n_channels > MAX_CHANNELS:
-        note += f"; shown: the first {_counted(shown_IOHW.shape[1], 'filter')}, {_counted(len(shown_IOHW), 'channel')}"
+        note += f". Shown: the first {_counted(shown_IOHW.shape[1], 'filter')}, {_counted(len(shown_IOHW), 'channel')}"
     names = [[str(i) for i in range(shown_IOHW.shape[1])]]
     if n_channels > 1:
         return FilterGrid(shown_IOHW, names, limit, note)

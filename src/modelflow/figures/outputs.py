@@ -83,10 +83,10 @@ def output_groups(images_NCHW: np.ndarray | None, maps: Mapping[str, np.ndarray]
     """
     n_given = len(next(iter(maps.values()), ()) if images_NCHW is None else images_NCHW)
     if not n_given or n_images < 1:
-        raise UsageError("outputs: no image to show; give at least one image and n_images >= 1")
+        raise UsageError("outputs: no image to show. Give at least one image and n_images >= 1.")
     for name, outputs in maps.items():
         if len(outputs) != n_given:
-            raise UsageError(f"outputs of layer {name!r}: {len(outputs)} for {n_given} images; give one an image")
+            raise UsageError(f"outputs of layer {name!r}: {len(outputs)} for {n_given} images, expected one per image")
     most = max(4, min(MAX_CHANNELS, MAX_ROWS // max(1, sum(np.ndim(outputs) == 4 for outputs in maps.values()))))
     layers = [layer_group(name, np.asarray(outputs)[:n_images], most) for name, outputs in maps.items()]
     return layers if images_NCHW is None else [_images(images_NCHW[:n_images]), *layers]
@@ -179,7 +179,7 @@ def _classes(labels: Sequence[int] | np.ndarray | None, what: str, n_images: int
     if labels is None:
         return None
     if len(labels) < n_images:
-        raise UsageError(f"outputs: {what} has {len(labels)} entries for {n_images} shown images; give one an image")
+        raise UsageError(f"outputs: {what} has {len(labels)} entries for {n_images} shown images, expected as many")
     return [int(k) for k in labels[:n_images]]
 
 

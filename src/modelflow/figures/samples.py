@@ -51,7 +51,7 @@ def _note(images_NCHW: np.ndarray, n_classes: int) -> str:
     note = f"{height} by {width} pixels"
     if channels not in (1, 3):
         note += f", the first of {channels} channels"
-    return note + (f"; the first {MAX_CLASSES} of {n_classes} classes" if n_classes > MAX_CLASSES else "")
+    return note + (f". Shown: the first {MAX_CLASSES} of {n_classes} classes" if n_classes > MAX_CLASSES else "")
 
 
 def _block(images_NCHW: np.ndarray, rows: list[np.ndarray], n_rows: int, n_examples: int) -> np.ndarray:
