@@ -128,7 +128,7 @@ def test_a_copy_of_a_run_is_no_further_seed_anywhere_and_is_named(trained, tmp_p
     assert str(results / "wide") in after["wide"].left_out
     comparison = compare_folders([results])
     assert comparison.entries == entries
-    assert any("narrow/seeds/99 same model and seed as" in copy for copy in as_data(comparison)["copies"])
+    assert any("narrow/seeds/99: same model and seed as" in copy for copy in as_data(comparison)["copies"])
     write_pages(results)
     assert "narrow/seeds/99 (seed 42)" in (results / "leaderboard.md").read_text().replace("\\", "")
     assert run_command(["leaderboard", str(results)]) == run_command(["compare", str(results)]) == 0

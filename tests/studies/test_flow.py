@@ -264,7 +264,7 @@ def test_another_number_of_class_names_than_logits_is_refused_before_training(
     flow = flow_of(model=model, **({} if later else {"class_names": names}))
     if later:
         flow.class_names = names
-    with pytest.raises(UsageError, match=f"class_names {said}, the model gives 10 logits; give one name a logit"):
+    with pytest.raises(UsageError, match=f"class_names {said}, the model gives 10 logits. Give one name per logit"):
         getattr(flow, train)(epochs=1)
     assert (flow.arch.total_epochs, flow.arch.losses) == (0, [])
     assert not flow.results_dir.exists()
@@ -533,7 +533,8 @@ def test_what_is_gone_on_with_under_other_versions_says_so(flow_of, monkeypatch)
     monkeypatch.setattr(provenance, "versions", lambda: {"numpy": "9.9"})
     other = flow_of()
     told = other.resume()
-    assert f"the bytes may differ from those of one piece: python {sys.version.split()[0]} before, None since" in told
+    assert "bytes may differ from those of an uninterrupted run: " in told
+    assert f"python {sys.version.split()[0]} before, None since" in told
     assert f"numpy {was} before, 9.9 since" in told
     assert told in other.notes
 
@@ -610,7 +611,7 @@ def test_a_training_whose_tensors_have_changed_does_not_go_on(flow_of, fashion, 
     again.train_loader.dataset = TensorDataset(x_NCHW, again.train_loader.dataset.tensors[1])
     assert "resuming after epoch 0" in flow_of().resume()
     x_NCHW[1999, 0, 27, 27] += 1
-    with pytest.raises(DataError, match=r"training images \(SHA-256 stored .*give loaders of the same"):
+    with pytest.raises(DataError, match=r"training images \(SHA-256 stored .*Give loaders of the same"):
         again.resume()
     x_NCHW[1999, 0, 27, 27] -= 1
     again.test_loader = Batches(fashion.test_x_NCHW[:100], fashion.test_y_N[:100], 50)
@@ -798,7 +799,7 @@ def test_a_rate_beside_an_optimizer_of_ones_own_is_one_of_the_two(flow_of):
     model = generic_2()
     sgd = torch.optim.SGD(model.parameters(), lr=0.5)
     assert flow_of(model=model, optimizer=sgd).lr == flow_of(model=model, optimizer=sgd, lr=0.5).lr == 0.5
-    with pytest.raises(UsageError, match=r"lr = 0.1: the optimizer given has lr = 0.5; give one of the two"):
+    with pytest.raises(UsageError, match=r"lr = 0.1: the optimizer given has lr = 0.5. Give one of the two"):
         flow_of(model=model, optimizer=sgd, lr=0.1)
 
 
@@ -866,8 +867,8 @@ def test_an_optimizer_set_in_either_place_is_the_one_that_trains_and_is_recorded
     [
         ("model", nn.Linear(1, 1), "ModelFlow.model: cannot be set"),
         ("find_best_lr", True, "ModelFlow.find_best_lr: cannot be set"),
-        ("optimiser", "sgd", "ModelFlow.optimiser: cannot be set; did you mean 'optimizer'"),
-        ("epochs", 5, "ModelFlow.epochs: cannot be set; expected one of arch, class_names, .*lr"),
+        ("optimiser", "sgd", "ModelFlow.optimiser: cannot be set. Did you mean 'optimizer'"),
+        ("epochs", 5, "ModelFlow.epochs: cannot be set. Expected one of arch, class_names, .*lr"),
     ],
 )
 def test_what_would_silently_do_nothing_cannot_be_set(flow_of, name, value, message):
@@ -1137,7 +1138,7 @@ def test_a_file_that_cannot_be_read_after_training_leaves_the_weights_and_says_w
     flow = flow_of("odd", tiny(nn.ReLU()))
     broken = Truncated(fashion.test_x_NCHW[:32], fashion.test_y_N[:32], 1)
     flow.test_loader = DataLoader(broken, batch_size=32)
-    with pytest.raises(RunError, match=r"truncated .*; the weights are kept: .*model\.safetensors"):
+    with pytest.raises(RunError, match=r"truncated .*\. The weights are kept: .*model\.safetensors"):
         flow.run(epochs=1)
     assert (flow.results_dir / "model.safetensors").exists()
 

@@ -467,13 +467,13 @@ def test_a_search_that_suggests_nothing_is_noted_once(tmp_path, monkeypatch):
     assert (tmp_path / "narrow" / "lr_finder.png").is_file()
 
 
-@pytest.mark.parametrize(("find", "use"), [(False, "only looked at: the run keeps 0.003"), (True, "set for this run")])
+@pytest.mark.parametrize(("find", "use"), [(False, "the run keeps 0.003."), (True, "Set for this run.")])
 def test_a_search_says_what_became_of_what_it_found(tmp_path, find, use):
     run = train_run(plans(digits_study(lr=3e-3, seeds=[42], find_best_lr=find), tmp_path)[0])
     told = [note for note in run.notes if "steepest trend" in note]
     assert len(told) == 1
     assert told[0].startswith("learning rate search: ")
-    assert told[0].endswith(f"; {use}")
+    assert told[0].endswith(use)
     assert (run.lr == 3e-3) is not find
 
 

@@ -548,7 +548,7 @@ def test_when_the_evaluation_fails_the_weights_are_kept_and_named(flow_of, digit
     x, y = digits
     test = [(x[:16], y[:16]), (x[16:32], y[16:32] + 7)]
     flow = flow_of(*loaders(x, y), test_loader=test)
-    with pytest.raises(RunError, match=r"expected 0 to 2.*the weights are kept: .*skip_train=True") as caught:
+    with pytest.raises(RunError, match=r"expected 0 to 2.*The weights are kept: .*skip_train=True") as caught:
         flow.run(epochs=1)
     assert flow.arch.total_epochs == 1
     left = flow.results_dir / "model_checkpoint.pth"

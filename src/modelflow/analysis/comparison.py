@@ -231,7 +231,7 @@ def _side(name: str, folder: Path, runs: Sequence[Found], copies: Sequence[tuple
     for (path, _), labels_N in zip(runs, labels, strict=True):
         if not np.array_equal(labels_N, labels[0]):
             raise UsageError(f"{one_line(path)} and {one_line(runs[0][0])} were {OTHER_IMAGES}")
-    said = tuple(f"{copy} {why}" for copy, why in copies)
+    said = tuple(f"{copy}: {why}" for copy, why in copies)
     return _Side(name, folder, [run for _, run in runs], np.stack(correct), labels[0], said)
 
 

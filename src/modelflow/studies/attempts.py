@@ -7,6 +7,7 @@ from modelflow.errors import RunError
 from modelflow.io.signals import raise_if_heard
 from modelflow.results import layout
 from modelflow.studies.run_folder import RunFolder
+from modelflow.text import ended
 
 MAX_REASON = 200  # characters
 
@@ -31,7 +32,7 @@ def after_training(folder: RunFolder) -> Iterator[None]:
     """What fails within raises `RunError`, which says where the weights are, and what makes the rest of the run."""
     checkpoint = folder.path / layout.CHECKPOINT
     again = f"ModelFlow(…, load_checkpoint_path={str(checkpoint)!r}).run(skip_train=True)"
-    kept = f"the weights are kept: {folder.path / layout.WEIGHTS} and {checkpoint}; for the rest: {again}"
+    kept = f"The weights are kept: {folder.path / layout.WEIGHTS} and {checkpoint}. For the rest: {again}."
     try:
         yield
     except MemoryError:
@@ -39,7 +40,7 @@ def after_training(folder: RunFolder) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None or not folder.has_written(layout.WEIGHTS):
             raise  # a file of ours that could not be written
-        raise RunError(f"{error}; {kept}") from error
+        raise RunError(f"{ended(error)} {kept}") from error
     except Exception as error:
         raise_if_heard()
-        raise RunError(f"{error}; {kept}") from error
+        raise RunError(f"{ended(error)} {kept}") from error

@@ -72,8 +72,8 @@ def check_same_call(call: dict[str, Any], parts: Parts, path: Path) -> None:
         _check_asked(before, dict.fromkeys(before) | now, path)
     if call.get("network", parts.network) != parts.network:
         raise DataError(
-            f"{path}: is of another network; build the model with the spec, or the class, it was trained with, "
-            "or train without resuming"
+            f"{path}: is of another network. Build the model with the spec, or the class, it was trained with, "
+            "or train without resuming."
         )
 
 
@@ -94,7 +94,7 @@ def _check_asked(stored: dict[str, Any], asked: dict[str, Any], path: Path) -> N
     name = next((name for name in asked if asked[name] != stored.get(name)), None)
     if name is not None:
         differs = f"{name} {short(stored.get(name))}, this one has {short(asked[name])}"
-        raise DataError(f"{path}: was saved by a training with {differs}; train without resuming, or as then")
+        raise DataError(f"{path}: was saved by a training with {differs}. Train without resuming, or as then.")
 
 
 def _check_data(stored: dict[str, str], parts: Parts, path: Path) -> None:
@@ -102,8 +102,8 @@ def _check_data(stored: dict[str, str], parts: Parts, path: Path) -> None:
     now = parts.data.checksums
     if stored and now and (differ := other_data(stored, now)):
         files = bool(set(differ) - set(OF_LOADERS))
-        fix = "put the old files back" if files else "give loaders of the same"
+        fix = "Put the old files back" if files else "Give loaders of the same"
         raise DataError(
             f"{path}: was saved by a training on other {'files' if files else 'images or labels'} of "
-            f"{parts.data.name}: {other_files(stored, now)}; {fix}, or train without resuming"
+            f"{parts.data.name}: {other_files(stored, now)}. {fix}, or train without resuming."
         )

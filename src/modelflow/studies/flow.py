@@ -43,7 +43,7 @@ from modelflow.training.schedules import KINDS, Schedule, check_schedule
 from modelflow.training.states import newest_state
 from modelflow.training.trainer import line
 
-OWN_WEIGHTS = "initial weights: the module's own; to repeat the run, call torch.manual_seed(seed) before it is built"
+OWN_WEIGHTS = "initial weights: the module's own. To repeat the run, call torch.manual_seed(seed) before building it."
 
 
 class ModelFlow(Parts):
@@ -52,23 +52,23 @@ class ModelFlow(Parts):
     What is given here can be set later by the same names, for what is trained and evaluated from then on.
 
     Args:
-        model: maps images N x C x H x W to logits N x K; trained in place, with the weights that it has.
+        model: maps images N x C x H x W to logits N x K. It is trained in place, from the weights that it has.
         train_loader: gives batches of images and labels (classes from 0), as torch's `DataLoader` does.
         val_loader: likewise, validated on after each epoch.
         model_name: what it is called, and the folder of its results.
-        load_checkpoint_path: a checkpoint to go on from, with its weights, optimizer and history.
-        lr: the optimizer's learning rate; left out, the checkpoint's or 3e-4.
+        load_checkpoint_path: a checkpoint to resume from, with its weights, optimizer and history.
+        lr: the optimizer's learning rate. The default is the checkpoint's, or 3e-4.
         find_best_lr: whether to search for a learning rate at once, and set it.
-        test_loader: evaluated on after training; left out, the validation loader is.
+        test_loader: evaluated on after training. The default is the validation loader.
         optimizer: a name (adam, adamw, sgd, rmsprop), a class, or a torch optimizer over the model's parameters.
         schedule: constant, one-cycle or cosine: how the rate changes over one call of `train`, up to `lr`.
-        loss_fn: takes outputs and labels, gives a mean; left out, cross-entropy.
-        results_dir: the folder in which one called `model_name` is made; the attribute is that folder.
-        seed: of the order of the images and of dropout, 0 to 2**32 - 1; the weights are the model's own.
-        device: cpu, cuda, cuda:N, mps or xpu; left out, the CPU where the compiled step covers the run, else CUDA
-            where it is.
-        class_names: in the order of the labels, or a mapping such as `class_to_idx`; left out, those of the loaders'
-            data set.
+        loss_fn: takes outputs and labels, gives a mean. The default is cross-entropy.
+        results_dir: the folder in which one called `model_name` is made. The attribute is that folder.
+        seed: of the order of the images and of dropout, 0 to 2**63 - 1. The weights are the model's own.
+        device: cpu, cuda, cuda:N, mps or xpu. The default is the CPU where the compiled step covers the run, else CUDA
+            where there is one.
+        class_names: in the order of the labels, or a mapping such as `class_to_idx`. The default is those of the
+            loaders' data set.
         verbose: whether to print progress and results.
 
     Raises:
@@ -121,7 +121,7 @@ class ModelFlow(Parts):
         self.seconds = {}
         self.notes = [] if isinstance(model, GenericCNN) else [OWN_WEIGHTS]
         if left_out := not_in_weights(model):
-            self.notes.append(f"{layout.WEIGHTS} is without {', '.join(left_out)}; {layout.CHECKPOINT} has all")
+            self.notes.append(f"{layout.WEIGHTS} is without {', '.join(left_out)}. {layout.CHECKPOINT} has all.")
         self._choose_device(device)
         if made is not optimizer and self.device.type != "cpu":
             self.arch.optimizer = made_optimizer(optimizer, model, lr)  # in the form that the device has
@@ -239,7 +239,7 @@ class ModelFlow(Parts):
         steps = 0 if state["midway"] is None else state["midway"]["steps"]
         where = f"resuming after epoch {state['epoch']}" + (f", step {steps:,} of the next" if steps else "")
         if changed := changed_since(call, self):
-            where += f"; the bytes may differ from those of one piece: {', '.join(changed)}"
+            where += f". The bytes may differ from those of an uninterrupted run: {', '.join(changed)}"
             self.notes.append(where)
         return where
 

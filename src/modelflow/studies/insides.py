@@ -32,8 +32,8 @@ def _search_notes(found: LRSearch, kept_lr: float | None) -> list[str]:
     what = "learning rate search: "
     notes = [what + found.note.removeprefix(what)] if found.note else []
     if found.suggestion is not None:
-        use = "set for this run" if kept_lr is None else f"only looked at: the run keeps {kept_lr:g}"
-        notes.append(f"{what}{METHOD} {found.suggestion:.3g}, steepest point {found.steepest:.3g}; {use}")
+        use = "Set for this run." if kept_lr is None else f"Not used: the run keeps {kept_lr:g}."
+        notes.append(f"{what}{METHOD} {found.suggestion:.3g}, steepest point {found.steepest:.3g}. {use}")
     return notes
 
 

@@ -23,6 +23,7 @@ from modelflow.studies.autosave import Autosave
 from modelflow.studies.continuation import Continuation
 from modelflow.studies.record import data_record
 from modelflow.studies.run_folder import RunFolder
+from modelflow.text import sentence
 from modelflow.training.compiled import unsupported_reason
 from modelflow.training.devices import choose_device, device_of, devices_here, in_words
 from modelflow.training.loss import Loss
@@ -65,8 +66,8 @@ class Parts:
             settable = [word for word, kind in vars(Parts).items() if isinstance(kind, property) and kind.fset]
             if name not in settable:
                 known = sorted(word for word in {*settable, *vars(self)} if not word.startswith("_"))
-                fix = did_you_mean(name, known) or f"expected one of {', '.join(known)}"
-                raise AttributeError(f"ModelFlow.{name}: cannot be set; {fix}")
+                fix = sentence(did_you_mean(name, known)) or f"Expected one of {', '.join(known)}."
+                raise AttributeError(f"ModelFlow.{name}: cannot be set. {fix}")
         super().__setattr__(name, value)
 
     @property
@@ -176,8 +177,8 @@ class Parts:
         if len(self.class_names) != n_classes and self.names_are_given:
             count = len(self.class_names)
             raise UsageError(
-                f"class_names has {count} {'entry' if count == 1 else 'entries'}, the model gives {n_classes} logits; "
-                "give one name a logit, in the order of the labels"
+                f"class_names has {count} {'entry' if count == 1 else 'entries'}, the model gives {n_classes} logits. "
+                "Give one name per logit, in the order of the labels."
             )
         names = self.class_names[:n_classes]  # a data set may know more classes than are used
         return (*names, *(str(k) for k in range(len(names), n_classes)))
@@ -315,7 +316,7 @@ def made_optimizer(optimizer: OptimizerLike, model: nn.Module, lr: float | None)
     made = optimizer_of(optimizer, model, rate)
     own = float(made.param_groups[0]["lr"])
     if lr is not None and not math.isclose(rate, own, rel_tol=1e-6):
-        raise UsageError(f"lr = {rate:g}: the optimizer given has lr = {own:g}; give one of the two")
+        raise UsageError(f"lr = {rate:g}: the optimizer given has lr = {own:g}. Give one of the two.")
     return made
 
 

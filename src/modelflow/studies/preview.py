@@ -33,7 +33,7 @@ from modelflow.training.seeding import seeded_order, seeded_rng
 from modelflow.training.trainer import line
 
 OWN_SCHEDULER = (
-    "warning: a scheduler of torch holds the optimizer, and nobody calls it; give schedule='one-cycle' in its place"
+    "warning: a scheduler of torch holds the optimizer, and nobody calls it. Give schedule='one-cycle' in its place."
 )
 
 Array = np.ndarray[Any, Any]
@@ -42,7 +42,7 @@ Array = np.ndarray[Any, Any]
 def validation_loader(parts: Parts) -> Any:
     """Raises `UsageError` where there is none."""
     if parts.val_loader is None:
-        raise UsageError("there is no validation loader to evaluate on; give ModelFlow a val_loader")
+        raise UsageError("there is no validation loader to evaluate on. Give ModelFlow a val_loader.")
     return parts.val_loader
 
 
@@ -66,7 +66,7 @@ def first_images(parts: Parts, n_images: int) -> tuple[Tensor, Tensor]:
             if count >= n_images:
                 break
     if not batches:
-        raise DataError("the validation loader has no images; give it some")
+        raise DataError("the validation loader has no images")
     images, labels = (torch.cat(tensors)[:n_images] for tensors in zip(*batches, strict=True))
     return images, labels
 
@@ -105,7 +105,7 @@ def layers_to_show(parts: Parts, layers: Sequence[str] | None) -> list[str]:
     once = [name for name in names if name in outputs and len(outputs[name]) == 1]
     if layers is not None and len(once) < len(names):
         missed = next(name for name in names if name not in once)
-        raise UsageError(f"layer {missed!r}: does not run exactly once in a forward pass; name another layer")
+        raise UsageError(f"layer {missed!r}: does not run exactly once in a forward pass. Name another layer.")
     return once
 
 

@@ -32,7 +32,7 @@ DATA_NOT_KNOWN = (
     "begun by an older version, which did not record its training files. If the data have changed since, train it "
     "again with --restart."
 )
-JOINED = "the last batch of an epoch would be one image, too few for batch norm: it is joined to the one before"
+JOINED = "the last batch of one image, too few for batch norm, is joined to the one before"
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
 

@@ -40,6 +40,6 @@ def check_not_replaced(parts: Parts, folder: RunFolder) -> None:
         layout.read_run(folder.path)
         raise UsageError(
             f"{folder.path} holds a finished run of other weights or of another network, and nothing is to be "
-            f"trained; give its network and load_checkpoint_path={str(folder.path / layout.CHECKPOINT)!r}, "
-            "or another model_name"
+            f"trained. Give its network and load_checkpoint_path={str(folder.path / layout.CHECKPOINT)!r}, "
+            "or another model_name."
         )
