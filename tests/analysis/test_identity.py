@@ -134,7 +134,7 @@ def test_a_copy_of_a_run_is_no_further_seed_anywhere_and_is_named(trained, tmp_p
     assert run_command(["leaderboard", str(results)]) == run_command(["compare", str(results)]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "narrow/seeds/99 (seed 42)" in out
-    assert "narrow/seeds/99 holds the same model" in out
+    assert "narrow/seeds/99: same model" in out
     assert run_command(["leaderboard", str(results), "--json"]) == 0
     assert "narrow/seeds/99" in capsys.readouterr().out
 

@@ -90,3 +90,15 @@ def test_every_layer_stands_once_in_its_order(a, b):
     assert found(a, a).words == "A and B are the same layer by layer."
     assert (said.words == "A and B are the same layer by layer.") == (not marks(said.pairs))
     assert json.loads(json.dumps(as_data(said)))["words"] == said.words
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("c16 m2 fc", "c16 gap fc", "B has global average pool where A has max-pool 2x2 (layers.1)"),
+        ("c16 gap fc", "c16 (c16 c16-act)r gap fc", "B adds a residual (c16 c16-act)r (layers.1)"),
+        ("c16 (c16 c16-act)r gap fc", "c16 gap fc", "B leaves out a residual (c16 c16-act)r (layers.1)"),
+    ],
+)
+def test_pools_are_said_by_what_they_take_and_residuals_by_what_is_in_them(a, b, said):
+    assert said in found(a, b).words

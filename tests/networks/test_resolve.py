@@ -10,9 +10,10 @@ from modelflow.errors import SpecError, UsageError
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.data_shape import DataShape
 from modelflow.networks.description import Spec, parse_spec, read_spec
-from modelflow.networks.resolve import CARD, check_name, named_spec, preset, resolve, trace
+from modelflow.networks.resolve import CARD, check_name, is_model, named_spec, preset, resolve, trace
 from modelflow.networks.trace import trace as trace_of_spec
 from modelflow.results import layout
+from modelflow.results.settings import read_study
 
 LEAST = {"in_channels": 1, "num_classes": 10}
 
@@ -165,3 +166,11 @@ def test_a_trace_of_anything_else_is_refused(given):
         trace({"in_channels": 1})
     with pytest.raises(UsageError, match="max_parameters = '5': must be a whole number"):
         trace("generic_2", "5")
+
+
+def test_a_file_that_is_there_is_no_short_form_whatever_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_model("c8 fc")
+    (tmp_path / "c8 fc").write_text("models: [generic_2]")
+    assert not is_model("c8 fc")
+    assert list(read_study("c8 fc").specs()) == ["generic_2"]

@@ -142,14 +142,26 @@ def _said(pairs: Sequence[Pair]) -> Iterator[tuple[str, Layer]]:
         if pair.a is None or pair.b is None:
             layer = pair.a or pair.b
             assert layer is not None
-            yield f"B {'leaves out' if pair.b is None else 'adds'} {layer.what}", layer
-        elif pair.a.kind != pair.b.kind:
-            yield f"B has {pair.b.what} where A has {pair.a.what}", pair.b
+            item = pair.items[0 if pair.b is None else 1]
+            yield f"B {'leaves out' if pair.b is None else 'adds'} {_what(layer, item)}", layer
+        elif pair.a.kind != pair.b.kind or _how(pair.a) != _how(pair.b):
+            a, b = _what(pair.a, pair.items[0]), _what(pair.b, pair.items[1])
+            yield f"B has {b} where A has {a}", pair.b
         else:
             phrase = following and _stride_for_pool(pair.a, pair.b, following)
             merged = bool(phrase)
             yield from ((said, pair.b) for said in ([phrase] if phrase else []))
             yield from ((said, pair.b) for said in _options(pair.a, pair.b, {"stride"} if phrase else set()))
+
+
+def _what(layer: Layer, item: str) -> str:
+    """A layer in words, one that holds others as its item of the short form."""
+    return f"a residual {item}" if layer.inner else layer.what
+
+
+def _how(layer: Layer) -> str:
+    """Of a pool what it takes of a window, or of a whole map; empty for another layer."""
+    return layer.written.how if isinstance(layer.written, Pool) else ""
 
 
 def _stride_for_pool(a: Layer, b: Layer, following: Pair) -> str:
