@@ -138,11 +138,11 @@ def test_trace_shows_the_layers_before_the_one_that_breaks(capsys):
     told = capsys.readouterr()
     shown = [line.split()[:2] for line in told.out.splitlines() if "layers." in line]
     assert shown == [["layers.0", "4x8x8"], ["layers.1.body.0", "4x4x4"], ["layers.1.body.1", "8x4x4"]]
-    assert told.err.startswith("error: layers.1: the layers of the residual turn 4x8x8 into 8x4x4")
+    assert told.err.startswith("Error: layers.1: the layers of the residual turn 4x8x8 into 8x4x4")
     assert run_command(["trace", "m2 c4k9+valid fc", "--dataset", "digits", "--json"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("error: layers.1: its input 1x4x4 is smaller than the kernel 9x9")
+    assert told.err.startswith("Error: layers.1: its input 1x4x4 is smaller than the kernel 9x9")
 
 
 def test_diff_says_in_what_two_networks_differ(capsys):
@@ -156,7 +156,7 @@ def test_diff_says_in_what_two_networks_differ(capsys):
     assert data["layers"][0]["b"]["parameters"] == 104
     assert not data["layers"][0]["same"]
     assert run_command(["diff", "generic_0", "c4k30+valid fc"]) == 2
-    assert "error: B: layers.0: its input 1x28x28 is smaller than the kernel 30x30" in capsys.readouterr().err
+    assert "Error: B: layers.0: its input 1x28x28 is smaller than the kernel 30x30" in capsys.readouterr().err
 
 
 def test_a_short_form_is_a_model(capsys, tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_a_short_form_is_a_model(capsys, tmp_path, monkeypatch):
     assert run.spec["layers"][0] == {"conv": 4, "stride": 2, "padding": "same", "norm": "batch", "activation": "relu"}
     assert printed(capsys, "evaluate", "r/c4-2-gap-fc").startswith("accuracy ")
     assert run_command(["run", "c4/2 gap fc"]) == 2
-    assert "for one model: modelflow train 'c4/2 gap fc'" in capsys.readouterr().err
+    assert "For one model: modelflow train 'c4/2 gap fc'" in capsys.readouterr().err
 
 
 def test_trace_says_what_it_assumes_where_a_file_leaves_it_out(capsys, tmp_path):
@@ -274,7 +274,7 @@ def test_evaluate_and_inspect_a_run(capsys, results, tmp_path):
     before = read_run(run).metrics
     assert json.loads(printed(capsys, "evaluate", run, "--json")) == before.model_dump()
     assert re.match(r"accuracy \d+\.\d\d% \(protocol held-out\), ", printed(capsys, "evaluate", run))
-    assert "the test images were evaluated 3 times" in (run / "MODEL_CARD.md").read_text()
+    assert "test images were evaluated 3 times" in (run / "MODEL_CARD.md").read_text()
     (run / "intermediate_outputs.png").unlink()
     assert "filters_conv_layers.0.png" in printed(capsys, "inspect", run, "--layer", "fc_layers.0")
     assert (run / "intermediate_outputs.png").is_file()
@@ -389,9 +389,9 @@ def test_errors_are_plain_text_where_the_error_stream_is_no_terminal(capsys):
 
 def test_the_help_says_what_the_recipes_are():
     for settings in (RunSettings(), RunSettings(recipe="best"), RunSettings(recipe="modern")):
-        told = f"{settings.epochs} epochs, batch {settings.batch_size}, "
+        told = f"{settings.epochs} epochs, batch size {settings.batch_size}, "
         assert told in RECIPE_HELP
-        assert f"{settings.lr:g}" in RECIPE_HELP.split(told)[1].split(";")[0]
+        assert f"{settings.lr:g}" in RECIPE_HELP.split(told)[1].split(". ")[0]
 
 
 def test_the_package_is_a_command_too():

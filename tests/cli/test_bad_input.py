@@ -88,7 +88,7 @@ SPECS = {
     "trace 'my net.json'": ["model name 'my net'", "letters, digits"],
     "trace '<img onerror>.json'": ["model name '<img onerror>'"],
     "trace unknown_key.json": ["unknown_key.json", "unknown key 'kernel_sizes'", "Did you mean 'cov_kernel_sizes'?"],
-    "trace wrong_length.json": ["wrong_length.json", "cov_features = [4] has 1 entries, expected 2", "add 1"],
+    "trace wrong_length.json": ["wrong_length.json", "cov_features = [4] has 1 entries, expected 2", "Add 1."],
     "trace text_for_number.json": ["input_size = '8': expected a whole number. Write 8"],
     "trace true_for_number.json": ["num_classes = True: expected a whole number"],
     "trace negative.json": ["fc_sizes[0] = -20: expected at least 1"],

@@ -568,7 +568,7 @@ def test_a_state_of_other_data_or_another_model_is_refused(flow_of, monkeypatch,
     with pytest.raises(DataError, match="is beyond an epoch of 10 steps"):
         few.resume()
     other = GerenicCNN(1, 10, amnt_cov_layers=1, verbose=False)
-    with pytest.raises(DataError, match="build the model with the spec"):
+    with pytest.raises(DataError, match="Build the model with the spec"):
         flow_of(model=other).resume()
 
 

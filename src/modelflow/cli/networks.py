@@ -119,7 +119,7 @@ def _described(model: str, dataset: str | None) -> "tuple[str, Description]":
     def assumed() -> DataShape:
         if model not in CARD:
             told = f"images of {shape_text(usual().input_shape)} and {usual().num_classes} classes"
-            terminal.tell(f"note: where {model} says neither, {told} are assumed. --dataset takes those of a data set.")
+            terminal.tell(f"note: {told} are assumed where {model} says neither. --dataset takes those of a data set.")
         return usual()
 
     return resolve(model, data=assumed)
@@ -165,4 +165,5 @@ def models(as_json: bool) -> None:
         ],
         left=3,
     )
-    terminal.say("c4k5: convolution to 4 maps, kernel 5. m2: max-pool. fc20: linear. See also `modelflow trace MODEL`.")
+    terminal.say("c4k5: convolution to 4 maps, kernel 5. m2: max-pool. fc20: linear.")
+    terminal.say("See also: modelflow trace MODEL")

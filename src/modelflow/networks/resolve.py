@@ -108,8 +108,10 @@ def fitted(name: str, data: AskShape) -> Spec:
 
 
 def is_model(given: str) -> bool:
-    """Whether it is a preset's name, or a short form."""
-    return given in CARD or (not given.lower().endswith(SPEC_ENDINGS) and is_short_form(given))
+    """Whether it is a preset's name, or a short form: no file that is there, and not called as one."""
+    if given in CARD:
+        return True
+    return not given.lower().endswith(SPEC_ENDINGS) and is_short_form(given) and not os.path.isfile(given)
 
 
 def trace(model: Any, max_parameters: int = MAX_PARAMETERS) -> Trace:

@@ -54,7 +54,7 @@ class Pool(LayerKind):
     @model_validator(mode="after")
     def _windows_have_sizes(self) -> Self:
         if self.how in GLOBAL and (self.size, self.stride, self.padding) != (None, None, 0):
-            raise ValueError(f"pool: {self.how} takes whole maps. Leave out size, stride and padding.")
+            raise ValueError(f"{self.how} takes whole maps. Leave out size, stride and padding.")
         if self.padding > min(self.window) // 2:
             raise ValueError(f"padding = {self.padding}: expected at most half the size")
         return self
