@@ -73,7 +73,7 @@ def test_many_differences_are_counted():
     assert ". And 1 more. B has" in found("c8k5/2+valid-bn+gelu gap fc", "c9 gap fc").words
 
 
-ITEMS = st.sampled_from(["c8", "c8/2", "s8", "m2", "e2", "bn", "c8r", "(c8 c8)r", "2*c8", "drop0.5", "d3"])
+ITEMS = st.sampled_from(["c8", "c8/2", "s8", "m2p1", "e2", "bn", "c8r", "(c8 c8)r", "2*c8", "drop0.5", "d3"])
 TEXTS = st.lists(ITEMS, max_size=6).map(lambda items: " ".join(["c8", *items, "gap fc"]))
 
 
