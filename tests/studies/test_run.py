@@ -258,7 +258,7 @@ def test_settings_reach_optimizer_and_loss_and_are_recorded(tmp_path, data):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "adam", "momentum": 0.9}, "momentum: adam has none of this kind"),
+        ({"optimizer": "adam", "momentum": 0.9}, "momentum: adam has none"),
         ({"nesterov": True}, "nesterov: is for optimizer sgd with a momentum"),
         ({"optimizer": "sgd", "momentum": 1.0}, "momentum"),
         ({"label_smoothing": 1.0}, "label_smoothing"),

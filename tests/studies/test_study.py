@@ -575,7 +575,7 @@ def test_a_report_so_far_that_cannot_be_written_stops_nothing_and_is_told_once(f
     said = [so_far(run)]
     monkeypatch.setattr("modelflow.studies.study.SHARE_OF_WRITING", 1e9)
     said += [so_far(run) for _ in range(3)]
-    assert said[0] == "the report could not be written yet (Is a directory)"
+    assert said[0] == "the report could not be written yet: Is a directory. Training continues."
     assert said[1:] == ["", "", ""]
 
 

@@ -108,9 +108,9 @@ class RunSettings(BaseModel):
     @model_validator(mode="after")
     def _momentum_has_its_optimizer(self) -> "RunSettings":
         if self.momentum is not None and self.optimizer not in ("sgd", "rmsprop"):
-            raise ValueError(f"momentum: {self.optimizer} has none of this kind; use optimizer sgd, or leave it out")
+            raise ValueError(f"momentum: {self.optimizer} has none. Use optimizer sgd, or remove it.")
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
-            raise ValueError("nesterov: is for optimizer sgd with a momentum; give both, such as momentum 0.9")
+            raise ValueError("nesterov: is for optimizer sgd with a momentum. Give both, such as momentum 0.9.")
         return self
 
     def optimizer_options(self) -> dict[str, Any]:

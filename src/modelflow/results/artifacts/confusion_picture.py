@@ -20,7 +20,7 @@ class ConfusionPicture(Artifact):
         mistake = most_common_mistake(evaluated.confusion, evaluated.class_names)
         accuracy = f"accuracy {found.accuracy:.2%} of {found.images:,} images"
         title = f"{evaluated.model_name}, seed {evaluated.seed}: {accuracy}"
-        title += f"; most common mistake: {mistake}" if mistake else ""
+        title += f". Most common mistake: {mistake}" if mistake else ""
         title += f" (protocol {evaluated.kind})"
         warning = next(iter(evaluated.warnings), None)
         return png(plot_confusion_matrix(evaluated.confusion, evaluated.class_names, title, warning))
