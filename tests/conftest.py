@@ -30,6 +30,7 @@ settings.load_profile("any machine")
 
 MORE = (  # slower tests: those of make test-more
     *("fuzz", "torture", "studies/engines", "studies/test_study.py", "io/test_process.py", "report/test_page.py"),
+    *("training/test_openmp.py", "io/test_bounds.py", "io/test_signals.py", "test_card_revisited.py"),
     *("test_extending.py", "test_wheel.py", "analysis/test_simulations.py", "kernels/test_network.py"),
     "kernels/test_portable.py",
 )
