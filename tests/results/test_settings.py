@@ -286,3 +286,10 @@ def test_a_folder_of_images_is_looked_up_beside_the_study_file_too(tmp_path, mon
     (here / "images").mkdir()
     assert read_study(study / "s.yaml").dataset == "idx:images"
     assert read_study({"models": [LEAST], "dataset": "idx:nowhere"}).dataset == "idx:nowhere"
+
+
+def test_a_recipes_weight_decay_is_for_its_own_optimizer():
+    assert read_study(None, recipe="modern").weight_decay == 0.05
+    assert read_study(None, recipe="modern", optimizer="sgd").weight_decay is None
+    assert read_study(None, recipe="modern", optimizer="sgd", weight_decay=5e-4).weight_decay == 5e-4
+    assert read_study({"recipe": "modern", "weight_decay": None}).weight_decay == 0.05

@@ -266,7 +266,8 @@ def _group(row: LeaderboardRow) -> str:
     """The card's group; of another network its short form, unless it is long, and the data."""
     if row.card_accuracy is not None:
         return row.group
-    return f"{row.network if 0 < len(row.network) <= MAX_NETWORK else row.group}, on {shown(row.data)}"
+    network = row.network if len(row.network) <= MAX_NETWORK else f"{row.network[: MAX_NETWORK - 1]}…"
+    return f"{network or row.group}, on {shown(row.data)}"
 
 
 def _accuracy(row: LeaderboardRow) -> str:

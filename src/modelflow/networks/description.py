@@ -276,7 +276,7 @@ def parse_spec(fields: Any, where: str = "spec", data: AskShape = usual) -> Desc
         return fields
     if not isinstance(fields, Mapping):
         raise SpecError(f"{where}: expected an object of fields such as in_channels, got {short(fields)}")
-    form = LayerSpec if "layers" in fields else Spec
+    form = LayerSpec if {"layers", "input", "classes"} & set(fields) else Spec
     try:
         return form.model_validate(_completed(fields, data) if form is LayerSpec else dict(fields))
     except ValidationError as error:

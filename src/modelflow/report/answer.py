@@ -23,6 +23,7 @@ from modelflow.analysis.verdicts import (
     trained_words,
 )
 from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
+from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.protocol import split_kind
 from modelflow.results.records import DataRecord, Run
 from modelflow.text import sentence, shown
@@ -160,11 +161,19 @@ def conditions(group: Group) -> str:
         {_setting(run, "optimizer") for run in runs},
         {_rate(run) for run in runs},
         {_setting(run, "batch_size", "batch size ") for run in runs},
+        *({_option(run, name) for run in runs} for name in OPTIONAL_SETTINGS),
         {counted(run.epochs, "epoch") for run in runs},
     ]
     shared = [text for texts in found if len(texts) == 1 for text in texts if text]
     said = f"Valid for {', '.join(shared) or 'the settings of each run'}. Other settings may change the ranking."
     return f"{said} {group.unlike}" if group.unlike else said
+
+
+def _option(run: Run, name: str) -> str:
+    """A rare setting, where it was given."""
+    value = run.settings.get(name, LATER_SETTINGS[name])
+    words = name.replace("_", " ")
+    return "" if value == LATER_SETTINGS[name] else words if value is True else f"{words} {shown(value)}"
 
 
 def _setting(run: Run, name: str, before: str = "") -> str:

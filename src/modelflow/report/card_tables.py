@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from modelflow.analysis.archive import Model, Seed
+from modelflow.analysis.identity import short_form_of
 from modelflow.analysis.intervals import accuracy_interval, prediction_interval
 from modelflow.evaluation.calibration import Bin
 from modelflow.networks.description import parse_spec
 from modelflow.networks.trace import shape_text, trace
 from modelflow.report.words import counted, significant
 from modelflow.results import layout
-from modelflow.results.asked import LATER_SETTINGS
+from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.contents import caption_of
 from modelflow.results.protocol import protocol_of
 from modelflow.results.records import DataRecord, Run
@@ -29,12 +30,14 @@ def what_it_is(run: Run) -> str:
         costs = f"{run.parameters:,} parameters"
         return f"{run.model_class}, a module without a spec, {costs}"
     traced = trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS)
+    costs = f"{run.parameters:,} parameters, {traced.macs:,} multiply-accumulates per image"
+    if form := short_form_of(run):
+        return f"{form}, from images of {shape_text(traced.input_shape)}. {costs}"
     blocks, linear = len(traced.of_kind("conv")), len(traced.of_kind("linear"))
     classes = traced.layers[-1].output_shape[0]
     return (
         f"{counted(blocks, 'convolutional block')} and {counted(linear, 'fully connected layer')}, from images of "
-        f"{shape_text(traced.input_shape)} to {classes} classes. {run.parameters:,} parameters, {traced.macs:,} "
-        "multiply-accumulates per image"
+        f"{shape_text(traced.input_shape)} to {classes} classes. {costs}"
     )
 
 
@@ -99,8 +102,10 @@ def _settings(runs: list[Run]) -> Rows:
 
 def _unset(runs: list[Run]) -> list[str]:
     """Options of the training that none of the runs was given."""
-    rare = {name: usual for name, usual in LATER_SETTINGS.items() if name not in ("schedule", "validation_images")}
-    return [name for name, usual in rare.items() if all(run.settings.get(name, usual) == usual for run in runs)]
+    usual = LATER_SETTINGS
+    return [
+        name for name in OPTIONAL_SETTINGS if all(run.settings.get(name, usual[name]) == usual[name] for run in runs)
+    ]
 
 
 def _setting(run: Run, name: str) -> str:

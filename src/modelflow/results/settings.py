@@ -95,9 +95,10 @@ class RunSettings(BaseModel):
         recipe = given.get("recipe", "card") if isinstance(given, dict) else None
         if not isinstance(recipe, str) or recipe not in RECIPES:
             return given
-        return RECIPES[recipe] | {
-            name: of for name, of in given.items() if of is not None or name not in RECIPES[recipe]
-        }
+        usual = dict(RECIPES[recipe])
+        if given.get("optimizer") not in (None, usual.get("optimizer")):
+            usual.pop("weight_decay", None)  # it was found for the recipe's own optimizer
+        return usual | {name: of for name, of in given.items() if of is not None or name not in usual}
 
     @model_validator(mode="after")
     def _nothing_held_out_by_the_card(self) -> "RunSettings":

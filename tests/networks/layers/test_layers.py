@@ -24,7 +24,9 @@ from modelflow.networks.trace import trace
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 FOLLOWING = {
     "norm": st.sampled_from(["none", "batch"]),
-    "activation": st.sampled_from(["none", "relu", "leaky_relu", "relu6", "hard_swish", "silu", "gelu"]),
+    "activation": st.sampled_from(
+        ["none", "relu", "leaky_relu", "relu6", "hard_swish", "silu", "tanh", "sigmoid", "gelu"]
+    ),
 }
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-Name = Literal["relu", "leaky_relu", "relu6", "hard_swish", "silu", "gelu"]
+Name = Literal["relu", "leaky_relu", "relu6", "hard_swish", "silu", "gelu", "tanh", "sigmoid"]
 ActivationChoice = Literal["none", Name]
 
 WORDS = {
@@ -19,6 +19,8 @@ WORDS = {
     "hard_swish": "hard swish",
     "silu": "SiLU",
     "gelu": "GELU",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
 }
 MODULES = {
     "relu": "ReLU",
@@ -27,6 +29,8 @@ MODULES = {
     "hard_swish": "Hardswish",
     "silu": "SiLU",
     "gelu": "GELU",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
 }
 
 

@@ -64,6 +64,11 @@ def check_defaults(defaults: Any) -> None:
             raise SpecError(f"defaults: {short(name)} is no option that layers take from there. {hint}")
 
 
+def _refused(key: str, others: list[str]) -> list[str]:
+    """Those of the other kinds in an item that are no option of its first one."""
+    return [other for other in others if other not in kinds()[key].model_fields]
+
+
 def _options(kind: type[LayerKind]) -> list[str]:
     return [name for name in kind.model_fields if name != kind.main]
 
@@ -76,6 +81,8 @@ def _key(item: Any, where: str) -> str:
     taking = [key for key in named if all(other in kinds()[key].model_fields for other in named if other != key)]
     if len(taking) == 1:
         return str(taking[0])
+    if len(named) > 1 and (refused := _refused(named[0], named[1:])):
+        named = [named[0], *refused]
     if named:
         raise SpecError(
             f"{where}: {' and '.join(map(str, named))} in one item, expected one kind. Make two items of it."
