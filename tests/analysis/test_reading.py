@@ -154,7 +154,7 @@ def test_a_copy_is_left_out_by_all_for_the_same_reason(mixed, content, rows):
     assert (where, others) == ("wide/seeds/99", [])
     assert why == "same model and seed as wide/seeds/43, which counts for both"
     (copy,) = compare_folders(folders_of(mixed, "digits, held out")).copies
-    assert copy.replace(f"{mixed}/", "") == f"{where} {why}"
+    assert copy.replace(f"{mixed}/", "") == f"{where}: {why}"
     assert escaped(f"Left out, {where}: {why}") in study_card(content)
 
 
