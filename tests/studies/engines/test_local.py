@@ -117,7 +117,7 @@ def test_a_killed_process_costs_its_run_alone_and_the_lane_goes_on(tmp_path):
         if title in killed:
             assert isinstance(outcome, RunError)
             assert re.search(
-                rf"^{title}: its process \(\d+\) was killed by SIGKILL; give the same command", str(outcome)
+                rf"^{title}: its process \(\d+\) was killed by SIGKILL. Give the same command", str(outcome)
             )
         else:
             assert isinstance(outcome, Run)
@@ -188,7 +188,7 @@ def test_what_goes_wrong_in_a_run_unforeseen_costs_that_run_alone(tmp_path, monk
     outcomes = trained(plans(study_of(), tmp_path), jobs=1)
     assert isinstance(outcomes["wide, seed 42"], Run)
     assert re.fullmatch(
-        r"narrow, seed 42: KeyError: 'narrow' \(test_local.py, line \d+\)",
+        r"narrow, seed 42: KeyError: 'narrow' \(test_local.py, line \d+\). Please report it\.",
         str(outcomes["narrow, seed 42"]),
     )
 

@@ -150,7 +150,7 @@ def test_after_the_head_was_lost_the_same_command_trains_the_rest(long_alone, tm
     before = {folder: read_run(folder).started for folder in runs(tmp_path / "r")}
     assert 1 <= len(before) < 4
     assert process.returncode == 1
-    assert "give the same command again to train the rest" in told
+    assert "Give the same command again to train the rest" in told
     with cluster_of(1, tmp_path) as cluster:
         again = started(command(tmp_path, cluster, LONG))
         told = again.communicate(timeout=PATIENCE)[1]
