@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 tests=tests/kernels/test_portable.py
 there=$PWD/.venv-arm
+system=$there/system
 
 fail() {
   echo "make test-arm: $1" >&2
@@ -12,13 +13,13 @@ fail() {
 }
 
 find_python() {
-  python=$(echo "$there"/root/usr/bin/python3.[0-9][0-9])
+  python=$(echo "$system"/usr/bin/python3.[0-9][0-9])
 }
 
 fetch_python() {
-  mkdir -p "$there/apt/lists/partial" "$there/apt/archives/partial" "$there/root/usr/lib"
-  ln -s usr/lib "$there/root/lib" # where the packages take /lib for /usr/lib
-  : > "$there/apt/status"         # nothing is installed: all that Python needs is fetched
+  mkdir -p "$there/apt/lists/partial" "$there/apt/archives/partial" "$system/usr/lib"
+  ln -s usr/lib "$system/lib" # where the packages take it for the same
+  : > "$there/apt/status"     # nothing is installed: all that Python needs is fetched
   export APT_CONFIG="$there/apt/conf"
   cat > "$APT_CONFIG" << EOF
 APT::Architecture "arm64";
@@ -35,7 +36,7 @@ EOF
   apt-get update -qq && apt-get install -qq --yes --no-install-recommends --download-only python3 libstdc++6 > "$there/log" ||
     fail "apt has no python3 for arm64; add a source that has, or run it on an ARM machine"
   for package in "$there"/apt/archives/*.deb; do
-    dpkg-deb --extract "$package" "$there/root"
+    dpkg-deb --extract "$package" "$system"
   done
 }
 
@@ -64,7 +65,7 @@ fi
 find_python
 export PYTHONPATH="src:$there/packages" PYTHONNOUSERSITE=1 MODELFLOW_KERNELS="$there/kernels"
 run_tests() {
-  "$qemu" -L "$there/root" "$python" -m pytest --noconftest -p no:cacheprovider "$tests" -k "$1"
+  "$qemu" -L "$system" "$python" -m pytest --noconftest -p no:cacheprovider "$tests" -k "$1"
 }
 
 run_tests every_kind & # emulated tests are slow: two processes side by side
