@@ -2,7 +2,7 @@
 
     python benchmarks/choose_modern.py --seeds 2 --jobs 4        adds to results/recipes_modern.csv, shows the table
 
-Three networks with batch norm (reference.py). On a CUDA device the step is captured as a graph: a training of fifteen
+Three networks with batch norm (modern_networks.py). On a CUDA device the step is captured as a graph: a training of fifteen
 epochs takes some ten seconds there, and half an hour on a CPU's core. The last, smaller batch of an epoch is left out.
 """
 
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from reference import LAYERS, reference
+from modern_networks import LAYERS, network
 from torch import Tensor, nn
 
 from modelflow.data.datasets import load_dataset
@@ -109,7 +109,7 @@ def judge(dataset: str, name: str, seed: int, candidate: Candidate) -> float:
     torch.set_num_threads(1)
     x, y, x_held, y_held = split(dataset)
     size = candidate.batch_size
-    model = GenericCNN(reference(name), seed).to(DEVICE).train()
+    model = GenericCNN(network(name), seed).to(DEVICE).train()
     lr = torch.tensor(candidate.lr, device=DEVICE)
     optimizer = MAKERS[candidate.optimizer](model.parameters(), lr, candidate.weight_decay)
     batch, labels = x[:size].clone(), y[:size].clone()

@@ -26,7 +26,7 @@ LAYERS = {
 }
 
 
-def reference(name: str) -> Description:
-    """A reference network by its name."""
+def network(name: str) -> Description:
+    """One of them by its name."""
     layers = [*LAYERS[name], {"pool": "global_average"}, {"linear": "classes"}]
     return parse_spec({"input": [1, 28, 28], "classes": 10, "defaults": DEFAULTS, "layers": layers}, name)

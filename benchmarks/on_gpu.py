@@ -11,7 +11,7 @@ import tempfile
 import time
 
 import torch
-from reference import LAYERS, reference
+from modern_networks import LAYERS, network
 
 from modelflow import ModelFlow
 from modelflow.data.datasets import Dataset, load_dataset
@@ -44,7 +44,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = load_dataset(given.dataset)
-    specs = {name: preset(name) for name in CARD} | {name: reference(name) for name in LAYERS}
+    specs = {name: preset(name) for name in CARD} | {name: network(name) for name in LAYERS}
     for name, spec in specs.items():
         for batch in BATCHES:
             for device in ("cuda", "cpu") if batch < BATCHES[-1] else ("cuda",):

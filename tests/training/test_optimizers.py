@@ -7,6 +7,8 @@ from torch import nn
 from modelflow.errors import UsageError
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
+from modelflow.training import schedules
+from modelflow.training.choices import OPTIMIZERS, SCHEDULES
 from modelflow.training.optimizers import KINDS, check_trains, make_optimizer, set_lr, settle
 
 
@@ -38,6 +40,10 @@ def test_the_fused_form_gives_the_same_weights(name, kind):
 def test_refuses_other_names():
     with pytest.raises(UsageError, match=r"optimizer 'lion': expected one of adam, adamw, sgd, rmsprop"):
         make_optimizer("lion", nn.Linear(1, 1).parameters(), 0.1)
+
+
+def test_what_can_be_asked_for_is_what_there_is():
+    assert (set(KINDS), set(schedules.KINDS)) == (set(OPTIMIZERS), set(SCHEDULES))
 
 
 def other_model():

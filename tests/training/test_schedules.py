@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from modelflow import ModelFlow, trace, training
 from modelflow.compat.architecture import Architecture
@@ -16,15 +17,19 @@ from modelflow.training.schedules import WARM_UP, Cosine, OneCycle
 NO_DROPOUT = preset("cnn2_3").model_copy(update={"p": 0.0})
 
 
-def torch_one_cycle(steps):
+def of_torch(scheduler_of, steps):
+    """What a scheduler of torch's multiplies the rate of each step by."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1, total_steps=steps, cycle_momentum=False)
-    rates = []
+    scheduler, rates = scheduler_of(optimizer), []
     for _ in range(steps):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
     return rates
+
+
+def torch_one_cycle(steps):
+    return of_torch(lambda optimizer: OneCycleLR(optimizer, 1, total_steps=steps, cycle_momentum=False), steps)
 
 
 @pytest.mark.parametrize("steps", [4, 10, 77, 1000])
@@ -38,23 +43,14 @@ def test_a_cycle_of_few_steps_stays_between_nothing_and_its_top(steps):
     assert ((factors > 0) & (factors <= 1)).all()
 
 
-def torch_cosine(steps):
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    rates = []
-    for _ in range(steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return rates
-
-
 @pytest.mark.parametrize("steps", [1, 2, 10, 77, 1000])
 def test_cosine_rises_in_a_line_and_falls_as_that_of_torch(steps):
     warm = max(1, round(WARM_UP * steps))
-    factors = Cosine(steps)(np.arange(steps))
+    factors, falling = Cosine(steps)(np.arange(steps)), steps - warm + 1
     assert factors[:warm] == pytest.approx(np.arange(1, warm + 1) / warm)
-    assert factors[warm - 1 :] == pytest.approx(torch_cosine(steps - warm + 1), abs=1e-12)
+    assert factors[warm - 1 :] == pytest.approx(
+        of_torch(lambda optimizer: CosineAnnealingLR(optimizer, falling), falling), abs=1e-12
+    )
     assert (Cosine(steps, begin=30)(np.arange(30, 30 + steps)) == factors).all()
 
 

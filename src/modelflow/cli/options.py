@@ -8,6 +8,7 @@ import click
 
 from modelflow.errors import UsageError
 from modelflow.text import short
+from modelflow.training.choices import OPTIMIZERS, SCHEDULES
 
 F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -62,6 +63,14 @@ SCHEDULE_HELP = (
     "Learning rate schedule (default constant). one-cycle: up over 30 % of the steps, then down. cosine: up over 5 %, "
     "then down."
 )
+UPDATE = options(  # of one step
+    click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="Optimizer (default adam)."),
+    click.option("--momentum", type=float, help="Momentum of sgd or rmsprop (default 0)."),
+    click.option("--nesterov", is_flag=True, default=None, help="Nesterov momentum, for sgd."),
+    click.option("--weight-decay", type=float, help="Weight decay (default: torch's, 0.01 for adamw, else 0)."),
+    click.option("--label-smoothing", type=float, help="Share of each label spread over all classes (default 0)."),
+    click.option("--class-weights", type=click.Choice(["balanced"]), help="Weight classes by their inverse frequency."),
+)
 TRAINING = options(
     click.option("--recipe", type=click.Choice(["card", "best", "modern"]), help=RECIPE_HELP),
     click.option("--protocol", type=click.Choice(["held-out", "card"]), help=PROTOCOL_HELP),
@@ -69,15 +78,8 @@ TRAINING = options(
     click.option("--epochs", type=int, help="Passes over the training images."),
     click.option("--lr", type=float, help="Learning rate. With a schedule, its peak."),
     click.option("--batch-size", type=int, help="Batch size."),
-    click.option(
-        "--optimizer", type=click.Choice(["adam", "adamw", "sgd", "rmsprop"]), help="Optimizer (default adam)."
-    ),
-    click.option("--momentum", type=float, help="Momentum of sgd or rmsprop (default 0)."),
-    click.option("--nesterov", is_flag=True, default=None, help="Nesterov momentum, for sgd."),
-    click.option("--weight-decay", type=float, help="Weight decay (default: torch's, 0.01 for adamw, else 0)."),
-    click.option("--schedule", type=click.Choice(["constant", "one-cycle", "cosine"]), help=SCHEDULE_HELP),
-    click.option("--label-smoothing", type=float, help="Share of each label spread over all classes (default 0)."),
-    click.option("--class-weights", type=click.Choice(["balanced"]), help="Weight classes by their inverse frequency."),
+    UPDATE,
+    click.option("--schedule", type=click.Choice(SCHEDULES), help=SCHEDULE_HELP),
     click.option(
         "--find-best-lr", is_flag=True, default=None, help="Search a learning rate before each run and use it."
     ),

@@ -6,7 +6,19 @@ from typing import Any
 import click
 
 from modelflow.cli import terminal
-from modelflow.cli.options import DATA_DIR, DATASET, DEVICE, FOLDER, HELP, JSON, RUN_FOLDER, example, options, seeds_of
+from modelflow.cli.options import (
+    DATA_DIR,
+    DATASET,
+    DEVICE,
+    FOLDER,
+    HELP,
+    JSON,
+    RUN_FOLDER,
+    UPDATE,
+    example,
+    options,
+    seeds_of,
+)
 from modelflow.errors import ModelFlowError
 from modelflow.text import shown
 
@@ -19,7 +31,7 @@ from modelflow.text import shown
 @click.option("--end-lr", type=float, default=1.0, show_default=True, help="Highest learning rate.")
 @click.option("--num-iter", type=int, default=100, show_default=True, help="Number of steps.")
 @click.option("--batch-size", type=int, help="Batch size (default 16).")
-@click.option("--optimizer", type=click.Choice(["adam", "adamw", "sgd", "rmsprop"]), help="Optimizer (default adam).")
+@UPDATE
 @click.option("--seed", type=int, help="Seed (default 42).")
 @options(DATASET, DATA_DIR, DEVICE, JSON)
 @click.option("--results", type=FOLDER, default=Path("lr_find"), show_default=True, help="Folder for the picture.")

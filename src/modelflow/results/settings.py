@@ -20,12 +20,11 @@ from modelflow.networks.layers.kind import MAX_LAYERS
 from modelflow.networks.resolve import CARD, is_model, is_spec, named_spec, preset
 from modelflow.networks.trace import MAX_PARAMETERS, shape_text, trace
 from modelflow.text import short
+from modelflow.training.choices import Optimizer, Schedule
 
 MAX_SEEDS = 10_000
 MAX_STUDY_LAYERS = 20 * MAX_LAYERS  # of all models of a study together
 T = TypeVar("T", bound=BaseModel)
-Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
-Schedule = Literal["constant", "one-cycle", "cosine"]
 Share = Annotated[float, Field(ge=0, lt=1, strict=True)]
 RECIPES: dict[str, dict[str, Any]] = {
     "card": {},
