@@ -202,8 +202,13 @@ def test_the_answer_says_with_which_settings_it_was_found_as_far_as_they_are_sha
         change(folder, settings=read_run(folder).settings | {"schedule": "one-cycle", "optimizer": "<b>"})
     assert "Valid for <b>, learning rate up to 0.003, one-cycle, batch size 16, 2 epochs." in told()
     assert " &lt;b&gt;, learning rate up to 0.003, one-cycle," in render(read_content(copied))
+    given = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.0005}
     for folder in all_folders:
-        change(folder, settings=read_run(folder).settings | {"find_best_lr": True, "optimizer": None})
+        change(folder, settings=read_run(folder).settings | given)
+    assert "batch size 16, momentum 0.9, nesterov, weight decay 0.0005, 2 epochs." in told()
+    for folder in all_folders:
+        unset = dict.fromkeys(given) | {"nesterov": False}
+        change(folder, settings=read_run(folder).settings | unset | {"find_best_lr": True, "optimizer": None})
     assert "Valid for a learning rate searched for by each run, batch size 16, 2 epochs." in told()
     for folder in run_folders_of(copied, "wide"):
         change(folder, settings=read_run(folder).settings | {"batch_size": 64, "find_best_lr": False}, lr=0.1)

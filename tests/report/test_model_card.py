@@ -521,3 +521,16 @@ def test_torch_stays_unimported(study):
         "sys.exit(3 if 'torch' in sys.modules else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_card_names_the_options_that_were_given_alone(copy):
+    unset = RunSettings(dataset="digits", lr=3e-3)
+    changed(copy / "wide", settings=unset.model_dump())
+    told = section(run_card(copy / "wide"), "Training")
+    assert not [word for word in ("momentum", "nesterov", "weight decay", "smoothing", "class weights") if word in told]
+    given = unset.model_copy(update={"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0})
+    changed(copy / "wide", settings=given.model_dump())
+    told = section(run_card(copy / "wide"), "Training")
+    assert "| momentum | 0.9 |" in told
+    assert "| weight decay | 0.0 |" in told
+    assert "nesterov" not in told

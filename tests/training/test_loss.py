@@ -1,13 +1,15 @@
 """A loss takes outputs and labels in the form it needs; its value is a mean over images; what cannot be is said."""
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.nn import functional as F
 
 from modelflow.errors import DataError, UsageError
 from modelflow.training.loop import mean_loss
-from modelflow.training.loss import FittedLoss, loss_of
+from modelflow.training.loss import FittedLoss, cross_entropy, is_plain_cross_entropy, loss_of
 
 LOGITS = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(8) % 3
@@ -183,3 +185,24 @@ def test_errors_of_ones_own_stay_what_they_are():
 
     with pytest.raises(OwnError):
         FittedLoss(loss_fn)(LOGITS, Y)
+
+
+def test_balanced_weights_are_those_of_the_classes_that_have_images():
+    y_N = np.array([0] * 7 + [2] * 2 + [3])
+    weight_K = cross_entropy(0.0, torch.bincount(torch.from_numpy(y_N), minlength=5)).weight
+    assert weight_K[[0, 2, 3]].numpy() == pytest.approx(compute_class_weight("balanced", classes=np.unique(y_N), y=y_N))
+    assert weight_K[[1, 4]].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "plain"),
+    [
+        (nn.CrossEntropyLoss(), True),
+        (F.cross_entropy, True),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), False),
+        (nn.CrossEntropyLoss(weight=torch.ones(3)), False),
+        (nn.NLLLoss(), False),
+    ],
+)
+def test_guessing_costs_what_it_costs_by_plain_cross_entropy_alone(loss_fn, plain):
+    assert is_plain_cross_entropy(loss_fn) is plain
