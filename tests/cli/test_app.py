@@ -242,7 +242,7 @@ def test_train_makes_one_run_and_restart_keeps_the_old_one(capsys, results, tmp_
 def test_a_run_that_autograd_trained_says_so(capsys, results, tmp_path):
     arguments = ("train", results.parent / "narrow.json", "--dataset", "digits", "--epochs", "1", "--results", tmp_path)
     shown = both_printed(capsys, *arguments, "--optimizer", "rmsprop", "--recipe", "best").err
-    assert re.search(r"of training by autograd: the optimizer is RMSprop", shown)
+    assert re.search(r"training by autograd: the optimizer is RMSprop", shown)
     assert read_run(tmp_path / "narrow").settings["schedule"] == "one-cycle"
 
 

@@ -212,6 +212,11 @@ def test_dropout_may_be_anything_from_0_to_below_1(p):
         ("net.yaml", "a: [1", "not readable as YAML"),
         ("net.yaml", "a: !!python/object/apply:os.system ['true']", "is not supported. Remove it"),
         ("net.yaml", f"\na: !{'9' * 2000}!b 1", "line 2, column 4"),
+        (
+            "net.yaml",
+            "p: 0.1\nlayers: a: b\n",
+            "line 2, column 10 ('layers: a: b'): mapping values are",
+        ),
         ("net.yaml", "b: {<<: {p: 0.1}}", "the merge key << is not supported"),
         ("net.yaml", "{[1]: 2}", "not readable as YAML"),
         ("net.yaml", "a: &a [*a]", "the alias '*a' is not supported"),

@@ -94,6 +94,8 @@ def test_a_kind_or_an_option_without_a_word_has_no_short_form():
         ("+valid", "no layer in it"),
         ("c16 q3", "'q3': no layer begins so"),
         ("c16 gelo", "'gelo': no layer begins so. Did you mean 'gelu'?"),
+        ("conv16 gap fc", "'conv16': no layer begins so. Did you mean 'c16'?"),
+        ("2*(c16 c16-act r gap fc", "'r': no layer begins so. A residual's r stands right after its layer"),
         ("c16z2", "'c16z2': 'z2' is no mark of it, expected one of k2, /2, p2, g2, +valid"),
         ("c16k", "'k' is no mark of it"),
         ("c16k3k5", "'c16k3k5': kernel is said twice"),

@@ -529,8 +529,11 @@ def test_a_card_names_the_options_that_were_given_alone(copy):
     told = section(run_card(copy / "wide"), "Training")
     assert not [word for word in ("momentum", "nesterov", "weight decay", "smoothing", "class weights") if word in told]
     given = unset.model_copy(update={"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0})
-    changed(copy / "wide", settings=given.model_dump())
+    of_parts = {"optimizer.momentum": 0.9, "optimizer.dampening": 0.1}
+    changed(copy / "wide", settings=given.model_dump() | of_parts)
     told = section(run_card(copy / "wide"), "Training")
     assert "| momentum | 0.9 |" in told
     assert "| weight decay | 0.0 |" in told
+    assert "optimizer.momentum" not in told
+    assert "| optimizer.dampening | 0.1 |" in told
     assert "nesterov" not in told

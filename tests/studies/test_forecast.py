@@ -172,3 +172,9 @@ def test_of_many_runs_the_forecast_is_the_same_and_quick():
         left.append(said)
     assert left[0] == pytest.approx(200 * 10 / 2 + 5, rel=0.01)
     assert left[1] == pytest.approx(100_000 * 10 / 2, rel=0.01)
+
+
+def test_the_start_of_the_processes_counts_once_not_for_each_run():
+    forecast = Forecast({f"m{i}": 1.0 for i in range(11)}, 1, 0.0)
+    now = one_after_the_other(forecast, ["m0"], 30.0, seconds=1.0)
+    assert forecast.seconds_left(now) == pytest.approx(10 * 2, rel=0.05)

@@ -22,6 +22,8 @@ from modelflow.cli.options import (
 from modelflow.errors import ModelFlowError
 from modelflow.text import shown
 
+MAX_LISTED = 5  # pictures of filters
+
 
 @click.command(
     "lr-find", context_settings=HELP, epilog=example("lr-find generic_2", "lr-find my_net.json --end-lr 0.5")
@@ -124,6 +126,7 @@ def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) ->
     RUN is the folder of a finished run. Its filters_LAYER.png and intermediate_outputs.png are drawn again.
     """
     from modelflow.inspection.filters import conv_layers
+    from modelflow.results.layout import OUTPUTS, filters_png
     from modelflow.studies.run import open_run
     from modelflow.training.modes import one_thread
 
@@ -132,6 +135,8 @@ def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) ->
     with one_thread():
         flow.show_insides([], list(layers) or convs)
         flow.show_insides(convs, [])
-    for name in convs:
-        terminal.say(str(run_folder / f"filters_{name}.png"))
-    terminal.say(str(run_folder / "intermediate_outputs.png"))
+    for name in convs[:MAX_LISTED]:
+        terminal.say(str(run_folder / filters_png(name)))
+    if len(convs) > MAX_LISTED:
+        terminal.say(f"… and {len(convs) - MAX_LISTED} more: {run_folder / filters_png('*')}")
+    terminal.say(str(run_folder / OUTPUTS))

@@ -5,13 +5,16 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelflow.errors import SpecError
 from modelflow.io.dialect import evaluate
 from modelflow.io.files import read_bounded
 from modelflow.io.validation import repeated, unique_keys
 from modelflow.text import ended, short
+
+if TYPE_CHECKING:
+    import yaml
 
 MAX_FILE_BYTES = 1 << 20
 MAX_YAML_BYTES = 1 << 16  # its parser is slow
@@ -67,9 +70,21 @@ def _parse_yaml(text: str) -> Any:
 
     try:
         return yaml.load(text, _yaml_loader())
+    except yaml.MarkedYAMLError as error:
+        raise ValueError(_placed(error, text)) from None
     except yaml.YAMLError as error:
-        words, half = str(error), MAX_MESSAGE_LENGTH // 2  # they repeat a tag of any length, and end with its place
-        raise ValueError(words if len(words) <= MAX_MESSAGE_LENGTH else f"{words[:half]}...{words[-half:]}") from None
+        raise ValueError(f"{error!s:.{MAX_MESSAGE_LENGTH}}") from None
+
+
+def _placed(error: "yaml.MarkedYAMLError", text: str) -> str:
+    """What the parser says, after the line that it stopped at."""
+    problem = f"{error.problem or error.context or error:.{MAX_MESSAGE_LENGTH}}"
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return problem
+    lines = text.splitlines()
+    stopped_in = f" ({short(lines[mark.line].strip())})" if mark.line < len(lines) else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}{stopped_in}: {problem}"
 
 
 @cache

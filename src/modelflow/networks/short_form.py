@@ -143,8 +143,7 @@ def _repeated(item: dict[str, Any], times: list[int]) -> dict[str, Any]:
 def _item(text: str) -> dict[str, Any]:
     begun = _beginning().match(text)
     if not begun:
-        hint = did_you_mean(text, words())
-        raise SpecError(f"{short(text)}: no layer begins so. {sentence(hint) or FORM}")
+        raise SpecError(f"{short(text)}: no layer begins so. {_fix(text)}")
     kind, said = words()[begun["word"]]
     options, number = dict(said), kind.short_number or kind.main
     if begun["number"]:
@@ -157,6 +156,16 @@ def _item(text: str) -> dict[str, Any]:
         options[kind.main] = CLASSES
     marks = _marked(text[begun.end() :], text, kind.short_marks)
     return {kind.key: options.pop(kind.main), **options, **marks}
+
+
+def _fix(text: str) -> str:
+    """What may be meant by an item that is none."""
+    if text == "r":
+        return "A residual's r stands right after its layer or its bracket: c16r, (c16 c16)r."
+    key = next((key for key in kinds() if text.startswith(key)), None)
+    spelled = next((word + text.removeprefix(key) for word, (kind, _) in words().items() if kind.key == key), None)
+    hint = f"did you mean {spelled!r}?" if key and spelled else did_you_mean(text, words())
+    return sentence(hint) or FORM
 
 
 def _marked(text: str, item: str, letters: Mapping[str, str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from modelflow.results import layout
 from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.contents import caption_of
 from modelflow.results.protocol import protocol_of
-from modelflow.results.records import DataRecord, Run
+from modelflow.results.records import OPTIONS, DataRecord, Run
 
 Rows = list[list[str]]
 MAX_COLUMNS = 8
@@ -83,7 +83,8 @@ def _settings(runs: list[Run]) -> Rows:
     rows: Rows = [["setting", "value"], ["epochs", _all(f"{run.epochs}" for run in runs)]]
     rows.append(["seeds" if len(runs) > 1 else "seed", _all(str(run.seed) for run in runs)])
     rows.append(["learning rate", _all(f"{run.lr:g}" for run in runs)])
-    kept = [name for name in runs[0].settings if name not in ("epochs", "lr", "max_parameters", *_unset(runs))]
+    left_out = ("epochs", "lr", "max_parameters", *_unset(runs), *_said_twice(runs))
+    kept = [name for name in runs[0].settings if name not in left_out]
     rows += [[name.replace("_", " "), _all(_setting(run, name) for run in runs)] for name in kept]
     rows.append(
         [
@@ -105,6 +106,18 @@ def _unset(runs: list[Run]) -> list[str]:
     usual = LATER_SETTINGS
     return [
         name for name in OPTIONAL_SETTINGS if all(run.settings.get(name, usual[name]) == usual[name] for run in runs)
+    ]
+
+
+def _said_twice(runs: list[Run]) -> list[str]:
+    """Options of optimizer and loss, such as `optimizer.momentum`, where a setting of that name says the same."""
+    settings = [run.settings for run in runs]
+    return [
+        option
+        for option in settings[0]
+        if option.startswith(OPTIONS)
+        and (name := option.partition(".")[2]) in settings[0]
+        and all(of.get(option) == of.get(name) for of in settings)
     ]
 
 

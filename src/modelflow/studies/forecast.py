@@ -38,14 +38,15 @@ class Forecast:
     """`work` is what each run costs beside the others, such as its multiply-accumulates; `now` is any clock's seconds.
 
     A run under way goes on at its own pace; one that waits takes as long for its work as those seen so far did, and
-    what runs take beside their training is shared out evenly. A run of which no training was seen (kept, resumed at its
-    end, failed at once) says nothing of the pace.
+    what runs take beside their training, from when the first is heard of, is shared out evenly. A run of which no
+    training was seen (kept, resumed at its end, failed at once) says nothing of the pace.
     """
 
     def __init__(self, work: Mapping[str, float], jobs: int, now: float) -> None:
         self._work = dict(work)
         self._jobs = max(1, jobs)
         self._seen, self._clock = now, 0.0
+        self._started: float | None = None  # when the processes were
         self._waiting = dict(sorted(self._work.items(), key=lambda item: -item[1]))
         self._running: dict[str, _Pace] = {}
         self._ended, self._failed = 0, 0
@@ -56,6 +57,7 @@ class Forecast:
     def heard(self, title: str, share: float, now: float) -> None:
         """That a share of a run's training is done."""
         clock = self._tick(now)
+        self._started = clock if self._started is None else self._started
         if self._waiting.pop(title, None) is None and title not in self._running:
             return  # it has ended
         pace = self._running.get(title)
@@ -105,12 +107,12 @@ class Forecast:
         return work, self._trained_seconds + sum(pace.seconds for pace in seen)
 
     def _beside_training(self, clock: float, trained_seconds: float) -> float:
-        """Seconds a run takes beside its training: starting, searching a rate, pictures."""
+        """Seconds a run takes beside its training: searching a rate, pictures. Processes start once, not for each."""
         if self._ended == self._failed:
             return 0.0
         begun = self._ended + len(self._running)
         lanes = min(self._jobs, begun)
-        return max(0.0, clock * lanes - trained_seconds) / (begun - self._failed)
+        return max(0.0, (clock - (self._started or 0.0)) * lanes - trained_seconds) / (begun - self._failed)
 
 
 def _left_of(pace: _Pace, seconds_a_work: float) -> float:

@@ -46,7 +46,7 @@ def _ending(plan: Plan, outcome: Run | ModelFlowError) -> str:
     if isinstance(outcome, ModelFlowError):
         return f"{plan.title}: FAILED: {str(outcome).removeprefix(f'{plan.title}: ')}"
     seconds, engine = outcome.seconds["training"], outcome.engine
-    by = f" by {engine}" if engine.startswith("autograd") else ""
+    by = " by autograd" if engine.startswith("autograd") else ""
     accuracy = f"accuracy {outcome.metrics.accuracy:.2%} (protocol {plan.settings.protocol})"
     return f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
 

@@ -338,6 +338,8 @@ def test_a_wrong_item_is_told_by_its_place(layers, said):
         ([{"conv": 4, "groups": 2}, {"linear": "classes"}], ["layers.0", "groups = 2", "divisor"]),
         ([{"conv": 4}], ["ends with 4x6x6", "3 logits", "{linear: classes}"]),
         ([{"linear": 4}], ["ends with 4", "3 logits"]),
+        ([{"conv": 16}, {"depthwise": 16, "padding": "same"}], ["layers.1", "16x16 for an input of 16x6x6", "maps?"]),
+        ([{"conv": 8, "padding": "same"}, {"depthwise": 8}], ["layers.1", "8x8 for an input of 8x8x8"]),
         ([{"conv": 4, "kernel": 2, "stride": 2, "padding": "same"}], ["layers.0", "even kernel 2x2", "odd"]),
     ],
 )

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from modelflow.errors import ShapeError
 from modelflow.networks.layers.activation import ActivationChoice, activation_parts
 from modelflow.networks.layers.conv import Convolution, Padding
-from modelflow.networks.layers.kind import LayerKind, Pair, Parts, Role, Shape, Size, size_text, stride_text
+from modelflow.networks.layers.kind import LayerKind, Pair, Parts, Role, Shape, Size, shape_text, size_text, stride_text
 from modelflow.networks.layers.norm import NormChoice, norm_parts
+
+LARGEST_USUAL = 7  # kernel of papers, as of ConvNeXt
 
 
 class Depthwise(LayerKind):
@@ -44,6 +47,16 @@ class Depthwise(LayerKind):
         )
         yield from norm_parts(self.norm)
         yield from activation_parts(self.activation)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Raises `ShapeError` as any layer, and for a number of maps in the place of the kernel's size."""
+        side = max(self.kernel)
+        if side > LARGEST_USUAL and len(shape) == 3 and (side == shape[0] or side > max(shape[1:])):
+            raise ShapeError(
+                f"a depthwise kernel of {size_text(self.kernel)} for an input of {shape_text(shape)}. Is {side} the "
+                "number of maps? That follows from the input. Write {depthwise: 3}, or {separable: maps} for others."
+            )
+        return super().output_shape(shape)
 
     def operations(self, shape: Shape) -> tuple[str, ...]:
         own = f"depthwise {size_text(self.kernel)}{stride_text(self.stride)}"
