@@ -142,7 +142,7 @@ def _repeated(item: dict[str, Any], times: list[int]) -> dict[str, Any]:
 
 def _item(text: str) -> dict[str, Any]:
     begun = _beginning().match(text)
-    if not begun:
+    if not begun or _key_of(text):
         raise SpecError(f"{short(text)}: no layer begins so. {_fix(text)}")
     kind, said = words()[begun["word"]]
     options, number = dict(said), kind.short_number or kind.main
@@ -162,10 +162,15 @@ def _fix(text: str) -> str:
     """What may be meant by an item that is none."""
     if text == "r":
         return "A residual's r stands right after its layer or its bracket: c16r, (c16 c16)r."
-    key = next((key for key in kinds() if text.startswith(key)), None)
-    spelled = next((word + text.removeprefix(key) for word, (kind, _) in words().items() if kind.key == key), None)
-    hint = f"did you mean {spelled!r}?" if key and spelled else did_you_mean(text, words())
+    key = _key_of(text)
+    spelled = [word + text.removeprefix(key) for word, (kind, _) in words().items() if kind.key == key]
+    hint = f"did you mean {spelled[0]!r}?" if spelled else did_you_mean(text, words())
     return sentence(hint) or FORM
+
+
+def _key_of(text: str) -> str:
+    """The key of a network file that an item begins with in place of its word, as conv16 does; empty where none."""
+    return next((key for key in kinds() if key not in words() and text.startswith(key)), "")
 
 
 def _marked(text: str, item: str, letters: Mapping[str, str]) -> dict[str, Any]:
