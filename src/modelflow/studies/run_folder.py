@@ -1,4 +1,4 @@
-"""The folder of a run: what a `ModelFlow` has written there, and when what lay there before gives way."""
+"""The folder of a run: what was written there, and when what lay there before gives way."""
 
 import os
 from pathlib import Path
@@ -42,7 +42,7 @@ class RunFolder:
         layout.remove_training(self.path)
 
     def has_written(self, name: str) -> bool:
-        """Whether a file is of this `ModelFlow`."""
+        """Whether a file of that name was written here."""
         return name in self._written
 
     def begin_training(self, resumes: bool) -> None:
