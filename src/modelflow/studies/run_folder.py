@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from modelflow.io.arguments import make_writable
 from modelflow.io.files import write_atomic
@@ -10,6 +10,9 @@ from modelflow.results import layout
 from modelflow.results.contents import remove_outdated
 from modelflow.results.records import Run
 from modelflow.training.states import remove_states
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class RunFolder:
@@ -29,7 +32,7 @@ class RunFolder:
         self._written.add(name)
         write_atomic(self.path / name, content)
 
-    def write_png(self, name: str, figure: Any) -> None:
+    def write_png(self, name: str, figure: "Figure") -> None:
         """A figure of matplotlib's as a file of that name."""
         from modelflow.figures.style import png
 
