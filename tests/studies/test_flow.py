@@ -546,7 +546,7 @@ def test_what_is_gone_on_with_under_other_versions_says_so(flow_of, monkeypatch)
 def test_states_are_saved_so_seldom_that_they_take_a_hundredth_of_the_time(flow_of, monkeypatch):
     monkeypatch.setattr("modelflow.studies.autosave.SECONDS_BETWEEN_STATES", 0)
     flow = flow_of()
-    flow._states._took = 3600.0
+    flow._training.autosave._took = 3600.0
     break_off(flow, 2, 125, of=2)
     assert not (flow.results_dir / "training").exists()
 

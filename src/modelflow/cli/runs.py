@@ -72,6 +72,7 @@ def lr_find(
             results.rmdir()
         raise
     search = flow.arch.lr_search
+    assert search is not None
     found = {"suggestion": search.suggestion, "steepest": search.steepest, "note": search.note}
     if as_json:
         terminal.say_json(found | {"folder": str(flow.results_dir)})

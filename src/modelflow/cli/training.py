@@ -3,7 +3,7 @@
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,12 @@ from modelflow.cli.options import HELP, MARGIN, TRAINING, example, seeds_of
 from modelflow.errors import RunError, UsageError
 from modelflow.io.found import files_in
 from modelflow.studies import engines
+
+if TYPE_CHECKING:
+    from modelflow.analysis.archive import Content
+    from modelflow.results.settings import StudySettings
+    from modelflow.studies.plan import Engine, Outcome, Plan
+    from modelflow.studies.study import ResolvedStudy, Written
 
 MANY_RUNS = 1000  # it takes a while to see what is there of them
 
@@ -86,14 +92,14 @@ def train(model: str, seed: int | None, **given: Any) -> None:
 
 
 def _train(
-    settings: Any,
+    settings: "StudySettings",
     *,
     results: Path,
     data_dir: Path | None,
     device: str | None,
     restart: bool,
     as_json: bool,
-    engine: Any,
+    engine: "Engine",
     jobs: int | None,
     whole: bool,
 ) -> None:
@@ -124,7 +130,7 @@ def _train(
         raise RunError(f"{counted(len(failures), 'run')} of {len(study.planned)} failed. The reasons are above.")
 
 
-def _look_at_data(due: list[Any]) -> None:
+def _look_at_data(due: "list[Plan]") -> None:
     """Refuses what cannot be trained, and says what is to be known of the data before it is."""
     from modelflow.report.words import counted
     from modelflow.studies.run import check_data, data_notices
@@ -137,7 +143,7 @@ def _look_at_data(due: list[Any]) -> None:
         terminal.tell(f"warning: {notice}")
 
 
-def _tell_of_seeds(settings: Any, due: list[Any]) -> None:
+def _tell_of_seeds(settings: "StudySettings", due: "list[Plan]") -> None:
     """Before training, that the seeds are too few for what a study is made for."""
     from modelflow.analysis.verdicts import seeds_wanted
 
@@ -145,7 +151,9 @@ def _tell_of_seeds(settings: Any, due: list[Any]) -> None:
         terminal.tell(f"note: {wanted}")
 
 
-def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: int | None, epochs: int) -> list[str]:
+def _train_due(
+    due: "list[Plan]", written: "Written", planned: int, engine: "Engine", jobs: int | None, epochs: int
+) -> list[str]:
     from modelflow.studies.engines.local import cores
     from modelflow.studies.progress import StudyProgress
     from modelflow.studies.study import train_due
@@ -157,7 +165,7 @@ def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: in
         return []
     with terminal.runs_progress(StudyProgress(due, jobs or cores()), epochs) as progress:
 
-        def ended(plan: Any, outcome: Any) -> None:
+        def ended(plan: "Plan", outcome: "Outcome") -> None:
             progress.end(plan, outcome)
             if said := written(outcome):
                 progress.tell(said)
@@ -165,7 +173,7 @@ def _train_due(due: list[Any], written: Any, planned: int, engine: Any, jobs: in
         return train_due(due, engine, progress.show, ended)
 
 
-def _start_anew(study: Any, folders: list[Path]) -> None:
+def _start_anew(study: "ResolvedStudy", folders: list[Path]) -> None:
     """Sets the folders aside, once it is known that all that is asked for can be trained."""
     from modelflow.studies.run import check_data
     from modelflow.studies.study import margin_asked
@@ -185,7 +193,7 @@ def _set_aside(folder: Path) -> None:
     terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep")
 
 
-def _show_results(planned: list[Any], content: Any, as_json: bool) -> None:
+def _show_results(planned: "list[Plan]", content: "Content | None", as_json: bool) -> None:
     """The runs' table; of a study (`content`) the report's answer and address too."""
     from modelflow.studies.study import finished_rows
 

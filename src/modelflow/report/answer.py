@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from modelflow.analysis.archive import Group, Model
 from modelflow.analysis.verdicts import (
@@ -25,7 +26,7 @@ from modelflow.analysis.verdicts import (
 from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
 from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.protocol import split_kind
-from modelflow.results.records import DataRecord, Run
+from modelflow.results.records import Run
 from modelflow.text import sentence, shown
 
 WIDE_MARGIN = 0.02  # a share of 1
@@ -315,7 +316,23 @@ def _single_details(group: Group) -> list[str]:
     return [f"Not compared: {', '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
 
-def repeated_images(data: Iterable[DataRecord]) -> list[str]:
+class Told(Protocol):
+    """What is needed here of data, a data set or the record of it."""
+
+    @property
+    def name(self) -> str:
+        """What they are called."""
+
+    @property
+    def test_in_training(self) -> int | None:
+        """How many test images are training images too; None where not known."""
+
+    @property
+    def test_in_training_other_label(self) -> int | None:
+        """How many of those have only other labels in training."""
+
+
+def repeated_images(data: Iterable[Told]) -> list[str]:
     """A notice for each data set of which test images are training images too."""
     said = {}
     for one in data:
@@ -324,7 +341,7 @@ def repeated_images(data: Iterable[DataRecord]) -> list[str]:
     return list(said.values())
 
 
-def _repeated(data: DataRecord) -> str:
+def _repeated(data: Told) -> str:
     number, of = counted(data.test_in_training or 0, "test image"), f" of {shown(data.name)}"
     other = data.test_in_training_other_label
     labels = f" {count(other)} of them {'has' if other == 1 else 'have'} another label there." if other else ""

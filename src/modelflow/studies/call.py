@@ -1,8 +1,9 @@
-"""A call of `ModelFlow.train`: the states that it saves, and whether one on disk is of the same call."""
+"""A call of training: the states that it saves, and whether one on disk is of the same call."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from modelflow.errors import DataError
 from modelflow.results import layout, provenance
@@ -10,19 +11,34 @@ from modelflow.results.asked import LATER_SETTINGS
 from modelflow.results.records import OF_LOADERS, other_data, other_files
 from modelflow.studies.autosave import Autosave
 from modelflow.studies.parts import Parts
-from modelflow.studies.run_folder import RunFolder
 from modelflow.text import short
 from modelflow.training.callback import Callback
+
+
+class CallState(TypedDict):
+    """What a state says of the call that it is of. States of older versions do not say all of it."""
+
+    first_epoch: int
+    asked: dict[str, Any]
+    checksums: NotRequired[dict[str, str]]
+    options: NotRequired[dict[str, Any] | None]
+    continued: NotRequired[dict[str, str]]
+    network: NotRequired[list[object]]
+    engine: str
+    made_by: NotRequired[dict[str, str]]
+    notes: list[str]
+    started: str
+    seconds: dict[str, float]
 
 
 class Call(Callback):
     """A call under way, of epochs after `first_epoch`; where it `resumes`, it goes on from a state in the folder."""
 
-    def __init__(self, parts: Parts, folder: RunFolder, states: Autosave, first_epoch: int, resumes: bool) -> None:
-        self._parts, self._folder, self._states = parts, folder, states
+    def __init__(self, parts: Parts, autosave: Autosave, first_epoch: int, resumes: bool) -> None:
+        self._parts, self._folder, self._autosave = parts, parts.folder, autosave
         self._first_epoch, self._resumes = first_epoch, resumes
         self._has_taken = False
-        self._began = time.perf_counter() - parts.seconds.get("training", 0.0)
+        self._began = time.perf_counter() - parts.history.seconds.get("training", 0.0)
 
     @property
     def seconds(self) -> float:
@@ -33,20 +49,20 @@ class Call(Callback):
         """From its first step on, the folder holds no other run, finished or half-way."""
         if not self._has_taken:
             self._folder.begin_training(self._resumes)
-            self._parts.stored, self._has_taken = None, True
+            self._parts.history.stored, self._has_taken = None, True
 
     def on_pause(self) -> None:
         """Saves a state, where one is due."""
         self.take_folder()
-        if self._states.is_due():
-            self._states.save(self._folder.path / layout.TRAINING, self._state)
+        if self._autosave.is_due():
+            self._autosave.save(self._folder.path / layout.TRAINING, self._state)
 
     on_epoch = on_pause
 
     def _state(self) -> dict[str, Any]:
         """The trainer's, and as plain data what this call was asked for and what its record says so far."""
-        parts = self._parts
-        call = {
+        parts, history = self._parts, self._parts.history
+        call: CallState = {
             "first_epoch": self._first_epoch,
             "asked": _asked(parts),
             "checksums": parts.data.checksums,
@@ -56,13 +72,13 @@ class Call(Callback):
             "engine": parts.arch.engine,
             "made_by": _made_by(parts),
             "notes": parts.notes,
-            "started": parts.started.isoformat(),
-            "seconds": parts.seconds | {"training": self.seconds},
+            "started": history.started.isoformat(),
+            "seconds": history.seconds | {"training": self.seconds},
         }
         return parts.arch.state() | {"call": call}
 
 
-def check_same_call(call: dict[str, Any], parts: Parts, path: Path) -> None:
+def check_same_call(call: CallState, parts: Parts, path: Path) -> None:
     """Raises `DataError` naming the state's `path` where it is of other settings, data or another network."""
     of_a_study = LATER_SETTINGS if "dataset" in call["asked"] else {}
     _check_asked({**of_a_study, **call["asked"]}, _asked(parts), path)
@@ -77,7 +93,7 @@ def check_same_call(call: dict[str, Any], parts: Parts, path: Path) -> None:
         )
 
 
-def changed_since(call: dict[str, Any], parts: Parts) -> list[str]:
+def changed_since(call: CallState, parts: Parts) -> list[str]:
     """Versions, processor and device that differ from those of the state, in words."""
     return provenance.changed_versions(call.get("made_by", {}), _made_by(parts))
 
@@ -90,7 +106,7 @@ def _made_by(parts: Parts) -> dict[str, str]:
     return provenance.versions() | {"processor": provenance.processor(), "device": parts.device.type}
 
 
-def _check_asked(stored: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
+def _check_asked(stored: Mapping[str, object], asked: Mapping[str, object], path: Path) -> None:
     name = next((name for name in asked if asked[name] != stored.get(name)), None)
     if name is not None:
         differs = f"{name} {short(stored.get(name))}, this one has {short(asked[name])}"

@@ -1,7 +1,7 @@
 """Epochs trained before a call of `train`, and in what they were trained otherwise than those that follow."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from modelflow.studies.record import CONTINUED, seconds_before, training_before, unlike
 
@@ -11,7 +11,7 @@ class Continuation:
 
     def __init__(self) -> None:
         self.settings: dict[str, str] = {}
-        self._before: tuple[int, dict[str, Any]] | None = None  # epochs, and by what they were trained
+        self._before: tuple[int, Mapping[str, object]] | None = None  # epochs, and by what they were trained
 
     def load(self, checkpoint: Path, epochs: int) -> float | None:
         """Takes what run.json beside a checkpoint says of its epochs; the seconds they took, None where not known."""
@@ -24,13 +24,13 @@ class Continuation:
         """Takes up a call of `train` that was broken off, with its `settings`."""
         self.settings, self._before = dict(settings), None
 
-    def begin(self, epochs: int, facts: dict[str, Any]) -> None:
+    def begin(self, epochs: int, facts: Mapping[str, object]) -> None:
         """A call of `train` after so many epochs, which trains by these facts."""
         trained, before = self._before or (0, {})
         if trained == epochs > 0 and (text := unlike(before, facts) if before else "not known"):
             self.settings[f"{CONTINUED}{epochs}"] = text
         self._before = None
 
-    def end(self, epochs: int, facts: dict[str, Any]) -> None:
+    def end(self, epochs: int, facts: Mapping[str, object]) -> None:
         """The call has ended."""
         self._before = epochs, facts

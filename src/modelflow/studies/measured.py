@@ -39,7 +39,7 @@ def measured(parts: Parts) -> Measured:
     with same_each_time(parts):
         validation = None if parts.test_loader is None else measure(*arch.predictions(val_loader))
         logits_NK, y_N = arch.predictions(val_loader if parts.test_loader is None else parts.test_loader)
-    parts.test_reads += parts.test_loader is not None
+    parts.history.test_reads += parts.test_loader is not None
     note_no_logits(parts, logits_NK)
     names, metrics, dead = parts.names_for(logits_NK.shape[1]), measure(logits_NK, y_N), _dead_units(parts)
     why = _likely_cause(parts, metrics.loss, y_N, dead)

@@ -1,8 +1,7 @@
-"""What a `ModelFlow` is made of: set later too, each part is checked, used from then on, and recorded."""
+"""What a run is made of: model, loaders, optimizer and the rest. Set anew, each is checked, used and recorded."""
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,65 +13,107 @@ from modelflow.data.classes import classes_of
 from modelflow.errors import UsageError
 from modelflow.io.arguments import MAX_SEED, as_whole, folder, positive, whole
 from modelflow.io.arguments import class_names as class_names_of
-from modelflow.io.validation import did_you_mean
 from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
 from modelflow.networks.resolve import check_name
+from modelflow.results import layout
 from modelflow.results.protocol import Kept
-from modelflow.results.records import DataRecord, Run
-from modelflow.studies.autosave import Autosave
-from modelflow.studies.continuation import Continuation
+from modelflow.results.records import DataRecord
 from modelflow.studies.record import data_record
 from modelflow.studies.run_folder import RunFolder
-from modelflow.text import sentence
+from modelflow.studies.run_history import RunHistory
+from modelflow.training.checkpoint import not_in_weights
 from modelflow.training.compiled import unsupported_reason
 from modelflow.training.devices import choose_device, device_of, devices_here, in_words
-from modelflow.training.loss import Loss
+from modelflow.training.loss import Loss, loss_of
 from modelflow.training.optimizers import OptimizerLike, optimizer_of
 from modelflow.training.options import loader_options, options
+from modelflow.training.preflight import check_model
 from modelflow.training.schedules import check_schedule
 from modelflow.training.trainer import line
 
 DEFAULT_LR = 3e-4
+OWN_WEIGHTS = "initial weights: the module's own. To repeat the run, call torch.manual_seed(seed) before building it."
 
 
 class Parts:
-    """What a `ModelFlow` is made of: set anew, each is used from then on, and recorded.
+    """What a run is made of. What is given can be set later by the same names, for what follows.
 
-    `settings` are those that its record names, `seconds` the times it took, `stored` the record of the finished run
-    whose weights it has, if any; `test_reads` counts how often the test images were evaluated.
+    `arch` trains the model, `folder` takes the run's files, `history` says what is known of the run so far.
+
+    Args:
+        model: maps images N x C x H x W to logits N x K. It is trained in place.
+        train_loader: gives batches of images and labels.
+        val_loader: likewise, validated on after each epoch.
+        model_name: what the model is called.
+        folder: the run's own, in which nothing is made yet.
+        test_loader: evaluated on after training. The default is the validation loader.
+        lr: the optimizer's learning rate. The default is 3e-4.
+        optimizer: a name, a class, or a torch optimizer over the model's parameters.
+        schedule: how the learning rate changes over one call of training, by name.
+        loss_fn: takes outputs and labels, gives a mean. The default is cross-entropy.
+        seed: of the order of the images and of dropout, 0 to 2**63 - 1.
+        device: where it is trained. The default is where it is trained best.
+        class_names: in the order of the labels. The default is those of the loaders' data set.
+        verbose: whether to print progress and results.
+        settings: what the record names, a study's with the schedule. The default is what is given here.
+        notes: what else a reader of the run must know.
+
+    Raises:
+        UsageError: for arguments that cannot be, such as a device that is not there.
+        SpecError: for a name that cannot name a folder.
     """
 
-    arch: Architecture
-    settings: dict[str, Any]
-    seconds: dict[str, float]
-    started: datetime
-    stored: Run | None
-    test_reads: int
-    _data: DataRecord | None  # of the loaders as they are; None until somebody asks
-    _options: dict[str, Any] | None  # of optimizer and loss; None where nothing was trained or set
-    _continuation: Continuation
-    _class_names: tuple[str, ...]
-    _names_given: bool
-    _model_name: str
-    _folder: RunFolder
-    _seed: int
-    _test_loader: Any
-    _states: Autosave
-    _made = False  # whether all of it is there
+    @torch.inference_mode(False)
+    def __init__(
+        self,
+        model: nn.Module,
+        train_loader: Any,
+        val_loader: Any,
+        model_name: str,
+        folder: Path,
+        *,
+        test_loader: Any = None,
+        lr: float | None = None,
+        optimizer: OptimizerLike = "adam",
+        schedule: str = "constant",
+        loss_fn: Loss | None = None,
+        seed: int = 42,
+        device: torch.device | str | None = None,
+        class_names: Iterable[str] | Mapping[str, int] | None = None,
+        verbose: bool = True,
+        settings: dict[str, Any] | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self._model_name, self.folder = check_name(model_name), RunFolder(folder)
+        self._data: DataRecord | None = None  # of the loaders as they are; None until somebody asks
+        self._options: dict[str, Any] | None = None  # of optimizer and loss; None where nothing was trained or set
+        self.seed = seed
+        check_model(model)
+        made = made_optimizer(optimizer, model, lr)
+        self.arch = Architecture(model, loss_of(loss_fn), made, verbose)
+        self.arch.set_loaders(train_loader, val_loader)
+        self.class_names = class_names
+        self._test_loader = None if test_loader is val_loader else test_loader
+        self.settings = self._settings_with(check_schedule(schedule)) if settings is None else settings
+        self.notes = _notes_of(model)
+        self._choose_device(device)
+        if made is not optimizer and self.device.type != "cpu":
+            self.arch.optimizer = made_optimizer(optimizer, model, lr)  # in the form that the device has
+        self.notes += notes
+        self.history = RunHistory()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Raises `AttributeError` for a name that nothing reads, or a method's: setting it would do nothing or harm."""
-        if self._made and vars(type(self)).get("_closed") and name not in vars(self):
-            settable = [word for word, kind in vars(Parts).items() if isinstance(kind, property) and kind.fset]
-            if name not in settable:
-                known = sorted(word for word in {*settable, *vars(self)} if not word.startswith("_"))
-                fix = sentence(did_you_mean(name, known)) or f"Expected one of {', '.join(known)}."
-                raise AttributeError(f"ModelFlow.{name}: cannot be set. {fix}")
-        super().__setattr__(name, value)
+    def _settings_with(self, schedule: str) -> dict[str, Any]:
+        return {
+            "batch_size": as_whole(getattr(self.train_loader, "batch_size", None)),
+            "lr": self.lr,
+            "optimizer": named(self.optimizer).lower(),
+            "schedule": schedule,
+            "loss_fn": named(self.loss_fn),
+        }
 
     @property
     def model(self) -> nn.Module:
-        """The model, as it stands; another one needs a `ModelFlow` of its own."""
+        """The model, as it stands; another one needs a run of its own."""
         return self.arch.model
 
     @property
@@ -106,7 +147,7 @@ class Parts:
         made = hasattr(optimizer, "param_groups")
         self.arch.optimizer = made_optimizer(optimizer, self.model, None if made else self.lr)
         self.settings["lr"] = self.lr
-        self._record_parts()
+        self.update_record()
 
     @property
     def loss_fn(self) -> Loss:
@@ -116,7 +157,7 @@ class Parts:
     @loss_fn.setter
     def loss_fn(self, loss_fn: Loss) -> None:
         self.arch.loss_fn = loss_fn
-        self._record_parts()
+        self.update_record()
 
     @property
     def train_loader(self) -> Any:
@@ -126,7 +167,7 @@ class Parts:
     @train_loader.setter
     def train_loader(self, loader: Any) -> None:
         self.arch.train_loader = loader
-        self._record_parts()
+        self.update_record()
         self._name_classes()
 
     @property
@@ -202,8 +243,8 @@ class Parts:
     def seed(self, seed: int) -> None:
         self._seed = whole("seed", seed, 0, MAX_SEED)
 
-    def _record_parts(self) -> None:
-        """As they are now, also where they were set in `arch`."""
+    def update_record(self) -> None:
+        """Takes optimizer, loss and loader into the record as they are now, also where they were set in `arch`."""
         self.settings["optimizer"] = named(self.optimizer).lower()
         if "loss_fn" in self.settings:  # a study's runs have one alone
             self.settings["loss_fn"] = named(self.loss_fn)
@@ -225,15 +266,23 @@ class Parts:
     @property
     def continued(self) -> dict[str, str]:
         """After how many epochs the training went on otherwise, and what was then; for the record."""
-        return self._continuation.settings
+        return self.history.continuation.settings
 
     @property
-    def network(self) -> list[Any]:
+    def spec(self) -> dict[str, Any] | None:
+        """The fields of what the network was built from; None for a module that no spec describes."""
+        return self.model.spec.model_dump(mode="json") if isinstance(self.model, GenericCNN) else None
+
+    @property
+    def module_sha256(self) -> str | None:
+        """The SHA-256 of the module; None where the spec says all."""
+        as_built = isinstance(self.model, GenericCNN) and is_as_described(self.model)
+        return None if as_built else module_sha256(self.model)
+
+    @property
+    def network(self) -> list[object]:
         """The spec, if it was built from one, and the SHA-256 of a module that no spec describes."""
-        if not isinstance(self.model, GenericCNN):
-            return [None, module_sha256(self.model)]
-        changed = None if is_as_described(self.model) else module_sha256(self.model)
-        return [self.model.spec.model_dump(mode="json"), changed]
+        return [self.spec, self.module_sha256]
 
     @property
     def split_kind(self) -> Kept:
@@ -268,15 +317,6 @@ class Parts:
         self.settings["schedule"] = check_schedule(schedule)
 
     @property
-    def _saved_at(self) -> float:
-        """When the last state was saved, in seconds of `time.monotonic`; set to long ago, the next is due at once."""
-        return self._states.saved_at
-
-    @_saved_at.setter
-    def _saved_at(self, seconds: float) -> None:
-        self._states.saved_at = seconds
-
-    @property
     def verbose(self) -> bool:
         """Whether progress and results are printed."""
         return self.arch.verbose
@@ -299,12 +339,12 @@ class Parts:
     @property
     def results_dir(self) -> Path:
         """The folder that the run's files go into."""
-        return self._folder.path
+        return self.folder.path
 
     @results_dir.setter
     def results_dir(self, path: str | Path) -> None:
         if (place := folder("results_dir", path)) != self.results_dir:
-            self._folder = RunFolder(place)
+            self.folder = RunFolder(place)
 
 
 def made_optimizer(optimizer: OptimizerLike, model: nn.Module, lr: float | None) -> torch.optim.Optimizer:
@@ -323,3 +363,11 @@ def made_optimizer(optimizer: OptimizerLike, model: nn.Module, lr: float | None)
 def named(part: Any) -> str:
     """A part by its name or its class's."""
     return str(getattr(part, "__name__", type(part).__name__))
+
+
+def _notes_of(model: nn.Module) -> list[str]:
+    """What a reader of the run must know of where its weights come from, and of what their file leaves out."""
+    notes = [] if isinstance(model, GenericCNN) else [OWN_WEIGHTS]
+    if left_out := not_in_weights(model):
+        notes.append(f"{layout.WEIGHTS} is without {', '.join(left_out)}. {layout.CHECKPOINT} has all.")
+    return notes

@@ -58,7 +58,9 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
-Engine = Callable[[list[Plan], OnEvent], Generator[tuple[Plan, Run | ModelFlowError], None, None]]  # yields what ended
+Outcome = Run | ModelFlowError  # the finished run, or why there is none
+Ended = tuple[Plan, Outcome]
+Engine = Callable[[list[Plan], OnEvent], Generator[Ended, None, None]]  # yields what ended
 
 
 def plans(
@@ -157,7 +159,7 @@ def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
     )
 
 
-def _said(value: Any) -> str:
+def _said(value: object) -> str:
     return "left out" if value is None else short(value)
 
 

@@ -3,10 +3,9 @@
 import time
 
 from modelflow.errors import ModelFlowError
-from modelflow.results.records import Run
 from modelflow.studies.forecast import Forecast, in_words
 from modelflow.studies.order import costs
-from modelflow.studies.plan import Event, Plan
+from modelflow.studies.plan import Event, Outcome, Plan
 from modelflow.text import shown
 
 
@@ -34,7 +33,7 @@ class StudyProgress:
         """How far one run is."""
         self._forecast.heard(event.title, event.done / event.total, time.monotonic())
 
-    def end(self, plan: Plan, outcome: Run | ModelFlowError) -> str:
+    def end(self, plan: Plan, outcome: Outcome) -> str:
         """How a run ended and what is left, in a line, and one for each warning."""
         self.ended.add(plan.title)
         self._forecast.ended(plan.title, time.monotonic(), isinstance(outcome, ModelFlowError))
@@ -42,7 +41,7 @@ class StudyProgress:
         return "\n".join([_ending(plan, outcome) + left, *_warnings(plan, outcome)])
 
 
-def _ending(plan: Plan, outcome: Run | ModelFlowError) -> str:
+def _ending(plan: Plan, outcome: Outcome) -> str:
     if isinstance(outcome, ModelFlowError):
         return f"{plan.title}: FAILED: {str(outcome).removeprefix(f'{plan.title}: ')}"
     seconds, engine = outcome.seconds["training"], outcome.engine
@@ -51,6 +50,6 @@ def _ending(plan: Plan, outcome: Run | ModelFlowError) -> str:
     return f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
 
 
-def _warnings(plan: Plan, outcome: Run | ModelFlowError) -> list[str]:
+def _warnings(plan: Plan, outcome: Outcome) -> list[str]:
     found = () if isinstance(outcome, ModelFlowError) else outcome.warnings
     return [f"warning: {plan.title}: {shown(warning)}" for warning in found]

@@ -1,5 +1,6 @@
 """What a run records: its data, its times, and what stays of a training that is evaluated again."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ REPEATS = ("test_in_training", "test_in_training_other_label")
 OF_A_DATA_SET = ("name", "mean", "std", "checksums", "folder", *REPEATS)
 
 
-def data_record(train_loader: Any, val_loader: Any, test_loader: Any) -> DataRecord:
+def data_record(train_loader: object, val_loader: object, test_loader: object) -> DataRecord:
     """Of loaders as they are; of what lies in memory with its SHA-256."""
     source = getattr(train_loader, "source", None)
     known = {} if source is None else {name: getattr(source, name) for name in OF_A_DATA_SET}
@@ -37,7 +38,7 @@ def data_record(train_loader: Any, val_loader: Any, test_loader: Any) -> DataRec
     return DataRecord(**{"name": type(getattr(train_loader, "dataset", train_loader)).__name__} | known | counts)
 
 
-def images_of(loader: Any) -> int | None:
+def images_of(loader: object) -> int | None:
     """How many images a loader goes through; None where nobody knows."""
     return loader.images if isinstance(loader, Batches) else length(getattr(loader, "dataset", None))
 
@@ -70,7 +71,7 @@ def training_facts(settings: dict[str, Any], data: DataRecord) -> dict[str, Any]
     )
 
 
-def unlike(before: dict[str, Any], now: dict[str, Any]) -> str:
+def unlike(before: Mapping[str, object], now: Mapping[str, object]) -> str:
     """In what the epochs `before` were trained otherwise, in words; empty where in nothing."""
     names = [name for name in now if name in before or name.startswith(OPTIONS)]
     names += [name for name in before if name not in now and name.startswith(OPTIONS)]

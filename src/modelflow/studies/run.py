@@ -8,10 +8,11 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from modelflow.data.sources import checksums_of, folder_of, is_fixed
 from modelflow.errors import DataError, ModelFlowError, RunError, is_of_memory
+from modelflow.io import arguments
 from modelflow.io.bounds import check_predictions
 from modelflow.io.files import remove_parts, write_atomic
 from modelflow.io.locks import folder_lock
@@ -22,9 +23,18 @@ from modelflow.results import layout
 from modelflow.results.asked import knows_data
 from modelflow.results.records import OPTIONS, Run, other_files
 from modelflow.results.settings import RunSettings, validated
-from modelflow.studies.plan import Event, OnEvent, Plan, asked, is_finished
+from modelflow.studies.plan import Event, OnEvent, Outcome, Plan, asked, is_finished
 from modelflow.text import ended
 from modelflow.training.callback import Callback
+
+if TYPE_CHECKING:
+    from modelflow.data.batches import Batches
+    from modelflow.data.datasets import Dataset
+    from modelflow.networks.data_shape import DataShape
+    from modelflow.studies.flow import ModelFlow
+    from modelflow.studies.parts import Parts
+    from modelflow.training.loss import Loss
+    from modelflow.training.trainer import Trainer
 
 SECONDS_BETWEEN_REPORTS = 0.2
 SMALL = 64 << 20  # bytes of a network that is made without another look
@@ -35,11 +45,10 @@ DATA_NOT_KNOWN = (
 JOINED = "the last batch of one image, too few for batch norm, is joined to the one before"
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
+_loaded: "dict[tuple[str, str | None], Dataset]" = {}
 
-_loaded: dict[tuple[str, str | None], Any] = {}
 
-
-def dataset_of(name: str, data_dir: Path | None) -> Any:
+def dataset_of(name: str, data_dir: Path | None) -> "Dataset":
     """The data set of that name, loaded once a process as long as its files stay what they are.
 
     Raises `DataError` as `load_dataset` does.
@@ -52,7 +61,7 @@ def dataset_of(name: str, data_dir: Path | None) -> Any:
     return _loaded[key]
 
 
-def data_of(plan: Plan) -> Any:
+def data_of(plan: Plan) -> "Dataset":
     """The data set of a plan. Raises `DataError` when its files are no longer those that the plan was made for."""
     data = dataset_of(plan.settings.dataset, plan.data_dir)
     if plan.checksums is not None and data.checksums != plan.checksums:
@@ -63,10 +72,10 @@ def data_of(plan: Plan) -> Any:
     return data
 
 
-def make_flow(plan: Plan) -> Any:
-    """The `ModelFlow` of a plan, nothing trained yet. Raises `DataError` when the data do not fit the spec or plan."""
+def make_parts(plan: Plan) -> "Parts":
+    """What a plan's run is made of. Raises `DataError` when the data do not fit the spec or plan."""
     from modelflow.networks.build import GenericCNN
-    from modelflow.studies.flow import ModelFlow
+    from modelflow.studies.parts import Parts
     from modelflow.training.optimizers import make_optimizer
     from modelflow.training.preflight import has_batch_norm
 
@@ -76,29 +85,37 @@ def make_flow(plan: Plan) -> Any:
     train_loader, val_loader, test_loader = _loaders(data, settings, plan.seed)
     model = GenericCNN(plan.spec, plan.seed, settings.max_parameters)
     train_loader.joins_a_last_one = has_batch_norm(model)
-    flow = ModelFlow(
+    joined = [JOINED] if train_loader.joins_a_last_one and train_loader.leaves_one else []
+    return Parts(
         model,
         train_loader,
         val_loader,
         plan.model_name,
+        arguments.folder("results_dir", plan.folder),
         test_loader=test_loader,
         lr=settings.lr,
         optimizer=partial(make_optimizer, settings.optimizer, **settings.optimizer_options()),
-        schedule=settings.schedule,
         loss_fn=_loss_of(settings, train_loader, plan.spec.logits),
         seed=plan.seed,
         device=plan.device,
         verbose=False,
+        settings=settings.model_dump(),
+        notes=[*data.notes, *joined],
     )
-    flow.notes += data.notes
-    if train_loader.joins_a_last_one and train_loader.leaves_one:
-        flow.notes.append(JOINED)
-    flow.results_dir = plan.folder
-    flow.settings = settings.model_dump()
-    return flow
 
 
-def _loss_of(settings: RunSettings, train_loader: Any, n_classes: int) -> Any:
+def make_flow(plan: Plan) -> "ModelFlow":
+    """The `ModelFlow` of a plan, nothing trained yet. Raises as `make_parts` does."""
+    return _face_of(make_parts(plan))
+
+
+def _face_of(parts: "Parts") -> "ModelFlow":
+    from modelflow.studies.flow import ModelFlow
+
+    return ModelFlow.over(parts)
+
+
+def _loss_of(settings: RunSettings, train_loader: "Batches", n_classes: int) -> "Loss":
     import torch
 
     from modelflow.training.loss import cross_entropy
@@ -110,14 +127,13 @@ def _loss_of(settings: RunSettings, train_loader: Any, n_classes: int) -> Any:
     return cross_entropy(settings.label_smoothing, counts_K)
 
 
-def _loaders(data: Any, settings: RunSettings, seed: int) -> tuple[Any, Any, Any]:
+def _loaders(data: "Dataset", settings: RunSettings, seed: int) -> "tuple[Batches, Batches, Batches | None]":
     if settings.protocol == "card":
         return *data.loaders(settings.batch_size, seed), None
-    loaders: tuple[Any, Any, Any] = data.held_out_loaders(settings.batch_size, seed, settings.validation_images)
-    return loaders
+    return data.held_out_loaders(settings.batch_size, seed, settings.validation_images)
 
 
-def check_data_fit(name: str, spec: Description, data: Any) -> None:
+def check_data_fit(name: str, spec: Description, data: "Dataset | DataShape") -> None:
     """Raises `DataError` unless channels, size and classes of the data are those of the spec."""
     images = (data.in_channels, *data.image_size)
     if isinstance(spec, LayerSpec):
@@ -138,7 +154,7 @@ def check_data_fit(name: str, spec: Description, data: Any) -> None:
         )
 
 
-def _check_field(name: str, data: str, field: str, given: Any, expected: Any, fix: str) -> None:
+def _check_field(name: str, data: str, field: str, given: object, expected: object, fix: str) -> None:
     if given != expected:
         raise DataError(f"{name}: {field} = {given}, but the images of {data} have {expected}. {fix}")
 
@@ -148,7 +164,7 @@ def check_data(due: list[Plan]) -> None:
 
     And where the predictions for the test images would be too large to be read again.
     """
-    loaded: dict[tuple[str, Path | None], Any] = {}
+    loaded: dict[tuple[str, Path | None], Dataset] = {}
     for plan in {plan.model_name: plan for plan in due}.values():
         which = plan.settings.dataset, plan.data_dir
         data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
@@ -172,7 +188,7 @@ def data_notices(plan: Plan) -> list[str]:
     return [*data.notes, *repeated_images([data])]
 
 
-def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
+def open_run(folder: str | Path, data_dir: Path | None = None) -> "ModelFlow":
     """The `ModelFlow` of a finished run with its stored weights, optimizer, history and notes.
 
     Raises `DataError` when the run is damaged, or was made in Python from loaders that no file describes.
@@ -186,14 +202,14 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
     settings = validated(RunSettings, given, f"{folder / layout.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / layout.RUN}: spec")
     _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
-    flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
-    if flow.data.checksums != run.data.checksums:
-        differ = other_files(run.data.checksums, flow.data.checksums)
+    parts = make_parts(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
+    if parts.data.checksums != run.data.checksums:
+        differ = other_files(run.data.checksums, parts.data.checksums)
         raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}. Use those files.")
-    _load(flow.arch, folder, run)
-    flow.remember(run)
-    flow.notes = list(run.notes)
-    return flow
+    _load(parts.arch, folder, run)
+    parts.history.remember(run)
+    parts.notes = list(run.notes)
+    return _face_of(parts)
 
 
 def _check_size(folder: Path, least: int) -> None:
@@ -203,7 +219,7 @@ def _check_size(folder: Path, least: int) -> None:
         raise DataError(f"{checkpoint}: too small for the spec in {layout.RUN}, expected {least:,} bytes or more")
 
 
-def _load(arch: Any, folder: Path, run: Run) -> None:
+def _load(arch: "Trainer", folder: Path, run: Run) -> None:
     """The weights of model.safetensors, which is read first, and the checkpoint's optimizer and history.
 
     Raises `DataError` unless both files are as run.json knows them, where it does, and fit the model.
@@ -244,7 +260,7 @@ def train_run(plan: Plan, on_event: OnEvent | None = None, threads: Callable[[],
         return _train(make_flow(plan), plan, on_event, threads)
 
 
-def _train(flow: Any, plan: Plan, on_event: OnEvent | None, threads: Callable[[], int]) -> Run:
+def _train(flow: "ModelFlow", plan: Plan, on_event: OnEvent | None, threads: Callable[[], int]) -> Run:
     flow.arch.threads = threads
     total = plan.settings.epochs
 
@@ -285,7 +301,7 @@ class _Reports(Callback):
             self._reported = time.monotonic()
 
 
-def _remember_data(flow: Any, plan: Plan, log: Callable[[str], None]) -> None:
+def _remember_data(flow: "ModelFlow", plan: Plan, log: Callable[[str], None]) -> None:
     """Notes that nobody knows on which data an older version began, whose plan.json does not say; and says so there."""
     if knows_data(layout.read_plan(plan.folder)) or is_fixed(plan.settings.dataset):
         return
@@ -304,7 +320,7 @@ def write_card(folder: Path) -> Run:
     return seed.run
 
 
-def _search_lr(flow: Any, settings: RunSettings) -> None:
+def _search_lr(flow: "ModelFlow", settings: RunSettings) -> None:
     try:
         flow.find_best_lr(set_lr=settings.find_best_lr, start_lr=SEARCH_FROM)
     except RunError:  # the flow has noted why
@@ -312,13 +328,13 @@ def _search_lr(flow: Any, settings: RunSettings) -> None:
             raise
 
 
-def _kept(flow: Any) -> str:
+def _kept(flow: "ModelFlow") -> str:
     if not layout.has_states(flow.results_dir):
         return "No state was saved yet."
     return f"Its last states are kept in {flow.results_dir / layout.TRAINING}, for load_checkpoint_path too."
 
 
-def outcome_of(plan: Plan, on_event: OnEvent, threads: Callable[[], int]) -> Run | ModelFlowError:
+def outcome_of(plan: Plan, on_event: OnEvent, threads: Callable[[], int]) -> Outcome:
     """The finished run, or why there is none: what goes wrong in a run, foreseen or not, costs that run alone."""
     try:
         return train_run(plan, on_event, threads)

@@ -1,4 +1,4 @@
-"""Files of a `ModelFlow`: its weights and drawing, the artifacts of an evaluation, and what run.json says."""
+"""Files of a run: its weights and drawing, the artifacts of an evaluation, and what run.json says."""
 
 from contextlib import nullcontext
 
@@ -15,36 +15,35 @@ from modelflow.studies.attempts import attempt
 from modelflow.studies.measured import Measured, latencies
 from modelflow.studies.parts import Parts
 from modelflow.studies.record import evaluated_again
-from modelflow.studies.run_folder import RunFolder
 from modelflow.training.checkpoint import weights_bytes
 
 
-def write_model(parts: Parts, folder: RunFolder) -> None:
+def write_model(parts: Parts) -> None:
     """The weights; of a network that a spec describes also the spec and its drawing."""
-    folder.write(layout.WEIGHTS, weights_bytes(parts.model))
+    parts.folder.write(layout.WEIGHTS, weights_bytes(parts.model))
     if isinstance(parts.model, GenericCNN):
-        folder.write(layout.SPEC, parts.model.spec.to_json())
-        folder.write(layout.ARCHITECTURE, svg(parts.model.trace, parts.model_name))
+        parts.folder.write(layout.SPEC, parts.model.spec.to_json())
+        parts.folder.write(layout.ARCHITECTURE, svg(parts.model.trace, parts.model_name))
 
 
-def write_artifacts(parts: Parts, folder: RunFolder, evaluated: Evaluated) -> None:
+def write_artifacts(parts: Parts, evaluated: Evaluated) -> None:
     """Each table and picture of an evaluation; a picture that cannot be made is noted."""
     for artifact in artifacts():
         with attempt(artifact.name, parts.arch.note) if is_picture(artifact) else nullcontext():
             content = artifact.make(evaluated)
             if content is not None:
-                folder.write(artifact.name, content)
+                parts.folder.write(artifact.name, content)
 
 
-def run_record(parts: Parts, folder: RunFolder, measured: Measured) -> Run:
+def run_record(parts: Parts, measured: Measured) -> Run:
     """The record; of a stored run that is evaluated again with what was stored of its training."""
-    arch, settings, found = parts.arch, parts.recorded_settings, measured.evaluated
-    spec, module = parts.network
+    arch, history, settings = parts.arch, parts.history, parts.recorded_settings
+    found = measured.evaluated
     built = parts.model if isinstance(parts.model, GenericCNN) else None
     run = Run(
         model_name=parts.model_name,
         model_class=type(parts.model).__name__,
-        spec=spec,
+        spec=parts.spec,
         settings=settings,
         protocol=str(protocol_with(parts.split_kind, settings, parts.data, arch.total_epochs)),
         seed=parts.seed,
@@ -59,17 +58,17 @@ def run_record(parts: Parts, folder: RunFolder, measured: Measured) -> Run:
         engine=arch.engine,
         threads=torch.get_num_threads(),
         git_revision=provenance.git_revision(),
-        started=parts.started.isoformat(timespec="seconds"),
-        seconds={name: round(value, 3) for name, value in parts.seconds.items()},
+        started=history.started.isoformat(timespec="seconds"),
+        seconds={name: round(value, 3) for name, value in history.seconds.items()},
         metrics=found.metrics,
         validation=measured.validation,
-        test_reads=None if parts.test_loader is None else parts.test_reads,
+        test_reads=None if parts.test_loader is None else history.test_reads,
         latency_ms=latencies(parts),
-        bytes_on_disk=(folder.path / layout.WEIGHTS).stat().st_size,
+        bytes_on_disk=(parts.folder.path / layout.WEIGHTS).stat().st_size,
         dead_units=measured.dead,
         warnings=tuple(found.warnings),
         notes=tuple(parts.notes),
-        files=layout.checksums(folder.path),
-        module_sha256=module,
+        files=layout.checksums(parts.folder.path),
+        module_sha256=parts.module_sha256,
     )
-    return run if parts.stored is None else evaluated_again(run, parts.stored)
+    return run if history.stored is None else evaluated_again(run, history.stored)

@@ -1,8 +1,8 @@
-"""The folder of a run: what a `ModelFlow` has written there, and when what lay there before gives way."""
+"""The folder of a run: what was written there, and when what lay there before gives way."""
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from modelflow.io.arguments import make_writable
 from modelflow.io.files import write_atomic
@@ -10,6 +10,9 @@ from modelflow.results import layout
 from modelflow.results.contents import remove_outdated
 from modelflow.results.records import Run
 from modelflow.training.states import remove_states
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class RunFolder:
@@ -29,7 +32,7 @@ class RunFolder:
         self._written.add(name)
         write_atomic(self.path / name, content)
 
-    def write_png(self, name: str, figure: Any) -> None:
+    def write_png(self, name: str, figure: "Figure") -> None:
         """A figure of matplotlib's as a file of that name."""
         from modelflow.figures.style import png
 
@@ -42,7 +45,7 @@ class RunFolder:
         layout.remove_training(self.path)
 
     def has_written(self, name: str) -> bool:
-        """Whether a file is of this `ModelFlow`."""
+        """Whether a file of that name was written here."""
         return name in self._written
 
     def begin_training(self, resumes: bool) -> None:

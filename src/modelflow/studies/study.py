@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from modelflow.data.sources import checksums_of
 from modelflow.errors import ModelFlowError, RunError, UsageError
@@ -21,20 +21,34 @@ from modelflow.io.locks import folder_lock
 from modelflow.io.signals import raise_if_heard
 from modelflow.results import layout
 from modelflow.results.asked import joined, missing, read_studies, read_written_study, study_fields, together
-from modelflow.results.records import Run
 from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies import engines
 from modelflow.studies.engines.local import cores
-from modelflow.studies.plan import Engine, Event, OnEvent, Plan, plans, unfinished
+from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan, plans, unfinished
 from modelflow.studies.progress import StudyProgress
 from modelflow.studies.run import check_data, dataset_of
 from modelflow.text import ended
 
+if TYPE_CHECKING:
+    from modelflow.analysis.archive import Content
+    from modelflow.analysis.leaderboard import LeaderboardRow
+    from modelflow.analysis.reading import Reading
+
 SECONDS_BETWEEN_WRITINGS = 10.0  # of what the runs so far say together
 SHARE_OF_WRITING = 0.01  # of the time, at most
 
-OnEnd = Callable[[Plan, Run | ModelFlowError], object]
-Written = Callable[[Run | ModelFlowError], str]  # called when a run has ended; what is to be said of the report so far
+OnEnd = Callable[[Plan, Outcome], object]
+Written = Callable[[Outcome], str]  # called when a run has ended; what is to be said of the report so far
+
+
+class EngineFile(Protocol):
+    """What a file of the folder `engines` has."""
+
+    def engine(self, jobs: int | None, address: str | None) -> Engine:
+        """What trains `jobs` runs at a time, on the cluster at `address` where it is for clusters."""
+
+    def check_device(self, device: str) -> None:
+        """Raises `UsageError` for a device that is unknown, or not one that it trains on."""
 
 
 def engine_named(name: str, jobs: int | None = None, address: str | None = None) -> Engine:
@@ -42,8 +56,7 @@ def engine_named(name: str, jobs: int | None = None, address: str | None = None)
 
     Raises `UsageError` for another name, an address that is not asked for, or what is no number of `jobs`.
     """
-    made: Engine = _engine_file(name).engine(None if jobs is None else whole_number("jobs", jobs, 1), address)
-    return made
+    return _engine_file(name).engine(None if jobs is None else whole_number("jobs", jobs, 1), address)
 
 
 def check_device_of(engine: str, device: str | None) -> None:
@@ -52,10 +65,10 @@ def check_device_of(engine: str, device: str | None) -> None:
         _engine_file(engine).check_device(device)
 
 
-def _engine_file(name: str) -> Any:
+def _engine_file(name: str) -> EngineFile:
     if name not in (known := files_in(engines)):
         raise UsageError(f"engine {name!r}: expected {' or '.join(known)}")
-    return import_module(f"{engines.__name__}.{name}")
+    return cast(EngineFile, import_module(f"{engines.__name__}.{name}"))
 
 
 def train_due(due: list[Plan], engine: Engine, on_event: OnEvent, on_end: OnEnd) -> list[str]:
@@ -93,7 +106,9 @@ def resolved(settings: StudySettings, where: Path, data_dir: Path | None, device
     return ResolvedStudy(settings, where, data_dir, planned)
 
 
-def complete(study: ResolvedStudy, train: Callable[[list[Plan], Written], list[str]]) -> tuple[list[str], Any]:
+def complete(
+    study: ResolvedStudy, train: Callable[[list[Plan], Written], list[str]]
+) -> "tuple[list[str], Content | None]":
     """Alone in the folder: `train` what is still due, then the study's tables and pages, as runs end those so far.
 
     What went wrong, as `train` says it, and the report's `Content`, None when no run is finished.
@@ -120,7 +135,7 @@ class _SoFar:
         self._tables = _NowAndThen(lambda: _write_tables(_read(study.where), missing(study.where)))
         self._page = _NowAndThen(partial(_write_all_but_cards, study))
 
-    def __call__(self, outcome: Run | ModelFlowError) -> str:
+    def __call__(self, outcome: Outcome) -> str:
         self._left -= 1
         if isinstance(outcome, ModelFlowError) or not self._left:  # after the last one everything is written
             return ""
@@ -141,7 +156,7 @@ class _SoFar:
 class _NowAndThen:
     """Calls a function when it is called, unless too little time has gone by since."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(self, function: Callable[[], object]) -> None:
         self._function = function
         self._ended, self._took = time.monotonic(), 0.0
 
@@ -208,18 +223,18 @@ def _check_readable(study: StudySettings, where: Path) -> None:
         ) from None
 
 
-def _write_json(path: Path, fields: Any) -> None:
+def _write_json(path: Path, fields: object) -> None:
     write_atomic(path, json.dumps(fields, indent=2) + "\n")
 
 
-def write_study(study: ResolvedStudy) -> Any:
+def write_study(study: ResolvedStudy) -> "Content":
     """Samples of the study's data, and `write_pages`; the report's `Content`. Raises `DataError` as that does."""
     content = _write_all_but_cards(study)
     _write_cards(content)
     return content
 
 
-def _write_all_but_cards(study: ResolvedStudy) -> Any:
+def _write_all_but_cards(study: ResolvedStudy) -> "Content":
     _write_samples(study)
     return _write_page(study.where, study.data_dir)
 
@@ -237,7 +252,7 @@ def _write_samples(study: ResolvedStudy) -> None:
         write_atomic(study.where / layout.SAMPLES, png(figure))
 
 
-def write_pages(where: str | Path, data_dir: str | Path | None = None) -> Any:
+def write_pages(where: str | Path, data_dir: str | Path | None = None) -> "Content":
     """The leaderboard, pareto.png, report.html, and MODEL_CARD.md of the folder and of the runs shown.
 
     All of it is of all finished runs that the folder holds; the `Content` of the report. Raises `DataError` when there
@@ -248,7 +263,7 @@ def write_pages(where: str | Path, data_dir: str | Path | None = None) -> Any:
     return content
 
 
-def _write_page(where: str | Path, data_dir: str | Path | None) -> Any:
+def _write_page(where: str | Path, data_dir: str | Path | None) -> "Content":
     """All that `write_pages` writes but the cards of the runs."""
     from modelflow.analysis.archive import content_of
     from modelflow.report.model_card import study_card
@@ -263,7 +278,7 @@ def _write_page(where: str | Path, data_dir: str | Path | None) -> Any:
     return content
 
 
-def _write_cards(content: Any) -> None:
+def _write_cards(content: "Content") -> None:
     """MODEL_CARD.md of the runs shown."""
     from modelflow.report.model_card import run_card
 
@@ -279,14 +294,14 @@ def _write_shared(path: Path, content: str | bytes) -> None:
         write_atomic(path, content)
 
 
-def _read(where: Path) -> Any:
-    """All finished runs of a results folder whose records can be read: a `Reading`."""
+def _read(where: Path) -> "Reading":
+    """All finished runs of a results folder whose records can be read."""
     from modelflow.analysis.reading import LeftOut, read_folder
 
     return read_folder(where, LeftOut())
 
 
-def _write_tables(reading: Any, note: str) -> list[Any]:
+def _write_tables(reading: "Reading", note: str) -> "list[LeaderboardRow]":
     """leaderboard.csv and leaderboard.md of the runs that were read; the rows."""
     from modelflow.analysis.leaderboard import as_csv, as_markdown, rows_in
 
@@ -297,7 +312,7 @@ def _write_tables(reading: Any, note: str) -> list[Any]:
     return rows
 
 
-def _write_pareto(where: Path, rows: list[Any]) -> None:
+def _write_pareto(where: Path, rows: "list[LeaderboardRow]") -> None:
     from modelflow.figures.pareto import plot_pareto
     from modelflow.figures.style import png
 
@@ -308,7 +323,7 @@ def _write_pareto(where: Path, rows: list[Any]) -> None:
     _write_shared(where / layout.PARETO, picture)
 
 
-def finished_rows(planned: list[Plan]) -> list[Any]:
+def finished_rows(planned: list[Plan]) -> "list[LeaderboardRow]":
     """The leaderboard of those planned runs that are finished, best first."""
     from modelflow.analysis.leaderboard import rows_of
 
@@ -316,7 +331,7 @@ def finished_rows(planned: list[Plan]) -> list[Any]:
 
 
 def run_study(
-    study: StudySettings | str | Path | Mapping[str, Any] | Sequence[Any] | None = None,
+    study: StudySettings | str | Path | Mapping[str, object] | Sequence[object] | None = None,
     where: str | Path = "results",
     *,
     data_dir: str | Path | None = None,
@@ -326,7 +341,7 @@ def run_study(
     device: str | None = None,
     on_event: OnEvent | None = None,
     verbose: bool = True,
-) -> list[Any]:
+) -> "list[LeaderboardRow]":
     """Trains the unfinished runs of a study. Returns its leaderboard, best first: one `LeaderboardRow` per model.
 
     `study` is the path of a study file, its settings as a mapping, a list of models, or None for the card's study.
@@ -349,7 +364,7 @@ def run_study(
         say(f"training {len(due)} run{'s' * (len(due) != 1)} …" if due else "all runs are already finished")
         progress = StudyProgress(due, jobs or cores())
 
-        def ended(plan: Plan, outcome: Run | ModelFlowError) -> None:
+        def ended(plan: Plan, outcome: Outcome) -> None:
             say(progress.end(plan, outcome))
             if report := written(outcome):
                 say(report)

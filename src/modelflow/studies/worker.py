@@ -11,12 +11,12 @@ import threading
 import time
 from importlib import import_module
 from queue import SimpleQueue
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from tqdm import tqdm
 
 from modelflow.io.process import draw_into_files
-from modelflow.studies.plan import Plan
+from modelflow.studies.plan import Event, Outcome, Plan
 from modelflow.studies.run import outcome_of
 
 READY = ""  # what it says first; why it cannot train, if it cannot
@@ -59,8 +59,8 @@ class _Study:
         finally:
             os._exit(0)
 
-    def answer(self, message: Any) -> None:
-        """Sends an event or an outcome."""
+    def answer(self, message: Event | Outcome | str) -> None:
+        """Sends an event, an outcome, or whether it can train."""
         try:
             with self._one_at_a_time:
                 self.answers.write(pickle.dumps(message))

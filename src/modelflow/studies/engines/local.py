@@ -16,13 +16,11 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.errors import RunError, UsageError
 from modelflow.io.process import is_open
-from modelflow.results.records import Run
 from modelflow.studies.order import in_order
-from modelflow.studies.plan import Engine, Event, OnEvent, Plan
+from modelflow.studies.plan import Ended, Engine, Event, OnEvent, Outcome, Plan
 from modelflow.studies.run import outcome_of
 from modelflow.studies.worker import READY
 
@@ -30,7 +28,7 @@ SECONDS_BETWEEN_LOOKS = 0.5
 PATIENCE = 5.0  # seconds for a process that is told to end
 OWN_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # on Windows: no Ctrl-C for it
 
-Ended = tuple[Plan, Run | ModelFlowError]
+Message = Event | Outcome | str  # of a process: how far a run is, what became of it, whether it can train
 
 
 def engine(jobs: int | None, address: str | None) -> Engine:
@@ -66,7 +64,7 @@ def run_plans(due: list[Plan], on_event: OnEvent, jobs: int) -> Generator[Ended,
 class _Worker:
     """A process that trains one run at a time. Raises `OSError` or `RuntimeError` when the system lets none start."""
 
-    def __init__(self, heard: "queue.SimpleQueue[tuple[_Worker, Any]]") -> None:
+    def __init__(self, heard: "queue.SimpleQueue[tuple[_Worker, Message | None]]") -> None:
         self.ready, self.why_not = False, ""
         self.threads = 1
         errors = None if is_open(2) else subprocess.DEVNULL
@@ -80,7 +78,7 @@ class _Worker:
             self.end()
             raise
 
-    def _listen(self, heard: "queue.SimpleQueue[tuple[_Worker, Any]]") -> None:
+    def _listen(self, heard: "queue.SimpleQueue[tuple[_Worker, Message | None]]") -> None:
         """Passes on what it answers, and None when it has ended."""
         with suppress(Exception), self.process.stdout as answers:  # type: ignore[union-attr]
             while True:
@@ -145,7 +143,7 @@ class _Lanes:
         self.most = min(cores, len(waiting))
         self.free: list[_Worker] = []
         self.busy: dict[_Worker, Plan] = {}
-        self._heard: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
 
     def train(self) -> Iterator[Ended]:
         """Yields each plan as it ends, the lane at its next by then; those that no process can be had for stay."""
@@ -166,12 +164,12 @@ class _Lanes:
                 self.free.remove(worker)
                 worker.end()
 
-    def _next(self) -> tuple[_Worker, Any]:
+    def _next(self) -> tuple[_Worker, Message | None]:
         while True:
             with suppress(queue.Empty):
                 return self._heard.get(timeout=SECONDS_BETWEEN_LOOKS)
 
-    def _done(self, worker: _Worker, outcome: Run | ModelFlowError) -> Run | ModelFlowError:
+    def _done(self, worker: _Worker, outcome: Outcome) -> Outcome:
         self.free.append(worker)
         return outcome
 

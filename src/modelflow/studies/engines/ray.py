@@ -13,12 +13,13 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from modelflow.data.sources import checksums_of
@@ -28,7 +29,7 @@ from modelflow.io.locks import LOCK, folder_lock
 from modelflow.results import layout, provenance
 from modelflow.results.records import Run, other_files
 from modelflow.studies.order import in_order
-from modelflow.studies.plan import Engine, Event, OnEvent, Plan, is_finished
+from modelflow.studies.plan import Ended, Engine, Event, OnEvent, Outcome, Plan, is_finished
 from modelflow.studies.run import outcome_of
 from modelflow.text import sentence, short
 
@@ -65,7 +66,7 @@ def check_device(device: str) -> None:
 
 def run_plans(
     due: list[Plan], on_event: OnEvent, jobs: int | None = None, address: str | None = None
-) -> Generator[tuple[Plan, Run | ModelFlowError], None, None]:
+) -> Generator[Ended, None, None]:
     """Trains the plans on the cluster at `address`, or on one of this machine alone, and yields each as it ends.
 
     At most `jobs` at a time, where it is given. Raises `UsageError` when Ray is not installed, when no cluster answers,
@@ -86,16 +87,16 @@ def run_plans(
 class _Tasks:
     """The runs of a study on a cluster: `due` here, `waiting` there."""
 
-    def __init__(self, ray: Any, on_event: OnEvent, jobs: int | None) -> None:
+    def __init__(self, ray: ModuleType, on_event: OnEvent, jobs: int | None) -> None:
         self.ray, self.on_event, self.jobs = ray, on_event, jobs
         self.versions = provenance.versions()
         self.mailbox = _mailbox(ray)
         self.refused: dict[str, str] = {}
         self.due: deque[Plan] = deque()
-        self.waiting: dict[Any, Plan] = {}
+        self.waiting: dict[object, Plan] = {}
         self.task = ray.remote(num_cpus=1, max_retries=RETRIES)(_task())
 
-    def run(self, due: list[Plan], head: "_Head") -> Iterator[tuple[Plan, Run | ModelFlowError]]:
+    def run(self, due: list[Plan], head: "_Head") -> Iterator[Ended]:
         """Yields each plan as its run ends."""
         self.due.extend(in_order(due, self.jobs or self._processors()))
         while self.due or self.waiting:
@@ -110,7 +111,7 @@ class _Tasks:
                 else:
                     yield plan, outcome
 
-    def _ended(self) -> list[tuple[Plan, Run | ModelFlowError | Refused]]:
+    def _ended(self) -> list[tuple[Plan, Outcome | Refused]]:
         """What has come back since; Ray's references to it are let go, or else it makes anew what is lost later."""
         if not self.waiting:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -142,7 +143,7 @@ class _Tasks:
             for event in self.ray.get(self.mailbox.take.remote(), timeout=SECONDS_BETWEEN_LOOKS):
                 self.on_event(event)
 
-    def _outcome(self, plan: Plan, reference: Any) -> Run | ModelFlowError | Refused | None:
+    def _outcome(self, plan: Plan, reference: object) -> Outcome | Refused | None:
         """What came back; None when it is not here after all."""
         try:
             outcome, files = self.ray.get(reference, timeout=SECONDS_BETWEEN_LOOKS)
@@ -159,7 +160,7 @@ class _Tasks:
             return error
         except OSError as error:
             return RunError(f"{plan.title}: {error.filename or plan.folder}: {error.strerror or error}")
-        answer: Run | ModelFlowError | Refused = outcome
+        answer: Outcome | Refused = outcome
         return answer
 
     def _refuse(self, machine: Refused, plan: Plan) -> None:
@@ -223,12 +224,12 @@ def _in_words(error: Exception) -> str:
 
 
 @contextmanager
-def _cluster(address: str | None, jobs: int | None) -> Iterator[Any]:
+def _cluster(address: str | None, jobs: int | None) -> Iterator[ModuleType]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None or address.startswith(("127.0.0.1", "localhost")):
         os.environ.setdefault(LOOPBACK, "0")
     try:
-        ray: Any = import_module("ray")
+        ray = import_module("ray")
     except ImportError:
         raise UsageError(
             "--engine ray: Ray is not installed. Run pip install 'modelflow[ray]', or use --engine local."
@@ -276,17 +277,17 @@ class _Mailbox:
         return taken
 
 
-def _mailbox(ray: Any) -> Any:
+def _mailbox(ray: ModuleType) -> Any:
     """On this machine, so that it is not lost with another one."""
-    strategies: Any = import_module("ray.util.scheduling_strategies")
+    strategies = import_module("ray.util.scheduling_strategies")
     here = strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     return ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox).remote()
 
 
-def _task() -> Any:
+def _task() -> Callable[..., object]:
     """`_train_there` in a function that Ray sends as it is, so that a machine without ModelFlow can say that it is."""
 
-    def task(packed: bytes, versions: dict[str, str], mailbox: Any) -> Any:
+    def task(packed: bytes, versions: dict[str, str], mailbox: Any) -> object:
         import importlib
 
         try:
@@ -304,7 +305,7 @@ def _lacking(node: str, host: str, missing: str) -> Refused:
     return Refused(node, f"{host} (node {node[:8]}) gets no run: it lacks {missing}. {SAME_THERE}")
 
 
-def _train_there(packed: bytes, versions: dict[str, str], mailbox: Any) -> tuple[Run | ModelFlowError | Refused, Files]:
+def _train_there(packed: bytes, versions: dict[str, str], mailbox: Any) -> tuple[Outcome | Refused, Files]:
     """On a machine of the cluster: the run in a folder of its own, and what it left there.
 
     `packed` is the plan and the files of its folder, pickled by the process that was given the study.
@@ -335,7 +336,7 @@ def _refusal(versions: dict[str, str]) -> Refused | None:
 
 def _refused_for(reason: str) -> Refused:
     """This machine, refused."""
-    ray: Any = import_module("ray")
+    ray = import_module("ray")
     node, host = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
     return Refused(node, f"{host} (node {node[:8]}) gets no run: {reason}")
 
