@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from oracle import adam, flat, fresh, logits, train
 
-from modelflow.errors import ShapeError
+from modelflow.kernels import cache
 from modelflow.kernels.machine import Machine, host
 from modelflow.kernels.network import Network, compiled
 from modelflow.kernels.rules.adam import Adam
@@ -19,44 +19,10 @@ from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec
 from modelflow.networks.resolve import preset
 from modelflow.networks.trace import trace
+from notations import notations, specs
 
 SEED = 2**62 + 12345
 ADAM = Adam()
-
-
-def lists(elements, count):
-    return st.lists(elements, min_size=count, max_size=count)
-
-
-@st.composite
-def specs(draw) -> Spec:
-    """Small specs that can be built, of every kind."""
-    blocks, hidden = draw(st.integers(1, 3)), draw(st.integers(0, 3))
-    size = draw(st.integers(1, 20))
-    left, kernels, pools = size, [], []
-    for _ in range(blocks):
-        kernels.append(draw(st.integers(1, min(left, 9))))
-        left = left - kernels[-1] + 1
-        pools.append(draw(st.integers(1, min(left, 6))))
-        left //= pools[-1]
-    spec = Spec(
-        in_channels=draw(st.integers(1, 4)),
-        num_classes=draw(st.integers(1, 30)),
-        input_size=size,
-        cov_kernel_sizes=kernels,
-        cov_features=draw(lists(st.integers(1, 18), blocks)),
-        max_pool_sizes=pools,
-        amnt_cov_layers=blocks,
-        amnt_fc_layers=hidden + 1,
-        fc_sizes=draw(lists(st.integers(1, 40), hidden)),
-        p=draw(st.sampled_from([0.0, 0.3, 0.5])),
-        family=draw(st.sampled_from(["generic", "cnn2"])),
-    )
-    try:
-        trace(spec)
-    except ShapeError:
-        raise AssertionError("the strategy should draw only specs that fit") from None
-    return spec
 
 
 def machines() -> list[Machine]:
@@ -66,7 +32,7 @@ def machines() -> list[Machine]:
     return [here, *(replace(here, lanes=lanes, registers=registers) for lanes, registers in kinds)]
 
 
-def data(spec: Spec, images: int, seed: int = 0):
+def image_data(spec: Spec, images: int, seed: int = 0):
     """Images, labels, and an order of them."""
     rng = np.random.default_rng(seed)
     shape = (images, spec.in_channels, spec.input_size, spec.input_size)
@@ -76,7 +42,7 @@ def data(spec: Spec, images: int, seed: int = 0):
 
 def agree(spec: Spec, network: Network, images: int, batch: int) -> None:
     """By Adam: logits, the first gradient, one pass over `images`."""
-    x, y, order = data(spec, images)
+    x, y, order = image_data(spec, images)
     model = GenericCNN(spec)
     start = flat(model.parameters())
     model.double()
@@ -100,7 +66,7 @@ def agree_after_a_pass(
     """One pass over `images` in batches by the network's rule: losses, parameters, averages."""
     assert isinstance(model.spec, Spec)
     assert network.rule is not None
-    x, y, order = data(model.spec, images)
+    x, y, order = image_data(model.spec, images)
     (group,) = optimizer.param_groups
     state = fresh(flat(model.float().parameters()), network.rule)
     done = network.train(x, y, order, batch, state, group, SEED)
@@ -140,6 +106,34 @@ def test_random_specs_agree_after_steps_of_sgd(spec: Spec, options, steps: int, 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, **options)
     network = compiled(trace(spec), SGD.of(optimizer.param_groups[0]), machine=machines()[which])
     agree_after_a_pass(model, network, optimizer, steps * batch, batch)
+
+
+@random_specs
+@given(st.data(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2))
+def test_random_specs_written_as_layers_have_the_same_code_and_agree_with_their_modules(
+    data: st.DataObject, images: int, batch: int, which: int
+) -> None:
+    """Without dropout, against torch's own modules in float64: logits and one pass."""
+    spec = data.draw(specs()).model_copy(update={"p": 0.0})
+    machine, described = machines()[which], data.draw(notations(spec))
+    assert cache.key(trace(described), ADAM, machine) == cache.key(trace(spec), ADAM, machine)
+    network, model = compiled(trace(described), ADAM, machine=machine), GenericCNN(described)
+    x, y, order = image_data(spec, images)
+    state, model = fresh(flat(model.parameters()), ADAM), model.double()
+    x64, y64 = torch.from_numpy(x).double(), torch.from_numpy(y)
+    with torch.no_grad():
+        np.testing.assert_allclose(network.logits(x, state.params), model(x64).numpy(), rtol=2e-5, atol=2e-5)
+    done = network.train(x, y, order, batch, state, adam(lr=1e-3, eps=1e-3), SEED)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-3)
+    losses = []
+    for chosen in map(torch.from_numpy, np.split(order, range(batch, images, batch))):
+        loss = torch.nn.functional.cross_entropy(model(x64[chosen]), y64[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    np.testing.assert_allclose(done.losses, losses, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(state.params, flat(model.parameters()), rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["cnn2_3", "cnn2_5", "cnn2_7", "generic_0", "generic_1", "generic_2", "generic_3"])

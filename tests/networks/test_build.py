@@ -111,10 +111,11 @@ def test_fields_are_checked_and_stand_alone():
         GenericCNN("generic_2", p=0.5)
 
 
-def test_networks_of_layers_lie_channels_last_and_the_cards_as_before():
-    layers = [{"conv": 4, "kernel": 3}, {"linear": "classes"}]
+def test_networks_lie_channels_last_unless_they_are_of_the_cards_family():
+    layers = [{"conv": 4, "kernel": 3, "activation": "gelu"}, {"linear": "classes"}]
     modern = GenericCNN({"input": [3, 8, 8], "classes": 10, "layers": layers})
     assert all(
         p.is_contiguous(memory_format=torch.channels_last) for p in modern.parameters() if p.ndim == 4 and len(p) > 1
     )
-    assert all(p.is_contiguous() for p in GenericCNN("generic_2").parameters())
+    for notation in ("generic_2", preset("generic_2").short_form):
+        assert all(p.is_contiguous() for p in GenericCNN(notation).parameters())

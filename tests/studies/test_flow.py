@@ -465,7 +465,12 @@ def with_batch_norm():
     return GenericCNN({"input": [1, 28, 28], "classes": 10, "defaults": {"activation": "relu"}, "layers": layers}, 3)
 
 
+def as_layers():
+    return GenericCNN(preset("generic_2").short_form)
+
+
 BREAKS = [
+    *((as_layers, *at, "constant") for at in ((1, 60), (3, 125))),
     *((generic_2, *at, how) for at in ((1, 1), (1, 60), (2, 30), (3, 125)) for how in ("constant", "one-cycle")),
     *((with_batch_norm, *at) for at in ((1, 1, "constant"), (2, 30, "one-cycle"), (3, 125, "constant"))),  # by autograd
 ]
@@ -507,6 +512,23 @@ def test_within_an_epoch_training_changes_from_the_compiled_step_to_autograd(flo
     assert fixed.arch.engine.startswith("autograd")
     for ours, theirs in zip(fixed.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_a_state_of_autograd_that_the_compiled_step_goes_on_from_says_so(flow_of, monkeypatch):
+    """As of a network of layers that an older version trained by autograd."""
+    save_often(monkeypatch)
+    broken = flow_of("broken", as_layers())
+    broken.model.layers[0].register_forward_hook(lambda *_: None)
+    break_off(broken, 2, 60, of=2)
+    fixed = flow_of("broken", as_layers())
+    told = fixed.resume()
+    assert "may differ from those of an uninterrupted run: trained by autograd before, compiled step since" in told
+    assert told in fixed.notes
+    fixed.train(2)
+    assert fixed.arch.engine == "compiled step"
+    again = flow_of("again", as_layers())
+    break_off(again, 1, 60, of=2)
+    assert "bytes may differ" not in flow_of("again", as_layers()).resume()
 
 
 def test_a_damaged_state_is_set_aside_and_the_one_before_is_used(flow_of, monkeypatch):
@@ -1215,9 +1237,22 @@ def test_a_network_of_layers_is_not_called_dead_for_what_stands_before_its_norm(
     run = read_run(flow.results_dir)
     assert run.metrics.accuracy > 0.3
     assert (run.dead_units, run.warnings) == ({}, ())
-    assert run.engine.startswith("autograd: the compiled step trains the card's form")
+    assert run.engine == "autograd: layers.0: a convolution with stride 2 is not compiled"
     again = flow_of("resnet", GenericCNN(run.spec), load_checkpoint_path=flow.results_dir / "model_checkpoint.pth")
     assert again.run(skip_train=True).accuracy == run.metrics.accuracy
+
+
+def test_a_network_of_the_cards_family_is_called_dead_in_either_notation(flow_of):
+    """By a learning rate that kills it."""
+    found = []
+    for name, model in (("fields", GenericCNN("generic_2")), ("layers", as_layers())):
+        flow = flow_of(name, model, lr=0.5)
+        flow.run(epochs=1)
+        run = read_run(flow.results_dir)
+        assert run.engine == "compiled step"
+        found.append((run.metrics, list(run.dead_units.values()), len(run.warnings)))
+    assert found[0] == found[1]
+    assert found[0][2]
 
 
 def test_nothing_is_left_of_the_run_whose_name_a_model_takes_later(flow_of):

@@ -8,6 +8,8 @@ import threading
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 from torch.utils.data import DataLoader
@@ -24,6 +26,7 @@ from modelflow.networks.trace import trace
 from modelflow.training.compiled import CompiledStep, compiled_logits, unsupported_reason
 from modelflow.training.predict import predict
 from modelflow.training.seeding import seeded_order
+from notations import as_layers, notations, specs
 
 NO_DROPOUT = preset("generic_2").model_copy(update={"p": 0.0})
 
@@ -153,6 +156,91 @@ def test_module_optimizer_and_checkpoint_see_what_it_trained(trainer, tmp_path, 
         trained.train(1)
     assert torch.equal(parameters(arch), parameters(again))
     assert arch.losses == again.losses
+
+
+@pytest.mark.parametrize("name", ["cnn2_3", "cnn2_7", "generic_1", "generic_2"])
+def test_a_network_written_as_layers_trains_to_the_same_bytes(trainer, name):
+    """With dropout, in a whole number of batches and one that is smaller."""
+    arches = [trainer(spec=spec) for spec in (preset(name), as_layers(preset(name)))]
+    assert torch.equal(*map(parameters, arches))
+    for arch in arches:
+        arch.train(2)
+        assert arch.engine == "compiled step"
+    fields, layers = arches
+    assert layers.losses == fields.losses
+    assert layers.val_losses == fields.val_losses
+    assert torch.equal(*map(parameters, arches))
+    ours, theirs = (arch.predictions(arch.val_loader)[0] for arch in arches)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_random_networks_in_both_notations_train_to_the_same_bytes(data):
+    spec = data.draw(specs())
+    images = torch.randn(70, *spec.input_shape)
+    labels = torch.randint(0, spec.num_classes, (70,))
+    states = []
+    for given_as in (spec, data.draw(notations(spec))):
+        model = GenericCNN(given_as, seed=3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        arch = Architecture(model, nn.CrossEntropyLoss(), optimizer, verbose=False)
+        arch.set_loaders(Batches(images, labels, 16, shuffle=True), Batches(images, labels, 64))
+        arch.train(2)
+        states.append((arch.engine, arch.losses, arch.val_losses, parameters(arch).tolist()))
+    assert states[0] == states[1]
+    assert states[0][0] == "compiled step"
+
+
+def test_a_network_of_layers_has_its_own_names_in_checkpoints_and_goes_on_from_them(trainer, tmp_path):
+    arch, again, whole = (trainer(spec=as_layers(preset("generic_2"))) for _ in range(3))
+    arch.train(1)
+    arch.save_checkpoint(tmp_path / "c.pth")
+    names = ["layers.0.conv.weight", "layers.0.conv.bias", "layers.2.linear.weight", "layers.2.linear.bias"]
+    saved = torch.load(tmp_path / "c.pth", weights_only=True)["model_state_dict"]
+    assert list(saved) == [*names, "layers.3.linear.weight", "layers.3.linear.bias"]
+    again.load_checkpoint(tmp_path / "c.pth")
+    again.train(1)
+    whole.train(2)
+    assert again.losses == whole.losses
+    assert torch.equal(parameters(again), parameters(whole))
+
+
+def test_a_network_of_layers_changes_to_autograd_while_it_is_looked_into(trainer):
+    spec = as_layers(NO_DROPOUT)
+    changing, steady = (trainer(spec=spec, n_images=170, eps=1e-3) for _ in range(2))
+    steady.train(3)
+    changing.train(1)
+    changing.attach_hooks(["layers.0"])
+    changing.train(1)
+    assert changing.engine == "autograd: hooks are attached"
+    changing.remove_hooks()
+    changing.train(1)
+    assert changing.engine == "compiled step"
+    assert changing.losses == pytest.approx(steady.losses, rel=1e-4)
+
+
+def test_averages_and_weights_that_lie_channels_last_are_taken_up(trainer):
+    """As of a state that an older version left."""
+    arch, steady = (trainer(spec=as_layers(NO_DROPOUT)) for _ in range(2))
+    for trained in (arch, steady):
+        trained.train(1)
+    arch.model.lay_out(torch.channels_last)
+    weight = next(arch.model.parameters())
+    kept = arch.optimizer.state[weight]
+    kept["exp_avg"] = kept["exp_avg"].clone(memory_format=torch.channels_last)
+    for trained in (arch, steady):
+        trained.train(1)
+    assert arch.losses == steady.losses
+    assert torch.equal(parameters(arch), parameters(steady))
+
+
+def test_a_layer_that_is_not_compiled_is_named(trainer):
+    layers = [{"conv": 4, "activation": "relu"}, {"conv": 4, "stride": 2, "activation": "relu"}, {"linear": "classes"}]
+    arch, said = trainer(spec={"input": [1, 28, 28], "classes": 10, "layers": layers}, n_images=64), []
+    arch.say = said.append
+    arch.train(1)
+    assert said == ["training by autograd: layers.1: a convolution with stride 2 is not compiled"]
 
 
 def losses_of_one_epoch(trainer, dropout_seed):
@@ -436,7 +524,12 @@ def test_what_it_does_not_cover_is_told(trainer):
     del arch.model.forward
     assert unsupported_reason(*parts) == ""
     arch.model.drop.p = 0.5
-    assert "dropout is not that" in unsupported_reason(*parts)
+    assert "layers are not those" in unsupported_reason(*parts)
+    arch.model.drop.p = 0.0
+    arch.model.conv_layers[0].forward = lambda x_NCHW: x_NCHW
+    assert "layers are not those" in unsupported_reason(*parts)
+    del arch.model.conv_layers[0].forward
+    assert unsupported_reason(*parts) == ""
     arch.model.fc_layers[1] = nn.Linear(20, 11)
     assert "layers are not those" in unsupported_reason(arch.model, *parts[1:])
 

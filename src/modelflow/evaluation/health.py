@@ -81,7 +81,7 @@ def dead_units(model: nn.Module, x: Tensor) -> dict[str, tuple[int, int]]:
     """Per hidden layer with weights (dead units, units): those whose output is never above 0 for the images `x`.
 
     A unit is a channel of a convolution or an output of a linear layer; the last layer gives logits and is left out.
-    Meaningful where a ReLU follows each hidden layer, as in every network of the card's form.
+    Meaningful where a ReLU follows each hidden layer, as in every network of the card's family.
     """
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     highest: dict[str, Tensor] = {}

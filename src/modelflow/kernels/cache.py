@@ -4,7 +4,6 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from modelflow.io.files import read_bounded
 from modelflow.kernels.layout import Layout
 from modelflow.kernels.machine import Machine, compile_text, version
 from modelflow.kernels.rules.rule import Rule
+from modelflow.networks.family import family
 from modelflow.networks.trace import Trace
 
 FORMAT = b"modelflow kernels 1\n"
@@ -48,9 +48,8 @@ def object_file(
 
 
 def key(trace: Trace, rule: Rule | None, machine: Machine) -> str:
-    """A name that differs for anything the compiled code depends on; layers' names are not part of it."""
-    layers = [replace(layer, name="") for layer in trace.layers]
-    text = repr((layers, rule, machine, version(), _source()))
+    """A name that differs for anything the compiled code depends on; how the network is written is not part of it."""
+    text = repr((family(trace), rule, machine, version(), _source()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""Where everything lies: a trace turned into sizes and offsets. Integers only.
+"""Where everything lies: a network of the card's family turned into sizes and offsets. Integers only.
 
 Three memories, each one array of floats aligned to a cache line:
 
@@ -11,13 +11,10 @@ Three memories, each one array of floats aligned to a cache line:
 Offsets into packed and the gradients count floats, those into block and shared count vectors.
 """
 
-import math
 from dataclasses import dataclass
 
-from modelflow.networks.layers.conv import Conv as WrittenConv
-from modelflow.networks.layers.linear import Linear as WrittenLinear
-from modelflow.networks.layers.pool import Pool
-from modelflow.networks.trace import Layer, Trace
+from modelflow.networks.family import Block, Dense, family
+from modelflow.networks.trace import Trace
 
 LARGE = 32_768
 
@@ -119,26 +116,29 @@ class _Space:
 
 
 def layout(trace: Trace, lanes: int) -> Layout:
-    """The places of a trace's layers for vectors of `lanes` floats."""
+    """The places of a network of the card's family for vectors of `lanes` floats.
+
+    Raises `OutsideFamilyError` for another network.
+    """
+    network = family(trace)
     block, shared, packed, flat = _Space(), _Space(), _Space(), _Space()
-    convs, linears = trace.of_kind("conv"), trace.of_kind("linear")
-    pools = trace.of_kind("pool")
-    image = math.prod(trace.input_shape)
+    image = network.blocks[0].depth * network.blocks[0].size ** 2
     shared.take(_up(image, lanes) // lanes)  # an image of zeros, for lanes without one
     labels = block.take(1)
     source = block.take(image)
     blocks = []
-    for conv, pool in zip(convs, pools, strict=True):
-        blocks.append(_conv(conv, pool, source, packed, block, shared, lanes, flat))
+    for conv in network.blocks:
+        blocks.append(_conv(conv, source, packed, block, shared, lanes, flat))
         source = blocks[-1].output
     gradient = blocks[-1].gradient
     places = []
-    shapes = [(layer, *_tiling(layer.output_shape[0])) for layer in linears]
+    shapes = [(layer, *_tiling(layer.outputs)) for layer in network.dense]
     biases = [packed.take(rows * tiles) for _, rows, tiles in shapes]
     packed.take(-packed.used % lanes)
     small = packed.used
     for (layer, rows, tiles), bias in zip(shapes, biases, strict=True):
-        place = _linear(layer, (rows, tiles, bias), (source, gradient), packed, block, lanes, flat)
+        relu = layer is not network.dense[-1]
+        place = _linear(layer, relu, (rows, tiles, bias), (source, gradient), packed, block, lanes, flat)
         places.append(place)
         source, gradient = place.output, place.output + _up(max(rows * tiles, place.outputs), lanes)
     grads = shared.take(_up(small, lanes) // lanes)
@@ -146,7 +146,7 @@ def layout(trace: Trace, lanes: int) -> Layout:
         lanes,
         image,
         labels,
-        linears[-1].output_shape[0],
+        network.dense[-1].outputs,
         tuple(blocks),
         tuple(places),
         small,
@@ -160,8 +160,7 @@ def layout(trace: Trace, lanes: int) -> Layout:
 
 
 def _conv(
-    conv: Layer,
-    pool: Layer,
+    conv: Block,
     source: int,
     packed: _Space,
     block: _Space,
@@ -169,20 +168,15 @@ def _conv(
     lanes: int,
     flat: _Space,
 ) -> Conv:
-    depth, size, _ = conv.input_shape
-    channels, pooled, _ = pool.output_shape
-    assert isinstance(conv.written, WrittenConv)
-    assert isinstance(pool.written, Pool)
-    (kernel, _), (window, _) = conv.written.kernel, pool.written.window
-    weight, bias = packed.take(channels * depth * kernel**2), packed.take(channels)
-    outputs = channels * pooled**2
+    weight, bias = packed.take(conv.channels * conv.depth * conv.kernel**2), packed.take(conv.channels)
+    outputs = conv.channels * conv.pooled**2
     return Conv(
-        depth,
-        size,
-        channels,
-        kernel,
-        window,
-        pooled,
+        conv.depth,
+        conv.size,
+        conv.channels,
+        conv.kernel,
+        conv.pool,
+        conv.pooled,
         flat.take(conv.parameters),
         weight,
         bias,
@@ -190,12 +184,13 @@ def _conv(
         output=block.take(_up(outputs, lanes)),
         winners=block.take(outputs),
         gradient=block.take(_up(outputs, lanes)),
-        spread=shared.take(channels * (size + kernel - 1) ** 2),
+        spread=shared.take(conv.channels * (conv.size + conv.kernel - 1) ** 2),
     )
 
 
 def _linear(
-    layer: Layer,
+    layer: Dense,
+    relu: bool,
     shape: tuple[int, int, int],
     source: tuple[int, int],
     packed: _Space,
@@ -203,16 +198,14 @@ def _linear(
     lanes: int,
     flat: _Space,
 ) -> Linear:
-    assert isinstance(layer.written, WrittenLinear)
     rows, tiles, bias = shape
-    inputs, outputs = layer.input_shape[0], layer.output_shape[0]
-    padded = _up(inputs, lanes)
+    padded = _up(layer.inputs, lanes)
     width = _up(rows * tiles, lanes)
     panel = block.take(padded)
     output = block.take(2 * width)  # and its gradient beside it
     return Linear(
-        inputs,
-        outputs,
+        layer.inputs,
+        layer.outputs,
         rows,
         tiles,
         columns=padded // lanes,
@@ -223,8 +216,8 @@ def _linear(
         panel=panel,
         output=output,
         gradient=source[1],
-        dropout=layer.written.dropout,
-        relu=layer.written.activation == "relu",
+        dropout=layer.dropout,
+        relu=relu,
     )
 
 

@@ -166,7 +166,8 @@ def compiled(
 ) -> Network:
     """The network of a trace, from the cache on disk, or compiled first, of which `say` is told.
 
-    It trains by `rule`; where that is None, it only evaluates.
+    It trains by `rule`; where that is None, it only evaluates. Raises `OutsideFamilyError` for a network outside the
+    card's family.
     """
     machine = machine or host()
     places = layout(trace, machine.lanes)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from modelflow.errors import ShapeError, UsageError
 from modelflow.io.arguments import MAX_SEED, whole
 from modelflow.io.files import sha256
 from modelflow.networks.description import Description, Spec
+from modelflow.networks.family import outside_family
 from modelflow.networks.layers.conv import Conv
 from modelflow.networks.layers.flatten import Flatten
 from modelflow.networks.layers.linear import Linear
@@ -23,6 +25,8 @@ from modelflow.networks.trace import MAX_PARAMETERS, Layer, Shape, shape_text
 
 CHANNELS = (1, 3, 4)  # of usual images
 
+Structure = tuple[list[tuple[str, type[nn.Module], str, bool]], list[tuple[str, Shape]]]
+
 
 class GenericCNN(nn.Module):
     """The network that `spec` describes: the card's blocks of convolution, ReLU and max-pooling, or any layers.
@@ -30,7 +34,8 @@ class GenericCNN(nn.Module):
     In place of the spec, its fields (by name too), a preset's name, the path of a spec file, or a model built from a
     spec will do. The initial weights are PyTorch's defaults, drawn on the CPU from a generator of their own: the same
     call gives the same network, in any thread, on any device, and torch's global generators are left alone. Raises
-    `ShapeError`, or `UsageError` and `SpecError` for what is no spec, before anything is allocated.
+    `ShapeError`, or `UsageError` and `SpecError` for what is no spec, before anything is allocated. `outside_family`
+    says what of it the compiled step does not take (see `family.outside_family`).
     """
 
     def __init__(
@@ -56,8 +61,10 @@ class GenericCNN(nn.Module):
             self.drop = nn.Dropout(spec.p)
         for layer in traced.layers:
             self._add(layer.name, _module(layer, spec, generator))
-        if not isinstance(spec, Spec):
-            self.lay_out(torch.channels_last)  # autograd on a CPU is a quarter faster with it
+        self.outside_family = outside_family(traced)
+        if self.outside_family:  # so that autograd trains it, on a CPU a quarter faster with it
+            self.lay_out(torch.channels_last)
+        self._as_built = _structure(self)
 
     def _add(self, name: str, module: nn.Module | None) -> None:
         group, _, index = name.partition(".")
@@ -126,12 +133,18 @@ def module_sha256(model: nn.Module) -> str:
 
 
 def is_as_described(model: GenericCNN) -> bool:
-    """Whether its layers are still those of its spec, by how they print themselves and their weights' shapes."""
-    with torch.device("meta"):
-        built = GenericCNN(model.spec, max_parameters=model.trace.parameters)
-    shapes = [[tuple(value.shape) for value in one.state_dict().values()] for one in (model, built)]
-    layers = [[repr(module) for module in one.children()] for one in (model, built)]
-    return shapes[0] == shapes[1] and layers[0] == layers[1]
+    """Whether its layers are still those of its spec: their kinds, their options, and the shapes of their weights."""
+    return _structure(model) == model._as_built
+
+
+def _structure(model: nn.Module) -> Structure:
+    """Of each layer its class, its options, and whether its `forward` was replaced; of each tensor its shape."""
+    layers = [(name, module) for name, module in model.named_modules() if name]
+    tensors = chain(model.named_parameters(), model.named_buffers())
+    return (
+        [(name, type(layer), layer.extra_repr(), "forward" in vars(layer)) for name, layer in layers],
+        [(name, tuple(tensor.shape)) for name, tensor in tensors],
+    )
 
 
 def layout_advice(shape: Shape) -> str:

@@ -94,8 +94,11 @@ def check_same_call(call: CallState, parts: Parts, path: Path) -> None:
 
 
 def changed_since(call: CallState, parts: Parts) -> list[str]:
-    """Versions, processor and device that differ from those of the state, in words."""
-    return provenance.changed_versions(call.get("made_by", {}), _made_by(parts))
+    """Versions, processor, device and engine that differ from those of the state, in words."""
+    engines = [engine.partition(":")[0] for engine in (call["engine"], parts.arch.next_engine)]
+    trained_by = [{"trained by": engine} for engine in engines]
+    changed = provenance.changed_versions(call.get("made_by", {}), _made_by(parts))
+    return changed + (provenance.changed_versions(*trained_by) if call["engine"] else [])
 
 
 def _asked(parts: Parts) -> dict[str, Any]:

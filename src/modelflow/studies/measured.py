@@ -9,7 +9,6 @@ from modelflow.evaluation.latency import latency_ms
 from modelflow.evaluation.measure import measure
 from modelflow.evaluation.record import Metrics
 from modelflow.networks.build import GenericCNN
-from modelflow.networks.description import Spec
 from modelflow.results.artifacts.artifact import Evaluated
 from modelflow.studies.attempts import attempt
 from modelflow.studies.parts import Parts
@@ -60,8 +59,8 @@ def measured(parts: Parts) -> Measured:
 
 
 def _dead_units(parts: Parts) -> DeadUnits:
-    if not (isinstance(parts.model, GenericCNN) and isinstance(parts.model.spec, Spec)):
-        return {}  # a ReLU must follow each hidden layer, as in every network of the card's form
+    if not isinstance(parts.model, GenericCNN) or parts.model.outside_family:
+        return {}  # a ReLU must follow each hidden layer, as in every network of the card's family
     return dead_units(parts.model, first_images(parts, HEALTH_IMAGES)[0].to(parts.arch.device))
 
 

@@ -16,11 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modelflow.data.batches import Batches
-from modelflow.networks.build import GenericCNN
-from modelflow.networks.description import Spec
-from modelflow.networks.layers.conv import Conv
-from modelflow.networks.layers.linear import Linear
-from modelflow.networks.trace import Layer
+from modelflow.networks.build import GenericCNN, is_as_described
 from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite
 from modelflow.training.loss import Loss, is_plain_cross_entropy
@@ -37,7 +33,6 @@ OWN_METHODS = ("forward", "featurizer", "classifier")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-PARTS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.Dropout, nn.ModuleList)
 
 
 def unsupported_reason(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any) -> str:
@@ -76,16 +71,12 @@ def _about_model(model: nn.Module) -> str:
         getattr(kind, method) is not getattr(GenericCNN, method) or method in vars(model) for method in OWN_METHODS
     ):
         return f"the model is a {kind.__name__}, not built from a spec"
-    if not isinstance(model.spec, Spec):
-        return "the compiled step trains the card's form of networks only, not a list of layers"
-    shapes = [tuple(p.shape) for p in model.parameters()]
-    built = [shape for layer in model.trace.layers for shape in _parameter_shapes(layer)]
-    if shapes != built or not all(map(_is_plain, model.modules())):
+    if model.outside_family:
+        return f"{model.outside_family} is not compiled"
+    if not is_as_described(model):
         return "the model's layers are not those of its spec any more"
     if any(p.dtype != torch.float32 or p.device.type != "cpu" or not p.requires_grad for p in model.parameters()):
         return "not all parameters are trainable float32 on the CPU"
-    if model.drop.p != model.spec.p:
-        return "the dropout is not that of the spec any more"
     if _share_memory(list(model.parameters())):
         return "some parameters share their memory"
     owners = ((model.modules(), HOOKS), (model.parameters(), PARAMETER_HOOKS))
@@ -103,26 +94,6 @@ def _share_memory(parameters: list[nn.Parameter]) -> bool:
 def _bytes_from_first_to_last(p: Tensor) -> int:
     steps = sum((size - 1) * stride for size, stride in zip(p.shape, p.stride(), strict=True))
     return (steps + 1) * p.element_size()
-
-
-def _is_plain(module: nn.Module) -> bool:
-    if isinstance(module, nn.Conv2d):
-        plain = (module.stride, module.padding, module.dilation, module.groups) == ((1, 1), (0, 0), (1, 1), 1)
-        return plain and type(module) is nn.Conv2d
-    if isinstance(module, nn.MaxPool2d):
-        sizes = module.kernel_size, module.padding, module.dilation, module.ceil_mode
-        return type(module) is nn.MaxPool2d and sizes == (module.stride, 0, 1, False)
-    return type(module) in PARTS or isinstance(module, GenericCNN)
-
-
-def _parameter_shapes(layer: Layer) -> Iterator[tuple[int, ...]]:
-    written, inputs = layer.written, layer.input_shape[0]
-    if isinstance(written, Conv):
-        yield (written.features, inputs, *written.kernel)
-        yield (written.features,)
-    elif isinstance(written, Linear):
-        yield (written.features, inputs)
-        yield (written.features,)
 
 
 def _about_loss(loss_fn: Loss) -> str:

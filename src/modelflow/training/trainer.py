@@ -45,6 +45,8 @@ from modelflow.training.seeding import RandomState, random_state, seeded_order, 
 
 Array = np.ndarray[Any, Any]
 
+COMPILED = "compiled step"
+
 
 class Trainer:
     """Any module that maps a batch of inputs to what `loss_fn(outputs, targets)` takes.
@@ -307,14 +309,19 @@ class Trainer:
         steps = self.steps_an_epoch()
         return self.schedule(np.arange((epoch - 1) * steps, epoch * steps))
 
+    @property
+    def next_engine(self) -> str:
+        """What will train the next epoch, if nothing changes before it: the compiled step, or autograd and why."""
+        reason = unsupported_reason(self.model, self.loss_fn, self.optimizer, self.train_loader)
+        return f"autograd: {reason}" if reason else COMPILED
+
     def _compiled_step(self) -> CompiledStep | None:
         """The compiled step, made anew for another model or optimizer; None where autograd is needed."""
-        reason = unsupported_reason(self.model, self.loss_fn, self.optimizer, self.train_loader)
-        before, self.engine = self.engine, f"autograd: {reason}" if reason else "compiled step"
-        if reason and self.engine != before and self.say is not None:
-            where = "" if torch.device(self.device).type == "cpu" else f" on {self.device}"
-            self.say(f"training{where} by {self.engine}")
-        if reason:
+        before, self.engine = self.engine, self.next_engine
+        if self.engine != COMPILED:
+            if self.engine != before and self.say is not None:
+                where = "" if torch.device(self.device).type == "cpu" else f" on {self.device}"
+                self.say(f"training{where} by {self.engine}")
             return None
         if self._step is None or self._step.model is not self.model or self._step.optimizer is not self.optimizer:
             assert isinstance(self.model, GenericCNN)
