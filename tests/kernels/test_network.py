@@ -108,7 +108,7 @@ def test_random_specs_agree_after_steps_of_sgd(spec: Spec, options, steps: int, 
     agree_after_a_pass(model, network, optimizer, steps * batch, batch)
 
 
-@random_specs
+@settings(random_specs, max_examples=10)
 @given(st.data(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2))
 def test_random_specs_written_as_layers_have_the_same_code_and_agree_with_their_modules(
     data: st.DataObject, images: int, batch: int, which: int

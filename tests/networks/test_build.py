@@ -117,5 +117,5 @@ def test_networks_lie_channels_last_unless_they_are_of_the_cards_family():
     assert all(
         p.is_contiguous(memory_format=torch.channels_last) for p in modern.parameters() if p.ndim == 4 and len(p) > 1
     )
-    for notation in ("generic_2", preset("generic_2").short_form):
+    for notation in ("generic_1", preset("generic_1").short_form):
         assert all(p.is_contiguous() for p in GenericCNN(notation).parameters())
