@@ -63,6 +63,8 @@ class ModelFlow(Parts):
         optimizer: a name (adam, adamw, sgd, rmsprop), a class, or a torch optimizer over the model's parameters.
         schedule: constant, one-cycle or cosine: how the rate changes over one call of `train`, up to `lr`.
         loss_fn: takes outputs and labels, gives a mean. The default is cross-entropy.
+        ema: the decay of the exponential moving average of the weights, such as 0.999. The averaged model is evaluated
+            and stored. The default is the checkpoint's, or no average.
         results_dir: the folder in which one called `model_name` is made. The attribute is that folder.
         seed: of the order of the images and of dropout, 0 to 2**63 - 1. The weights are the model's own.
         device: cpu, cuda, cuda:N, mps or xpu. The default is the CPU where the compiled step covers the run, else CUDA
@@ -94,6 +96,7 @@ class ModelFlow(Parts):
         optimizer: OptimizerLike = "adam",
         schedule: str = "constant",
         loss_fn: Loss | None = None,
+        ema: float | None = None,
         results_dir: str | Path = "results",
         seed: int = 42,
         device: torch.device | str | None = None,
@@ -108,6 +111,7 @@ class ModelFlow(Parts):
         made = made_optimizer(optimizer, model, lr)
         self.arch = Architecture(model, loss_of(loss_fn), made, verbose)
         self.arch.set_loaders(train_loader, val_loader)
+        self.arch.ema = ema
         self.class_names = class_names
         self._test_loader = None if test_loader is val_loader else test_loader
         self.test_reads = 0

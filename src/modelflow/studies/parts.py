@@ -24,7 +24,6 @@ from modelflow.studies.continuation import Continuation
 from modelflow.studies.record import data_record
 from modelflow.studies.run_folder import RunFolder
 from modelflow.text import sentence
-from modelflow.training.compiled import unsupported_reason
 from modelflow.training.devices import choose_device, device_of, devices_here, in_words
 from modelflow.training.loss import Loss
 from modelflow.training.optimizers import OptimizerLike, optimizer_of
@@ -119,6 +118,16 @@ class Parts:
         self._record_parts()
 
     @property
+    def ema(self) -> float | None:
+        """The decay of the average of the weights, which is evaluated and stored; None where they are not averaged."""
+        return self.arch.ema
+
+    @ema.setter
+    def ema(self, ema: float | None) -> None:
+        self.arch.ema = ema
+        self._record_parts()
+
+    @property
     def train_loader(self) -> Any:
         """What is trained on."""
         return self.arch.train_loader
@@ -208,7 +217,7 @@ class Parts:
         if "loss_fn" in self.settings:  # a study's runs have one alone
             self.settings["loss_fn"] = named(self.loss_fn)
         self.settings["batch_size"] = as_whole(getattr(self.train_loader, "batch_size", None))
-        self._options = options(self.optimizer, self.loss_fn, self.model) | loader_options(self.train_loader)
+        self._options = self._options_now() | loader_options(self.train_loader)
         self._data = None
 
     @property
@@ -219,8 +228,11 @@ class Parts:
     @property
     def recorded_settings(self) -> dict[str, Any]:
         """The settings, and what of optimizer and loss is not as usual."""
-        own = options(self.optimizer, self.loss_fn, self.model) if self._options is None else self._options
+        own = self._options_now() if self._options is None else self._options
         return self.settings | own | self.continued
+
+    def _options_now(self) -> dict[str, Any]:
+        return options(self.optimizer, self.loss_fn, self.model, self.ema)
 
     @property
     def continued(self) -> dict[str, str]:
@@ -252,8 +264,7 @@ class Parts:
     def _choose_device(self, asked: torch.device | str | None) -> None:
         """Moves the model where it is `asked` for, or where it is trained best; says so where there is a choice."""
         here = devices_here()
-        parts = (self.model, self.arch.loss_fn, self.optimizer, self.train_loader)
-        choice = choose_device(asked, self.device, unsupported_reason(*parts) if "cuda" in here else "", here)
+        choice = choose_device(asked, self.device, self.arch.why_autograd() if "cuda" in here else "", here)
         if choice.device != self.device:
             self.arch.to(choice.device)
         self.notes += in_words(choice, asked is not None, here)

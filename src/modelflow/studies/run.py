@@ -86,6 +86,7 @@ def make_flow(plan: Plan) -> Any:
         optimizer=partial(make_optimizer, settings.optimizer, **settings.optimizer_options()),
         schedule=settings.schedule,
         loss_fn=_loss_of(settings, train_loader, plan.spec.logits),
+        ema=settings.ema,
         seed=plan.seed,
         device=plan.device,
         verbose=False,
