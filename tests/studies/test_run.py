@@ -294,7 +294,7 @@ def batch_norm(**input_and_classes):
 @pytest.mark.parametrize("protocol", ["held-out", "card"])
 def test_an_averaged_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill(data, tmp_path, protocol):
     models = [{"name": "a", "spec": spec(2)}, {"name": "bn", "spec": batch_norm(input=[1, 8, 8], classes=4)}]
-    settings = study(f"idx:{data}", epochs=20, ema=0.9, models=models, protocol=protocol)
+    settings = study(f"idx:{data}", epochs=3, ema=0.9, models=models, protocol=protocol)
     run_study(settings, tmp_path / "study", jobs=2)
     for model, reason in zip(models, ("does not average weights", "not a list of layers"), strict=True):
         alone = settings.model_copy(update={"models": [model]})
