@@ -181,6 +181,7 @@ OTHERWISE = {
     "images in memory": {"data": DataRecord(name="x", training_images=1, validation_images=1, checksums=IN_MEMORY)},
     "an option of the optimizer": {"settings": SETTINGS | {"optimizer.weight_decay": 5.0}},
     "an option of the loss": {"settings": SETTINGS | {"loss_fn.weight": [1.0, 2.0]}},
+    "an average of the weights": {"settings": SETTINGS | {"averaging.ema": 0.999}},
 }
 ALIKE = {
     "seed": {"seed": 43},
@@ -254,6 +255,7 @@ IN_PYTHON = {
     "betas": {"adam": {"betas": (0.5, 0.9)}},
     "label smoothing": {"loss_fn": nn.CrossEntropyLoss(label_smoothing=0.5)},
     "class weights": {"loss_fn": nn.CrossEntropyLoss(torch.tensor([1.0, 2.0, 5.0]))},
+    "average of the weights": {"ema": 0.9},
 }
 
 

@@ -246,6 +246,20 @@ def test_a_run_that_autograd_trained_says_so(capsys, results, tmp_path):
     assert read_run(tmp_path / "narrow").settings["schedule"] == "one-cycle"
 
 
+def test_weights_are_averaged_where_asked_by_an_option_or_a_study_file(capsys, results, tmp_path):
+    arguments = ("train", results.parent / "narrow.json", "--dataset", "digits", "--epochs", "1", "--results", tmp_path)
+    shown = both_printed(capsys, *arguments, "--ema", "0.9").err
+    assert "of training by autograd: the compiled step does not average weights" in shown
+    assert read_run(tmp_path / "narrow").settings["ema"] == 0.9
+    assert "--ema 0.9" in (tmp_path / "narrow" / "MODEL_CARD.md").read_text()
+    fields = {"models": [str(results.parent / "narrow.json")], "dataset": "digits", "epochs": 1, "ema": 0.9}
+    (tmp_path / "study.yaml").write_text(json.dumps(fields))
+    told = both_printed(capsys, "run", tmp_path / "study.yaml", "--results", tmp_path).err
+    assert "1 of 1 runs are already finished" in told
+    assert read_run(results / "narrow").settings["ema"] is None
+    assert "ema" not in printed(capsys, "leaderboard", results)
+
+
 def test_restart_with_data_that_are_missing_moves_nothing(capsys, results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "results")
     arguments = ["run", str(results.parent / "study.yaml"), "--dataset", f"idx:{tmp_path / 'none'}", "--restart"]

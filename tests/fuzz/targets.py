@@ -232,10 +232,13 @@ def _checkpoint(content: bytes, _place: Path) -> bool:
 
 
 def _state(content: bytes, _place: Path) -> bool:
+    from modelflow.training.averaging import saved_average
     from modelflow.training.checkpoint import load_into, parse_checkpoint
     from modelflow.training.states import checked_state
 
-    load_into(*_parts(), checked_state(parse_checkpoint(content, "state.pth"), "state.pth"), "state.pth")
+    (model, optimizer), state = _parts(), checked_state(parse_checkpoint(content, "state.pth"), "state.pth")
+    saved_average(model, state, "state.pth")
+    load_into(model, optimizer, state, "state.pth")
     return True
 
 
@@ -248,10 +251,12 @@ def _states() -> list[bytes]:
     call = {"first_epoch": 1, "asked": {"seed": 1}, "engine": "", "notes": [], "started": "2025-01-01", "seconds": {}}
     state = {"epoch": 0, "loss": [], "val_loss": [], "midway": None, "call": call}
     state |= {"model_state_dict": model.state_dict(), "optimizer_state_dict": optimizer.state_dict()}
+    average = {"ema": {"decay": 0.9, "updates": 3, "training_state_dict": model.state_dict()}}
+    midway = {"midway": {"steps": 3, "total": 1.5, "images": 48, "random": random_state()}}
     made = []
-    for midway in (None, {"steps": 3, "total": 1.5, "images": 48, "random": random_state()}):
+    for more in ({}, midway, midway | average):
         buffer = io.BytesIO()
-        torch.save(state | {"midway": midway}, buffer)
+        torch.save(state | more, buffer)
         made.append(buffer.getvalue())
     return made
 

@@ -469,26 +469,29 @@ def as_layers():
     return GenericCNN(preset("generic_2").short_form)
 
 
+ONE_CYCLE, AVERAGED = {"schedule": "one-cycle"}, {"ema": 0.99}
 BREAKS = [
-    *((as_layers, *at, "constant") for at in ((1, 60), (3, 125))),
-    *((generic_2, *at, how) for at in ((1, 1), (1, 60), (2, 30), (3, 125)) for how in ("constant", "one-cycle")),
-    *((with_batch_norm, *at) for at in ((1, 1, "constant"), (2, 30, "one-cycle"), (3, 125, "constant"))),  # by autograd
+    *((as_layers, *at, {}) for at in ((1, 60), (3, 125))),
+    *((generic_2, *at, how) for at in ((1, 1), (1, 60), (2, 30), (3, 125)) for how in ({}, ONE_CYCLE)),
+    *((with_batch_norm, *at) for at in ((1, 1, {}), (2, 30, ONE_CYCLE), (3, 125, {}))),  # by autograd
+    *((with_batch_norm, *at, AVERAGED) for at in ((1, 1), (2, 30), (3, 125))),
+    (generic_2, 2, 30, AVERAGED | ONE_CYCLE),
 ]
 
 
-@pytest.mark.parametrize(("model", "epoch", "step", "schedule"), BREAKS)
-def test_a_training_broken_off_goes_on_to_the_same_bytes(flow_of, monkeypatch, model, epoch, step, schedule):
+@pytest.mark.parametrize(("model", "epoch", "step", "how"), BREAKS)
+def test_a_training_broken_off_goes_on_to_the_same_bytes(flow_of, monkeypatch, model, epoch, step, how):
     save_often(monkeypatch)
-    whole = flow_of("whole", model(), schedule=schedule)
+    whole = flow_of("whole", model(), **how)
     whole.run(epochs=3)
-    broken = flow_of("broken", model(), schedule=schedule)
+    broken = flow_of("broken", model(), **how)
     break_off(broken, epoch, step, of=3)
     torch.rand(7)
-    fixed = flow_of("broken", model(), schedule=schedule)
+    fixed = flow_of("broken", model(), **how)
     told = fixed.resume()
     assert told.startswith("resuming after epoch") or (epoch, step) == (1, 1)
     fixed.run(epochs=3)
-    names = ("model.safetensors", "history.csv", "predictions.npz")
+    names = ("model.safetensors", "history.csv", "predictions.npz", "model_checkpoint.pth")
     assert content(fixed, *names) == content(whole, *names)
     assert not (fixed.results_dir / "training").exists()
 
@@ -1267,3 +1270,42 @@ def test_nothing_is_left_of_the_run_whose_name_a_model_takes_later(flow_of):
     assert not list(other.results_dir.glob("filters_*.png"))
     assert not (other.results_dir / "architecture.json").exists()
     assert read_run(other.results_dir).model_class == "Sequential"
+
+
+def test_a_state_of_another_average_is_refused(flow_of, monkeypatch):
+    save_often(monkeypatch)
+    break_off(flow_of(ema=0.99), 1, 100, of=1)
+    for other, said in ((None, "None"), (0.9, r"0\.9")):
+        with pytest.raises(DataError, match=rf"averaging\.ema 0\.99, this one has {said}\. Train without resuming"):
+            flow_of(ema=other).resume()
+    assert "resuming after epoch 0" in flow_of(ema=0.99).resume()
+
+
+def test_an_averaged_run_is_recorded_evaluated_again_and_trained_further(flow_of):
+    flow = flow_of("averaged", ema=0.9)
+    metrics = flow.run(epochs=1)
+    run = read_run(flow.results_dir)
+    assert run.settings["averaging.ema"] == 0.9
+    assert run.protocol.endswith("averaging.ema 0.9")
+    assert run.engine == "autograd: the compiled step does not average weights"
+    checkpoint = flow.results_dir / "model_checkpoint.pth"
+    stored = load_file(flow.results_dir / "model.safetensors")
+    averaged = torch.load(checkpoint)["model_state_dict"]
+    assert all(torch.equal(stored[name], value) for name, value in averaged.items())
+    again = flow_of("averaged", generic_2(seed=1), load_checkpoint_path=checkpoint)
+    assert again.run(skip_train=True) == metrics
+    flow.run(epochs=1)
+    trained = content(flow, "model.safetensors")
+    again.run(epochs=1)
+    assert content(again, "model.safetensors") == trained
+    assert read_run(flow.results_dir).settings == run.settings
+
+
+def test_epochs_before_an_average_stand_in_the_record(flow_of):
+    flow = flow_of("later", tiny(nn.ReLU()))
+    flow.run(epochs=1)
+    assert "averaging.ema" not in read_run(flow.results_dir).settings
+    flow.ema = 0.9
+    flow.run(epochs=1)
+    settings = read_run(flow.results_dir).settings
+    assert (settings["averaging.ema"], settings["continued.after_epoch_1"]) == (0.9, "averaging.ema None")

@@ -262,6 +262,8 @@ def test_settings_reach_optimizer_and_loss_and_are_recorded(tmp_path, data):
         ({"nesterov": True}, "nesterov: is for optimizer sgd with a momentum"),
         ({"optimizer": "sgd", "momentum": 1.0}, "momentum"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"ema": 1.0}, "ema = 1.0: expected less than 1"),
+        ({"ema": 0.0}, "ema = 0.0: expected more than 0"),
         ({"class_weights": "inverse"}, "class_weights"),
     ],
 )
@@ -281,3 +283,37 @@ def test_a_last_batch_of_one_is_joined_under_batch_norm_and_said(tmp_path, data)
     assert JOINED in train_run(plan).notes
     (plain,) = planned(study(f"idx:{data}", validation_images=7), tmp_path / "plain")
     assert [len(y) for _, y in make_flow(plain).train_loader] == [8] * 9 + [1]
+
+
+def batch_norm(**input_and_classes):
+    layers = [{"conv": 2, "kernel": 3, "norm": "batch"}, {"dropout": 0.2}, {"linear": "classes"}]
+    return {"layers": layers} | input_and_classes
+
+
+@pytest.mark.usefixtures("states_at_once")
+@pytest.mark.parametrize("protocol", ["held-out", "card"])
+def test_an_averaged_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill(data, tmp_path, protocol):
+    models = [{"name": "a", "spec": spec(2)}, {"name": "bn", "spec": batch_norm(input=[1, 8, 8], classes=4)}]
+    settings = study(f"idx:{data}", epochs=3, ema=0.9, models=models, protocol=protocol)
+    run_study(settings, tmp_path / "study", jobs=2)
+    for model, reason in zip(models, ("does not average weights", "not a list of layers"), strict=True):
+        alone = settings.model_copy(update={"models": [model]})
+        plan = half_way(alone, tmp_path / "killed")
+        state, _ = newest_state(plan.folder / "training", 1 << 30, print)
+        assert state["midway"] is not None
+        assert state["ema"]["updates"] > 0
+        run = train_run(plan)
+        assert run.settings["ema"] == run.settings["averaging.ema"] == 0.9
+        assert reason in run.engine
+        for name in ("model.safetensors", "history.csv", "predictions.npz", "model_checkpoint.pth"):
+            paths = [tmp_path / where / plan.model_name / name for where in ("killed", "study")]
+            assert paths[0].read_bytes() == paths[1].read_bytes(), name
+        assert open_run(plan.folder).evaluate() == run.metrics
+
+
+def test_an_average_of_another_decay_is_another_run(data, tmp_path):
+    settings = study(f"idx:{data}", ema=0.9)
+    train_run(*planned(settings, tmp_path / "r"))
+    for other, said in ((None, "left out"), (0.99, r"0\.99")):
+        with pytest.raises(UsageError, match=rf"ema was 0\.9, now {said}\."):
+            is_finished(planned(settings.model_copy(update={"ema": other}), tmp_path / "r")[0])

@@ -479,6 +479,7 @@ def test_what_it_does_not_cover_is_told(trainer):
     arch = trainer()
     parts = [arch.model, arch.loss_fn, arch.optimizer, arch.train_loader]
     assert unsupported_reason(*parts) == ""
+    assert unsupported_reason(*parts, averages=True) == "the compiled step does not average weights"
     weights = list(arch.model.parameters())
     others = [
         (0, nn.Linear(2, 2), "Linear, not built from a spec"),

@@ -33,6 +33,12 @@ def test_an_optimizer_of_torch_with_its_defaults_has_none(kind):
     assert of(functools.partial(kind, lr=0.1)) == {}
 
 
+def test_an_average_of_the_weights_is_one():
+    model = net()
+    found = options(torch.optim.Adam(model.parameters()), nn.CrossEntropyLoss(), model, ema=0.99)
+    assert found == {"averaging.ema": 0.99}
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_those_of_studies_have_none(name):
     model = net()

@@ -63,6 +63,10 @@ SCHEDULE_HELP = (
     "Learning rate schedule (default constant). one-cycle: up over 30 % of the steps, then down. cosine: up over 5 %, "
     "then down."
 )
+EMA_HELP = (
+    "Exponential moving average of the weights: its decay, such as 0.999 (default: none). "
+    "The averaged model is evaluated and stored."
+)
 UPDATE = options(  # of one step
     click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="Optimizer (default adam)."),
     click.option("--momentum", type=float, help="Momentum of sgd or rmsprop (default 0)."),
@@ -80,6 +84,7 @@ TRAINING = options(
     click.option("--batch-size", type=int, help="Batch size."),
     UPDATE,
     click.option("--schedule", type=click.Choice(SCHEDULES), help=SCHEDULE_HELP),
+    click.option("--ema", type=float, help=EMA_HELP),
     click.option(
         "--find-best-lr", is_flag=True, default=None, help="Search a learning rate before each run and use it."
     ),

@@ -18,6 +18,7 @@ OPTIONS = (
     "optimizer.",
     "loss_fn.",
     "loader.",
+    "averaging.",
     "continued.",
 )  # settings that begin so are recorded where they are not the defaults
 OF_LOADERS = tuple(f"{role} {part}" for role in ("training", "validation", "test") for part in ("images", "labels"))

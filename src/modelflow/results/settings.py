@@ -64,7 +64,8 @@ class RunSettings(BaseModel):
     What is left out is as `recipe` says: the card's settings, or those that were found best for its networks, or
     for networks with batch norm (docs/recipes.md).
     `weight_decay` and `momentum` are the optimizer's, left out torch's own. `class_weights` balanced counts each image
-    by the inverse of its class's share of the training images.
+    by the inverse of its class's share of the training images. `ema` is the decay of the moving average of the weights,
+    which is then evaluated and stored (training/averaging.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +86,7 @@ class RunSettings(BaseModel):
     schedule: Schedule = "constant"
     label_smoothing: Share = 0.0
     class_weights: Literal["balanced"] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
     max_parameters: Annotated[int, Field(ge=1, strict=True)] = MAX_PARAMETERS
     find_best_lr: Annotated[bool, Field(strict=True)] = False
 

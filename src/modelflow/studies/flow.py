@@ -52,6 +52,8 @@ class ModelFlow:
         optimizer: a name (adam, adamw, sgd, rmsprop), a class, or a torch optimizer over the model's parameters.
         schedule: constant, one-cycle or cosine: how the rate changes over one call of `train`, up to `lr`.
         loss_fn: takes outputs and labels, gives a mean. The default is cross-entropy.
+        ema: the decay of the exponential moving average of the weights, such as 0.999. The averaged model is evaluated
+            and stored. The default is the checkpoint's, or no average.
         results_dir: the folder in which one called `model_name` is made. The attribute is that folder.
         seed: of the order of the images and of dropout, 0 to 2**63 - 1. The weights are the model's own.
         device: cpu, cuda, cuda:N, mps or xpu. The default is the CPU where the compiled step covers the run, else CUDA
@@ -71,6 +73,7 @@ class ModelFlow:
     arch = Delegated[Architecture, Architecture]()
     class_names = Delegated[tuple[str, ...], Iterable[str] | Mapping[str, int] | None]()
     device = Delegated[torch.device, torch.device | str]()
+    ema = Delegated[float | None, float | None]()
     loss_fn = Delegated[Loss, Loss]()
     lr = Delegated[float, float]()
     model_name = Delegated[str, str]()
@@ -113,6 +116,7 @@ class ModelFlow:
         optimizer: OptimizerLike = "adam",
         schedule: str = "constant",
         loss_fn: Loss | None = None,
+        ema: float | None = None,
         results_dir: str | Path = "results",
         seed: int = 42,
         device: torch.device | str | None = None,
@@ -131,6 +135,7 @@ class ModelFlow:
             optimizer=optimizer,
             schedule=schedule,
             loss_fn=loss_fn,
+            ema=ema,
             seed=seed,
             device=device,
             class_names=class_names,

@@ -22,7 +22,6 @@ from modelflow.studies.record import data_record
 from modelflow.studies.run_folder import RunFolder
 from modelflow.studies.run_history import RunHistory
 from modelflow.training.checkpoint import not_in_weights
-from modelflow.training.compiled import unsupported_reason
 from modelflow.training.devices import choose_device, device_of, devices_here, in_words
 from modelflow.training.loss import Loss, loss_of
 from modelflow.training.optimizers import OptimizerLike, optimizer_of
@@ -77,6 +76,7 @@ class Parts:
         optimizer: OptimizerLike = "adam",
         schedule: str = "constant",
         loss_fn: Loss | None = None,
+        ema: float | None = None,
         seed: int = 42,
         device: torch.device | str | None = None,
         class_names: Iterable[str] | Mapping[str, int] | None = None,
@@ -92,6 +92,7 @@ class Parts:
         made = made_optimizer(optimizer, model, lr)
         self.arch = Architecture(model, loss_of(loss_fn), made, verbose)
         self.arch.set_loaders(train_loader, val_loader)
+        self.arch.ema = ema
         self.class_names = class_names
         self._test_loader = None if test_loader is val_loader else test_loader
         self.settings = self._settings_with(check_schedule(schedule)) if settings is None else settings
@@ -157,6 +158,16 @@ class Parts:
     @loss_fn.setter
     def loss_fn(self, loss_fn: Loss) -> None:
         self.arch.loss_fn = loss_fn
+        self.update_record()
+
+    @property
+    def ema(self) -> float | None:
+        """The decay of the average of the weights, which is evaluated and stored; None where they are not averaged."""
+        return self.arch.ema
+
+    @ema.setter
+    def ema(self, ema: float | None) -> None:
+        self.arch.ema = ema
         self.update_record()
 
     @property
@@ -249,7 +260,7 @@ class Parts:
         if "loss_fn" in self.settings:  # a study's runs have one alone
             self.settings["loss_fn"] = named(self.loss_fn)
         self.settings["batch_size"] = as_whole(getattr(self.train_loader, "batch_size", None))
-        self._options = options(self.optimizer, self.loss_fn, self.model) | loader_options(self.train_loader)
+        self._options = self._options_now() | loader_options(self.train_loader)
         self._data = None
 
     @property
@@ -260,8 +271,11 @@ class Parts:
     @property
     def recorded_settings(self) -> dict[str, Any]:
         """The settings, and what of optimizer and loss is not as usual."""
-        own = options(self.optimizer, self.loss_fn, self.model) if self._options is None else self._options
+        own = self._options_now() if self._options is None else self._options
         return self.settings | own | self.continued
+
+    def _options_now(self) -> dict[str, Any]:
+        return options(self.optimizer, self.loss_fn, self.model, self.ema)
 
     @property
     def continued(self) -> dict[str, str]:
@@ -301,8 +315,7 @@ class Parts:
     def _choose_device(self, asked: torch.device | str | None) -> None:
         """Moves the model where it is `asked` for, or where it is trained best; says so where there is a choice."""
         here = devices_here()
-        parts = (self.model, self.arch.loss_fn, self.optimizer, self.train_loader)
-        choice = choose_device(asked, self.device, unsupported_reason(*parts) if "cuda" in here else "", here)
+        choice = choose_device(asked, self.device, self.arch.why_autograd() if "cuda" in here else "", here)
         if choice.device != self.device:
             self.arch.to(choice.device)
         self.notes += in_words(choice, asked is not None, here)

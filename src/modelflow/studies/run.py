@@ -96,6 +96,7 @@ def make_parts(plan: Plan) -> "Parts":
         lr=settings.lr,
         optimizer=partial(make_optimizer, settings.optimizer, **settings.optimizer_options()),
         loss_fn=_loss_of(settings, train_loader, plan.spec.logits),
+        ema=settings.ema,
         seed=plan.seed,
         device=plan.device,
         verbose=False,

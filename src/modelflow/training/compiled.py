@@ -35,10 +35,13 @@ PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
-def unsupported_reason(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any) -> str:
-    """Why the compiled step cannot train these, in words; empty when it can."""
+def unsupported_reason(
+    model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any, averages: bool = False
+) -> str:
+    """Why the compiled step cannot train these, in words; empty when it can. `averages`: whether weights are to be."""
     about_both = _about_machine() or _about_model(model)
-    return about_both or _about_loss(loss_fn) or _about_optimizer(optimizer, model) or _about_loader(loader, model)
+    reason = about_both or _about_loss(loss_fn) or _about_optimizer(optimizer, model) or _about_loader(loader, model)
+    return reason or ("the compiled step does not average weights" if averages else "")
 
 
 def unsupported_inference_reason(model: nn.Module, loader: Any) -> str:

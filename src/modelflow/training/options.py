@@ -27,15 +27,19 @@ ADDRESS = re.compile(r"(?: at)? 0x[0-9a-fA-F]+")
 NO_DEFAULT = object()
 
 
-def options(optimizer: torch.optim.Optimizer, loss_fn: Any, model: nn.Module) -> dict[str, Any]:
+def options(
+    optimizer: torch.optim.Optimizer, loss_fn: Any, model: nn.Module, ema: float | None = None
+) -> dict[str, Any]:
     """By names such as `optimizer.weight_decay` and `loss_fn.label_smoothing`; empty where all have their defaults.
 
     `optimizer.1.lr` is of the second group of parameters, where it differs from the first group's;
     `optimizer.parameters` says how many numbers each group trains, where that is not one group of all. Values are
-    numbers, texts and lists of numbers; of what is long it is the SHA-256.
+    numbers, texts and lists of numbers; of what is long it is the SHA-256. `averaging.ema` is the decay by which the
+    weights are averaged, where they are.
     """
     of_optimizer = dict(_of_groups(optimizer)) | _trained(optimizer, model)
-    return _few("optimizer.", of_optimizer) | _few("loss_fn.", dict(_of_loss(loss_fn)))
+    averaging = {} if ema is None else {"averaging.ema": ema}
+    return _few("optimizer.", of_optimizer) | _few("loss_fn.", dict(_of_loss(loss_fn))) | averaging
 
 
 def loader_options(loader: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from modelflow.io.arguments import MAX_SEED, file, whole
 from modelflow.io.bounds import check_epochs
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.seeds import stream
+from modelflow.training.averaging import Averaging, saved_average
 from modelflow.training.callback import Callback
 from modelflow.training.checkpoint import load_into, most_bytes, read_checkpoint, write_checkpoint
 from modelflow.training.compiled import CompiledStep, compiled_logits, unsupported_inference_reason, unsupported_reason
@@ -56,6 +57,7 @@ class Trainer:
     `schedule` (see `schedules`) gives the factor of the optimizer's learning rate at each step. `say` is called with
     what takes a while. `threads` says how many may share in large layers and in evaluation, which changes no byte.
     `notes` holds what was converted for training. `callbacks` are called at steps, pauses and epochs, in their order.
+    With `ema`, the model has the weights that are trained on within an epoch, their average at all other times.
     """
 
     def __init__(self, model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, verbose: bool = True) -> None:
@@ -79,6 +81,7 @@ class Trainer:
         self.threads: Callable[[], int] = torch.get_num_threads
         self._step: CompiledStep | None = None
         self._fitted = FittedLoss(self.loss_fn), FittedLoss(self.loss_fn)  # for training and for validation
+        self.averaging = Averaging()
         self.callbacks: list[Callback] = []
         self._midway: EpochProgress | None = None
         self._begun: tuple[EpochProgress, RandomState | None] = (START, None)
@@ -106,6 +109,18 @@ class Trainer:
     @lr.setter
     def lr(self, lr: float) -> None:
         set_lr(self.optimizer, lr)
+
+    @property
+    def ema(self) -> float | None:
+        """The decay of the average of the weights, above 0 and below 1; None where they are not averaged.
+
+        Setting it raises `UsageError` for anything else, and for None after updates that were averaged.
+        """
+        return self.averaging.decay
+
+    @ema.setter
+    def ema(self, ema: float | None) -> None:
+        self.averaging.decay = ema
 
     def to(self, device: torch.device | str) -> None:
         """Moves the model, and every batch from now on, to `device`."""
@@ -235,8 +250,13 @@ class Trainer:
 
     def _is_covered(self) -> bool:
         """Whether the compiled step takes everything, and has looked at all of it."""
-        covered = not unsupported_reason(self.model, self.loss_fn, self.optimizer, self.train_loader)
+        covered = not self.why_autograd()
         return covered and (self.val_loader is None or not unsupported_inference_reason(self.model, self.val_loader))
+
+    def why_autograd(self) -> str:
+        """Why the compiled step cannot train this, in words; empty when it can."""
+        parts = (self.model, self.loss_fn, self.optimizer, self.train_loader)
+        return unsupported_reason(*parts, averages=self.ema is not None)
 
     def _train_one(self, epoch: int, seed: int, on_steps: OnSteps, goes_on: bool) -> None:
         settle(self.model, self.optimizer)
@@ -262,10 +282,12 @@ class Trainer:
                 return step.train_epoch(loader, dropout, on_steps, epoch, factors_S, begun)
 
         def stepped(losses: Sequence[float], midway: EpochProgress) -> None:
+            self.averaging.update()
             on_steps(losses, midway)
             give_way()
 
         with (
+            self.averaging.training(self.model, self.note),
             seeded_rng(seed, "dropout", epoch) as give_way,
             seeded_order(self.train_loader, seed, "order", epoch) as loader,
         ):
@@ -312,7 +334,7 @@ class Trainer:
     @property
     def next_engine(self) -> str:
         """What will train the next epoch, if nothing changes before it: the compiled step, or autograd and why."""
-        reason = unsupported_reason(self.model, self.loss_fn, self.optimizer, self.train_loader)
+        reason = self.why_autograd()
         return f"autograd: {reason}" if reason else COMPILED
 
     def _compiled_step(self) -> CompiledStep | None:
@@ -352,7 +374,7 @@ class Trainer:
     def _checkpoint(self) -> dict[str, Any]:
         return {
             "epoch": self.total_epochs,
-            "model_state_dict": self.model.state_dict(),
+            **self.averaging.states(self.model, self.note),
             "optimizer_state_dict": self.optimizer.state_dict(),
             "loss": self.losses,
             "val_loss": self.val_losses,
@@ -377,7 +399,9 @@ class Trainer:
 
     @torch.inference_mode(False)
     def _resume_from(self, checkpoint: dict[str, Any], where: str | Path) -> None:
+        average = saved_average(self.model, checkpoint, where)
         load_into(self.model, self.optimizer, checkpoint, where)
+        self.averaging.resume(self.model, average, self.note)
         self.total_epochs = checkpoint["epoch"]
         self.losses = checkpoint["loss"]
         self.val_losses = checkpoint["val_loss"]
@@ -430,7 +454,8 @@ class Trainer:
         self._check_parts()
         check_loader(loader, "loader", MANY)
         parts = (self.model, FittedLoss(self.loss_fn, self.note), self.optimizer, loader)
-        return range_test(*parts, device=self.device, end_lr=end_lr, num_iter=num_iter, say=self.say, **how)
+        with self.averaging.training(self.model, self.note):
+            return range_test(*parts, device=self.device, end_lr=end_lr, num_iter=num_iter, say=self.say, **how)
 
     def _hooks_heard(self) -> AbstractContextManager[None]:
         """Within, hooks of whoever looks inside hear each pass."""
