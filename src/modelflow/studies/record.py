@@ -19,7 +19,11 @@ OF_THE_TRAINING = (
 )
 CONTINUED = "continued.after_epoch_"  # of a setting that says how the epochs before were trained otherwise
 REPEATS = ("test_in_training", "test_in_training_other_label")
-OF_A_DATA_SET = ("name", "mean", "std", "checksums", "folder", *REPEATS)
+OF_A_DATA_SET = (
+    *("name", "mean", "std", "checksums", "folder", "form"),
+    *REPEATS,
+    *("validation_in_training", "test_in_validation"),
+)
 
 
 def data_record(train_loader: Any, val_loader: Any, test_loader: Any) -> DataRecord:

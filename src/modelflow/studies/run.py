@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelflow.data.sources import checksums_of, folder_of, is_fixed
+from modelflow.data.origins.origin import AS_THEY_ARE, Form
+from modelflow.data.sources import checksums_of, folder_of, is_fixed, read_source
 from modelflow.errors import DataError, ModelFlowError, RunError, is_of_memory
 from modelflow.io.bounds import check_predictions
 from modelflow.io.files import remove_parts, write_atomic
@@ -36,25 +37,25 @@ JOINED = "the last batch of one image, too few for batch norm, is joined to the 
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
 
-_loaded: dict[tuple[str, str | None], Any] = {}
+_loaded: dict[tuple[str, str | None, Form], Any] = {}
 
 
-def dataset_of(name: str, data_dir: Path | None) -> Any:
-    """The data set of that name, loaded once a process as long as its files stay what they are.
+def dataset_of(name: str, data_dir: Path | None, form: Form = AS_THEY_ARE) -> Any:
+    """The data set of that name, read in that form, loaded once a process as long as its files stay what they are.
 
     Raises `DataError` as `load_dataset` does.
     """
     from modelflow.data.datasets import load_dataset
 
-    key = name, folder_of(name, data_dir)
-    if key not in _loaded or _loaded[key].checksums != checksums_of(name):
-        _loaded[key] = load_dataset(name, data_dir)
+    key = name, folder_of(name, data_dir), form
+    if key not in _loaded or _loaded[key].checksums != checksums_of(name, form):
+        _loaded[key] = load_dataset(name, data_dir, **form._asdict())
     return _loaded[key]
 
 
 def data_of(plan: Plan) -> Any:
     """The data set of a plan. Raises `DataError` when its files are no longer those that the plan was made for."""
-    data = dataset_of(plan.settings.dataset, plan.data_dir)
+    data = dataset_of(plan.settings.dataset, plan.data_dir, plan.settings.form)
     if plan.checksums is not None and data.checksums != plan.checksums:
         raise DataError(
             f"{plan.title}: the files of {data.name} have changed since the study began: "
@@ -63,15 +64,18 @@ def data_of(plan: Plan) -> Any:
     return data
 
 
-def make_flow(plan: Plan) -> Any:
-    """The `ModelFlow` of a plan, nothing trained yet. Raises `DataError` when the data do not fit the spec or plan."""
+def make_flow(plan: Plan, stored: Run | None = None) -> Any:
+    """The `ModelFlow` of a plan, nothing trained yet; its data are normalised as those of a `stored` run, if any.
+
+    Raises `DataError` when the data do not fit the spec or plan.
+    """
     from modelflow.networks.build import GenericCNN
     from modelflow.studies.flow import ModelFlow
     from modelflow.training.optimizers import make_optimizer
     from modelflow.training.preflight import has_batch_norm
 
     settings = plan.settings
-    data = data_of(plan)
+    data = data_of(plan) if stored is None else _normalised_as(stored, data_of(plan), plan)
     check_data_fit(plan.model_name, plan.spec, data)
     train_loader, val_loader, test_loader = _loaders(data, settings, plan.seed)
     model = GenericCNN(plan.spec, plan.seed, settings.max_parameters)
@@ -90,12 +94,22 @@ def make_flow(plan: Plan) -> Any:
         device=plan.device,
         verbose=False,
     )
-    flow.notes += data.notes
+    flow.notes += data.notes_for(settings.protocol)
     if train_loader.joins_a_last_one and train_loader.leaves_one:
         flow.notes.append(JOINED)
     flow.results_dir = plan.folder
     flow.settings = settings.model_dump()
     return flow
+
+
+def _normalised_as(run: Run, data: Any, plan: Plan) -> Any:
+    """The data; of several channels that an older version normalised by one mean, as it did."""
+    from modelflow.data.datasets import normalised
+
+    if isinstance(run.data.mean, list) or run.data.mean is None or run.data.std is None or data.in_channels == 1:
+        return data
+    source = read_source(plan.settings.dataset, plan.data_dir, plan.settings.form)
+    return normalised(source, (run.data.mean, run.data.std))
 
 
 def _loss_of(settings: RunSettings, train_loader: Any, n_classes: int) -> Any:
@@ -148,9 +162,9 @@ def check_data(due: list[Plan]) -> None:
 
     And where the predictions for the test images would be too large to be read again.
     """
-    loaded: dict[tuple[str, Path | None], Any] = {}
+    loaded: dict[tuple[str, Path | None, Form], Any] = {}
     for plan in {plan.model_name: plan for plan in due}.values():
-        which = plan.settings.dataset, plan.data_dir
+        which = plan.settings.dataset, plan.data_dir, plan.settings.form
         data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
         check_data_fit(plan.model_name, plan.spec, data)
         check_predictions(plan.model_name, len(data.test_y_N), plan.spec.logits)
@@ -165,11 +179,13 @@ def check_data(due: list[Plan]) -> None:
 def data_notices(plan: Plan) -> list[str]:
     """What is to be known of a plan's data before training."""
     data = data_of(plan)
-    if not data.test_in_training:
-        return list(data.notes)
+    notices: list[str] = data.notes_for(plan.settings.protocol)
+    notices += filter(None, [data.imbalance if plan.settings.class_weights is None else ""])
+    if not (data.test_in_training or data.validation_in_training or data.test_in_validation):
+        return notices
     from modelflow.report.answer import repeated_images
 
-    return [*data.notes, *repeated_images([data])]
+    return [*notices, *repeated_images([data])]
 
 
 def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
@@ -186,7 +202,7 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
     settings = validated(RunSettings, given, f"{folder / layout.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / layout.RUN}: spec")
     _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
-    flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
+    flow = make_flow(Plan(run.model_name, spec, run.seed, settings, folder, data_dir), run)
     if flow.data.checksums != run.data.checksums:
         differ = other_files(run.data.checksums, flow.data.checksums)
         raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}. Use those files.")

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from modelflow.data.folder import find_files, read_folder
+from modelflow.data.folder import NAME, find_files, read_folder
 from modelflow.data.origins.origin import FileRow, Origin, Source, rows_of
 
 SETTLED = 5  # seconds: FAT keeps times to two of them
@@ -19,10 +19,9 @@ class IdxFolder(Origin):
 
     names: ClassVar[tuple[str, ...]] = ("idx:FOLDER",)
 
-    @property
-    def path(self) -> Path:
-        """The folder as it was named."""
-        return Path(os.path.expanduser(self.name.partition(":")[2]))
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.is_dir() and any(NAME.fullmatch(entry.name) for entry in path.iterdir())
 
     @property
     def folder(self) -> str | None:
