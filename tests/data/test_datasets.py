@@ -13,8 +13,8 @@ from modelflow.data.datasets import Dataset, load_dataset, normalise, pixel_stat
 from modelflow.data.fetch import FASHION_MNIST, KnownSet
 from modelflow.data.origins import digits as digits_file
 from modelflow.data.origins import downloaded
-from modelflow.data.origins.origin import Form
-from modelflow.data.sources import fetch_dataset, verify
+from modelflow.data.source import Form
+from modelflow.data.sources import fetch_dataset, names, verify
 from modelflow.errors import DataError, UsageError
 from modelflow.results.settings import RunSettings, read_study
 
@@ -138,7 +138,7 @@ def test_loaders(tmp_path: Path) -> None:
 def test_unknown_names(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_dataset(name)
-    assert str(caught.value) == (f"unknown data set {name!r}, expected one of digits, fashion-mnist, idx:FOLDER.{hint}")
+    assert str(caught.value) == (f"unknown data set {name!r}, expected one of {', '.join(names())}.{hint}")
 
 
 def test_a_path_is_told_by_what_lies_there(tmp_path: Path) -> None:
@@ -229,3 +229,17 @@ def test_of_few_images_a_twelfth_is_held_out(tmp_path: Path) -> None:
     assert few.held_out_loaders()[1].images == 1
     with pytest.raises(UsageError, match=r"validation_images = 6: .* has 6 training images"):
         few.held_out_loaders(validation_images=6)
+
+
+def test_letters_of_emnist_lie_on_their_side_and_begin_at_1(tmp_path: Path) -> None:
+    arrays = four_arrays(5, 4)
+    for part in ("train", "test"):
+        arrays[f"{part}-labels"] = arrays[f"{part}-labels"] + np.uint8(1)
+    write_folder(tmp_path, arrays, prefix="emnist-letters-", test="test")
+    data = load_dataset(tmp_path, transpose=True)
+    assert (data.image_size, data.class_names, data.labels_from) == ((4, 5), ("1", "2", "3"), 1)
+    assert data.train_y_N.tolist() == [0, 1, 2, 0, 1, 2]
+    pixels = data.test_x_NCHW * data.std + data.mean
+    assert np.array_equal((pixels * 255).round()[:, 0].numpy(), arrays["test-images"].swapaxes(1, 2))
+    assert data.notes == ["labels begin at 1. Classes are counted from 0, and named by their labels."]
+    assert data.form == {"transpose": True}

@@ -11,7 +11,7 @@ from modelflow.text import short
 from modelflow.training.choices import OPTIMIZERS, SCHEDULES
 
 if TYPE_CHECKING:
-    from modelflow.data.origins.origin import Form
+    from modelflow.data.source import Form
 
 F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -124,6 +124,6 @@ def seeds_of(seeds: str | None, seed: int | None) -> list[int] | None:
 
 def form_of(given: dict[str, Any]) -> "Form":
     """The values of `FORM` as how files are read. Raises `UsageError` for others than it takes."""
-    from modelflow.data.origins.origin import Form
+    from modelflow.data.source import Form
 
     return Form.of(**{name: value for name, value in given.items() if value is not None})

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from modelflow.data.batches import Batches
 from modelflow.data.classes import imbalance, without_images
-from modelflow.data.origins.origin import Form, Images, Source
 from modelflow.data.repeats import repeats, with_other_label
+from modelflow.data.source import Form, Images, Source
 from modelflow.data.sources import read_source
 from modelflow.data.split import held_out
 from modelflow.errors import DataError, UsageError
@@ -50,6 +50,7 @@ class Dataset:
     val_x_NCHW: Tensor | None = field(default=None, repr=False)
     val_y_N: Tensor | None = field(default=None, repr=False)
     source_notes: tuple[str, ...] = ()  # how it was read
+    labels_from: int = 0  # what the label of the first class is in its files
     form: dict[str, str | int | bool] | None = None  # what was asked for of how it is read, if anything
 
     @property
@@ -235,6 +236,7 @@ def normalised(source: Source, statistics: tuple[Statistic, Statistic] | None = 
         None if val_images is None else normalise(val_images, mean, std, source.white),
         None if val_labels is None else torch.from_numpy(val_labels).long(),
         tuple(notes),
+        source.labels_from,
         source.form.asked or None,
     )
 

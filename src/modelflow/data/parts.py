@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from modelflow.data.idx import MAX_BYTES, by_x
-from modelflow.data.origins.origin import AS_THEY_ARE, Form, Images, Labels, Parts, Source
+from modelflow.data.source import AS_THEY_ARE, Form, Images, Labels, Parts, Source
 from modelflow.data.split import held_out
 from modelflow.errors import DataError
 from modelflow.io.bounds import MAX_CLASSES

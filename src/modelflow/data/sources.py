@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import modelflow.data.origins as folder
-from modelflow.data.origins.origin import AS_THEY_ARE, FileRow, Form, Origin, Source, prefix_of
+from modelflow.data.origins.origin import FileRow, Origin, prefix_of
+from modelflow.data.source import AS_THEY_ARE, Form, Source
 from modelflow.errors import UsageError
 from modelflow.io.found import classes_in
 from modelflow.networks.data_shape import DataShape

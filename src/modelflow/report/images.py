@@ -59,7 +59,7 @@ def evaluated_pixels(data: DataRecord, labels_N: Array, data_dir: str | Path | N
 
     Raises `DataError` when the data set is not on this machine, or is not the one of the runs.
     """
-    from modelflow.data.origins.origin import Form
+    from modelflow.data.source import Form
     from modelflow.data.sources import read_source
 
     try:

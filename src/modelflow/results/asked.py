@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from modelflow.data.origins.origin import Form
+from modelflow.data.source import Form
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields

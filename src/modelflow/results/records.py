@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from modelflow.data.origins.origin import Form
+from modelflow.data.source import Form
 from modelflow.evaluation.record import Metrics, Record
+from modelflow.io.bounds import MAX_CLASSES
 from modelflow.text import short
 
 RECORD_VERSION = 1
@@ -70,7 +71,7 @@ class DataRecord(Record):
     training images of the data set, `test_in_training_other_label` those of them that have only other labels there;
     `validation_in_training` and `test_in_validation` are of a validation split of the data set's own. `mean` and `std`
     are numbers of grey images, else lists of one per channel. `form` has the options of how the files were read that
-    are not the defaults. All are None where not known.
+    are not the defaults, `labels_from` is the label of the first class in the files. All are None where not known.
     """
 
     name: str
@@ -86,6 +87,7 @@ class DataRecord(Record):
     validation_in_training: int | None = Field(default=None, ge=0)
     test_in_validation: int | None = Field(default=None, ge=0)
     form: RecordedForm | None = None
+    labels_from: int = Field(default=0, ge=0, le=MAX_CLASSES)
 
 
 class Run(Record):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from modelflow.data.origins.origin import Form, size_of, size_text
+from modelflow.data.source import Form, size_of, size_text
 from modelflow.data.sources import canonical, is_fixed, shape_of
 from modelflow.errors import ShapeError, UsageError
 from modelflow.io.arguments import plain

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelflow.data.origins.origin import AS_THEY_ARE, Form
+from modelflow.data.source import AS_THEY_ARE, Form
 from modelflow.data.sources import checksums_of, folder_of, is_fixed, read_source
 from modelflow.errors import DataError, ModelFlowError, RunError, is_of_memory
 from modelflow.io.bounds import check_predictions
@@ -206,6 +206,11 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> Any:
     if flow.data.checksums != run.data.checksums:
         differ = other_files(run.data.checksums, flow.data.checksums)
         raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}. Use those files.")
+    if flow.data.labels_from != run.data.labels_from:
+        raise DataError(
+            f"{folder}: was trained with labels from {run.data.labels_from} on, and {run.data.name} is read from "
+            f"{flow.data.labels_from} on today. Train the run again."
+        )
     _load(flow.arch, folder, run)
     flow.remember(run)
     flow.notes = list(run.notes)
