@@ -13,7 +13,9 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, r
 
 from modelflow.cli import cli
 from modelflow.data.classes import classes_of, without_images
+from modelflow.errors import DataError
 from modelflow.results.layout import read_run
+from modelflow.studies.run import open_run
 
 NAMES = ("cat", "dog", "bird")
 
@@ -96,11 +98,11 @@ def from_one(tmp_path):
 
 
 def test_labels_from_1_are_told_by_data_show_and_by_a_run(from_one, tmp_path):
-    said = "class 0 has no training image"
+    said = "labels begin at 1."
     show = ["data", "show", f"idx:{from_one}", "--output", str(tmp_path / "x.png")]
     assert f"warning: {said}" in CliRunner().invoke(cli, show).output
     assert json.loads(CliRunner().invoke(cli, [*show, "--json"]).stdout)["notes"][0].startswith(said)
-    spec = {"in_channels": 1, "num_classes": 4, "input_size": 8, "cov_features": [2], "fc_sizes": [5]}
+    spec = {"in_channels": 1, "num_classes": 3, "input_size": 8, "cov_features": [2], "fc_sizes": [5]}
     (tmp_path / "net.json").write_text(json.dumps(spec))
     options = ["--dataset", f"idx:{from_one}", "--batch-size", "2", "--epochs", "1", "--results", str(tmp_path / "r")]
     done = CliRunner().invoke(cli, ["train", str(tmp_path / "net.json"), *options])
@@ -108,3 +110,14 @@ def test_labels_from_1_are_told_by_data_show_and_by_a_run(from_one, tmp_path):
     assert done.stderr.count(said) == 1
     assert [note.startswith(said) for note in read_run(tmp_path / "r" / "net").notes].count(True) == 1
     assert CliRunner().invoke(cli, ["data", "show", "digits", *show[3:]]).output.count("warning") == 0
+
+
+def test_a_run_of_before_with_labels_from_1_is_not_evaluated_on_others(from_one, tmp_path):
+    options = ["--dataset", f"idx:{from_one}", "--batch-size", "2", "--epochs", "1", "--results", str(tmp_path / "r")]
+    assert CliRunner().invoke(cli, ["train", "c2 gap fc", *options]).exit_code == 0
+    path = next((tmp_path / "r").glob("*/run.json"))
+    fields = json.loads(path.read_text())
+    assert fields["data"].pop("labels_from") == 1
+    path.write_text(json.dumps(fields))
+    with pytest.raises(DataError, match=r"was trained with labels from 0 on, and .* is read from 1 on today\. Train"):
+        open_run(path.parent)

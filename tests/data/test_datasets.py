@@ -13,8 +13,10 @@ from modelflow.data.datasets import Dataset, load_dataset, normalise, pixel_stat
 from modelflow.data.fetch import FASHION_MNIST, KnownSet
 from modelflow.data.origins import digits as digits_file
 from modelflow.data.origins import downloaded
-from modelflow.data.sources import fetch_dataset, verify
+from modelflow.data.source import Form
+from modelflow.data.sources import fetch_dataset, names, verify
 from modelflow.errors import DataError, UsageError
+from modelflow.results.settings import RunSettings, read_study
 
 
 def test_fashion_mnist(fashion_mnist: Dataset) -> None:
@@ -52,10 +54,16 @@ def test_statistics_and_normalisation_against_numpy(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(datasets, "CHUNK_PIXELS", 7)
     images = np.minimum(random_images(5, 3, 4, 3), np.uint8(white))
     mean, std = pixel_statistics(images, white)
-    assert (mean, std) == pytest.approx(((images / white).mean(), (images / white).std()), abs=1e-12)
+    scaled = images / white
+    assert mean == pytest.approx(scaled.mean((0, 2, 3)), abs=1e-12)
+    assert std == pytest.approx(scaled.std((0, 2, 3)), abs=1e-12)
     out_NCHW = normalise(images, mean, std, white)
     assert out_NCHW.shape == images.shape
-    assert np.allclose(out_NCHW.numpy(), (images / white - mean) / std, atol=1e-6)
+    by_channel = [np.array(values)[:, None, None] for values in (mean, std)]
+    assert np.allclose(out_NCHW.numpy(), (scaled - by_channel[0]) / by_channel[1], atol=1e-6)
+    grey = images[:, 0]
+    assert pixel_statistics(grey, white) == pytest.approx(((grey / white).mean(), (grey / white).std()), abs=1e-12)
+    assert np.allclose(normalise(grey, 0.4, 0.2, white)[:, 0].numpy(), (grey / white - 0.4) / 0.2, atol=1e-6)
 
 
 def test_digits() -> None:
@@ -95,7 +103,9 @@ def test_idx_folder(tmp_path: Path, sizes: tuple[int, ...], channels: int, end: 
     assert data.class_names == ("0", "1", "2")
     assert data.train_y_N.tolist() == arrays["train-labels"].tolist()
     train = arrays["train-images"].reshape(6, channels, 5, 4) / 255
-    assert np.allclose(data.train_x_NCHW.numpy(), (train - train.mean()) / train.std(), atol=1e-6)
+    mean, std = (of(train, (0, 2, 3), keepdims=True) for of in (np.mean, np.std))
+    assert np.allclose(data.train_x_NCHW.numpy(), (train - mean) / std, atol=1e-6)
+    assert isinstance(data.mean, float) == (channels == 1)
     name = f"train-images-idx{arrays['train-images'].ndim}-ubyte"
     assert data.checksums[name] == hashlib.sha256(idx_bytes(arrays["train-images"])).hexdigest()
 
@@ -128,12 +138,40 @@ def test_loaders(tmp_path: Path) -> None:
 def test_unknown_names(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_dataset(name)
-    assert str(caught.value) == (f"unknown data set {name!r}, expected one of digits, fashion-mnist, idx:FOLDER.{hint}")
+    assert str(caught.value) == (f"unknown data set {name!r}, expected one of {', '.join(names())}.{hint}")
 
 
-def test_a_bare_folder_is_shown_the_way(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Did you mean idx:"):
+def test_a_path_is_told_by_what_lies_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no data set is recognised there\. Give a name .*, or .*idx:FOLDER"):
         load_dataset(str(tmp_path))
+    write_folder(tmp_path, four_arrays(5, 4))
+    assert load_dataset(tmp_path).name == f"idx:{tmp_path}"
+    assert read_study({"models": ["c4 gap fc"], "dataset": tmp_path}).dataset == f"idx:{tmp_path}"
+
+
+@pytest.mark.parametrize(
+    ("given", "size"), [(32, (32, 32)), ("32", (32, 32)), ("32x48", (32, 48)), ((9, 8), (9, 8)), ([9, 8], (9, 8))]
+)
+def test_sizes_of_images(given: object, size: tuple[int, int]) -> None:
+    assert Form.of(given) == Form(size)
+    settings = RunSettings(image_size=given)
+    assert (settings.image_size, settings.form) == ("x".join(map(str, size)), Form(size))
+
+
+@pytest.mark.parametrize("given", [0, -1, 513, "32x", "x32", "32x48x3", "٣٢", 3.5, True, (1, 2, 3), "1" * 9])
+def test_other_sizes_are_refused(given: object) -> None:
+    with pytest.raises(UsageError, match=r"image_size = .*: expected a side, or HEIGHTxWIDTH"):
+        load_dataset("digits", image_size=given)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"image_size = .*: expected a side, or HEIGHTxWIDTH"):
+        read_study({"image_size": given})
+
+
+@pytest.mark.parametrize("name", ["digits", "idx:x"])
+def test_a_format_refuses_what_it_does_not_take(name: str) -> None:
+    with pytest.raises(UsageError, match=r"channels: (digits|idx:) reads images as they are\. Remove it\."):
+        load_dataset(name, channels=3)
+    with pytest.raises(UsageError, match=r"channels = 2: expected 1 .* or 3"):
+        load_dataset(name, channels=2)
 
 
 def test_verify_and_fetch_give_a_row_for_each_file(
@@ -191,3 +229,17 @@ def test_of_few_images_a_twelfth_is_held_out(tmp_path: Path) -> None:
     assert few.held_out_loaders()[1].images == 1
     with pytest.raises(UsageError, match=r"validation_images = 6: .* has 6 training images"):
         few.held_out_loaders(validation_images=6)
+
+
+def test_letters_of_emnist_lie_on_their_side_and_begin_at_1(tmp_path: Path) -> None:
+    arrays = four_arrays(5, 4)
+    for part in ("train", "test"):
+        arrays[f"{part}-labels"] = arrays[f"{part}-labels"] + np.uint8(1)
+    write_folder(tmp_path, arrays, prefix="emnist-letters-", test="test")
+    data = load_dataset(tmp_path, transpose=True)
+    assert (data.image_size, data.class_names, data.labels_from) == ((4, 5), ("1", "2", "3"), 1)
+    assert data.train_y_N.tolist() == [0, 1, 2, 0, 1, 2]
+    pixels = data.test_x_NCHW * data.std + data.mean
+    assert np.array_equal((pixels * 255).round()[:, 0].numpy(), arrays["test-images"].swapaxes(1, 2))
+    assert data.notes == ["labels begin at 1. Classes are counted from 0, and named by their labels."]
+    assert data.form == {"transpose": True}

@@ -320,3 +320,19 @@ def test_a_server_that_never_ends_is_given_up(
         fetch.fetch(deaf)
     assert time.monotonic() - began < 60
     assert names_in(cache) == []
+
+
+def test_a_set_without_a_debian_package_comes_from_its_addresses_alone(known, server, pages, cache):
+    bare = dataclasses.replace(known, debian_package="", debian_folder=Path())
+    with pytest.raises(DataError) as caught:
+        fetch.fetch(bare)
+    assert "Debian" not in str(caught.value)
+    server.pages |= {f"/second/{name}": body for name, body in pages.items()}
+    assert [file.path.parent for file in fetch.fetch(bare).values()] == [cache] * 4
+
+
+def test_the_files_of_known_sets_are_told_apart():
+    known = [fetch.FASHION_MNIST, fetch.MNIST]
+    sums = [file.sha256 for one in known for file in one.files]
+    assert len(set(sums)) == 8
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in sums)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from idx_files import four_arrays, random_images, write_folder, write_idx
 
+from modelflow.data import unchanged
 from modelflow.data.origins import idx_folder
 from modelflow.data.sources import checksums_of, folder_of, read_source
 from modelflow.errors import DataError
@@ -53,7 +54,7 @@ def test_files_are_read_again_until_their_times_tell_and_then_no_more(folder, re
         checksums_of(f"idx:{folder}")
     assert len(read) == 2
     now = time.time()
-    monkeypatch.setattr(idx_folder.time, "time", lambda: now + 60)
+    monkeypatch.setattr(unchanged.time, "time", lambda: now + 60)
     for _ in range(3):
         checksums_of(f"idx:{folder}")
     assert len(read) == 3
@@ -65,7 +66,7 @@ def test_files_are_read_again_until_their_times_tell_and_then_no_more(folder, re
 def test_a_plain_file_beside_a_packed_one_is_another_file(tmp_path, monkeypatch):
     folder = write_folder(tmp_path, four_arrays(5, 4), end=".gz")
     now = time.time()
-    monkeypatch.setattr(idx_folder.time, "time", lambda: now + 60)
+    monkeypatch.setattr(unchanged.time, "time", lambda: now + 60)
     before = checksums_of(f"idx:{folder}")
     write_idx(folder, IMAGES, random_images(6, 5, 4, seed=9))
     assert checksums_of(f"idx:{folder}") != before

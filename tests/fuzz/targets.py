@@ -168,6 +168,55 @@ def _idx(name: str, role: str) -> Callable[[bytes, Path], bool]:
     return read
 
 
+def _source(prefix: str, name: str) -> Callable[[bytes, Path], bool]:
+    """A data set in one file, or of a folder that has this file and what `BESIDE` says."""
+
+    def read(content: bytes, place: Path) -> bool:
+        from modelflow.data.sources import read_source
+
+        path = _write(place, name, content)
+        for other, there in BESIDE.get(prefix, {}).items():
+            _write(place, other, there)
+        source = read_source(f"{prefix}:{place if prefix in BESIDE else path}")
+        return len(source.train_images) > 0
+
+    return read
+
+
+BESIDE = {"cifar": {"train.bin": b"".join(bytes([0, k]) + bytes(3072) for k in range(3))}}
+
+
+def _npz_images() -> list[bytes]:
+    images = (np.arange(48, dtype=np.uint8) * 5).reshape(12, 2, 2)
+    y_N = np.arange(12) % 2
+    made = []
+    for arrays in (
+        {"x_train": images, "y_train": y_N, "x_test": images, "y_test": y_N},
+        {"train_images": images[..., None], "train_labels": y_N[:, None], "class_names": np.array(["a", "b"])},
+    ):
+        for save in (np.savez, np.savez_compressed):
+            buffer = io.BytesIO()
+            save(buffer, **arrays)
+            made.append(buffer.getvalue())
+    return made
+
+
+def _tables() -> list[bytes]:
+    rows = [f"{i % 2},{i},255,0,{i + 90}" for i in range(12)]
+    named = ["label,pixel1,pixel2,pixel3,pixel4", *rows]
+    texts = [row.replace("0,", "cat,", 1) if row[0] == "0" else f'"dog"{row[1:]}' for row in rows]
+    return ["\n".join(rows).encode(), "\r\n".join(named).encode(), "\n".join(texts).encode()]
+
+
+def _cifar_names(content: bytes, place: Path) -> bool:
+    _write(place, "test.bin", _cifar_records()[0])
+    return _source("cifar", "fine_label_names.txt")(content, place)
+
+
+def _cifar_records() -> list[bytes]:
+    return [bytes([0, 2]) + bytes([7]) * 3072]
+
+
 def _plan(content: bytes, place: Path) -> bool:
     (place / layout.TRAINING).mkdir(exist_ok=True)
     _write(place / layout.TRAINING, layout.PLAN, content)
@@ -393,6 +442,26 @@ TARGETS = {
     ),
     "idx_labels": Target(
         _idx("train-labels-idx1-ubyte", "train-labels"), "bytes", _label_files, (b"\x09", b"\x0d", b"\xff" * 4)
+    ),
+    "npz": Target(_source("npz", "data.npz"), "zip", _npz_images, (b"x_train.npy", b"PK\6\7", *NPY_WORDS)),
+    "csv": Target(
+        _source("csv", "train.csv"),
+        "bytes",
+        _tables,
+        (b",", b";", b"\t", b'"', b"\r", b"\n", b"\0", b"label", b".0", b"\xff\xfe", b"\xef\xbb\xbf", b"256", *NUMBERS),
+    ),
+    "csv_gz": Target(
+        _source("csv", "train.csv.gz"),
+        "gzip",
+        lambda: [gzip.compress(content) for content in _tables()],
+        (b"\x1f\x8b\x08", b"\xff" * 4, b"\0" * 40),
+    ),
+    "cifar": Target(_source("cifar", "test.bin"), "bytes", _cifar_records, (b"\0", b"\xff", bytes(3074))),
+    "cifar_names": Target(
+        _cifar_names,
+        "bytes",
+        lambda: ["\n".join(f"name {k}" for k in range(100)).encode()],
+        (b"\n", b"\r\n", b"\x1b[31m", b"\xe2\x80\xae", b"\xff", b"\0"),
     ),
     "kernel_cache": Target(_cached, "bytes", _object_files, (kernel_cache.FORMAT, bytes(32))),
     "where": Target(

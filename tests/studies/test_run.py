@@ -223,6 +223,27 @@ def test_run_json_counts_test_images_that_are_training_images(data, tmp_path, ca
         assert "40 test images of idx:" in (tmp_path / page).read_text(), page
 
 
+def test_colours_that_an_older_version_normalised_by_one_mean_are_evaluated_so(tmp_path):
+    rng, folder = np.random.default_rng(0), tmp_path / "rgb"
+    folder.mkdir()
+    images, labels = rng.integers(0, 256, (40, 3, 8, 8), np.uint8), np.arange(40, dtype=np.uint8) % 2
+    for part in ("train", "t10k"):
+        for kind, values in (("images", images), ("labels", labels)):
+            head = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+            (folder / f"{part}-{kind}-idx-ubyte").write_bytes(head + values.tobytes())
+    run_study(study(f"idx:{folder}", models=["c4 gap fc"]), tmp_path / "r", jobs=1)
+    place = next(path.parent for path in (tmp_path / "r").glob("*/run.json"))
+    fields = json.loads((place / "run.json").read_text())
+    assert len(fields["data"]["mean"]) == len(fields["data"]["std"]) == 3
+    np.testing.assert_allclose(open_run(place).data.mean, images.mean((0, 2, 3)) / 255)
+    fields["data"] |= {"mean": 0.5, "std": 0.25}
+    (place / "run.json").write_text(json.dumps(fields))
+    flow = open_run(place)
+    assert (flow.data.mean, flow.data.std) == (0.5, 0.25)
+    x_NCHW = flow.test_loader.dataset.tensors[0].numpy()
+    np.testing.assert_allclose(x_NCHW, (images / 255 - 0.5) / 0.25, atol=1e-6)
+
+
 MODERN = {
     "optimizer": "sgd",
     "momentum": 0.9,

@@ -32,6 +32,7 @@ USUAL = {  # what a record means that does not name the setting
 class Compared(NamedTuple):
     """What runs share that may be compared: the checksums of the data, the name of the protocol.
 
+    Of files, `data` says what was asked for of how they are read, if anything.
     Loaders have no files: their data are told by what they are called, how many images, and what of these is in memory.
     """
 
@@ -57,7 +58,7 @@ def identity_of(run: Run) -> Identity:
 def compared_by(run: Run) -> Compared:
     """The data and the protocol of a run."""
     if run.data.checksums.keys() - OF_LOADERS:
-        return Compared("", tuple(sorted(run.data.checksums.items())), protocol_name(run))
+        return Compared(_form_words(run), tuple(sorted(run.data.checksums.items())), protocol_name(run))
     counts = {
         "training": run.data.training_images,
         "validation": run.data.validation_images,
@@ -65,6 +66,10 @@ def compared_by(run: Run) -> Compared:
     }
     known = {name: str(images) for name, images in counts.items()}
     return Compared(run.data.name, tuple(sorted({**known, **run.data.checksums}.items())), protocol_name(run))
+
+
+def _form_words(run: Run) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted((run.data.form or {}).items()))
 
 
 def why_not_compared(run: Run, other: Run) -> str:

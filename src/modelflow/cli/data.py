@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from modelflow.cli import terminal
-from modelflow.cli.options import DATA_DIR, HELP, JSON, example
+from modelflow.cli.options import DATA_DIR, FORM, HELP, JSON, example, form_of
 from modelflow.text import shown
 
 
@@ -14,7 +14,7 @@ from modelflow.text import shown
 def data() -> None:
     """Get, check and show data sets.
 
-    DATASET is fashion-mnist (the default), or another from `modelflow data list`.
+    DATASET is fashion-mnist (the default), another from `modelflow data list`, or a path.
     """
 
 
@@ -46,13 +46,14 @@ def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
 @data.command(context_settings=HELP, epilog=example("data verify", "data verify idx:my_folder"))
 @click.argument("dataset", default="fashion-mnist")
 @DATA_DIR
+@FORM
 @JSON
-def verify(dataset: str, data_dir: Path | None, as_json: bool) -> None:
+def verify(dataset: str, data_dir: Path | None, as_json: bool, **form: Any) -> None:
     """Check each file of DATASET: header, length, labels, SHA-256."""
     terminal.tell(f"checking the files of {dataset} …")
     from modelflow.data.sources import verify as verify_dataset
 
-    _show_files(verify_dataset(dataset, data_dir), as_json)
+    _show_files(verify_dataset(dataset, data_dir, form_of(form)), as_json)
 
 
 def _show_files(rows: list[Any], as_json: bool) -> None:
@@ -67,11 +68,12 @@ def _show_files(rows: list[Any], as_json: bool) -> None:
 @data.command(context_settings=HELP, epilog=example("data show", "data show digits --output digits.png"))
 @click.argument("dataset", default="fashion-mnist")
 @DATA_DIR
+@FORM
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Picture to write (default: DATASET_classes.png)."
 )
 @JSON
-def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool) -> None:
+def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool, **form: Any) -> None:
     """Show the facts of DATASET and draw examples of each class."""
     terminal.tell(f"reading {dataset} …")
     from modelflow.data.datasets import load_dataset
@@ -79,8 +81,8 @@ def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool
     from modelflow.figures.style import png
     from modelflow.io.files import write_atomic
 
-    loaded = load_dataset(dataset, data_dir)
-    output = output or Path(f"{Path(dataset.removeprefix('idx:')).resolve().name.replace('-', '_')}_classes.png")
+    loaded = load_dataset(dataset, data_dir, **form_of(form)._asdict())
+    output = output or Path(f"{Path(dataset.rpartition(':')[2]).resolve().stem.replace('-', '_')}_classes.png")
     write_atomic(output, png(plot_samples(*loaded.samples(), loaded.class_names, f"{loaded.name}: training images")))
     facts = loaded.facts()
     if as_json:
@@ -88,7 +90,9 @@ def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool
         return
     notes = facts.pop("notes")
     terminal.table(
-        ("property", "value"), [(name.replace("_", " "), _fact(value)) for name, value in facts.items()], left=2
+        ("property", "value"),
+        [(name.replace("_", " "), _fact(value)) for name, value in facts.items() if value is not None],
+        left=2,
     )
     for note in notes:
         terminal.say(f"warning: {note}")

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelflow.cli import terminal
-from modelflow.cli.options import HELP, JSON, MAX_PARAMETERS, example
-from modelflow.errors import ShapeError
+from modelflow.cli.options import FORM, HELP, JSON, MAX_PARAMETERS, example, form_of, options
+from modelflow.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
     from modelflow.networks.description import Description
     from modelflow.networks.trace import Trace
 
 
-FOR_DATASET = click.option(
-    "--dataset",
-    help="Data set that says what MODEL leaves out. Presets are fitted to it (default: images of 1x28x28, 10 classes).",
+FOR_DATASET = options(
+    click.option(
+        "--dataset",
+        help="Data set that says what MODEL leaves out. Presets are fitted to it (default: images of 1x28x28, 10 "
+        "classes).",
+    ),
+    FORM,
 )
 
 
@@ -29,7 +33,9 @@ FOR_DATASET = click.option(
 @MAX_PARAMETERS
 @click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it as this file.")
 @JSON
-def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path: Path | None, as_json: bool) -> None:
+def trace(
+    model: str, dataset: str | None, max_parameters: int | None, svg_path: Path | None, as_json: bool, **form: Any
+) -> None:
     """Show the layers of MODEL and their costs.
 
     For each layer: output shape, parameters, multiply-accumulates (MACs) and bytes of activations. Nothing is built.
@@ -39,7 +45,7 @@ def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path:
     """
     from modelflow.networks import trace as tracing
 
-    name, spec = _described(model, dataset)
+    name, spec = _described(model, dataset, form)
     limit = tracing.MAX_PARAMETERS if max_parameters is None else max_parameters
     try:
         traced = tracing.trace(spec, limit)
@@ -66,7 +72,7 @@ def trace(model: str, dataset: str | None, max_parameters: int | None, svg_path:
 @click.argument("b")
 @FOR_DATASET
 @JSON
-def diff(a: str, b: str, dataset: str | None, as_json: bool) -> None:
+def diff(a: str, b: str, dataset: str | None, as_json: bool, **form: Any) -> None:
     """Compare the networks A and B.
 
     You see the differences layer by layer, in costs and in words. Each network is a preset's name, a JSON or YAML file,
@@ -74,7 +80,7 @@ def diff(a: str, b: str, dataset: str | None, as_json: bool) -> None:
     """
     from modelflow.networks.difference import as_data, difference
 
-    described = [_described(model, dataset) for model in (a, b)]
+    described = [_described(model, dataset, form) for model in (a, b)]
     found = difference(*(_traced(side, spec) for side, (_, spec) in zip("AB", described, strict=True)))
     if as_json:
         data = as_data(found)
@@ -101,7 +107,7 @@ def _titled(name: str, spec: "Description") -> str:
     return f"{name}: {spec.short_form}" if spec.short_form else name
 
 
-def _described(model: str, dataset: str | None) -> "tuple[str, Description]":
+def _described(model: str, dataset: str | None, form: dict[str, Any]) -> "tuple[str, Description]":
     """Name and spec of MODEL for a data set. Without one, it is said what was assumed in place of what is left out."""
     from modelflow.networks.data_shape import DataShape, usual
     from modelflow.networks.resolve import CARD, resolve
@@ -111,10 +117,13 @@ def _described(model: str, dataset: str | None) -> "tuple[str, Description]":
         from modelflow.data.sources import shape_of
         from modelflow.studies.run import check_data_fit
 
-        shape = shape_of(dataset)
+        shape = shape_of(dataset, form_of(form))
         name, spec = resolve(model, data=lambda: shape)
         check_data_fit(name, spec, shape)
         return name, spec
+
+    if asked := form_of(form).asked:
+        raise UsageError(f"{next(iter(asked))}: says how a data set is read. Give --dataset too, or remove it.")
 
     def assumed() -> DataShape:
         if model not in CARD:

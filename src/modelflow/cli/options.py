@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from modelflow.errors import UsageError
 from modelflow.text import short
 from modelflow.training.choices import OPTIMIZERS, SCHEDULES
+
+if TYPE_CHECKING:
+    from modelflow.data.source import Form
 
 F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -36,7 +39,15 @@ RESULTS = click.option(
 )
 DATA_DIR = click.option("--data-dir", type=FOLDER, help="Folder of the data set's files (or MODELFLOW_DATA_DIR).")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-DATASET = click.option("--dataset", help="Data set, as in `modelflow data list` (default: fashion-mnist).")
+FORM = options(  # of the images as they are read
+    click.option("--image-size", help="Size of the images: a side such as 32, or HEIGHTxWIDTH such as 32x48."),
+    click.option("--channels", type=int, help="1 (grey) or 3 (RGB)."),
+    click.option("--transpose", is_flag=True, default=None, help="Exchange rows and columns, as EMNIST needs it."),
+    click.option("--skip-bad", is_flag=True, default=None, help="Leave out files that cannot be read."),
+)
+DATASET = options(
+    click.option("--dataset", help="Name as in `modelflow data list`, or a path (default: fashion-mnist)."), FORM
+)
 RESTART = click.option("--restart", is_flag=True, help="Start again. Earlier results are kept as FOLDER.old-1.")
 DEVICE = click.option(
     "--device",
@@ -114,3 +125,10 @@ def seeds_of(seeds: str | None, seed: int | None) -> list[int] | None:
     if not 1 <= numbers[0] <= 10_000:
         raise UsageError(f"--seeds {short(seeds)}: expected 1 to 10000 seeds. For one seed of this value, use --seed.")
     return list(range(42, 42 + numbers[0]))
+
+
+def form_of(given: dict[str, Any]) -> "Form":
+    """The values of `FORM` as how files are read. Raises `UsageError` for others than it takes."""
+    from modelflow.data.source import Form
+
+    return Form.of(**{name: value for name, value in given.items() if value is not None})

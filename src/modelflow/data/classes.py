@@ -1,6 +1,6 @@
 """The names of the classes that a loader's data set knows, through subsets and joined sets; classes without images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,8 +9,10 @@ from torch.utils.data import ConcatDataset, Subset
 
 from modelflow.errors import UsageError
 from modelflow.io.arguments import class_names
+from modelflow.text import shown
 
 MAX_LISTED = 10
+MAX_RATIO = 1.5  # of images of the largest class to those of the smallest; beyond it is said
 
 
 def without_images(y_N: Tensor) -> str:
@@ -24,6 +26,21 @@ def without_images(y_N: Tensor) -> str:
     begin = len(empty) if empty[-1] < len(empty) else 0
     fix = f"Labels begin at {begin}: subtract {begin} from each." if begin else "Number the classes without gaps."
     return f"{which} no training image, but an output of the network. {fix}"
+
+
+def imbalance(y_N: Tensor, class_names: Sequence[str]) -> str:
+    """How unequal the classes of training are where one has over 1.5 times the images of another, and what to do."""
+    counts_K = torch.bincount(y_N, minlength=len(class_names))
+    seen = torch.nonzero(counts_K).flatten()
+    least, most = int(seen[counts_K[seen].argmin()]), int(counts_K.argmax())
+    fewest, greatest = int(counts_K[least]), int(counts_K[most])
+    if greatest <= MAX_RATIO * fewest:
+        return ""
+    return (
+        f"the classes are unequal: {shown(class_names[most])} has {greatest:,} training images, "
+        f"{shown(class_names[least])} has {fewest:,} ({greatest / fewest:.1f} to 1). Accuracy favours the large "
+        "classes. To count all classes alike in training: --class-weights balanced."
+    )
 
 
 def classes_of(*loaders: Any) -> tuple[str, ...]:

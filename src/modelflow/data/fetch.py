@@ -52,8 +52,8 @@ class KnownSet:
     class_names: tuple[str, ...]
     files: tuple[KnownFile, ...]
     addresses: tuple[str, ...]
-    debian_package: str
-    debian_folder: Path
+    debian_package: str = ""  # where Debian has one
+    debian_folder: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,41 @@ FASHION_MNIST = KnownSet(
     ),
     debian_package="dataset-fashion-mnist",
     debian_folder=Path("/usr/share/datasets/fashion-mnist"),
+)
+
+MNIST = KnownSet(  # SHA-256 as the TensorFlow authors' mirror has them, and many projects since
+    name="mnist",
+    class_names=tuple("0123456789"),
+    files=(
+        KnownFile(
+            "train-images",
+            "train-images-idx3-ubyte",
+            (60000, 28, 28),
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        ),
+        KnownFile(
+            "train-labels",
+            "train-labels-idx1-ubyte",
+            (60000,),
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        ),
+        KnownFile(
+            "test-images",
+            "t10k-images-idx3-ubyte",
+            (10000, 28, 28),
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        ),
+        KnownFile(
+            "test-labels",
+            "t10k-labels-idx1-ubyte",
+            (10000,),
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    addresses=(
+        "https://storage.googleapis.com/cvdf-datasets/mnist",
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+    ),
 )
 
 
@@ -178,7 +213,7 @@ def _places(known: KnownSet, data_dir: str | Path | None) -> list[Place]:
     return [
         *([Place(given, delete)] if given else []),
         *([Place(cache, delete)] if cache else []),
-        Place(known.debian_folder, reinstall),
+        *([Place(known.debian_folder, reinstall)] if known.debian_package else []),
     ]
 
 
@@ -246,7 +281,8 @@ Way = Callable[[list[KnownFile], Path], Iterator[tuple[KnownFile, Path]]]
 def _ways(known: KnownSet) -> Iterator[tuple[str, Way]]:
     for address in known.addresses:
         yield address, partial(_download, address)
-    yield f"Debian package {known.debian_package}", partial(_unpack_debian_package, known)
+    if known.debian_package:
+        yield f"Debian package {known.debian_package}", partial(_unpack_debian_package, known)
 
 
 def _line(where: str, error: Exception) -> str:

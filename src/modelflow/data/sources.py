@@ -1,4 +1,4 @@
-"""Data sets as they lie in their files, by name: "fashion-mnist", "digits", "idx:FOLDER". No torch.
+"""Data sets as they lie in their files, by name or path: "fashion-mnist", "idx:FOLDER", "my_photos". No torch.
 
 read_source("digits").train_images.shape  ->  (1442, 8, 8)
 """
@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import modelflow.data.origins as folder
-from modelflow.data.origins.origin import FileRow, Origin, Source
+from modelflow.data.origins.origin import FileRow, Origin, prefix_of
+from modelflow.data.source import AS_THEY_ARE, Form, Source
 from modelflow.errors import UsageError
 from modelflow.io.found import classes_in
 from modelflow.networks.data_shape import DataShape
@@ -28,27 +29,57 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(known, key=lambda name: (":" in name, name)))
 
 
-def origin_of(name: str, data_dir: str | Path | None = None) -> Origin:
-    """Where the data set of this name comes from. Raises `UsageError` for an unknown one."""
-    name = str(name)
+def canonical(name: str) -> str:
+    """The name of a data set; of a path that was named without a prefix, with that of the format that lies there.
+
+    A name that is neither known nor a path stays as it is. Raises `UsageError` for a path where no format is
+    recognised, or several.
+    """
+    if any(origin.takes(name) for origin in origins()):
+        return name
+    path = Path(os.path.expanduser(name))
+    if not name or not os.path.exists(path):
+        return name
+    found = sorted(prefix_of(origin) for origin in origins() if _recognises(origin, path))
+    if len(found) == 1:
+        return found[0] + name
+    if found:
+        raise UsageError(f"{name}: could be {' or '.join(found)} Write the prefix: {found[0]}{name}")
+    forms = ", ".join(form for form in names() if ":" in form)
+    raise UsageError(f"{name}: no data set is recognised there. Give a name from `modelflow data list`, or {forms}.")
+
+
+def _recognises(origin: type[Origin], path: Path) -> bool:
+    try:
+        return origin.recognises(path)
+    except OSError:
+        return False
+
+
+def origin_of(name: str, data_dir: str | Path | None = None, form: Form = AS_THEY_ARE) -> Origin:
+    """Where the data set of this name, or at this path, comes from.
+
+    Raises `UsageError` for an unknown one, and for what its format does not take of a `form`.
+    """
+    name = canonical(str(name))
     for origin in origins():
         if origin.takes(name):
-            return origin(name, data_dir)
+            return origin(name, data_dir, form)
     near = difflib.get_close_matches(name.lower(), names(), n=1)
-    if os.path.isdir(name):
-        near = [f"idx:{name}"]
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UsageError(f"unknown data set {name!r}, expected one of {', '.join(names())}.{hint}")
 
 
-def read_source(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Source:
-    """The data set of this name. Raises `DataError` for files that are damaged, or nowhere.
+def read_source(
+    name: str, data_dir: str | Path | None = None, form: Form = AS_THEY_ARE, *, download: bool = True
+) -> Source:
+    """The data set of this name, read in this form. Raises `DataError` for files that are damaged, or nowhere.
 
     Files that are nowhere on this machine are fetched, unless `download` is false.
     """
-    origin = origin_of(name, data_dir)
+    origin = origin_of(name, data_dir, form)
     place = origin.folder
-    return replace(origin.read(download), folder=place if place and place.isprintable() else None)
+    return replace(origin.read(download), form=form, folder=place if place and place.isprintable() else None)
 
 
 def folder_of(name: str, data_dir: str | Path | None = None) -> str | None:
@@ -64,14 +95,14 @@ def is_fixed(name: str) -> bool:
     return any(origin.takes(name) and origin.fixed for origin in origins())
 
 
-def shape_of(name: str) -> DataShape:
+def shape_of(name: str, form: Form = AS_THEY_ARE) -> DataShape:
     """What a data set asks of a network; files of known sets are not read for it. Raises as `read_source`."""
-    return origin_of(name).shape()
+    return origin_of(name, None, form).shape()
 
 
-def checksums_of(name: str) -> dict[str, str]:
+def checksums_of(name: str, form: Form = AS_THEY_ARE) -> dict[str, str]:
     """SHA-256 by file name of what `read_source` would read now. Raises `DataError` as that."""
-    return origin_of(name).checksums()
+    return origin_of(name, None, form).checksums()
 
 
 def fetch_dataset(name: str, data_dir: str | Path | None = None) -> list[FileRow]:
@@ -79,6 +110,6 @@ def fetch_dataset(name: str, data_dir: str | Path | None = None) -> list[FileRow
     return origin_of(name, data_dir).fetch()
 
 
-def verify(name: str, data_dir: str | Path | None = None) -> list[FileRow]:
+def verify(name: str, data_dir: str | Path | None = None, form: Form = AS_THEY_ARE) -> list[FileRow]:
     """Check the files that are there, fetching none: a row for each, or `DataError` for the first bad one."""
-    return origin_of(name, data_dir).verify()
+    return origin_of(name, data_dir, form).verify()

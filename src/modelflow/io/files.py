@@ -17,6 +17,7 @@ NO_FLUSH = {  # what file systems and Windows answer that cannot flush a file or
     *(errno.EACCES, errno.EPERM, errno.EISDIR),
 }
 IN_USE = (5, 32)  # Windows: access is denied, or a sharing violation, while somebody reads the file
+SMALL = 1 << 20  # bytes that are read at once, whatever size the system says
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries
 
 
@@ -76,10 +77,11 @@ def read_bounded(path: Path, limit: int, links: bool = True) -> bytes:
         if not stat.S_ISREG(kept.st_mode):
             raise ValueError("not a file")
         with open(handle, "rb", closefd=False) as file:
-            content = b"" if kept.st_size > limit else file.read(limit + 1)
+            most = min(limit, max(kept.st_size, SMALL))  # what is read makes room for as much
+            content = b"" if kept.st_size > limit else file.read(most + 1)
     finally:
         os.close(handle)
-    if kept.st_size > limit or len(content) > limit:
+    if kept.st_size > limit or len(content) > most:
         raise ValueError(f"larger than {limit:,} bytes, the limit")
     return content
 

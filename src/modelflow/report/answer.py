@@ -331,13 +331,29 @@ class Told(Protocol):
     def test_in_training_other_label(self) -> int | None:
         """How many of those have only other labels in training."""
 
+    @property
+    def validation_in_training(self) -> int | None:
+        """How many images of a validation split of its own are training images too; None where there is none."""
+
+    @property
+    def test_in_validation(self) -> int | None:
+        """How many test images are of a validation split of its own too; None where there is none."""
+
 
 def repeated_images(data: Iterable[Told]) -> list[str]:
-    """A notice for each data set of which test images are training images too."""
+    """A notice for each data set of which images of one split are images of another too."""
     said = {}
     for one in data:
         if one.test_in_training:
-            said[one.name, one.test_in_training] = _repeated(one)
+            said[one.name, "test", one.test_in_training] = _repeated(one)
+        for part, found, of in (
+            ("validation", one.validation_in_training, "training"),
+            ("test", one.test_in_validation, "validation"),
+        ):
+            if found:
+                number, verb = counted(found, f"{part} image"), "is" if found == 1 else "are"
+                also = f"{number} of {shown(one.name)} {verb} also among its {of} images, pixel by pixel."
+                said[one.name, part + of, found] = also
     return list(said.values())
 
 

@@ -58,9 +58,18 @@ def data_facts(data: DataRecord) -> Rows:
     rows += [[name, f"{images:,}"] for name, images in held.items() if images is not None]
     if data.test_in_training is not None:
         rows.append(["test images also in training", f"{data.test_in_training:,}"])
+    if data.validation_in_training is not None:
+        rows.append(["validation images also in training", f"{data.validation_in_training:,}"])
+    if data.test_in_validation is not None:
+        rows.append(["test images also in validation", f"{data.test_in_validation:,}"])
     if data.mean is not None and data.std is not None:
-        rows.append(["normalised by mean and standard deviation", f"{data.mean:.6f}, {data.std:.6f}"])
+        rows.append(["normalised by mean and standard deviation", f"{_digits(data.mean)}, {_digits(data.std)}"])
     return rows
+
+
+def _digits(value: float | list[float]) -> str:
+    """A number, or those of the channels."""
+    return " ".join(f"{one:.6f}" for one in value) if isinstance(value, list) else f"{value:.6f}"
 
 
 def checksums(data: DataRecord) -> Rows:

@@ -59,10 +59,11 @@ def evaluated_pixels(data: DataRecord, labels_N: Array, data_dir: str | Path | N
 
     Raises `DataError` when the data set is not on this machine, or is not the one of the runs.
     """
+    from modelflow.data.source import Form
     from modelflow.data.sources import read_source
 
     try:
-        source = read_source(data.name, data_dir, download=False)
+        source = read_source(data.name, data_dir, Form.of(**(data.form or {})), download=False)
     except ModelFlowError as error:
         raise DataError(str(error)) from None
     if source.checksums != data.checksums:

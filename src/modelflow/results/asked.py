@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from modelflow.data.source import Form
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
@@ -12,7 +13,10 @@ from modelflow.results.settings import RunSettings, StudySettings, read_study, v
 
 MAX_NAMED = 5  # models of which a message says what is missing
 CHECKSUMS = "checksums"  # of the data, in plan.json
-OPTIONAL_SETTINGS = ("momentum", "nesterov", "weight_decay", "label_smoothing", "class_weights", "ema")
+OPTIONAL_SETTINGS = (
+    *("momentum", "nesterov", "weight_decay", "label_smoothing", "class_weights", "ema"),
+    *Form._fields,
+)
 LATER_SETTINGS = {  # which older records do not name, with what they mean by that
     name: RunSettings.model_fields[name].default for name in ("schedule", "validation_images", *OPTIONAL_SETTINGS)
 }

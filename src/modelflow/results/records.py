@@ -1,11 +1,13 @@
 """Plain data that leaves a run: frozen, validated, to and from JSON. No torch."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from modelflow.data.source import Form
 from modelflow.evaluation.record import Metrics, Record
+from modelflow.io.bounds import MAX_CLASSES
 from modelflow.text import short
 
 RECORD_VERSION = 1
@@ -42,6 +44,13 @@ Setting = Annotated[Any, AfterValidator(_plain)]
 RecordedSettings = Annotated[dict[str, Setting], AfterValidator(_lists_in_options)]
 
 
+def _form(form: dict[str, Any]) -> dict[str, Any]:
+    return Form.of(**form).asked
+
+
+RecordedForm = Annotated[dict[Literal["image_size", "channels", "transpose", "skip_bad"], Any], AfterValidator(_form)]
+
+
 class NewerRecordError(ValueError):
     """A record that a later version of ModelFlow has written."""
 
@@ -60,20 +69,26 @@ class DataRecord(Record):
     Of loaders that no file describes they are of what lies in memory, before any transform (`data/memory.py`), by
     `OF_LOADERS`: "training images", "training labels" and so on. `folder` is where an `idx:` folder lay, or the folder
     of data that was named for a known set. `test_in_training` counts the test images whose very pixels are among the
-    training images of the data set, `test_in_training_other_label` those of them that have only other labels there.
-    All are None where not known.
+    training images of the data set, `test_in_training_other_label` those of them that have only other labels there;
+    `validation_in_training` and `test_in_validation` are of a validation split of the data set's own. `mean` and `std`
+    are numbers of grey images, else lists of one per channel. `form` has the options of how the files were read that
+    are not the defaults, `labels_from` is the label of the first class in the files. All are None where not known.
     """
 
     name: str
     training_images: int | None
     validation_images: int | None
     test_images: int | None = None
-    mean: float | None = None
-    std: float | None = None
+    mean: float | list[float] | None = None
+    std: float | list[float] | None = None
     checksums: dict[str, str] = Field(default_factory=dict)
     folder: str | None = None
     test_in_training: int | None = Field(default=None, ge=0)
     test_in_training_other_label: int | None = Field(default=None, ge=0)
+    validation_in_training: int | None = Field(default=None, ge=0)
+    test_in_validation: int | None = Field(default=None, ge=0)
+    form: RecordedForm | None = None
+    labels_from: int = Field(default=0, ge=0, le=MAX_CLASSES)
 
 
 class Run(Record):

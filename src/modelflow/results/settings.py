@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from modelflow.data.sources import shape_of
+from modelflow.data.source import Form, size_of, size_text
+from modelflow.data.sources import canonical, is_fixed, shape_of
 from modelflow.errors import ShapeError, UsageError
 from modelflow.io.arguments import plain
 from modelflow.io.bounds import MAX_STUDY_BYTES
@@ -54,12 +55,19 @@ def _path_as_text(path: Any) -> Any:
     return os.fspath(path) if isinstance(path, os.PathLike) else path
 
 
+def _size_as_text(size: Any) -> str | None:
+    return None if size is None else size_text(size_of(size))
+
+
 class RunSettings(BaseModel):
     """How one run is trained.
 
     Protocol `held-out`: `validation_images` of the training images (5,000, or a twelfth of them if that is fewer) are
-    held out for validation, and the test images are read once, at the end. Protocol `card`: all training images are
-    trained on, and the test images serve as validation.
+    held out for validation, and the test images are read once, at the end; a data set's own validation split is used
+    in their place. Protocol `card`: all training images are trained on, and the test images serve as validation.
+
+    `image_size` (as text, such as "32x48", height first), `channels`, `transpose` and `skip_bad` say how the files of a
+    data set are read where its format leaves that open.
 
     What is left out is as `recipe` says: the card's settings, or those that were found best for its networks, or
     for networks with batch norm (docs/recipes.md).
@@ -89,6 +97,10 @@ class RunSettings(BaseModel):
     ema: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
     max_parameters: Annotated[int, Field(ge=1, strict=True)] = MAX_PARAMETERS
     find_best_lr: Annotated[bool, Field(strict=True)] = False
+    image_size: Annotated[str | None, BeforeValidator(_size_as_text)] = None
+    channels: Literal[1, 3] | None = None
+    transpose: Annotated[bool, Field(strict=True)] = False
+    skip_bad: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="before")
     @classmethod
@@ -114,6 +126,11 @@ class RunSettings(BaseModel):
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
             raise ValueError("nesterov: is for optimizer sgd with a momentum. Give both, such as momentum 0.9.")
         return self
+
+    @property
+    def form(self) -> Form:
+        """How the files of the data set are read."""
+        return Form.of(self.image_size, self.channels, self.transpose, self.skip_bad)
 
     def optimizer_options(self) -> dict[str, Any]:
         """What the optimizer is given beside its learning rate, by torch's names; only what was asked for."""
@@ -158,7 +175,7 @@ class StudySettings(RunSettings):
     def specs(self) -> dict[str, Description]:
         """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""
         named: dict[str, Description] = {}
-        for name, spec in _named(self.models, _asked(self.dataset)):
+        for name, spec in _named(self.models, _asked(self)):
             try:
                 trace(spec, self.max_parameters)
             except ShapeError as error:
@@ -173,9 +190,9 @@ class StudySettings(RunSettings):
         return RunSettings(**{name: getattr(self, name) for name in RunSettings.model_fields})
 
 
-def _asked(dataset: str) -> AskShape:
+def _asked(settings: RunSettings) -> AskShape:
     """The shape of a data set, found when something is left out, and once."""
-    return cache(partial(shape_of, dataset))
+    return cache(partial(shape_of, settings.dataset, settings.form))
 
 
 def _named(models: list[Any], data: AskShape, folder: Path | None = None) -> Iterator[tuple[str, Description]]:
@@ -196,8 +213,8 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
     """The study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
 
     In place of the file, its settings will do as a mapping, a list of its models, or one model. Spec files that it
-    names are looked up beside the study file first, then where the command was given; they are read once, here. A
-    folder of images is looked up where the command was given first, then beside the study file. Raises
+    names are looked up beside the study file first, then where the command was given; they are read once, here.
+    Images of your own are looked up where the command was given first, then beside the study file. Raises
     `UsageError` or `SpecError` naming the field, its value, what is expected and a fix.
     """
     path = Path(study) if isinstance(study, str | os.PathLike) and not is_model(os.fspath(study)) else None
@@ -215,7 +232,7 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
     _check_seeds(settings.seeds, where)
     folder = None if path is None else Path(path).parent
     settings = settings.model_copy(update={"dataset": _found(settings.dataset, folder)})
-    data = _asked(settings.dataset)
+    data = _asked(settings)
     named = [{"name": name, "spec": spec} for name, spec in _named(settings.models, data, folder)]
     settings = settings.model_copy(update={"models": named})
     settings.specs()
@@ -223,11 +240,17 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
 
 
 def _found(dataset: str, folder: Path | None) -> str:
-    """A data set's name; of a relative path that leads nowhere from here, as seen from the study file's `folder`."""
-    kind, _, path = dataset.partition(":")
-    if folder is None or not path or os.path.isabs(path) or os.path.exists(path):
-        return dataset
-    return f"{kind}:{folder / path}" if os.path.exists(folder / path) else dataset
+    """A data set's name, with the prefix of its format where it is a path.
+
+    A relative path that leads nowhere from here is taken as seen from the study file's `folder`. Raises `UsageError`
+    for a path where no format is recognised, or several.
+    """
+    kind, colon, path = dataset.partition(":")
+    path = path if colon else dataset
+    if folder is None or not path or is_fixed(dataset) or os.path.isabs(path) or os.path.exists(path):
+        return canonical(dataset)
+    beside = folder / path
+    return canonical(f"{kind}:{beside}" if colon else str(beside)) if os.path.exists(beside) else dataset
 
 
 def _fields(study: Any) -> Any:

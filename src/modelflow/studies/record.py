@@ -20,7 +20,11 @@ OF_THE_TRAINING = (
 )
 CONTINUED = "continued.after_epoch_"  # of a setting that says how the epochs before were trained otherwise
 REPEATS = ("test_in_training", "test_in_training_other_label")
-OF_A_DATA_SET = ("name", "mean", "std", "checksums", "folder", *REPEATS)
+OF_A_DATA_SET = (
+    *("name", "mean", "std", "checksums", "folder", "form", "labels_from"),
+    *REPEATS,
+    *("validation_in_training", "test_in_validation"),
+)
 
 
 def data_record(train_loader: object, val_loader: object, test_loader: object) -> DataRecord:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelflow.data.sources import checksums_of, folder_of, is_fixed
+from modelflow.data.source import AS_THEY_ARE, Form
+from modelflow.data.sources import checksums_of, folder_of, is_fixed, read_source
 from modelflow.errors import DataError, ModelFlowError, RunError, is_of_memory
 from modelflow.io import arguments
 from modelflow.io.bounds import check_predictions
@@ -45,25 +46,25 @@ DATA_NOT_KNOWN = (
 JOINED = "the last batch of one image, too few for batch norm, is joined to the one before"
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
-_loaded: "dict[tuple[str, str | None], Dataset]" = {}
+_loaded: "dict[tuple[str, str | None, Form], Dataset]" = {}
 
 
-def dataset_of(name: str, data_dir: Path | None) -> "Dataset":
-    """The data set of that name, loaded once a process as long as its files stay what they are.
+def dataset_of(name: str, data_dir: Path | None, form: Form = AS_THEY_ARE) -> "Dataset":
+    """The data set of that name, read in that form, loaded once a process as long as its files stay what they are.
 
     Raises `DataError` as `load_dataset` does.
     """
     from modelflow.data.datasets import load_dataset
 
-    key = name, folder_of(name, data_dir)
-    if key not in _loaded or _loaded[key].checksums != checksums_of(name):
-        _loaded[key] = load_dataset(name, data_dir)
+    key = name, folder_of(name, data_dir), form
+    if key not in _loaded or _loaded[key].checksums != checksums_of(name, form):
+        _loaded[key] = load_dataset(name, data_dir, **form._asdict())
     return _loaded[key]
 
 
 def data_of(plan: Plan) -> "Dataset":
     """The data set of a plan. Raises `DataError` when its files are no longer those that the plan was made for."""
-    data = dataset_of(plan.settings.dataset, plan.data_dir)
+    data = dataset_of(plan.settings.dataset, plan.data_dir, plan.settings.form)
     if plan.checksums is not None and data.checksums != plan.checksums:
         raise DataError(
             f"{plan.title}: the files of {data.name} have changed since the study began: "
@@ -72,15 +73,18 @@ def data_of(plan: Plan) -> "Dataset":
     return data
 
 
-def make_parts(plan: Plan) -> "Parts":
-    """What a plan's run is made of. Raises `DataError` when the data do not fit the spec or plan."""
+def make_parts(plan: Plan, stored: Run | None = None) -> "Parts":
+    """What a plan's run is made of; its data are normalised as those of a `stored` run, if any.
+
+    Raises `DataError` when the data do not fit the spec or plan.
+    """
     from modelflow.networks.build import GenericCNN
     from modelflow.studies.parts import Parts
     from modelflow.training.optimizers import make_optimizer
     from modelflow.training.preflight import has_batch_norm
 
     settings = plan.settings
-    data = data_of(plan)
+    data = data_of(plan) if stored is None else _normalised_as(stored, data_of(plan), plan)
     check_data_fit(plan.model_name, plan.spec, data)
     train_loader, val_loader, test_loader = _loaders(data, settings, plan.seed)
     model = GenericCNN(plan.spec, plan.seed, settings.max_parameters)
@@ -101,7 +105,7 @@ def make_parts(plan: Plan) -> "Parts":
         device=plan.device,
         verbose=False,
         settings=settings.model_dump(),
-        notes=[*data.notes, *joined],
+        notes=[*data.notes_for(settings.protocol), *joined],
     )
 
 
@@ -114,6 +118,17 @@ def _face_of(parts: "Parts") -> "ModelFlow":
     from modelflow.studies.flow import ModelFlow
 
     return ModelFlow.over(parts)
+
+
+def _normalised_as(run: Run, data: "Dataset", plan: Plan) -> "Dataset":
+    """The data; of several channels that an older version normalised by one mean, as it did."""
+    from modelflow.data.datasets import normalised
+
+    if isinstance(run.data.mean, list) or run.data.mean is None or run.data.std is None or data.in_channels == 1:
+        return data
+    assert not isinstance(run.data.std, list)
+    source = read_source(plan.settings.dataset, plan.data_dir, plan.settings.form)
+    return normalised(source, (run.data.mean, run.data.std))
 
 
 def _loss_of(settings: RunSettings, train_loader: "Batches", n_classes: int) -> "Loss":
@@ -165,9 +180,9 @@ def check_data(due: list[Plan]) -> None:
 
     And where the predictions for the test images would be too large to be read again.
     """
-    loaded: dict[tuple[str, Path | None], Dataset] = {}
+    loaded: dict[tuple[str, Path | None, Form], Dataset] = {}
     for plan in {plan.model_name: plan for plan in due}.values():
-        which = plan.settings.dataset, plan.data_dir
+        which = plan.settings.dataset, plan.data_dir, plan.settings.form
         data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
         check_data_fit(plan.model_name, plan.spec, data)
         check_predictions(plan.model_name, len(data.test_y_N), plan.spec.logits)
@@ -182,11 +197,13 @@ def check_data(due: list[Plan]) -> None:
 def data_notices(plan: Plan) -> list[str]:
     """What is to be known of a plan's data before training."""
     data = data_of(plan)
-    if not data.test_in_training:
-        return list(data.notes)
+    notices: list[str] = data.notes_for(plan.settings.protocol)
+    notices += filter(None, [data.imbalance if plan.settings.class_weights is None else ""])
+    if not (data.test_in_training or data.validation_in_training or data.test_in_validation):
+        return notices
     from modelflow.report.answer import repeated_images
 
-    return [*data.notes, *repeated_images([data])]
+    return [*notices, *repeated_images([data])]
 
 
 def open_run(folder: str | Path, data_dir: Path | None = None) -> "ModelFlow":
@@ -203,10 +220,15 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> "ModelFlow":
     settings = validated(RunSettings, given, f"{folder / layout.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / layout.RUN}: spec")
     _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
-    parts = make_parts(Plan(run.model_name, spec, run.seed, settings, folder, data_dir))
+    parts = make_parts(Plan(run.model_name, spec, run.seed, settings, folder, data_dir), run)
     if parts.data.checksums != run.data.checksums:
         differ = other_files(run.data.checksums, parts.data.checksums)
         raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}. Use those files.")
+    if parts.data.labels_from != run.data.labels_from:
+        raise DataError(
+            f"{folder}: was trained with labels from {run.data.labels_from} on, and {run.data.name} is read from "
+            f"{parts.data.labels_from} on today. Train the run again."
+        )
     _load(parts.arch, folder, run)
     parts.history.remember(run)
     parts.notes = list(run.notes)

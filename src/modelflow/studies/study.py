@@ -102,7 +102,7 @@ class ResolvedStudy:
 
 def resolved(settings: StudySettings, where: Path, data_dir: Path | None, device: str | None) -> ResolvedStudy:
     """Raises `SpecError`, `UsageError` or `DataError` for what cannot be trained."""
-    planned = plans(settings, where, data_dir, checksums_of(settings.dataset), device)
+    planned = plans(settings, where, data_dir, checksums_of(settings.dataset, settings.form), device)
     return ResolvedStudy(settings, where, data_dir, planned)
 
 
@@ -196,7 +196,7 @@ def margin_asked(study: StudySettings, data_dir: Path | None) -> float:
     """In points, or the default for the test images there are. Raises `UsageError` for less than four of them."""
     from modelflow.analysis.verdicts import margin_of
 
-    return 100 * margin_of(study.margin, len(dataset_of(study.dataset, data_dir).test_y_N))
+    return 100 * margin_of(study.margin, len(dataset_of(study.dataset, data_dir, study.form).test_y_N))
 
 
 def write_asked(study: StudySettings, where: Path) -> None:
@@ -244,7 +244,7 @@ def _write_samples(study: ResolvedStudy) -> None:
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png
 
-    data = dataset_of(study.settings.dataset, study.data_dir)
+    data = dataset_of(study.settings.dataset, study.data_dir, study.settings.form)
     finished = [plan.folder for plan in study.planned if (plan.folder / layout.RUN).is_file()]
     if finished and layout.read_run(finished[0]).data.checksums == data.checksums:
         images, labels = data.samples()

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from modelflow.data.origins.origin import FileRow, Labels, Origin, Source
+from modelflow.data.origins.origin import FileRow, Origin
+from modelflow.data.source import Labels, Source
 from modelflow.errors import DataError
 
 SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"  # of the images' bytes, then the labels'

@@ -4,10 +4,11 @@ import os
 from typing import ClassVar
 
 from modelflow.data import fetch
-from modelflow.data.origins.origin import FileRow, Origin, Source, rows_of
+from modelflow.data.origins.origin import FileRow, Origin, rows_of
+from modelflow.data.source import Source
 from modelflow.networks.data_shape import DataShape
 
-KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST,)}
+KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST, fetch.MNIST)}
 
 
 class Downloaded(Origin):

@@ -1,28 +1,29 @@
 """A folder of the user's in MNIST's IDX format."""
 
 import os
-import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from modelflow.data.folder import find_files, read_folder
-from modelflow.data.origins.origin import FileRow, Origin, Source, rows_of
+import numpy as np
 
-SETTLED = 5  # seconds: FAT keeps times to two of them
-
-Signature = tuple[tuple[str, int, int, int, int, int], ...]
-_read: dict[Path, tuple[Signature | None, dict[str, str]]] = {}
+from modelflow.data.folder import NAME, find_files, read_folder
+from modelflow.data.idx import IdxFile
+from modelflow.data.origins.origin import FileRow, Origin, rows_of
+from modelflow.data.source import Source
+from modelflow.data.unchanged import while_unchanged
 
 
 class IdxFolder(Origin):
-    """`idx:FOLDER`: four files, as `data.folder` reads them; classes are called by their numbers."""
+    """`idx:FOLDER`: four files, as `data.folder` reads them; classes are called by their labels."""
 
     names: ClassVar[tuple[str, ...]] = ("idx:FOLDER",)
+    takes_form: ClassVar[frozenset[str]] = frozenset({"transpose"})
 
-    @property
-    def path(self) -> Path:
-        """The folder as it was named."""
-        return Path(os.path.expanduser(self.name.partition(":")[2]))
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.is_dir() and any(NAME.fullmatch(entry.name) for entry in path.iterdir())
 
     @property
     def folder(self) -> str | None:
@@ -34,28 +35,36 @@ class IdxFolder(Origin):
 
     def read(self, download: bool) -> Source:
         files = read_folder(self.path)
-        num_classes = int(files["train-labels"].values.max()) + 1
-        return Source.of_files(self.name, files, tuple(map(str, range(num_classes))))
+        labels_N = files["train-labels"].values
+        first, most = int(labels_N.min()), int(labels_N.max())
+        first = first if first == 1 else 0  # as EMNIST's letters have it
+        source = Source.of_files(self.name, files, tuple(map(str, range(first, most + 1))))
+        if first:
+            source = replace(
+                source,
+                train_labels=source.train_labels - 1,
+                test_labels=source.test_labels - 1,
+                labels_from=1,
+                notes=("labels begin at 1. Classes are counted from 0, and named by their labels.",),
+            )
+        return transposed(source) if self.form.transpose else source
 
     def checksums(self) -> dict[str, str]:
         """As of any origin; the files are read again only when they may have changed."""
         folder = Path(os.path.abspath(self.path))
-        now = signature(folder)
-        if now is None or now != _read.get(folder, (None, {}))[0]:
-            _read[folder] = now, {file.name: file.sha256 for file in read_folder(folder).values()}
-        return dict(_read[folder][1])
+        files = list(find_files(folder).values())
+        return dict(while_unchanged(folder, files, lambda: sums_of(read_folder(folder))))
 
     def verify(self) -> list[FileRow]:
         return rows_of(read_folder(self.path))
 
 
-def signature(folder: Path) -> Signature | None:
-    """What tells the files of a folder, unread, from changed ones; None where they are too new for that.
+def transposed(source: Source) -> Source:
+    """Rows and columns of all images exchanged."""
+    train, test = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (source.train_images, source.test_images))
+    return replace(source, train_images=train, test_images=test)
 
-    A file that changes again within the grain of its times looks the same, as git's index has it ("racy git"): times
-    tell nothing until they are some seconds old.
-    """
-    files = [(str(path), path.stat()) for path in find_files(folder).values()]
-    if max(max(kept.st_mtime, kept.st_ctime) for _, kept in files) > time.time() - SETTLED:
-        return None
-    return tuple((path, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in files)
+
+def sums_of(files: Mapping[str, IdxFile]) -> dict[str, str]:
+    """The SHA-256 of the uncompressed files by their names."""
+    return {file.name: file.sha256 for file in files.values()}

@@ -1,22 +1,20 @@
-"""What every origin of data sets has: images and labels as they lie in its files, and how these are checked.
+"""What every origin of data sets has: how it is found by a name, and how its files are read and checked.
 
 An origin is one file of this folder with one class derived from `Origin`; it is found by the names that it takes.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import ClassVar, NamedTuple
 
 from modelflow.data.idx import IdxFile
+from modelflow.data.source import AS_THEY_ARE, Form, Images, Labels, Parts, Source
+from modelflow.errors import UsageError
 from modelflow.networks.data_shape import DataShape
 
-Images = NDArray[np.uint8]
-Labels = NDArray[Any]
+__all__ = ["FileRow", "Form", "Images", "Labels", "Origin", "Parts", "Source", "prefix_of", "rows_of"]
 
 
 class FileRow(NamedTuple):
@@ -28,42 +26,39 @@ class FileRow(NamedTuple):
     ok: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Images N x H x W (or N x C x H x W) from 0 to `white`, and a label for each."""
-
-    name: str
-    train_images: Images = field(repr=False)
-    train_labels: Labels = field(repr=False)
-    test_images: Images = field(repr=False)
-    test_labels: Labels = field(repr=False)
-    class_names: tuple[str, ...]
-    checksums: dict[str, str] = field(repr=False)  # file name -> SHA-256 of the uncompressed file
-    white: int = 255
-    folder: str | None = None  # as `Origin.folder` gives it; None for a path that no record can hold
-
-    @property
-    def shape(self) -> DataShape:
-        """What it asks of a network."""
-        _, *channels, height, width = self.train_images.shape
-        return DataShape(self.name, channels[0] if channels else 1, (height, width), len(self.class_names))
-
-    @classmethod
-    def of_files(cls, name: str, files: Mapping[str, IdxFile], class_names: tuple[str, ...]) -> "Source":
-        """Of the four files by role, such as "train-images"."""
-        train, test = ((files[f"{part}-images"].values, files[f"{part}-labels"].values) for part in ("train", "test"))
-        return cls(name, *train, *test, class_names, {file.name: file.sha256 for file in files.values()})
-
-
 class Origin(ABC):
-    """Where a data set of some `name` comes from; `data_dir` is the folder that was named for its files, if any."""
+    """Where a data set of some `name` comes from, read in some `form`.
+
+    `data_dir` is the folder that was named for its files, if any. Raises `UsageError` for what is asked of a form that
+    it does not take.
+    """
 
     names: ClassVar[tuple[str, ...]]  # what may be asked for, such as "digits"; "idx:FOLDER" takes any folder
     fixed: ClassVar[bool] = False  # whether the name alone says which files they are
+    takes_form: ClassVar[frozenset[str]] = frozenset()  # the fields of `Form` that it respects
 
-    def __init__(self, name: str, data_dir: str | Path | None = None) -> None:
+    def __init__(self, name: str, data_dir: str | Path | None = None, form: Form = AS_THEY_ARE) -> None:
+        for field_name in form.asked:
+            if field_name not in self.takes_form:
+                raise UsageError(f"{field_name}: {self.prefix or name} reads images as they are. Remove it.")
         self.name = name
         self.data_dir = data_dir
+        self.form = form
+
+    @classmethod
+    def recognises(cls, _path: Path) -> bool:
+        """Whether what lies at a path, named without a prefix, is of this format. May raise `OSError`."""
+        return False
+
+    @property
+    def prefix(self) -> str:
+        """What its names begin with, such as "idx:"; empty where the name is whole."""
+        return prefix_of(type(self))
+
+    @property
+    def path(self) -> Path:
+        """What its name leads to, after the prefix."""
+        return Path(os.path.expanduser(self.name.partition(":")[2]))
 
     @classmethod
     def takes(cls, name: str) -> bool:
@@ -102,6 +97,12 @@ class Origin(ABC):
     def fetch(self) -> list[FileRow]:
         """As `verify`, after what is missing was fetched."""
         return self.verify()
+
+
+def prefix_of(origin: type[Origin]) -> str:
+    """What the names of an origin begin with, such as "idx:"; empty where they are whole."""
+    kind, colon, _ = origin.names[0].partition(":")
+    return kind + colon if colon else ""
 
 
 def rows_of(files: Mapping[str, IdxFile]) -> list[FileRow]:
