@@ -51,18 +51,28 @@ def keep_checksums(folder: Path, sums: Sums) -> None:
         return
 
 
-def key_of(files: Sequence[PictureFile], sums: Sums, form: Form) -> str:
-    """What differs for anything that the images depend on: files, classes, the form, the rules, Pillow."""
+def key_of(files: Sequence[PictureFile], sums: Sums) -> str:
+    """What differs for anything that the images depend on beside their form: files, classes, the rules, Pillow."""
     parts = [(file.part, file.class_name, file.name, _word(sums[file.path])) for file in files]
-    text = json.dumps([VERSION, PIL.__version__, form.image_size, form.channels, parts])
+    text = json.dumps([VERSION, PIL.__version__, parts])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def kept_pictures(folder: Path, key: str, form: Form) -> PictureSet | None:
-    """The images that were kept under this key; None where there are none, or their file is damaged."""
+    """The images that were kept under this key in this form; None where there are none, or their file is damaged.
+
+    Those that came out in a form without it being asked for are images in that form.
+    """
     place = _place(folder, _images_file(form))
-    if place is None or not place.is_file():
+    if place is None:
         return None
+    if (kept := _read(place, key)) is not None:
+        return kept
+    others = (_read(other, key) for other in sorted(place.parent.glob("*.npz")) if None not in form[:2])
+    return next((kept._replace(notes=()) for kept in others if kept is not None and kept.form[:2] == form[:2]), None)
+
+
+def _read(place: Path, key: str) -> PictureSet | None:
     try:
         with np.load(place, allow_pickle=False) as kept:  # which checks the CRC-32 of each array
             if str(kept["key"]) != key:

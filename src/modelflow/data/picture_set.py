@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from modelflow.data.class_folders import Bad, PictureFile, shortened
 from modelflow.data.idx import MAX_BYTES, by_x
+from modelflow.data.origins.origin import Form
 from modelflow.data.pictures import Size, common_size, read_picture, size_of_picture, to_form
 from modelflow.errors import DataError
 from modelflow.io.files import read_bounded, sha256
@@ -56,6 +57,12 @@ class PictureSet(NamedTuple):
     index_N: NDArray[np.int64]
     bad: tuple[Bad, ...]
     notes: tuple[str, ...]
+
+    @property
+    def form(self) -> Form:
+        """Size and channels, as the images have them."""
+        height, width = self.images.shape[-2:]
+        return Form((height, width), 3 if self.images.ndim == 4 else 1)
 
 
 def checksums(files: Sequence[PictureFile], known: Mapping[Path, KnownFile]) -> dict[Path, KnownFile | Bad]:
@@ -190,18 +197,23 @@ def _copies(files: Sequence[PictureFile], pixels: Mapping[int, Pixels]) -> dict[
 
     Only pictures that look the same in their form are decoded and compared whole.
     """
-    alike = _groups(pixels, lambda i: pixels[i].tobytes())
     found: dict[int, Bad] = {}
-    for several in alike:
-        for group in _groups(several, lambda i: _whole(files[i])):
-            group.sort(key=lambda i: (KEPT_FIRST[files[i].part], i))
-            first, *rest = group
-            of_one_class = len({files[i].class_name for i in group}) == 1
-            for i in rest if of_one_class else group:
-                other = files[first if i != first else rest[0]]
-                label = "" if of_one_class else ", which is of another class"
-                found[i] = Bad(files[i].name, f"is a copy of {shortened(other.name)}{label}")
+    for alike in _groups(pixels, lambda i: pixels[i].tobytes()):
+        for group in _groups(alike, lambda i: _whole(files[i])):
+            found |= _left_out(sorted(group, key=lambda i: (KEPT_FIRST[files[i].part], i)), files)
     return found
+
+
+def _left_out(group: Sequence[int], files: Sequence[PictureFile]) -> dict[int, Bad]:
+    """Which of several copies are left out, by their indices."""
+    if len({files[i].class_name for i in group}) == 1:
+        first = shortened(files[group[0]].name)
+        return {i: Bad(files[i].name, f"is a copy of {first}") for i in group[1:]}
+    others = {i: next(files[j] for j in group if files[j].class_name != files[i].class_name) for i in group}
+    return {
+        i: Bad(files[i].name, f"is a copy of {shortened(other.name)}, which is of another class")
+        for i, other in others.items()
+    }
 
 
 def _groups(indices: Iterable[int], key: Callable[[int], bytes]) -> list[list[int]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from modelflow.data.class_folders import Bad, Found, PictureFile, find_pictures, looks_like_classes, shortened
-from modelflow.data.origins.origin import FileRow, Form, Origin, Source
+from modelflow.data.origins.origin import FileRow, Images, Origin, Parts, Source
 from modelflow.data.parts import source_of_parts
 from modelflow.errors import DataError
 from modelflow.text import shown
@@ -52,14 +52,10 @@ class ImageFolder(Origin):
         files = [found.pictures[i] for i in read.index_N]
         class_names = list(dict.fromkeys(file.class_name for file in files if file.part == "train"))
         _check_classes(self.name, files, class_names)
-        label_of = {name: label for label, name in enumerate(class_names)}
-        labels_N = np.array([label_of[file.class_name] for file in files])
-        part_N = np.array([file.part for file in files])
-        parts = {
-            part: (read.images[part_N == part], labels_N[part_N == part]) for part in dict.fromkeys(part_N.tolist())
-        }
         notes = [*found.notes, *read.notes, *([_left_out(bad)] if bad else [])]
-        return source_of_parts(self.name, parts, class_names, _of_parts(found, sums), notes, _form(read, bool(bad)))
+        form = read.form._replace(skip_bad=bool(bad))
+        parts = _parts(files, read.images, class_names)
+        return source_of_parts(self.name, parts, class_names, _of_parts(found, sums), notes, form)
 
     def checksums(self) -> dict[str, str]:
         """One SHA-256 a part, of a line for each of its files: the file's SHA-256, two blanks, its path in the part."""
@@ -89,7 +85,7 @@ class ImageFolder(Origin):
         from modelflow.data.kept_pictures import keep_pictures, kept_pictures, key_of
         from modelflow.data.picture_set import read_pictures
 
-        key = key_of(found.pictures, sums, self.form)
+        key = key_of(found.pictures, sums)
         kept = kept_pictures(self.path, key, self.form)
         if kept is not None:
             return kept
@@ -101,9 +97,12 @@ class ImageFolder(Origin):
         return read
 
 
-def _form(read: "PictureSet", skip_bad: bool) -> Form:
-    """As the pictures are."""
-    return Form(read.images.shape[-2:], 3 if read.images.ndim == 4 else 1, skip_bad=skip_bad)
+def _parts(files: Sequence[PictureFile], images: Images, class_names: Sequence[str]) -> Parts:
+    """Images and labels by part."""
+    label_of = {name: label for label, name in enumerate(class_names)}
+    labels_N = np.array([label_of[file.class_name] for file in files])
+    part_N = np.array([file.part for file in files])
+    return {part: (images[part_N == part], labels_N[part_N == part]) for part in dict.fromkeys(part_N.tolist())}
 
 
 def _of_parts(found: Found, sums: "Sums") -> dict[str, str]:
@@ -139,7 +138,7 @@ def _refusal(name: str, bad: Sequence[Bad]) -> str:
 def _left_out(bad: Sequence[Bad]) -> str:
     listed = "; ".join(_line(one) for one in bad[:MAX_LISTED])
     more = f"; and {len(bad) - MAX_LISTED:,} more" if len(bad) > MAX_LISTED else ""
-    return f"left out by --skip-bad: {len(bad):,}. {listed}{more}."
+    return f"--skip-bad leaves out {len(bad):,}: {listed}{more}."
 
 
 def _line(bad: Bad) -> str:
