@@ -78,8 +78,9 @@ def read_source(
     Files that are nowhere on this machine are fetched, unless `download` is false.
     """
     origin = origin_of(name, data_dir, form)
-    place = origin.folder
-    return replace(origin.read(download), form=form, folder=place if place and place.isprintable() else None)
+    place, source = origin.folder, origin.read(download)
+    resolved = source.form if source.form.asked else form
+    return replace(source, form=resolved, folder=place if place and place.isprintable() else None)
 
 
 def folder_of(name: str, data_dir: str | Path | None = None) -> str | None:
