@@ -17,8 +17,8 @@ import PIL
 import pooch
 
 from modelflow.data.class_folders import MAX_FILES, Bad, PictureFile
-from modelflow.data.origins.origin import Form
 from modelflow.data.picture_set import KnownFile, PictureSet, Sums
+from modelflow.data.source import Form
 from modelflow.io.files import read_bounded, write_atomic
 
 VERSION = 1  # of the rules by which pictures are read and brought to their form

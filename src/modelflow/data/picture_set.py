@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from modelflow.data.class_folders import Bad, PictureFile, shortened
 from modelflow.data.idx import MAX_BYTES, by_x
-from modelflow.data.origins.origin import Form
 from modelflow.data.pictures import Size, common_size, read_picture, size_of_picture, to_form
+from modelflow.data.source import Form
 from modelflow.errors import DataError
 from modelflow.io.files import read_bounded, sha256
 from modelflow.text import shown
