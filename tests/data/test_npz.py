@@ -96,8 +96,17 @@ def test_a_test_part_without_labels_is_left_out_and_one_held_out(tmp_path):
 def test_names_of_classes_may_be_given(tmp_path):
     made = source(tmp_path / "k.npz", keras(class_names=np.array(["cat", "dog", "eel"])))
     assert made.class_names == ("cat", "dog", "eel")
-    with pytest.raises(DataError, match="class_names: expected a text for each of the 3 classes"):
-        source(tmp_path / "k.npz", keras(class_names=np.array(["cat", "dog"])))
+    beyond = np.array([0x110000, 65, 66], np.uint32).view("<U1")
+    for names in (
+        ["cat", "dog"],
+        ["cat", "dog", "dog"],
+        ["cat", "dog", ""],
+        [1, 2, 3],
+        ["cat", "dog", "\ud800"],
+        beyond,
+    ):
+        with pytest.raises(DataError, match="class_names: expected a text of its own for each of the 3 classes"):
+            source(tmp_path / "k.npz", keras(class_names=np.array(names)))
 
 
 def test_arrays_in_the_order_of_fortran_and_of_other_bytes(tmp_path):

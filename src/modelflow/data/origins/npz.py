@@ -4,6 +4,7 @@ import io
 import os
 import re
 import struct
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -165,9 +166,18 @@ def _numbers(parts: Parts) -> list[str]:
 
 
 def _class_names(path: Path, names: Array, classes: int) -> list[str]:
-    if names.ndim != 1 or names.dtype.kind != "U" or not classes <= len(names) <= MAX_CLASSES:
-        raise DataError(f"{path}: {NAMES}: expected a text for each of the {classes} classes. Change it, or remove it.")
+    texts = names.ndim == 1 and names.dtype.kind == "U" and classes <= len(names) <= MAX_CLASSES and _in_utf_8(names)
+    if not texts or len({*names.tolist(), ""}) <= len(names):
+        raise DataError(
+            f"{path}: {NAMES}: expected a text of its own for each of the {classes} classes. Change it, or remove it."
+        )
     return [str(name) for name in names]
+
+
+def _in_utf_8(texts: Array) -> bool:
+    """Whether each character of texts is one that UTF-8 has; a file may hold any number in its place."""
+    codes = np.ascontiguousarray(texts).view(np.uint32)
+    return bool(((codes <= sys.maxunicode) & ((codes < 0xD800) | (codes > 0xDFFF))).all())
 
 
 def _images(path: Path, array: Array, where: str) -> Images:
