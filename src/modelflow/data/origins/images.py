@@ -107,7 +107,7 @@ def _parts(files: Sequence[PictureFile], images: Images, class_names: Sequence[s
 
 def _of_parts(found: Found, sums: "Sums") -> dict[str, str]:
     lines: dict[str, list[str]] = {}
-    for file in found.pictures:
+    for file in sorted(found.pictures, key=lambda file: file.name):
         known = sums[file.path]
         name = file.name.partition("/")[2] if found.has_parts else file.name
         line = f"{known.reason if isinstance(known, Bad) else known.sha256}  {name}\n"
