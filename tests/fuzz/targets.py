@@ -7,8 +7,10 @@ anything else is a find.
 import gzip
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -254,6 +256,40 @@ def _png() -> list[bytes]:
     return [buffer.getvalue()]
 
 
+def _photo(name: str) -> Callable[[bytes, Path], bool]:
+    """A file of a class folder, as it is read with the others."""
+    from modelflow.data.class_folders import Bad, PictureFile
+    from modelflow.data.picture_set import checksums, read_pictures
+
+    def read(content: bytes, place: Path) -> bool:
+        file = PictureFile("train", "a", name, _write(place, name, content))
+        sums = checksums([file], {})
+        assert not isinstance(sums[file.path], Bad)
+        return read_pictures([file], sums, None, None).images.size > 0
+
+    return read
+
+
+def _photos(*kinds: str) -> Callable[[], list[bytes]]:
+    """A small file of each kind in each mode that it has, those that can be animated."""
+
+    def made() -> list[bytes]:
+        from PIL import Image
+
+        exif, files = Image.Exif(), []
+        exif[0x0112] = 6
+        image = Image.fromarray(np.arange(15, dtype=np.uint8).reshape(3, 5) * 17)
+        for kind, mode in itertools.product(kinds, ("1", "L", "RGB", "P", "CMYK", "LA", "RGBA", "I;16")):
+            animated = {"save_all": True, "append_images": [image]} if kind in ("GIF", "WEBP") else {}
+            with suppress(OSError, TypeError, ValueError):  # a mode that this kind of file does not have
+                clear = {"transparency": 3} if mode in ("1", "L", "P") else {}
+                image.convert(mode).save(buffer := io.BytesIO(), kind, exif=exif, **clear, **animated)
+                files.append(buffer.getvalue())
+        return files
+
+    return made
+
+
 def _cached(content: bytes, place: Path) -> bool:
     return kernel_cache._read(_write(place, "cached.o", content)) is not None
 
@@ -432,6 +468,30 @@ TARGETS = {
     ),
     "picture": Target(
         _picture, "png", _png, (b"IDAT", b"PLTE", b"zTXt", b"iCCP", b"tRNS", b"eXIf", b"acTL", b"\xff" * 4)
+    ),
+    "photo_png": Target(
+        _photo("a.png"),
+        "png",
+        _photos("PNG"),
+        (b"IDAT", b"PLTE", b"zTXt", b"iCCP", b"tRNS", b"eXIf", b"acTL", b"\xff" * 4),
+    ),
+    "photo": Target(
+        _photo("a"),
+        "bytes",
+        _photos("JPEG", "GIF", "BMP", "WEBP"),
+        (
+            b"\xff\xd8",
+            b"\xff\xc0",
+            b"\xff\xda",
+            b"GIF89a",
+            b"BM",
+            b"RIFF",
+            b"WEBP",
+            b"VP8X",
+            b"ANIM",
+            b"Exif\0\0",
+            b"\xff" * 4,
+        ),
     ),
     "idx": Target(_idx("train-images-idx3-ubyte", "train-images"), "bytes", _idx_files, (b"\x1f\x8b", b"\xff" * 4)),
     "idx_gz": Target(

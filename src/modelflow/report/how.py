@@ -220,11 +220,11 @@ def data_options(dataset: str, runs: Sequence[Run]) -> tuple[list[str], str]:
     """The options that find the data of the runs from any folder, and what to know where no record says where."""
     folders = {run.data.folder for run in runs}
     folder = folders.pop() if len(folders) == 1 else None
-    kind, _, path = dataset.partition(":")
-    if kind != "idx":
+    kind, colon, path = dataset.partition(":")
+    if not colon:
         return ([] if folder is None else ["--data-dir", folder]), ""
     if folder is not None:
-        return ["--dataset", f"idx:{folder}"], ""
+        return ["--dataset", f"{kind}:{folder}"], ""
     relative = not os.path.isabs(os.path.expanduser(path))
     return ["--dataset", dataset], RELATIVE.format(shown(dataset)) if relative else ""
 
@@ -287,7 +287,7 @@ def _options(study: StudySettings, content: Content) -> list[str] | None:
         return None
     words = [] if study.recipe == "card" else ["--recipe", study.recipe]
     for name in names:
-        if name == "dataset" and study.dataset.startswith("idx:"):
+        if name == "dataset" and ":" in study.dataset:
             continue  # which `data_options` gives
         option = f"--{name.replace('_', '-')}"
         words += [option] if given[name] is True else [option, str(given[name])]
@@ -302,14 +302,14 @@ def _margin_words(study: StudySettings, content: Content) -> list[str]:
 
 
 def _run_options(run: Run) -> list[str]:
-    """What differs from the run's recipe; no `idx:` folder, and no options of parts, which settings stand for."""
+    """What differs from the run's recipe; no path of the data, and no options of parts, which settings stand for."""
     one_cycle = run.settings.get("schedule") == "one-cycle"  # of records that do not name their recipe
     recipe: dict[str, Any] = {"recipe": run.settings.get("recipe", "best" if one_cycle else "card")}
     usual = RunSettings(**recipe).model_dump() | {"recipe": "card"}
     asked = {"protocol": "card"} | run.settings | recipe
     words = ["--seed", str(run.seed)]
     for field, value in asked.items():
-        elsewhere = field.startswith(OPTIONS) or (field == "dataset" and str(value).startswith("idx:"))
+        elsewhere = field.startswith(OPTIONS) or (field == "dataset" and ":" in str(value))
         if not elsewhere and value is not None and value != usual.get(field):
             option = "--" + field.replace("_", "-")
             words += [option] if value is True else [option, str(value)]

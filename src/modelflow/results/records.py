@@ -67,9 +67,9 @@ class DataRecord(Record):
     """What a run was trained and evaluated on; `checksums` are SHA-256 of the uncompressed files.
 
     Of loaders that no file describes they are of what lies in memory, before any transform (`data/memory.py`), by
-    `OF_LOADERS`: "training images", "training labels" and so on. `folder` is where an `idx:` folder lay, or the folder
-    of data that was named for a known set. `test_in_training` counts the test images whose very pixels are among the
-    training images of the data set, `test_in_training_other_label` those of them that have only other labels there;
+    `OF_LOADERS`: "training images", "training labels" and so on. `folder` is where the files of a path lay, or the
+    folder of data that was named for a known set. `test_in_training` counts the test images whose very pixels are among
+    the training images of the data set, `test_in_training_other_label` those of them that have only other labels there;
     `validation_in_training` and `test_in_validation` are of a validation split of the data set's own. `mean` and `std`
     are numbers of grey images, else lists of one per channel. `form` has the options of how the files were read that
     are not the defaults, `labels_from` is the label of the first class in the files. All are None where not known.

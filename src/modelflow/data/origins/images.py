@@ -106,15 +106,18 @@ def _parts(files: Sequence[PictureFile], images: Images, class_names: Sequence[s
 
 
 def _of_parts(found: Found, sums: "Sums") -> dict[str, str]:
-    lines: dict[str, list[str]] = {}
+    """The checksum of each part, of its files in the order of their paths."""
+    lines: dict[str, list[tuple[str, str]]] = {}
     for file in found.pictures:
         known = sums[file.path]
         name = file.name.partition("/")[2] if found.has_parts else file.name
-        line = f"{known.reason if isinstance(known, Bad) else known.sha256}  {name}\n"
-        lines.setdefault(file.part if found.has_parts else ALL, []).append(line)
-    return {
-        part: hashlib.sha256("".join(of).encode(errors="surrogateescape")).hexdigest() for part, of in lines.items()
-    }
+        word = known.reason if isinstance(known, Bad) else known.sha256
+        lines.setdefault(file.part if found.has_parts else ALL, []).append((name, f"{word}  {name}\n"))
+    return {part: _sum("".join(line for _, line in sorted(of))) for part, of in lines.items()}
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _check_classes(name: str, files: Sequence[PictureFile], class_names: Sequence[str]) -> None:
