@@ -60,6 +60,7 @@ class Origin(ABC):
 
     names: ClassVar[tuple[str, ...]]  # what may be asked for, such as "digits"; "idx:FOLDER" takes any folder
     fixed: ClassVar[bool] = False  # whether the name alone says which files they are
+    white: ClassVar[int] = 255  # the value of a white pixel in its files
 
     def __init__(self, name: str, data_dir: str | Path | None = None) -> None:
         self.name = name
