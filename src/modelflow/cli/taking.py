@@ -114,15 +114,14 @@ def _rows(runs: "list[LoadedRun]", places: Sequence[str]) -> Iterator[Row]:
 
 
 def _read(place: str, run: "LoadedRun") -> "Given":
-    from modelflow.export.given import image_of
     from modelflow.export.pictures import MAX_BYTES, parse_picture, read_picture
 
     if place != STDIN:
-        return image_of(read_picture(Path(place)), run.spec.input_shape)
+        return run.picture_of(read_picture(Path(place)))
     content = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DataError(f"the standard input: larger than {MAX_BYTES:,} bytes, the limit")
-    return image_of(parse_picture(content, "the standard input"), run.spec.input_shape)
+    return run.picture_of(parse_picture(content, "the standard input"))
 
 
 def _show(rows: Sequence[Row], seeds: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from modelflow.analysis.archive import read_class_names, read_history
 from modelflow.analysis.identity import identity_of
 from modelflow.errors import DataError, ModelFlowError, RunError
-from modelflow.export.given import WHITE, Given, images_of
+from modelflow.export.given import WHITE, Given, image_of, images_of
 from modelflow.export.normalisation import Normalisation, normalisation_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
 from modelflow.io.bounds import MAX_RECORD_BYTES
@@ -70,7 +70,7 @@ class LoadedRun:
     @cached_property
     def normalisation(self) -> Normalisation:
         """What its images are normalised by. Raises `DataError` where the record has no mean and std."""
-        return normalisation_of(self.record)
+        return normalisation_of(self.record, self.spec.input_shape[0])
 
     @cached_property
     def model(self) -> "GenericCNN":
@@ -78,11 +78,17 @@ class LoadedRun:
 
         Raises `DataError` where the weights are missing, damaged or of another network.
         """
-        from modelflow.networks.build import GenericCNN
-        from modelflow.training.checkpoint import most_bytes, parse_weights
+        import torch
 
         path = self.folder / layout.WEIGHTS
         self._check_size(path)
+        with torch.inference_mode(False):
+            return self._read_model(path)
+
+    def _read_model(self, path: Path) -> "GenericCNN":
+        from modelflow.networks.build import GenericCNN
+        from modelflow.training.checkpoint import most_bytes, parse_weights
+
         model = GenericCNN(self.spec)
         try:
             content = layout.read_stored(path, most_bytes(model), self.record)
@@ -122,7 +128,16 @@ class LoadedRun:
 
     def images_of(self, images: Any) -> Given:
         """`images` in the form of the training images. Raises `DataError` for what cannot be read as images."""
-        return images_of(images, self.spec.input_shape, self.normalisation.white)
+        return self._noted(images_of(images, self.spec.input_shape, self.normalisation.white))
+
+    def picture_of(self, pixels_HWC: Array) -> Given:
+        """A picture in bytes, as `pictures.read_picture` gives it, in the form of the training images."""
+        return self._noted(image_of(pixels_HWC, self.spec.input_shape))
+
+    def _noted(self, given: Given) -> Given:
+        scale = WHITE if given.images_NCHW.dtype == np.uint8 else 1
+        note = self.normalisation.exchanged(float(given.images_NCHW.mean()) / scale)
+        return Given(given.images_NCHW, (*given.notes, note)) if note else given
 
     def logits(self, images_NCHW: Array, white: int | None = None) -> Array:
         """Logits N x K (float32) of bytes or of floats from 0 to 1, by PyTorch on the CPU.
@@ -134,10 +149,9 @@ class LoadedRun:
 
         from modelflow.training.denormals import flushed_to_zero
 
-        model = self.model  # made before, as an ordinary one
         with torch.inference_mode(), flushed_to_zero():
             parts = [
-                model(torch.from_numpy(self.normalisation.of(images_NCHW[start : start + BATCH], white))).numpy()
+                self.model(torch.from_numpy(self.normalisation.of(images_NCHW[start : start + BATCH], white))).numpy()
                 for start in range(0, len(images_NCHW), BATCH)
             ]
         logits_NK: Array = np.concatenate(parts)

@@ -33,9 +33,17 @@ class Normalisation:
         normalised: Array = ((images_NCHW / scale - mean_C11) / std_C11).astype(np.float32)
         return normalised
 
+    def exchanged(self, mean: float) -> str:
+        """What to know of images of this mean: whether black and white seem to be exchanged; else empty."""
+        usual, spread = sum(self.mean) / len(self.mean), sum(self.std) / len(self.std)
+        opposite = (mean - 0.5) * (0.5 - usual) > 0 and abs(mean - 0.5) >= abs(usual - 0.5)
+        if not opposite or abs(mean - usual) <= spread:
+            return ""
+        return f"mean {mean:.2f} of white, training images {usual:.2f}: are light and dark exchanged?"
 
-def normalisation_of(run: Run) -> Normalisation:
-    """That of the images that a run was trained on. Raises `DataError` where its record has none."""
+
+def normalisation_of(run: Run, channels: int) -> Normalisation:
+    """That of the images that a run was trained on. Raises `DataError` where its record has none that can be."""
     mean, std = run.data.mean, run.data.std
     if mean is None or std is None:
         raise DataError(
@@ -43,7 +51,10 @@ def normalisation_of(run: Run) -> Normalisation:
             "or of loaders made in Python. Train it again on a data set by name, or normalise the images as for "
             "training and give them to load_run(…).model."
         )
-    return Normalisation(_channels(mean), _channels(std), white_of(run.data.name))
+    found = Normalisation(_channels(mean), _channels(std), white_of(run.data.name))
+    if not {len(found.mean), len(found.std)} <= {1, channels} or min(found.std) <= 0:
+        raise DataError(f"{run.model_name}: mean {mean} and std {std} in run.json cannot be. Restore it from a copy.")
+    return found
 
 
 def _channels(values: Any) -> tuple[float, ...]:
