@@ -3,8 +3,12 @@
 import csv
 import io
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,3 +154,17 @@ def test_an_export_says_how_it_compares_and_where_it_lies(run, tmp_path, monkeyp
     Image.fromarray((read_source("digits").test_images[0] * 15).astype(np.uint8)).save(photo)
     own, back = (printed(capsys, "predict", one, photo, "--csv")[0] for one in (run, "net_huggingface"))
     assert own == back
+
+
+def test_the_commands_of_the_page_run(run, photos, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "take-the-model.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    (photos / "a.png").rename("shirt.png")
+    shutil.copytree(run, tmp_path / "results" / "generic_2")
+    commands = re.findall(r"^modelflow (.*)$", page, re.M)
+    assert len(commands) == 6
+    for command in commands:
+        printed(capsys, *shlex.split(command))
+    code = re.search(r"^```python\n(.*?)^```$", page, re.S | re.M)[1]
+    exec(code, {})
+    assert "resized" not in capsys.readouterr().out

@@ -20,7 +20,7 @@ from modelflow.export.export import compared, export, names, target_named
 from modelflow.export.loaded_run import LoadedRun
 from modelflow.export.target import Target
 
-OF_MANY_KINDS = "c8/2 (c8 c8-act)r+conv s12e4 ap2 drop0.3 fc20 fc"
+OF_MANY_KINDS = "c8/2 (c8 c8-act)r+conv s12e4 a2 drop0.3 fc20 fc"
 FORMS = ["huggingface", "onnx", "pt2"]
 
 

@@ -3,7 +3,11 @@
 An export is one file of the folder `targets` with one class derived from `Target`; it is found by the file's name.
 """
 
+import logging
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,3 +42,16 @@ class Target(ABC):
 def as_NCHW(images: Array) -> Array:  # noqa: N802  # the shape that it gives
     """Images N x H x W as N x 1 x H x W; others as they are."""
     return images[:, None] if images.ndim == 3 else images
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, no warnings of an exporter's own insides: what it writes is run and compared."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

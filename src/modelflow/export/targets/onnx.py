@@ -1,9 +1,6 @@
 """An ONNX model by torch's exporter, run by ONNX Runtime, and the same with weights and activations in 8 bits."""
 
-import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +10,7 @@ import numpy as np
 from modelflow.analysis.intervals import bootstrap_difference
 from modelflow.errors import UsageError
 from modelflow.export.loaded_run import LoadedRun
-from modelflow.export.target import Target, as_NCHW
+from modelflow.export.target import Target, as_NCHW, quiet
 
 Array = np.ndarray[Any, Any]
 MODEL, INT8 = "model.onnx", "model_int8.onnx"
@@ -60,7 +57,7 @@ class Onnx(Target):
 
         from modelflow.export.from_bytes import FromBytes, example
 
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 FromBytes(run),
                 (example(run),),
@@ -129,7 +126,7 @@ def _quantise(folder: Path, images_NCHW: Array) -> None:
             batch = next(self.batches, None)
             return None if batch is None else {"images": batch}
 
-    with _quiet():
+    with quiet():
         quantize_static(
             folder / MODEL,
             folder / INT8,
@@ -138,16 +135,3 @@ def _quantise(folder: Path, images_NCHW: Array) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within, no warnings of the exporter's own insides: what it writes is run and compared."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

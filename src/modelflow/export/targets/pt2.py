@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from modelflow.export.loaded_run import BATCH, LoadedRun
-from modelflow.export.target import Target
+from modelflow.export.target import Target, quiet
 
 Array = np.ndarray[Any, Any]
 MODEL = "model.pt2"
@@ -51,10 +51,11 @@ class Pt2(Target):
         from modelflow.export.from_bytes import FromBytes, example
 
         any_number = {0: torch.export.Dim("N", min=1)}
-        program = torch.export.export(FromBytes(run), (example(run),), dynamic_shapes=(any_number,))
-        for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # lines of source by their paths on this machine
-        torch.export.save(program, folder / MODEL)
+        with quiet():
+            program = torch.export.export(FromBytes(run), (example(run),), dynamic_shapes=(any_number,))
+            for node in program.graph.nodes:
+                node.meta.pop("stack_trace", None)  # lines of source by their paths on this machine
+            torch.export.save(program, folder / MODEL)
         (folder / "selftest.py").write_text(SELF_TEST)
 
     def logits(self, folder: Path, images_NCHW: Array) -> Array:
