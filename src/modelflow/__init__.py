@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from modelflow.compat.architecture import Architecture
     from modelflow.compat.card import CNN2, GerenicCNN
     from modelflow.data.datasets import load_dataset
+    from modelflow.export.loaded_run import load_run
     from modelflow.networks.build import GenericCNN
     from modelflow.networks.description import Spec, read_spec
     from modelflow.networks.resolve import trace
@@ -29,6 +30,7 @@ __all__ = [
     "ModelFlow",
     "Spec",
     "load_dataset",
+    "load_run",
     "read_spec",
     "run_study",
     "trace",
@@ -42,6 +44,7 @@ _HOMES = {
     "ModelFlow": "modelflow.studies.flow",
     "Spec": "modelflow.networks.description",
     "load_dataset": "modelflow.data.datasets",
+    "load_run": "modelflow.export.loaded_run",
     "read_spec": "modelflow.networks.description",
     "run_study": "modelflow.studies.study",
     "trace": "modelflow.networks.resolve",

@@ -14,6 +14,7 @@ from modelflow.cli.data import data
 from modelflow.cli.networks import diff, models, trace
 from modelflow.cli.options import HELP, example
 from modelflow.cli.runs import evaluate, inspect, lr_find
+from modelflow.cli.taking import export, predict
 from modelflow.cli.training import run, train
 from modelflow.errors import ModelFlowError, RunError, is_of_memory
 from modelflow.io.process import close_output, draw_into_files, keep_caches, leave, open_streams, require_memory
@@ -72,5 +73,7 @@ def cli() -> None:
     require_memory()
 
 
-for command in (run, train, trace, diff, models, data, lr_find, evaluate, inspect, leaderboard, report, compare):
+OF_NETWORKS = (run, train, trace, diff, models, data, lr_find)
+OF_RESULTS = (evaluate, inspect, predict, export, leaderboard, report, compare)
+for command in (*OF_NETWORKS, *OF_RESULTS):
     cli.add_command(command)

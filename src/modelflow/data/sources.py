@@ -96,6 +96,11 @@ def is_fixed(name: str) -> bool:
     return any(origin.takes(name) and origin.fixed for origin in origins())
 
 
+def white_of(name: str) -> int:
+    """The value of a white pixel in the files of the data set of this name; 255 where the name is not known."""
+    return next((origin.white for origin in origins() if origin.takes(name)), 255)
+
+
 def shape_of(name: str, form: Form = AS_THEY_ARE) -> DataShape:
     """What a data set asks of a network; files of known sets are not read for it. Raises as `read_source`."""
     return origin_of(name, None, form).shape()

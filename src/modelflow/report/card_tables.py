@@ -1,7 +1,7 @@
 """The tables of a model card, as rows of text. No torch."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -271,15 +271,16 @@ def study_classes(models: list[Model]) -> Rows:
     return rows
 
 
-def files(folder: Path) -> Rows:
-    """The folder's files, and the folders of runs below it."""
+def files(folder: Path, captions: Mapping[str, str]) -> Rows:
+    """The folder's files, and the folders of runs below it; `captions` of files that no results folder has."""
     rows: Rows = [["file", "what it holds"]]
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not layout.SET_ASIDE.search(path.name):
             further = path.name == layout.SEEDS and (folder / layout.RUN).is_file()
             rows.append([f"{path.name}/", "further seeds, the same files" if further else "the runs of a model"])
         elif path.is_file() and not path.name.startswith("."):
-            rows.append([path.name, caption_of(path.name) or _picture(path.name)])
+            caption = captions.get(path.name) or caption_of(path.name) or _picture(path.name)
+            rows.append([path.name, caption])
     return rows
 
 

@@ -8,7 +8,7 @@ The front matter is YAML with a `model-index`; the text is Markdown, in which na
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,6 +84,16 @@ class Part:
         return f"{data}, protocol {self.protocol or 'not known'}"
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A run's model in an export's folder: its `use` as Markdown, how it was checked, captions of its files."""
+
+    folder: Path
+    use: str
+    checked: tuple[str, ...]
+    captions: Mapping[str, str]
+
+
 def study_card(content: Content) -> str:
     """MODEL_CARD.md of all models in a results folder, the most accurate first.
 
@@ -98,20 +108,25 @@ def study_card(content: Content) -> str:
     return _rendered(parts, content.folder, left_out, (command, SAME_BYTES if command else caution))
 
 
-def run_card(seed: Seed) -> str:
-    """MODEL_CARD.md of one run."""
+def run_card(seed: Seed, exported: Exported | None = None) -> str:
+    """MODEL_CARD.md of one run, or the card of its exported model."""
     part = Part([model_of(seed.run.model_name, 0, [seed])])
-    return _rendered([part], seed.folder, [], repeat_run(seed.run, seed.folder))
+    folder = seed.folder if exported is None else exported.folder
+    return _rendered([part], folder, [], repeat_run(seed.run, seed.folder), exported)
 
 
-def _rendered(parts: list[Part], folder: Path, left_out: list[str], repeated: tuple[str, str]) -> str:
+def _rendered(
+    parts: list[Part], folder: Path, left_out: list[str], repeated: tuple[str, str], exported: Exported | None = None
+) -> str:
     """The card; `repeated` is the command that repeats it, which may be empty, and what to know of it."""
     study = parts[0].group is not None
     models = [model for part in parts for model in part.models]
     by_name = {model.name: model for model in reversed(models)}
     what = [{"name": name, "what": tables.what_it_is(by_name[name].runs[0])} for name in dict.fromkeys(_names(models))]
     facts: dict[str, Any] = {"study": study, "models": what, "parts": [_figures(part) for part in parts], "bins": BINS}
-    for some in (_head(parts, study), _making(models, study), _ending(parts, folder, left_out, repeated)):
+    facts |= {"use": Ready(exported.use.strip() if exported else ""), "checked": exported.checked if exported else ()}
+    captions = exported.captions if exported else {}
+    for some in (_head(parts, study), _making(models, study), _ending(parts, folder, left_out, repeated, captions)):
         facts |= some
     text: str = _environment().get_template("model_card.md.j2").render(facts)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
@@ -301,7 +316,9 @@ def _run_verdicts(group: Group) -> Sequence[RunVerdict]:
     return compare_runs({model.name: correct(model)[0] for model in models}) if len(models) > 1 else ()
 
 
-def _ending(parts: list[Part], folder: Path, left_out: list[str], repeated: tuple[str, str]) -> dict[str, Any]:
+def _ending(
+    parts: list[Part], folder: Path, left_out: list[str], repeated: tuple[str, str], captions: Mapping[str, str]
+) -> dict[str, Any]:
     """Limits, how to repeat it, and the files."""
     models = [model for part in parts for model in part.models]
     command, note = repeated
@@ -309,7 +326,7 @@ def _ending(parts: list[Part], folder: Path, left_out: list[str], repeated: tupl
         "limits": [*left_out, *_limits(models)],
         "command": Ready(plain(command)),
         "repeat_note": note,
-        "files": tables.files(folder),
+        "files": tables.files(folder, captions),
     }
 
 

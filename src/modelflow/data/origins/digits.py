@@ -26,6 +26,7 @@ class Digits(Origin):
 
     names: ClassVar[tuple[str, ...]] = ("digits",)
     fixed: ClassVar[bool] = True
+    white: ClassVar[int] = WHITE
 
     @property
     def words(self) -> str:
@@ -40,7 +41,7 @@ class Digits(Origin):
             raise DataError(f"the digits have SHA-256 {sha256}, expected {SHA256}. Reinstall modelflow.")
         test = every_nth_of_each_class(labels, TEST_EVERY)
         parts = images[~test], labels[~test], images[test], labels[test]
-        return Source(self.name, *parts, tuple("0123456789"), {"digits": sha256}, WHITE)
+        return Source(self.name, *parts, tuple("0123456789"), {"digits": sha256}, self.white)
 
     def checksums(self) -> dict[str, str]:
         return {"digits": SHA256}

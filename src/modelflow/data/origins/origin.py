@@ -36,6 +36,7 @@ class Origin(ABC):
     names: ClassVar[tuple[str, ...]]  # what may be asked for, such as "digits"; "idx:FOLDER" takes any folder
     fixed: ClassVar[bool] = False  # whether the name alone says which files they are
     takes_form: ClassVar[frozenset[str]] = frozenset()  # the fields of `Form` that it respects
+    white: ClassVar[int] = 255  # the value of a white pixel in its files
 
     def __init__(self, name: str, data_dir: str | Path | None = None, form: Form = AS_THEY_ARE) -> None:
         for field_name in form.asked:

@@ -1,0 +1,208 @@
+"""A finished run as a model that predicts: `load_run("results/generic_2").predict(images)`."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelflow.analysis.archive import read_class_names, read_history
+from modelflow.analysis.identity import identity_of
+from modelflow.errors import DataError, ModelFlowError, RunError
+from modelflow.export.given import WHITE, Given, image_of, images_of
+from modelflow.export.normalisation import Normalisation, normalisation_of
+from modelflow.export.prediction import Prediction, mean_of, softmax
+from modelflow.io.bounds import MAX_RECORD_BYTES
+from modelflow.io.config import read_fields
+from modelflow.networks.description import Description, parse_spec
+from modelflow.networks.trace import MAX_PARAMETERS, trace
+from modelflow.results import layout
+from modelflow.results.records import Epoch, Run, other_files
+from modelflow.text import ended, one_line, shown
+
+if TYPE_CHECKING:
+    from modelflow.data.origins.origin import Source
+    from modelflow.networks.build import GenericCNN
+
+Array = np.ndarray[Any, Any]
+BATCH = 1000
+CLASSES = "classes.json"
+SMALL = 64 << 20  # bytes of a network that is made without another look
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedRun:
+    """A finished run, read from its `folder`; its data set is not needed, and looked for in `data_dir` only if asked.
+
+    `record` is run.json, `history` the losses of its epochs, of many every so many.
+    """
+
+    folder: Path
+    record: Run = field(repr=False)
+    history: tuple[Epoch, ...] = field(repr=False)
+    data_dir: Path | None = None
+
+    @cached_property
+    def spec(self) -> Description:
+        """The network. Raises `DataError` for a module that was not built from a spec."""
+        if self.record.spec is None:
+            raise DataError(
+                f"{one_line(self.folder)}: its network is the module {shown(self.record.model_class)}, of which only "
+                f"the weights are stored. Create it in Python and load {layout.WEIGHTS}."
+            )
+        return parse_spec(self.record.spec, f"{self.folder / layout.RUN}: spec")
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """One for each logit; numbers where they are not known."""
+        path = self.folder / CLASSES
+        if not path.is_file():
+            return read_class_names(self.folder, self.spec.logits)
+        names = read_fields(path, MAX_RECORD_BYTES)
+        names = names.get("classes") if isinstance(names, dict) else None
+        if not isinstance(names, list) or len(names) != self.spec.logits:
+            raise DataError(f"{one_line(path)}: expected {self.spec.logits} classes. Restore it from a copy.")
+        return tuple(map(shown, names))
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """What its images are normalised by. Raises `DataError` where the record has no mean and std."""
+        return normalisation_of(self.record, self.spec.input_shape[0])
+
+    @cached_property
+    def model(self) -> "GenericCNN":
+        """The network with the weights that were evaluated, in eval mode.
+
+        Raises `DataError` where the weights are missing, damaged or of another network.
+        """
+        import torch
+
+        path = self.folder / layout.WEIGHTS
+        self._check_size(path)
+        with torch.inference_mode(False):
+            return self._read_model(path)
+
+    def _read_model(self, path: Path) -> "GenericCNN":
+        from modelflow.networks.build import GenericCNN
+        from modelflow.training.checkpoint import most_bytes, parse_weights
+
+        model = GenericCNN(self.spec)
+        try:
+            content = layout.read_stored(path, most_bytes(model), self.record)
+        except FileNotFoundError:
+            raise DataError(f"{one_line(path)}: no such file. Restore it from a copy, or train again.") from None
+        except ValueError as error:
+            raise DataError(f"{one_line(path)}: {ended(error)} Restore it from a copy, or train again.") from None
+        model.load_state_dict(parse_weights(content, model, path))
+        model.eval()
+        return model
+
+    def _check_size(self, path: Path) -> None:
+        """Raises `DataError` before a large network is made for weights that cannot be of it."""
+        least = 4 * trace(self.spec, MAX_PARAMETERS).parameters
+        if least > SMALL and path.is_file() and path.stat().st_size < least:
+            raise DataError(f"{one_line(path)}: too small for the spec in {layout.RUN}, expected {least:,} bytes")
+
+    @cached_property
+    def source(self) -> "Source | None":
+        """Its data set as bytes, where that is on this machine; nothing is downloaded."""
+        with suppress(ModelFlowError):
+            return self.read_source()
+        return None
+
+    def read_source(self) -> "Source":
+        """Its data set as bytes. Raises `DataError` where that is not on this machine, or is not the one of the run."""
+        from modelflow.data.sources import read_source
+
+        data = self.record.data
+        try:
+            source = read_source(data.name, self.data_dir or data.folder, download=False)
+        except ModelFlowError as error:
+            raise DataError(str(error)) from None
+        if source.checksums != data.checksums:
+            raise DataError(f"{data.name}: other files: {other_files(data.checksums, source.checksums)}")
+        return source
+
+    def images_of(self, images: Any) -> Given:
+        """`images` in the form of the training images. Raises `DataError` for what cannot be read as images."""
+        return self._noted(images_of(images, self.spec.input_shape, self.normalisation.white))
+
+    def picture_of(self, pixels_HWC: Array) -> Given:
+        """A picture in bytes, as `pictures.read_picture` gives it, in the form of the training images."""
+        return self._noted(image_of(pixels_HWC, self.spec.input_shape))
+
+    def _noted(self, given: Given) -> Given:
+        scale = WHITE if given.images_NCHW.dtype == np.uint8 else 1
+        note = self.normalisation.exchanged(float(given.images_NCHW.mean()) / scale)
+        return Given(given.images_NCHW, (*given.notes, note)) if note else given
+
+    def logits(self, images_NCHW: Array, white: int | None = None) -> Array:
+        """Logits N x K (float32) of bytes or of floats from 0 to 1, by PyTorch on the CPU.
+
+        Bytes are from 0 to `white`; left out, to what white is in the data set's files. Raises `RunError` for logits
+        that are not finite.
+        """
+        import torch
+
+        from modelflow.training.denormals import flushed_to_zero
+
+        with torch.inference_mode(), flushed_to_zero():
+            parts = [
+                self.model(torch.from_numpy(self.normalisation.of(images_NCHW[start : start + BATCH], white))).numpy()
+                for start in range(0, len(images_NCHW), BATCH)
+            ]
+        logits_NK: Array = np.concatenate(parts)
+        if not np.isfinite(logits_NK).all():
+            raise RunError(f"{one_line(self.folder)}: logits are not finite: the weights are useless. Train again.")
+        return logits_NK
+
+    def predict(self, images: Any) -> Prediction:
+        """The class and the probabilities of each image.
+
+        `images` are an array, a tensor or a list: N x H x W, N x C x H x W, N x H x W x C or one image, of bytes or of
+        floats from 0 to 1. Or pictures of Pillow's, or paths. They are normalised as the training images were. Images
+        of another size or colour are resized and recoloured, and the result's `notes` say so. Raises `DataError` for
+        what cannot be read as images, and for runs whose record has no mean and std.
+        """
+        return self.predict_given(self.images_of(images))
+
+    def predict_given(self, given: Given) -> Prediction:
+        """As `predict`, of images that have the form of the training images already."""
+        logits_NK = self.logits(given.images_NCHW, WHITE)
+        return Prediction(softmax(logits_NK), self.class_names, logits_NK, given.notes)
+
+
+def load_run(folder: str | Path, data_dir: str | Path | None = None) -> LoadedRun:
+    """The finished run in a folder, or in one that `modelflow export --to huggingface` wrote.
+
+    `data_dir` is where its data set lies, for exports alone. Raises `DataError` where there is no sound run.
+    """
+    folder = Path(folder)
+    record = layout.read_run(folder)
+    return LoadedRun(folder, record, read_history(folder)[0], None if data_dir is None else Path(data_dir))
+
+
+def seeds_of(run: LoadedRun) -> tuple[list[LoadedRun], list[str]]:
+    """The runs of the same model, data and settings as `run` in its model's folder; which others are left out."""
+    identity, alike, others = identity_of(run.record), dict[int, LoadedRun](), list[str]()
+    for one in _runs_beside(run):
+        if identity_of(one.record) != identity or one.record.seed in alike:
+            others.append(f"{one_line(one.folder)}: left out, of another model, or a copy")
+        else:
+            alike[one.record.seed] = one
+    return list(alike.values()), others
+
+
+def _runs_beside(run: LoadedRun) -> Iterator[LoadedRun]:
+    for folder in layout.model_runs(layout.model_folder(run.folder, run.record)):
+        yield load_run(folder, run.data_dir)
+
+
+def predict_by_all(runs: list[LoadedRun], given: Given) -> Prediction:
+    """The mean of the probabilities of several seeds; of one run, what it says."""
+    if len(runs) == 1:
+        return runs[0].predict_given(given)
+    return mean_of(run.predict_given(given) for run in runs)
