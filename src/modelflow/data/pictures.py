@@ -46,13 +46,18 @@ def read_picture(file: BinaryIO) -> Image.Image:
     image = _opened(file)
     try:
         image.load()
-        flat = _flat(image)
-        turn = TURNS.get(_orientation(image))
-        return flat if turn is None else flat.transpose(turn)
+        return upright(image)
     except MemoryError:
         raise ValueError("does not fit into this machine's memory") from None
     except Exception as error:  # whatever Pillow makes of a damaged file
         raise ValueError(f"is damaged ({_reason(error)})") from None
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture of any mode as `read_picture` gives it. Raises as Pillow does for a mode that is no picture's."""
+    flat = _flat(image)
+    turn = TURNS.get(_orientation(image))
+    return flat if turn is None else flat.transpose(turn)
 
 
 def to_form(picture: Image.Image, size: Size, channels: int) -> NDArray[np.uint8]:

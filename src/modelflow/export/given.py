@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from modelflow.errors import DataError
-from modelflow.export.pictures import fitted, pixels, read_picture
+from modelflow.export.pictures import fitted_bytes, fitted_shares, pixels, read_picture
 from modelflow.networks.layers.kind import Shape, shape_text
 
 Array = np.ndarray[Any, Any]
@@ -153,7 +153,8 @@ def _joined(batches: Sequence[Array], shape: Shape) -> Given:
     for batch in batches:
         if (given := batch.shape[1:]) != shape:
             unlike[given] += len(batch)
-            batch = np.stack([fitted(_shares(image), shape[0], (shape[1], shape[2])) for image in batch])
+            fitted = fitted_bytes if batch.dtype == np.uint8 and shape[0] in COLOURS else fitted_shares
+            batch = np.stack([fitted(image, shape[0], (shape[1], shape[2])) for image in batch])
         done.append(batch)
     if len({batch.dtype for batch in done}) > 1:
         done = [_shares(batch) for batch in done]

@@ -115,11 +115,13 @@ class LoadedRun:
 
     def read_source(self) -> "Source":
         """Its data set as bytes. Raises `DataError` where that is not on this machine, or is not the one of the run."""
+        from modelflow.data.source import Form
         from modelflow.data.sources import read_source
 
         data = self.record.data
+        form = Form.of(**(data.form or {}))
         try:
-            source = read_source(data.name, self.data_dir or data.folder, download=False)
+            source = read_source(data.name, self.data_dir or data.folder, form, download=False)
         except ModelFlowError as error:
             raise DataError(str(error)) from None
         if source.checksums != data.checksums:

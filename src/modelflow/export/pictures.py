@@ -1,7 +1,7 @@
-"""Pictures from files, bytes or Pillow as arrays of bytes, whatever mode they have. No torch.
+"""Pictures from files, bytes or Pillow as arrays of bytes, read as training images are. No torch.
 
 pixels_HWC = read_picture(Path("shirt.png"))                # uint8, 1 or 3 channels
-shares_CHW = fitted(pixels_HWC / 255, channels=1, size=(28, 28))
+shares_CHW = fitted_shares(pixels_CHW / 255, channels=1, size=(28, 28))
 """
 
 import io
@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from modelflow.data import pictures
 from modelflow.errors import DataError
 from modelflow.io.files import read_bounded
 from modelflow.text import one_line
 
 Array = np.ndarray[Any, Any]
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 MAX_BYTES = 64 << 20
-MAX_PIXELS = 50_000_000
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow has it
-SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read_picture(path: Path) -> Array:
@@ -41,13 +39,9 @@ def parse_picture(content: bytes, where: str) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of a file that is large, cut or odd, which Pillow would read all the same
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return pixels(image)
-    except DataError as error:
-        raise DataError(f"{one_line(where)}: {error}") from None
-    except Exception as error:  # Pillow raises many kinds
-        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else f"damaged ({error!s:.100})"
-        raise DataError(f"{one_line(where)}: {reason}, expected {', '.join(FORMATS)}") from None
+            return _channels_last(pictures.read_picture(io.BytesIO(content)))
+    except ValueError as reason:
+        raise DataError(f"{one_line(where)}: {reason}") from None
 
 
 def pixels(image: Image.Image) -> Array:
@@ -55,35 +49,38 @@ def pixels(image: Image.Image) -> Array:
 
     Raises `DataError` for one that is too large or of a mode that is no picture's.
     """
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
-    image = ImageOps.exif_transpose(image)
-    if image.mode in SIXTEEN_BITS:
-        return np.round(np.asarray(image, np.float64).clip(0, 65535) / 257).astype(np.uint8)[:, :, None]
+    if image.width * image.height > pictures.MAX_PIXELS:
+        raise DataError(f"{image.width} x {image.height} pixels, expected at most {pictures.MAX_PIXELS:,}")
     if image.mode == "F":
         raise DataError("a picture of floats, expected bytes. Give it as an array of floats from 0 to 1.")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image.convert("RGBA"))
-        image = white.convert("L" if image.mode in ("LA", "La", "1", "L") else "RGB")
-    grey = image.mode in ("1", "L")
-    values = np.asarray(image.convert("L" if grey else "RGB"))
-    return values[:, :, None] if grey else values
+    return _channels_last(pictures.upright(image))
 
 
-def fitted(shares_CHW: Array, channels: int, size: tuple[int, int]) -> Array:
-    """An image with other channels and another size: the whole of it, resized, with black where the sides differ.
+def _channels_last(picture: Image.Image) -> Array:
+    values = np.asarray(picture)
+    return values[:, :, None] if values.ndim == 2 else values
 
-    `size` is height and width; values are from 0 to 1. Raises `DataError` for channels that nothing can be made of.
-    """
-    recoloured = _recoloured(shares_CHW.astype(np.float32), channels)
-    if recoloured.shape[1:] == size:
-        return recoloured
-    maps = [
-        ImageOps.pad(Image.fromarray(np.ascontiguousarray(values)), size[::-1], Image.Resampling.BICUBIC, color=0)
-        for values in recoloured
-    ]
-    return np.stack([np.asarray(one) for one in maps]).clip(0, 1)
+
+def fitted_bytes(image_CHW: Array, channels: int, size: pictures.Size) -> Array:
+    """An image in bytes with other channels and another size, by the rule for training images."""
+    if len(image_CHW) not in (1, 3):
+        raise _other_channels(len(image_CHW), channels)
+    values = image_CHW[0] if len(image_CHW) == 1 else np.moveaxis(image_CHW, 0, -1)
+    picture = Image.fromarray(np.ascontiguousarray(values))
+    made = pictures.to_form(picture, size, channels)
+    return made[None] if channels == 1 else np.moveaxis(made, -1, 0)
+
+
+def fitted_shares(image_CHW: Array, channels: int, size: pictures.Size) -> Array:
+    """As `fitted_bytes`, of an image in floats from 0 to 1."""
+    recoloured = _recoloured(image_CHW.astype(np.float32), channels)
+    height, width = pictures.fitted(recoloured.shape[1:], size)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    made = np.zeros((channels, *size), np.float32)
+    for values, room in zip(recoloured, made, strict=True):
+        resized = Image.fromarray(np.ascontiguousarray(values)).resize((width, height), Image.Resampling.BICUBIC)
+        room[top : top + height, left : left + width] = np.asarray(resized)
+    return made.clip(0, 1)
 
 
 def _recoloured(image_CHW: Array, channels: int) -> Array:
@@ -91,7 +88,11 @@ def _recoloured(image_CHW: Array, channels: int) -> Array:
     if given == channels:
         return image_CHW
     if channels not in (1, 3) or given not in (1, 3):
-        raise DataError(f"an image has {given} channels, the network takes {channels}")
+        raise _other_channels(given, channels)
     if channels == 3:
         return np.repeat(image_CHW, 3, axis=0)
     return np.tensordot(np.array(GREY, np.float32), image_CHW, 1)[None]
+
+
+def _other_channels(given: int, channels: int) -> DataError:
+    return DataError(f"an image has {given} channels, the network takes {channels}")
