@@ -281,6 +281,11 @@ def test_pictures_that_only_look_alike_when_small_are_no_copies(photos):
     assert len(source.train_images) + len(source.test_images) == 18
 
 
+def test_large_pictures_are_decoded_one_at_a_time(photos, monkeypatch):
+    monkeypatch.setattr(picture_set, "LARGE", 10)
+    assert len(read(photos).train_images) == 14
+
+
 def test_a_class_whose_training_images_are_all_bad(in_parts):
     for i in range(3):
         (in_parts / "train" / "b" / f"{i}.png").write_bytes(b"")

@@ -13,9 +13,11 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from threading import Lock
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ from modelflow.io.files import read_bounded, sha256
 from modelflow.text import shown
 
 MAX_FILE_BYTES = 1 << 27
+LARGE = 1 << 24  # pixels: of pictures with more one is decoded at a time
 SETTLED = 5  # seconds: FAT keeps times to two of them
 SECONDS_UNTIL_SEEN = 2
 A_BLOCK = 4096  # files that wait for a thread
@@ -38,6 +41,7 @@ KEPT_FIRST = {"test": 0, "val": 1, "train": 2}  # of copies: test images stay th
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 R = TypeVar("R")
+_of_large = Lock()
 
 
 class KnownFile(NamedTuple):
@@ -174,10 +178,18 @@ def _picture(sums: Sums, size: Size, channels: int | None, file: PictureFile) ->
     if isinstance(known, Bad):
         return known
     try:
-        pixels = to_form(read_picture(io.BytesIO(_content(file, known))), size, channels or 3)
+        content = _content(file, known)
+        with _turn(content):
+            pixels = to_form(read_picture(io.BytesIO(content)), size, channels or 3)
     except ValueError as reason:
         return Bad(file.name, str(reason))
     return pixels[..., 0].copy() if channels is None and _is_grey(pixels) else pixels
+
+
+def _turn(content: bytes) -> AbstractContextManager[Any]:
+    """Within, a large picture is the only large one."""
+    height, width = size_of_picture(io.BytesIO(content))
+    return _of_large if height * width > LARGE else nullcontext()
 
 
 def _content(file: PictureFile, known: KnownFile) -> bytes:

@@ -15,7 +15,8 @@ from PIL import Image, UnidentifiedImageError
 
 Size = tuple[int, int]  # height and width
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
-MAX_PIXELS = 89_478_485  # Pillow's limit against decompression bombs
+MAX_PIXELS = 1 << 26  # of the largest cameras 61 million; Pillow's own limit of 89 million takes a gigabyte
+MAX_SIDE = 1 << 15  # lines of millions of pixels take half a minute
 DEFAULT_SIDE = 64
 ORIENTATION = 0x0112  # EXIF's tag
 SIDEWAYS = (5, 6, 7, 8)  # its values whose rows are columns
@@ -41,7 +42,7 @@ def read_picture(file: BinaryIO) -> Image.Image:
 
     It is turned as its EXIF orientation says. Transparency is laid on white. Grey of 16 bits is scaled to 8. Profiles
     of colours are passed over. Raises `ValueError` with the reason alone for a file that is none of `FORMATS`, is
-    damaged, or has more than `MAX_PIXELS`.
+    damaged, or has more than `MAX_PIXELS`, or than `MAX_SIDE` on a side.
     """
     image = _opened(file)
     try:
@@ -103,14 +104,14 @@ def _opened(file: BinaryIO) -> Image.Image:
         file.seek(0)
         what = "is none of" if file.read(1) else "is empty, expected one of"
         raise ValueError(f"{what} {', '.join(FORMATS)}, or is damaged") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # of 89 million pixels or more
         raise ValueError(f"has more than {MAX_PIXELS:,} pixels, the limit") from None
     except Exception as error:  # whatever Pillow makes of a damaged file
         raise ValueError(f"is damaged ({_reason(error)})") from None
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"has {image.width * image.height:,} pixels, expected at most {MAX_PIXELS:,}")
-    if not image.width * image.height:
-        raise ValueError("has no pixels")
+    if not 1 <= min(image.size) <= max(image.size) <= MAX_SIDE:
+        raise ValueError(f"is of {image.height} x {image.width} pixels, expected 1 to {MAX_SIDE:,} a side")
     return image
 
 
@@ -132,15 +133,14 @@ def _flat(image: Image.Image) -> Image.Image:
         return Image.fromarray(_eight_bits(np.asarray(image)))
     if image.has_transparency_data:
         layered = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
-        white = Image.new(layered.mode, layered.size, (255,) * len(layered.getbands()))
-        return _composite(white, layered)
+        return _on_white(layered, "L" if layered.mode == "LA" else "RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
-def _composite(white: Image.Image, layered: Image.Image) -> Image.Image:
-    *_, alpha = layered.split()
-    mode = "L" if layered.mode == "LA" else "RGB"
-    return Image.composite(layered.convert(mode), white.convert(mode), alpha)
+def _on_white(layered: Image.Image, mode: str) -> Image.Image:
+    white = Image.new(mode, layered.size, "white")
+    white.paste(layered.convert(mode), mask=layered.getchannel("A"))
+    return white
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
