@@ -3,9 +3,9 @@
 from functools import singledispatch
 from math import prod
 
-from modelflow.export.c_parts import Array, Place, Step, Window, number
-from modelflow.export.int8 import Quantised, add_factors, mean_factor, sums, table, weigh_factor
-from modelflow.export.operations import Activate, Add, Convolve, Dense, Operation, Pool, Weigh
+from modelflow.export.c.pieces import Array, Place, Step, Window, number
+from modelflow.export.c.quantise import Quantised, add_factors, mean_factor, sums, table, weigh_factor
+from modelflow.export.c.operations import Activate, Add, Convolve, Dense, Operation, Pool, Weigh
 
 
 @singledispatch

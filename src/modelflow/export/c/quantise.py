@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modelflow.errors import UsageError
-from modelflow.export.evaluate import activated, convolved, evaluated, largest, means
-from modelflow.export.lowering import Program
-from modelflow.export.operations import Activate, Add, Convolve, Dense, Floats, Operation, Pool, Weigh
-from modelflow.export.pixels import Images, Pixels
+from modelflow.export.c.evaluate import activated, convolved, evaluated, largest, means
+from modelflow.export.c.lowering import Program
+from modelflow.export.c.operations import Activate, Add, Convolve, Dense, Floats, Operation, Pool, Weigh
+from modelflow.export.c.pixels import Images, Pixels
 from modelflow.networks.layers.tape import Values
 
 LEAST, MOST = -128, 127

@@ -52,7 +52,7 @@ Constant = Array | Window
 
 @dataclass(frozen=True)
 class Step:
-    """One operation in C: its constants, the functions of `c_code` that it needs, and the call."""
+    """One operation in C: its constants, the functions of `code` that it needs, and the call."""
 
     constants: tuple[Constant, ...]
     functions: tuple[str, ...]

@@ -5,8 +5,8 @@ from math import prod
 
 import numpy as np
 
-from modelflow.export.c_parts import Array, Place, Step, Window, number
-from modelflow.export.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh
+from modelflow.export.c.pieces import Array, Place, Step, Window, number
+from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh
 
 ACTIVATIONS = {
     "relu": "x < 0.0f ? 0.0f : x",
@@ -29,7 +29,7 @@ def step(operation: Operation, index: int, at: Place) -> Step:
 
 def activation(name: str) -> str:
     """The function of an activation."""
-    return f"static float {name}(float x) {{ return {ACTIVATIONS[name]}; }}\n"
+    return f"static float {name}_of(float x) {{ return {ACTIVATIONS[name]}; }}\n"
 
 
 @step.register
@@ -58,7 +58,7 @@ def _(operation: Pool, index: int, at: Place) -> Step:
 @step.register
 def _(operation: Activate, index: int, at: Place) -> Step:
     given, name = operation.output, operation.activation
-    call = f"activate({at(operation.inputs[0])}, {at(given)}, {given.count}, {name})"
+    call = f"activate({at(operation.inputs[0])}, {at(given)}, {given.count}, {name}_of)"
     return Step((), (name, "activate"), call)
 
 

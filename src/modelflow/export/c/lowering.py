@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from modelflow.errors import DataError, UsageError
-from modelflow.export.operations import (
+from modelflow.export.c.operations import (
     CUTS,
     Activate,
     Add,

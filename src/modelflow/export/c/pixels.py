@@ -7,18 +7,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelflow.export.operations import Floats
+from modelflow.export.c.operations import Floats
 
 Images = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """`mean` and `std` of each channel, of values scaled to [0, 1]; `white` is the byte that becomes 1."""
+    """`mean` and `std` of each channel, or one of all, of values scaled to [0, 1]; `white` is the byte that becomes 1."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     white: int = 255
+
+    def of(self, channels: int) -> "Pixels":
+        """With a mean and std for each of so many channels."""
+        if len(self.mean) == channels:
+            return self
+        return Pixels(self.mean * channels, self.std * channels, self.white)
 
     @property
     def factor(self) -> Floats:

@@ -3,8 +3,8 @@
     model = c_model("generic_2", trace(spec), state, Pixels((0.286,), (0.353,)), class_names, image)
     model.files["model.c"], model.constant_bytes, model.ram_bytes
 
-Each function of C lies in a file of `c_code/`; only those that the network needs are written. Each operation is a `Step`
-by `c_float` or `c_int8`.
+Each function of C lies in a file of `code/`; only those that the network needs are written. Each operation is a `Step`
+by `float_steps` or `int8_steps`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,19 +17,19 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from modelflow.errors import UsageError
-from modelflow.export import c_float, c_int8, int8
-from modelflow.export.c_parts import Array, Constant, Place, Step, number, text
-from modelflow.export.evaluate import evaluated
-from modelflow.export.lowering import Program, lowered
-from modelflow.export.memory import planned
-from modelflow.export.operations import Floats, Operation
-from modelflow.export.pixels import Images, Pixels
+from modelflow.export.c import float_steps, int8_steps, quantise
+from modelflow.export.c.pieces import Array, Constant, Place, Step, number, text
+from modelflow.export.c.evaluate import evaluated
+from modelflow.export.c.lowering import Program, lowered
+from modelflow.export.c.memory import planned
+from modelflow.export.c.operations import Floats, Operation
+from modelflow.export.c.pixels import Images, Pixels
 from modelflow.networks.layers.tape import Values
 from modelflow.networks.trace import Trace
 
-CODE = Path(__file__).parent / "c_code"
+CODE = Path(__file__).parent / "code"
 FUNCTIONS = (  # in the order in which they stand
-    *("window", "bounded", "saturated", *c_float.ACTIVATIONS),
+    *("window", "bounded", "saturated", *float_steps.ACTIVATIONS),
     *("convolve", "dense", "pool_max", "pool_average", "activate", "add", "weigh"),
 )
 TOLERANCE = 1e-4  # of the self-test in float, as a share of the largest logit
@@ -109,8 +109,8 @@ class CModel:
         return [self._function(name) for name in FUNCTIONS if name in needed]
 
     def _function(self, name: str) -> str:
-        if name in c_float.ACTIVATIONS:
-            return c_float.activation(name)
+        if name in float_steps.ACTIVATIONS:
+            return float_steps.activation(name)
         folder = CODE / ("int8" if self.arithmetic.type == "int8_t" else "float")
         return (folder / f"{name}.c").read_text("utf-8")
 
@@ -132,7 +132,7 @@ class CModel:
             "ram": self.ram_bytes,
             "size": self._memory.size,
             "functions": functions,
-            "libm": any(word in function for word in c_float.OF_MATH for function in functions),
+            "libm": any(word in function for word in float_steps.OF_MATH for function in functions),
             "constants": self.constants,
             "input": self._at(program.input),
             "output": self._at(program.output),
@@ -163,11 +163,11 @@ def c_model(
             f"{title} has {traced.parameters:,} parameters, expected at most {MAX_PARAMETERS:,} for C. "
             "Export it to another format, or take a smaller network."
         )
-    program, golden = lowered(traced, state), golden_image[None]
+    program, golden, pixels = lowered(traced, state), golden_image[None], pixels.of(len(golden_image))
     if calibration is None:
         made = _in_float(program, pixels, golden)
     else:
-        made = _in_int8(int8.quantised(program, pixels, calibration), golden)
+        made = _in_int8(quantise.quantised(program, pixels, calibration), golden)
     turned = np.ascontiguousarray(golden_image.transpose(1, 2, 0))
     return CModel(title, tuple(class_names), pixels.white, turned, made)
 
@@ -176,18 +176,18 @@ def _in_float(program: Program, pixels: Pixels, golden: Images) -> Arithmetic:
     values = evaluated(program, pixels.normalised(golden))
     logits = values[program.output.owner].numpy().ravel()
     tolerance = TOLERANCE * max(1.0, float(np.abs(logits).max()))
-    return Arithmetic("float", program, c_float.step, pixels.factor, pixels.offset, logits, tolerance)
+    return Arithmetic("float", program, float_steps.step, pixels.factor, pixels.offset, logits, tolerance)
 
 
-def _in_int8(network: int8.Quantised, golden: Images) -> Arithmetic:
+def _in_int8(network: quantise.Quantised, golden: Images) -> Arithmetic:
     scale = network.scale(network.program.output)
     return Arithmetic(
         "int8_t",
         network.program,
-        lambda operation, index, at: c_int8.step(operation, index, at, network),
+        lambda operation, index, at: int8_steps.step(operation, index, at, network),
         network.factor,
         network.offset,
-        int8.logits(network, golden).ravel(),
+        quantise.logits(network, golden).ravel(),
         1.5 * float(scale.step),  # a compiler that fuses a product and a sum may round another way
         ("saturated",),
         (scale.zero, scale.step),
