@@ -262,6 +262,7 @@ def test_a_wrong_item_is_told_by_its_place(layers, said):
         ([{"conv": 16}, {"depthwise": 16, "padding": "same"}], ["layers.1", "16x16 for an input of 16x6x6", "maps?"]),
         ([{"conv": 8, "padding": "same"}, {"depthwise": 8}], ["layers.1", "8x8 for an input of 8x8x8"]),
         ([{"conv": 4, "kernel": 2, "stride": 2, "padding": "same"}], ["layers.0", "even kernel 2x2", "odd"]),
+        ([{"conv": 4, "kernel": [4, 3], "stride": [1, 3], "padding": "same"}], ["layers.0", "even kernel 4x3", "odd"]),
     ],
 )
 def test_what_does_not_fit_is_told_by_the_layers_name(layers, said):

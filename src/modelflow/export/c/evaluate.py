@@ -1,4 +1,7 @@
-"""What each operation of a program gives for images, computed by torch in float32."""
+"""What each operation of a program gives for images, computed by torch in float64.
+
+In float32, oneDNN's convolutions of one channel to a width of one, with a stride, are wrong (torch 2.13, AVX-512).
+"""
 
 from functools import singledispatch
 
@@ -7,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modelflow.export.c.lowering import Program
-from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh, Window
+from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Real, Weigh, Window
 from modelflow.networks.layers.activation import Activation
 from modelflow.networks.layers.tape import Values
 
 
 def evaluated(program: Program, x_NCHW: Tensor) -> dict[Values, Tensor]:
     """Every value of a program, by whose memory it is, for normalised images."""
-    known = {program.input.owner: x_NCHW}
+    known = {program.input.owner: x_NCHW.double()}
     for operation in program.operations:
         given = [known[value.owner].reshape(len(x_NCHW), *value.shape) for value in operation.inputs]
         known[operation.output] = _computed(operation, *given).reshape(len(x_NCHW), *operation.output.shape)
@@ -28,13 +31,13 @@ def _computed(operation: Operation, *given: Tensor) -> Tensor:
 
 @_computed.register
 def _(operation: Convolve, x: Tensor) -> Tensor:
-    weight, bias = torch.from_numpy(operation.weight), torch.from_numpy(operation.bias)
+    weight, bias = _doubles(operation)
     return cut(convolved(x, weight, operation.window) + bias[:, None, None], operation.bounds)
 
 
 @_computed.register
 def _(operation: Dense, x: Tensor) -> Tensor:
-    return cut(F.linear(x, torch.from_numpy(operation.weight), torch.from_numpy(operation.bias)), operation.bounds)
+    return cut(F.linear(x, *_doubles(operation)), operation.bounds)
 
 
 @_computed.register
@@ -55,6 +58,15 @@ def _(operation: Add, x: Tensor, y: Tensor) -> Tensor:
 @_computed.register
 def _(operation: Weigh, x: Tensor, weights: Tensor) -> Tensor:
     return x * weights[:, :, None, None]
+
+
+@_computed.register
+def _(operation: Real, x: Tensor) -> Tensor:
+    return x
+
+
+def _doubles(operation: Convolve | Dense) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(operation.weight).double(), torch.from_numpy(operation.bias).double()
 
 
 def cut(x: Tensor, bounds: Bounds) -> Tensor:

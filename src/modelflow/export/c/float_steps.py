@@ -5,8 +5,8 @@ from math import prod
 
 import numpy as np
 
-from modelflow.export.c.pieces import Array, Place, Step, Window, number
 from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh
+from modelflow.export.c.pieces import Array, Place, Step, Window, number
 
 ACTIVATIONS = {
     "relu": "x < 0.0f ? 0.0f : x",
@@ -36,7 +36,7 @@ def activation(name: str) -> str:
 def _(operation: Convolve, index: int, at: Place) -> Step:
     constants = (*_weights(operation, index), Window(f"window_{index}", operation.window.numbers))
     places = f"{at(operation.inputs[0])}, {at(operation.output)}"
-    call = f"convolve({places}, &window_{index}, weights_{index}, bias_{index}, {_cut(operation.bounds)})"
+    call = f"convolve({places}, &constants.window_{index}, {_named(index)}, {_cut(operation.bounds)})"
     return Step(constants, ("window", "bounded", "convolve"), call)
 
 
@@ -44,14 +44,14 @@ def _(operation: Convolve, index: int, at: Place) -> Step:
 def _(operation: Dense, index: int, at: Place) -> Step:
     outputs, inputs = operation.weight.shape
     places = f"{at(operation.inputs[0])}, {at(operation.output)}"
-    call = f"dense({places}, {inputs}, {outputs}, weights_{index}, bias_{index}, {_cut(operation.bounds)})"
+    call = f"dense({places}, {inputs}, {outputs}, {_named(index)}, {_cut(operation.bounds)})"
     return Step(_weights(operation, index), ("bounded", "dense"), call)
 
 
 @step.register
 def _(operation: Pool, index: int, at: Place) -> Step:
     function = f"pool_{operation.how}"
-    call = f"{function}({at(operation.inputs[0])}, {at(operation.output)}, &window_{index})"
+    call = f"{function}({at(operation.inputs[0])}, {at(operation.output)}, &constants.window_{index})"
     return Step((Window(f"window_{index}", operation.window.numbers),), ("window", function), call)
 
 
@@ -78,6 +78,10 @@ def _(operation: Weigh, index: int, at: Place) -> Step:
 
 def _weights(operation: Convolve | Dense, index: int) -> tuple[Array, Array]:
     return Array(f"weights_{index}", operation.weight), Array(f"bias_{index}", operation.bias)
+
+
+def _named(index: int) -> str:
+    return f"constants.weights_{index}, constants.bias_{index}"
 
 
 def _cut(bounds: Bounds) -> str:

@@ -3,9 +3,9 @@
 from functools import singledispatch
 from math import prod
 
+from modelflow.export.c.operations import Activate, Add, Convolve, Dense, Operation, Pool, Weigh
 from modelflow.export.c.pieces import Array, Place, Step, Window, number
 from modelflow.export.c.quantise import Quantised, add_factors, mean_factor, sums, table, weigh_factor
-from modelflow.export.c.operations import Activate, Add, Convolve, Dense, Operation, Pool, Weigh
 
 
 @singledispatch
@@ -18,7 +18,7 @@ def step(operation: Operation, index: int, at: Place, network: Quantised) -> Ste
 def _(operation: Convolve, index: int, at: Place, network: Quantised) -> Step:
     constants = (*_weights(operation, index, network), Window(f"window_{index}", operation.window.numbers))
     places, zero = f"{at(operation.inputs[0])}, {at(operation.output)}", network.scale(operation.inputs[0]).zero
-    call = f"convolve({places}, &window_{index}, weights_{index}, factor_{index}, offset_{index}, {zero})"
+    call = f"convolve({places}, &constants.window_{index}, {_named(index)}, {zero})"
     return Step(constants, ("window", "saturated", "convolve"), call)
 
 
@@ -26,13 +26,13 @@ def _(operation: Convolve, index: int, at: Place, network: Quantised) -> Step:
 def _(operation: Dense, index: int, at: Place, network: Quantised) -> Step:
     outputs, inputs = operation.weight.shape
     places, zero = f"{at(operation.inputs[0])}, {at(operation.output)}", network.scale(operation.inputs[0]).zero
-    call = f"dense({places}, {inputs}, {outputs}, weights_{index}, factor_{index}, offset_{index}, {zero})"
+    call = f"dense({places}, {inputs}, {outputs}, {_named(index)}, {zero})"
     return Step(_weights(operation, index, network), ("saturated", "dense"), call)
 
 
 @step.register
 def _(operation: Pool, index: int, at: Place, network: Quantised) -> Step:
-    places = f"{at(operation.inputs[0])}, {at(operation.output)}, &window_{index}"
+    places = f"{at(operation.inputs[0])}, {at(operation.output)}, &constants.window_{index}"
     window = (Window(f"window_{index}", operation.window.numbers),)
     if operation.how == "max":
         return Step(window, ("window", "pool_max"), f"pool_max({places})")
@@ -44,7 +44,7 @@ def _(operation: Pool, index: int, at: Place, network: Quantised) -> Step:
 @step.register
 def _(operation: Activate, index: int, at: Place, network: Quantised) -> Step:
     given = operation.output
-    call = f"activate({at(operation.inputs[0])}, {at(given)}, {given.count}, table_{index})"
+    call = f"activate({at(operation.inputs[0])}, {at(given)}, {given.count}, constants.table_{index})"
     return Step((Array(f"table_{index}", table(operation, network)),), ("activate",), call)
 
 
@@ -65,10 +65,25 @@ def _(operation: Weigh, index: int, at: Place, network: Quantised) -> Step:
     return Step((), ("saturated", "weigh"), call)
 
 
+def last_step(operation: Operation, index: int, at: Place, network: Quantised) -> Step:
+    """The operation that gives the logits, in float32."""
+    taken, scale = at(operation.inputs[0]), network.scale(operation.inputs[0])
+    if not isinstance(operation, Dense):
+        call = f"real({taken}, logits, {operation.output.count}, {scale.zero}, {number(scale.step)})"
+        return Step((), ("real",), call)
+    outputs, inputs = operation.weight.shape
+    call = f"dense_logits({taken}, logits, {inputs}, {outputs}, {_named(index)}, {scale.zero})"
+    return Step(_weights(operation, index, network), ("dense_logits",), call)
+
+
 def _weights(operation: Convolve | Dense, index: int, network: Quantised) -> tuple[Array, ...]:
     made = sums(operation, network)
     arrays = {"weights": made.weight, "factor": made.factor, "offset": made.offset}
     return tuple(Array(f"{name}_{index}", values) for name, values in arrays.items())
+
+
+def _named(index: int) -> str:
+    return f"constants.weights_{index}, constants.factor_{index}, constants.offset_{index}"
 
 
 def _zeros(operation: Operation, network: Quantised) -> str:

@@ -75,7 +75,7 @@ class Writer:
         owner = name if f"{name}.{what}" in self.state else name.rpartition(".")[0]  # the card's own their part's
         if f"{owner}.{what}" not in self.state:
             raise DataError(f"the weights have no {name}.{what}. Export a run of the network that it was trained as.")
-        found = np.asarray(self.state[f"{owner}.{what}"], np.float32)
+        found = np.ascontiguousarray(self.state[f"{owner}.{what}"], np.float32)
         if not np.isfinite(found).all():
             raise DataError(f"{owner}.{what} has values that are not finite. Train again with a lower learning rate.")
         return found

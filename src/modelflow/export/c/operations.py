@@ -110,4 +110,9 @@ class Weigh(Operation):
     """Maps, each times the factor of its channel, which is the second input."""
 
 
+@dataclass(frozen=True, eq=False)
+class Real(Operation):
+    """Whole numbers of eight bits as the real ones that they stand for."""
+
+
 IN_PLACE = (Activate, Add, Weigh)  # whose output may lie where an input of that size lay

@@ -1,8 +1,8 @@
-"""Pieces of C: constant arrays with their bytes, calls, numbers that are read back exactly, texts that end nothing. No torch."""
+"""Pieces of C: constants with their bytes, calls, numbers that are read back exactly, safe texts. No torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ Place = Callable[[Values], str]  # the C expression of where a value lies
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """A constant array and its name."""
+    """A constant array, a field of the struct `constants`."""
 
     name: str
     values: "np.ndarray[Any, Any]"
@@ -24,27 +24,40 @@ class Array:
     def bytes(self) -> int:
         return self.values.nbytes
 
-    def __str__(self) -> str:
-        flat = self.values.ravel()
-        shown = [number(value) for value in flat]
+    @property
+    def alignment(self) -> int:
+        return self.values.itemsize
+
+    @property
+    def field(self) -> str:
+        return f"{TYPES[self.values.dtype.name]} {self.name}[{self.values.size}]"
+
+    @property
+    def content(self) -> str:
+        shown = [number(value) for value in self.values.ravel()]
         lines = [", ".join(shown[i : i + PER_LINE]) for i in range(0, len(shown), PER_LINE)]
-        joined = ",\n    ".join(lines)
-        return f"static const {TYPES[flat.dtype.name]} {self.name}[{len(flat)}] = {{\n    {joined}\n}};\n"
+        return "{\n        " + ",\n        ".join(lines) + "\n    }"
 
 
 @dataclass(frozen=True)
 class Window:
-    """A constant struct of how a kernel or a pool moves."""
+    """How a kernel or a pool moves, a field of the struct `constants`."""
 
     name: str
     numbers: tuple[int, ...]
+    alignment: ClassVar[int] = 4
 
     @property
     def bytes(self) -> int:
-        return 4 * len(self.numbers)
+        return self.alignment * len(self.numbers)
 
-    def __str__(self) -> str:
-        return f"static const Window {self.name} = {{{', '.join(map(str, self.numbers))}}};\n"
+    @property
+    def field(self) -> str:
+        return f"Window {self.name}"
+
+    @property
+    def content(self) -> str:
+        return f"{{{', '.join(map(str, self.numbers))}}}"
 
 
 Constant = Array | Window

@@ -14,7 +14,7 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Pixels:
-    """`mean` and `std` of each channel, or one of all, of values scaled to [0, 1]; `white` is the byte that becomes 1."""
+    """`mean` and `std` of each channel, or one of all, of values scaled to [0, 1]; `white` is the byte that is 1."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

@@ -1,11 +1,12 @@
 """A program in whole numbers of eight bits: scales from images, weights, and what it then gives, as the C code does.
 
-A value x is stored as q with x = scale * (q - zero): one scale a value, from the least to the largest that some images
-give; weights are symmetric, one scale a feature. Jacob et al. (2018), "Quantization and Training of Neural Networks for
-Efficient Integer-Arithmetic-Only Inference", https://arxiv.org/abs/1712.05877, with factors in float32.
+A value x is stored as q with x = step * (q - zero): one step a value, from the least to the largest that some images
+give; weights are symmetric, one step a feature. Logits are real numbers in float32. Jacob et al. (2018), "Quantization
+and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", https://arxiv.org/abs/1712.05877, with
+factors in float32.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from modelflow.errors import UsageError
 from modelflow.export.c.evaluate import activated, convolved, evaluated, largest, means
 from modelflow.export.c.lowering import Program
-from modelflow.export.c.operations import Activate, Add, Convolve, Dense, Floats, Operation, Pool, Weigh
+from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Floats, Operation, Pool, Real, Weigh
 from modelflow.export.c.pixels import Images, Pixels
 from modelflow.networks.layers.tape import Values
 
@@ -47,9 +48,12 @@ class Scale:
         return (q - self.zero) * float(self.step)
 
 
+REAL = Scale(np.float32(1), 0)
+
+
 @dataclass(frozen=True)
 class Quantised:
-    """A program with the scale of each value, and how its images are read."""
+    """A program with the scale of each value, and how its images are read. Its last operation gives real logits."""
 
     program: Program
     scales: dict[Values, Scale]
@@ -57,6 +61,12 @@ class Quantised:
 
     def scale(self, value: Values) -> Scale:
         return self.scales[value.owner]
+
+    @property
+    def stored(self) -> Program:
+        """What is computed in eight bits: all but the last operation."""
+        last = self.program.operations[-1]
+        return Program(self.program.input, self.program.operations[:-1], last.inputs[0])
 
     @property
     def factor(self) -> Floats:
@@ -69,7 +79,7 @@ class Quantised:
         scale = self.scale(self.program.input)
         return np.float32(self.pixels.offset / scale.step + np.float32(scale.zero))
 
-    def stored(self, images_NCHW: Images) -> Tensor:
+    def stored_images(self, images_NCHW: Images) -> Tensor:
         """Bytes of images as the network stores them: whole numbers in float32."""
         scaled = images_NCHW.astype(np.float32) * self.factor[:, None, None]
         return torch.from_numpy(rounded(scaled + self.offset[:, None, None]))
@@ -86,13 +96,24 @@ def quantised(program: Program, pixels: Pixels, images_NCHW: Images) -> Quantise
                 f"{operation.name} sums {operation.weight[0].size:,} products, expected at most {MAX_TAPS:,} in int8. "
                 "Export it in float."
             )
+    program = _with_real_logits(program)
     known = evaluated(program, pixels.normalised(images_NCHW))
     scales = {value: Scale.of(float(x.min()), float(x.max())) for value, x in known.items()}
     scales[program.input] = Scale.of(*pixels.range)
     for operation in program.operations:
         if isinstance(operation, Pool) and operation.how == "max":
             scales[operation.output] = scales[operation.inputs[0].owner]
+    scales[program.output] = REAL
     return Quantised(program, scales, pixels)
+
+
+def _with_real_logits(program: Program) -> Program:
+    """A program that ends with a fully connected layer, else with `Real`."""
+    last = program.operations[-1:]
+    if last and isinstance(last[0], Dense) and last[0].bounds == Bounds():
+        return program
+    logits = Values(program.output.shape)
+    return replace(program, operations=(*program.operations, Real("logits", (program.output,), logits)), output=logits)
 
 
 @dataclass(frozen=True)
@@ -149,14 +170,25 @@ def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def logits(network: Quantised, images_NCHW: Images) -> Floats:
     """What the C code gives for bytes of images, N x classes."""
-    program, count = network.program, len(images_NCHW)
-    known = {program.input.owner: network.stored(images_NCHW)}
-    for operation in program.operations:
-        given = [known[value.owner].reshape(count, *value.shape) for value in operation.inputs]
-        known[operation.output] = _computed(operation, network, *given).reshape(count, *operation.output.shape)
-    last = network.scale(program.output)
-    whole = known[program.output.owner].reshape(count, -1).numpy() - np.float32(last.zero)
-    return np.float32(whole * last.step)
+    known = {network.program.input.owner: network.stored_images(images_NCHW)}
+
+    def given(operation: Operation) -> list[Tensor]:
+        return [known[value.owner].reshape(len(images_NCHW), *value.shape) for value in operation.inputs]
+
+    *operations, last = network.program.operations
+    for operation in operations:
+        found = _computed(operation, network, *given(operation))
+        known[operation.output] = found.reshape(len(images_NCHW), *operation.output.shape)
+    return _logits(last, network, *given(last))
+
+
+def _logits(last: Operation, network: Quantised, x: Tensor) -> Floats:
+    scale, flat = network.scale(last.inputs[0]), x.flatten(1)
+    if not isinstance(last, Dense):
+        return np.float32(flat.numpy() - np.float32(scale.zero)) * scale.step
+    made = sums(last, network)
+    found = _centred(flat, scale) @ torch.from_numpy(made.weight).double().T
+    return np.float32(np.float32(found.numpy()) * made.factor) + made.offset
 
 
 @singledispatch

@@ -7,6 +7,7 @@ Each function of C lies in a file of `code/`; only those that the network needs 
 by `float_steps` or `int8_steps`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,11 +19,11 @@ from jinja2 import Environment, FileSystemLoader
 
 from modelflow.errors import UsageError
 from modelflow.export.c import float_steps, int8_steps, quantise
-from modelflow.export.c.pieces import Array, Constant, Place, Step, number, text
 from modelflow.export.c.evaluate import evaluated
 from modelflow.export.c.lowering import Program, lowered
 from modelflow.export.c.memory import planned
 from modelflow.export.c.operations import Floats, Operation
+from modelflow.export.c.pieces import Array, Constant, Place, Step, number, text
 from modelflow.export.c.pixels import Images, Pixels
 from modelflow.networks.layers.tape import Values
 from modelflow.networks.trace import Trace
@@ -30,10 +31,11 @@ from modelflow.networks.trace import Trace
 CODE = Path(__file__).parent / "code"
 FUNCTIONS = (  # in the order in which they stand
     *("window", "bounded", "saturated", *float_steps.ACTIVATIONS),
-    *("convolve", "dense", "pool_max", "pool_average", "activate", "add", "weigh"),
+    *("convolve", "dense", "dense_logits", "pool_max", "pool_average", "activate", "add", "weigh", "real"),
 )
-TOLERANCE = 1e-4  # of the self-test in float, as a share of the largest logit
+TOLERANCE = {"float": 1e-4, "int8_t": 1e-2}  # of the self-test, as a share of the largest logit
 MAX_PARAMETERS = 4_000_000  # 50 MB of text in float
+UNSAFE = re.compile(r"[^\w .+-]")  # in a comment
 KINDS = {"float": "Weights and activations in float32.", "int8_t": "Weights and activations in int8."}
 
 
@@ -42,14 +44,22 @@ class Arithmetic:
     """What float and int8 do in their own way."""
 
     type: str
-    program: Program
+    operations: tuple[Operation, ...]
+    stored: Program  # whose values lie in the model's memory
     step: Callable[[Operation, int, Place], Step]
     factor: Floats
     offset: Floats
     logits: Floats  # of the golden image
-    tolerance: float
-    functions: tuple[str, ...] = ()
-    logit: tuple[int, np.float32] = (0, np.float32(1))  # zero and step of what is stored
+    functions: tuple[str, ...] = ()  # that normalising takes
+
+    @property
+    def is_int8(self) -> bool:
+        return self.type == "int8_t"
+
+    @property
+    def tolerance(self) -> float:
+        """By how much a logit of the golden image may differ."""
+        return TOLERANCE[self.type] * max(1.0, float(np.abs(self.logits).max()))
 
 
 @dataclass(frozen=True)
@@ -73,26 +83,27 @@ class CModel:
     @property
     def constant_bytes(self) -> int:
         """Bytes of constants in flash: weights, windows, tables, the golden image and its logits. Code is left out."""
-        return sum(constant.bytes for constant in self.constants)
+        return -(-sum(constant.bytes for constant in self.constants) // 4) * 4
 
     @property
     def ram_bytes(self) -> int:
         """Bytes of static memory. The caller's image and probabilities and the stack are left out."""
-        return self._memory.size * (1 if self.arithmetic.type == "int8_t" else 4)
+        return self._memory.size + 4 * len(self.class_names) if self.arithmetic.is_int8 else 4 * self._memory.size
 
     @cached_property
     def constants(self) -> tuple[Constant, ...]:
-        """Every constant of `model.c`, in order."""
+        """Every field of the struct `constants` of `model.c`: those of four bytes first, so that none is padded."""
         made = self.arithmetic
         own = [
             *(Array("pixel_factor", made.factor), Array("pixel_offset", made.offset)),
             *(Array("golden_image", self.golden_image), Array("golden_logits", made.logits)),
         ]
-        return (*(constant for step in self._steps for constant in step.constants), *own)
+        found = [*(constant for step in self._steps for constant in step.constants), *own]
+        return tuple(sorted(found, key=lambda constant: -constant.alignment))
 
     @cached_property
     def _memory(self) -> Any:
-        return planned(self.arithmetic.program)
+        return planned(self.arithmetic.stored)
 
     def _at(self, value: Values) -> str:
         place = self._memory.place(value)
@@ -100,8 +111,8 @@ class CModel:
 
     @cached_property
     def _steps(self) -> list[Step]:
-        operations = self.arithmetic.program.operations
-        return [self.arithmetic.step(operation, i, self._at) for i, operation in enumerate(operations)]
+        made = self.arithmetic
+        return [made.step(operation, i, self._at) for i, operation in enumerate(made.operations)]
 
     @property
     def _functions(self) -> list[str]:
@@ -111,21 +122,23 @@ class CModel:
     def _function(self, name: str) -> str:
         if name in float_steps.ACTIVATIONS:
             return float_steps.activation(name)
-        folder = CODE / ("int8" if self.arithmetic.type == "int8_t" else "float")
+        folder = CODE / ("int8" if self.arithmetic.is_int8 else "float")
         return (folder / f"{name}.c").read_text("utf-8")
 
     @property
     def _words(self) -> dict[str, Any]:
         """What the templates say."""
         made, functions = self.arithmetic, self._functions
-        program = made.program
         height, width, channels = self.golden_image.shape
         return {
-            "title": self.title,
+            "title": UNSAFE.sub("_", self.title),
             "kind": KINDS[made.type],
             "type": made.type,
-            "int8": made.type == "int8_t",
-            **{"height": height, "width": width, "channels": channels, "white": self.white},
+            "int8": made.is_int8,
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "white": self.white,
             "classes": len(self.class_names),
             "class_names": ", \\\n    ".join(map(text, self.class_names)),
             "flash": self.constant_bytes,
@@ -134,11 +147,9 @@ class CModel:
             "functions": functions,
             "libm": any(word in function for word in float_steps.OF_MATH for function in functions),
             "constants": self.constants,
-            "input": self._at(program.input),
-            "output": self._at(program.output),
-            "calls": [(op.name, step.call) for op, step in zip(program.operations, self._steps, strict=True)],
-            "zero": made.logit[0],
-            "step": number(made.logit[1]),
+            "input": self._at(made.stored.input),
+            "output": "logits" if made.is_int8 else self._at(made.stored.output),
+            "calls": [(op.name, step.call) for op, step in zip(made.operations, self._steps, strict=True)],
             "tolerance": number(np.float32(made.tolerance)),
         }
 
@@ -173,22 +184,17 @@ def c_model(
 
 
 def _in_float(program: Program, pixels: Pixels, golden: Images) -> Arithmetic:
-    values = evaluated(program, pixels.normalised(golden))
-    logits = values[program.output.owner].numpy().ravel()
-    tolerance = TOLERANCE * max(1.0, float(np.abs(logits).max()))
-    return Arithmetic("float", program, float_steps.step, pixels.factor, pixels.offset, logits, tolerance)
+    logits = evaluated(program, pixels.normalised(golden))[program.output.owner].float().numpy().ravel()
+    operations = program.operations
+    return Arithmetic("float", operations, program, float_steps.step, pixels.factor, pixels.offset, logits)
 
 
 def _in_int8(network: quantise.Quantised, golden: Images) -> Arithmetic:
-    scale = network.scale(network.program.output)
-    return Arithmetic(
-        "int8_t",
-        network.program,
-        lambda operation, index, at: int8_steps.step(operation, index, at, network),
-        network.factor,
-        network.offset,
-        quantise.logits(network, golden).ravel(),
-        1.5 * float(scale.step),  # a compiler that fuses a product and a sum may round another way
-        ("saturated",),
-        (scale.zero, scale.step),
-    )
+    operations, logits = network.program.operations, quantise.logits(network, golden).ravel()
+
+    def step(operation: Operation, index: int, at: Place) -> Step:
+        write = int8_steps.last_step if operation is operations[-1] else int8_steps.step
+        return write(operation, index, at, network)
+
+    factor, offset = network.factor, network.offset
+    return Arithmetic("int8_t", operations, network.stored, step, factor, offset, logits, ("saturated",))

@@ -62,7 +62,7 @@ class Residual(LayerKind):
         return summed
 
     def projection(self, before: Shape, summed: Shape) -> Conv:
-        """What `shortcut: conv` is: a 1x1 convolution from one shape to the other. Raises `ShapeError` unless of maps."""
+        """What `shortcut: conv` is: a 1x1 convolution from one shape to the other. Raises `ShapeError` without maps."""
         if len(before) != 3 or len(summed) != 3:
             ends = f"{shape_text(before)} to {shape_text(summed)}"
             raise ShapeError(f"a shortcut from {ends}: expected maps at both ends. Leave linear layers out of it.")
