@@ -16,10 +16,10 @@ def step(operation: Operation, index: int, at: Place, network: Quantised) -> Ste
 
 @step.register
 def _(operation: Convolve, index: int, at: Place, network: Quantised) -> Step:
-    constants = (*_weights(operation, index, network), Window(f"window_{index}", operation.window.numbers))
+    window = Window(f"window_{index}", operation.window.numbers)
     places, zero = f"{at(operation.inputs[0])}, {at(operation.output)}", network.scale(operation.inputs[0]).zero
     call = f"convolve({places}, &constants.window_{index}, {_named(index)}, {zero})"
-    return Step(constants, ("window", "saturated", "convolve"), call)
+    return Step((*_weights(operation, index, network), window), ("window", "saturated", "convolve"), call)
 
 
 @step.register
@@ -78,8 +78,11 @@ def last_step(operation: Operation, index: int, at: Place, network: Quantised) -
 
 def _weights(operation: Convolve | Dense, index: int, network: Quantised) -> tuple[Array, ...]:
     made = sums(operation, network)
-    arrays = {"weights": made.weight, "factor": made.factor, "offset": made.offset}
-    return tuple(Array(f"{name}_{index}", values) for name, values in arrays.items())
+    return (
+        Array(f"weights_{index}", made.weight),
+        Array(f"factor_{index}", made.factor),
+        Array(f"offset_{index}", made.offset),
+    )
 
 
 def _named(index: int) -> str:

@@ -26,6 +26,7 @@ from modelflow.export.c.operations import (
     ScaleShift,
     Weigh,
     Window,
+    single,
 )
 from modelflow.networks.layers.activation import Activation, activation_parts
 from modelflow.networks.layers.conv import Convolution
@@ -133,7 +134,7 @@ def _norm(writer: Writer, name: str, layer: Norm, x: Values) -> Values:
     variance = writer.weight(name, "running_var").astype(np.float64)
     factor = writer.weight(name, "weight") / np.sqrt(variance + EPSILON)
     shift = writer.weight(name, "bias") - writer.weight(name, "running_mean") * factor
-    return writer.add(ScaleShift, name, x.shape, x, factor=np.float32(factor), shift=np.float32(shift))
+    return writer.add(ScaleShift, name, x.shape, x, factor=single(factor), shift=single(shift))
 
 
 def _activation(writer: Writer, name: str, layer: Activation, x: Values) -> Values:
@@ -233,8 +234,8 @@ def _as_one(before: Operation, after: Operation) -> Operation | None:
         return replace(before, output=after.output, bounds=CUTS[after.activation])
     if isinstance(after, ScaleShift) and isinstance(before, Convolve):
         factor = after.factor.astype(np.float64)
-        weight = np.float32(before.weight * factor[:, None, None, None])
-        return replace(before, output=after.output, weight=weight, bias=np.float32(before.bias * factor + after.shift))
+        weight = single(before.weight * factor[:, None, None, None])
+        return replace(before, output=after.output, weight=weight, bias=single(before.bias * factor + after.shift))
     return None
 
 

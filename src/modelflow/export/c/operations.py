@@ -7,7 +7,7 @@ Dropout and flattening are no operations: neither changes a value.
 
 from dataclasses import dataclass
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,11 @@ from modelflow.networks.layers.tape import Values
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]
+
+
+def single(values: Any) -> Floats:
+    """Numbers in float32."""
+    return np.asarray(values, np.float32)
 
 
 @dataclass(frozen=True)

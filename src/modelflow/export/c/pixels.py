@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelflow.export.c.operations import Floats
+from modelflow.export.c.operations import Floats, single
 
 Images = NDArray[np.uint8]
 
@@ -29,12 +29,12 @@ class Pixels:
     @property
     def factor(self) -> Floats:
         """By which the bytes of each channel are multiplied."""
-        return np.float32(1 / (self.white * np.asarray(self.std, np.float64)))
+        return single(1 / (self.white * np.asarray(self.std, np.float64)))
 
     @property
     def offset(self) -> Floats:
         """What is then added."""
-        return np.float32(-np.asarray(self.mean, np.float64) / np.asarray(self.std, np.float64))
+        return single(-np.asarray(self.mean, np.float64) / np.asarray(self.std, np.float64))
 
     @property
     def range(self) -> tuple[float, float]:

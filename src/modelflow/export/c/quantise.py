@@ -6,6 +6,7 @@ and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
 factors in float32.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
@@ -17,7 +18,19 @@ from torch import Tensor
 from modelflow.errors import UsageError
 from modelflow.export.c.evaluate import activated, convolved, evaluated, largest, means
 from modelflow.export.c.lowering import Program
-from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Floats, Operation, Pool, Real, Weigh
+from modelflow.export.c.operations import (
+    Activate,
+    Add,
+    Bounds,
+    Convolve,
+    Dense,
+    Floats,
+    Operation,
+    Pool,
+    Real,
+    Weigh,
+    single,
+)
 from modelflow.export.c.pixels import Images, Pixels
 from modelflow.networks.layers.tape import Values
 
@@ -42,7 +55,7 @@ class Scale:
 
     def stored(self, x: Tensor) -> Tensor:
         """Real numbers as whole ones, in float32."""
-        return torch.from_numpy(rounded(x.numpy() / self.step + np.float32(self.zero)))
+        return torch.from_numpy(rounded(single(x.numpy()) / self.step + np.float32(self.zero)))
 
     def real(self, q: Tensor) -> Tensor:
         return (q - self.zero) * float(self.step)
@@ -71,13 +84,13 @@ class Quantised:
     @property
     def factor(self) -> Floats:
         """By which the bytes of each channel of an image are multiplied."""
-        return np.float32(self.pixels.factor / self.scale(self.program.input).step)
+        return single(self.pixels.factor / self.scale(self.program.input).step)
 
     @property
     def offset(self) -> Floats:
         """What is then added, before rounding."""
         scale = self.scale(self.program.input)
-        return np.float32(self.pixels.offset / scale.step + np.float32(scale.zero))
+        return single(self.pixels.offset / scale.step + np.float32(scale.zero))
 
     def stored_images(self, images_NCHW: Images) -> Tensor:
         """Bytes of images as the network stores them: whole numbers in float32."""
@@ -131,15 +144,15 @@ def sums(operation: Convolve | Dense, network: Quantised) -> Sums:
     flat = operation.weight.reshape(len(operation.weight), -1).astype(np.float64)
     steps = np.abs(flat).max(axis=1) / MOST
     weight = np.rint(flat / np.where(steps, steps, 1)[:, None]).astype(np.int8)
-    factor = np.float32(steps * float(taken.step) / float(given.step))
-    offset = np.float32(operation.bias / np.float64(given.step) + given.zero)
+    factor = single(steps * float(taken.step) / float(given.step))
+    offset = single(operation.bias / np.float64(given.step) + given.zero)
     return Sums(weight.reshape(operation.weight.shape), factor, offset)
 
 
 def mean_factor(operation: Pool, network: Quantised) -> np.float32:
     """By which the sum of a window, its zero taken off, is multiplied."""
     taken, given = network.scale(operation.inputs[0]), network.scale(operation.output)
-    return np.float32(float(taken.step) / (float(given.step) * np.prod(operation.window.size)))
+    return np.float32(float(taken.step) / (float(given.step) * math.prod(operation.window.size)))
 
 
 def add_factors(operation: Add, network: Quantised) -> tuple[np.float32, np.float32]:
@@ -185,10 +198,10 @@ def logits(network: Quantised, images_NCHW: Images) -> Floats:
 def _logits(last: Operation, network: Quantised, x: Tensor) -> Floats:
     scale, flat = network.scale(last.inputs[0]), x.flatten(1)
     if not isinstance(last, Dense):
-        return np.float32(flat.numpy() - np.float32(scale.zero)) * scale.step
+        return single(flat.numpy() - np.float32(scale.zero)) * scale.step
     made = sums(last, network)
     found = _centred(flat, scale) @ torch.from_numpy(made.weight).double().T
-    return np.float32(np.float32(found.numpy()) * made.factor) + made.offset
+    return single(found.numpy()) * made.factor + made.offset
 
 
 @singledispatch
@@ -202,7 +215,7 @@ def _centred(x: Tensor, scale: Scale) -> Tensor:
 
 
 def _brought(sums: Tensor, factor: Floats | np.float32, offset: Floats | np.float32) -> Tensor:
-    return torch.from_numpy(rounded(np.float32(np.float32(sums.numpy()) * factor) + offset))
+    return torch.from_numpy(rounded(single(sums.numpy()) * factor + offset))
 
 
 @_computed.register
@@ -224,7 +237,7 @@ def _(operation: Dense, network: Quantised, x: Tensor) -> Tensor:
 def _(operation: Pool, network: Quantised, x: Tensor) -> Tensor:
     if operation.how == "max":
         return largest(x, operation.window)
-    found = means(_centred(x, network.scale(operation.inputs[0])), operation.window) * np.prod(operation.window.size)
+    found = means(_centred(x, network.scale(operation.inputs[0])), operation.window) * math.prod(operation.window.size)
     return _brought(found.round(), mean_factor(operation, network), np.float32(network.scale(operation.output).zero))
 
 

@@ -21,7 +21,7 @@ from modelflow.errors import UsageError
 from modelflow.export.c import float_steps, int8_steps, quantise
 from modelflow.export.c.evaluate import evaluated
 from modelflow.export.c.lowering import Program, lowered
-from modelflow.export.c.memory import planned
+from modelflow.export.c.memory import Memory, planned
 from modelflow.export.c.operations import Floats, Operation
 from modelflow.export.c.pieces import Array, Constant, Place, Step, number, text
 from modelflow.export.c.pixels import Images, Pixels
@@ -102,7 +102,7 @@ class CModel:
         return tuple(sorted(found, key=lambda constant: -constant.alignment))
 
     @cached_property
-    def _memory(self) -> Any:
+    def _memory(self) -> Memory:
         return planned(self.arithmetic.stored)
 
     def _at(self, value: Values) -> str:
