@@ -23,6 +23,9 @@ test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, 
 test-arm: $(VENV)/.ready-dev  ## run the tests of the compiled step on ARM, elsewhere under qemu's emulation (some two minutes)
 	tests/kernels/on_arm.sh
 
+test-m4: $(VENV)/.ready-dev  ## run exported C on an emulated Cortex-M4, where its compiler and qemu are installed
+	tests/export/on_m4.sh $(BIN)/python
+
 lint: $(VENV)/.ready-dev  ## style (ruff) and types (mypy strict on src)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -93,5 +96,5 @@ $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
 	touch $@
 
-.PHONY: study setup test test-more test-arm lint docs bench card pictures fuzz torture audit help
+.PHONY: study setup test test-more test-arm test-m4 lint docs bench card pictures fuzz torture audit help
 .DEFAULT_GOAL := help

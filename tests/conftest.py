@@ -33,6 +33,7 @@ MORE = (  # slower tests: those of make test-more
     *("training/test_openmp.py", "io/test_bounds.py", "io/test_signals.py", "test_card_revisited.py"),
     *("test_extending.py", "test_wheel.py", "analysis/test_simulations.py", "kernels/test_network.py"),
     "kernels/test_portable.py",
+    "export/test_m4.py",
 )
 
 

@@ -134,10 +134,45 @@ def _described(model: str, dataset: str | None, form: dict[str, Any]) -> "tuple[
     return resolve(model, data=assumed)
 
 
-@click.command(context_settings=HELP, epilog=example("models", "models --json"))
+@click.command(
+    context_settings=HELP,
+    epilog=example("models", "models --json", 'models --device "256KB flash, 64KB ram"'),
+)
+@click.option("--device", help='List those that fit a microcontroller as C, such as "256KB flash, 64KB ram".')
 @JSON
-def models(as_json: bool) -> None:
-    """List the presets: short form, parameters, MACs."""
+def models(device: str | None, as_json: bool) -> None:
+    """List the presets: short form, parameters, MACs.
+
+    With --device, list the flash and RAM of the presets that fit as C code, in float and in int8.
+    """
+    if device is None:
+        _list_presets(as_json)
+    else:
+        _list_fitting(device, as_json)
+
+
+def _list_fitting(device: str, as_json: bool) -> None:
+    """The presets that a device has flash and RAM for."""
+    from modelflow.export.c.device import CODE_BYTES, STACK_BYTES, needed, read_device
+    from modelflow.networks.resolve import CARD, preset
+
+    has = read_device(device)
+    rows = [(name, form, needed(preset(name), form == "int8")) for name in CARD for form in ("float", "int8")]
+    fitting = [(name, form, memories) for name, form, memories in rows if memories.fits(has)]
+    if as_json:
+        keys = ("model", "numbers", "flash_bytes", "ram_bytes")
+        terminal.say_json([dict(zip(keys, (name, form, m.flash, m.ram), strict=True)) for name, form, m in fitting])
+        return
+    if not fitting:
+        terminal.say("No preset fits. Smallest in int8:")
+        fitting = [min((row for row in rows if row[1] == "int8"), key=lambda row: row[2].flash + row[2].ram)]
+    lines = [(name, form, f"{m.flash:,}", f"{m.ram:,}") for name, form, m in fitting]
+    terminal.table(("model", "numbers", "flash (bytes)", "RAM (bytes)"), lines, left=2)
+    terminal.say(f"Included: {CODE_BYTES:,} bytes for code, {STACK_BYTES:,} for the stack, one image.")
+    terminal.say("Your own program comes on top.")
+
+
+def _list_presets(as_json: bool) -> None:
     from modelflow.networks.resolve import CARD, preset
     from modelflow.networks.trace import trace as trace_of
 

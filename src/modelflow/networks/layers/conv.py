@@ -51,7 +51,7 @@ class Convolution(LayerKind):
                 f"groups = {self.groups}: expected a divisor of its {shape[0]} input channels and {self.features} "
                 "features"
             )
-        if self.padding == "same" and any(k % 2 == 0 and s > 1 for k, s in zip(self.kernel, self.stride, strict=True)):
+        if self.padding == "same" and self.stride != (1, 1) and any(side % 2 == 0 for side in self.kernel):
             raise ShapeError(
                 f"padding: same with an even kernel {size_text(self.kernel)} and a stride: expected an odd kernel. "
                 "Make it odd, or give the padding as a number."

@@ -54,14 +54,15 @@ class Residual(LayerKind):
                 f"the layers of the residual turn {shape_text(before)} into {shape_text(summed)}, which cannot be "
                 "added. Give shortcut: conv, or layers that keep the shape."
             )
-        if self.shortcut == "conv" and self._projection(before, summed).output_shape(before) != summed:
+        if self.shortcut == "conv" and self.projection(before, summed).output_shape(before) != summed:
             raise ShapeError(
                 f"no stride of a 1x1 convolution turns {shape_text(before)} into {shape_text(summed)}. "
                 "Give the strided layers padding: same."
             )
         return summed
 
-    def _projection(self, before: Shape, summed: Shape) -> Conv:
+    def projection(self, before: Shape, summed: Shape) -> Conv:
+        """What `shortcut: conv` is: a 1x1 convolution from one shape to the other. Raises `ShapeError` without maps."""
         if len(before) != 3 or len(summed) != 3:
             ends = f"{shape_text(before)} to {shape_text(summed)}"
             raise ShapeError(f"a shortcut from {ends}: expected maps at both ends. Leave linear layers out of it.")
@@ -78,13 +79,13 @@ class Residual(LayerKind):
         """Every layer with the shape of its input, that of the shortcut too."""
         yield from ((layer, given) for _, layer, given in self.held(shape))
         if self.shortcut == "conv":
-            yield self._projection(shape, after(self.layers, shape)), shape
+            yield self.projection(shape, after(self.layers, shape)), shape
 
     def run(self, tape: Tape, x: Values) -> Values:
         body = x
         for layer in self.layers:
             body = layer.run(tape, body)
-        shortcut = self._projection(x.shape, body.shape).run(tape, x) if self.shortcut == "conv" else x
+        shortcut = self.projection(x.shape, body.shape).run(tape, x) if self.shortcut == "conv" else x
         summed = tape.add(body.shape, body, shortcut)
         for _, part in activation_parts(self.activation):
             summed = part.run(tape, summed)
@@ -93,7 +94,7 @@ class Residual(LayerKind):
     def operations(self, shape: Shape) -> tuple[str, ...]:
         own = ["add input"]
         if self.shortcut == "conv":
-            own = [f"add {', '.join(self._projection(shape, after(self.layers, shape)).operations(shape))} of input"]
+            own = [f"add {', '.join(self.projection(shape, after(self.layers, shape)).operations(shape))} of input"]
         return (*own, *(word for _, part in activation_parts(self.activation) for word in part.operations(shape)))
 
     def module(self, shape: Shape, generator: "torch.Generator") -> "nn.Module":
@@ -104,6 +105,6 @@ class Residual(LayerKind):
         body = nn.Sequential(*(layer.module(given, generator) for _, layer, given in self.held(shape)))
         shortcut: nn.Module = nn.Identity()
         if self.shortcut == "conv":
-            shortcut = self._projection(shape, after(self.layers, shape)).module(shape, generator)
+            shortcut = self.projection(shape, after(self.layers, shape)).module(shape, generator)
         activation = [part.module(shape, generator) for _, part in activation_parts(self.activation)]
         return Sum(body, shortcut, *activation)
