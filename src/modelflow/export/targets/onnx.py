@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from modelflow.analysis.intervals import bootstrap_difference
 from modelflow.errors import UsageError
+from modelflow.export.int8 import beside_float, calibration
 from modelflow.export.loaded_run import LoadedRun
 from modelflow.export.target import Target, as_NCHW, quiet
 
@@ -80,16 +80,12 @@ class Onnx(Target):
         """The accuracy of the model in 8 bits beside the float's, with the interval of the difference."""
         if (source := run.source) is None:
             return [f"No {INT8}: its scales are chosen by the training images, which are not on this machine."]
-        chosen = np.linspace(0, len(source.train_images) - 1, min(CALIBRATED_ON, len(source.train_images)), dtype=int)
-        _quantise(folder, as_NCHW(source.train_images[chosen]))
+        _quantise(folder, calibration(source, CALIBRATED_ON))
         images_NCHW, y_N = as_NCHW(source.test_images), source.test_labels
         whole_N, int8_N = (_logits(folder / name, images_NCHW).argmax(1) == y_N for name in (MODEL, INT8))
-        interval = bootstrap_difference(int8_N, whole_N)
-        gain, low, high = (100 * share for share in (int8_N.mean() - whole_N.mean(), interval.low, interval.high))
         sizes = [(folder / name).stat().st_size for name in (MODEL, INT8)]
         return [
-            f"{INT8}: accuracy {int8_N.mean():.2%}, float {whole_N.mean():.2%}. Difference {gain:+.2f} points (95 % "
-            f"interval {low:+.2f} to {high:+.2f}, paired over {len(y_N):,} test images).",
+            beside_float(INT8, int8_N, whole_N),
             f"{INT8} has {sizes[1]:,} bytes, {MODEL} {sizes[0]:,}.",
         ]
 
