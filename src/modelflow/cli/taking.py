@@ -114,10 +114,10 @@ def _rows(runs: "list[LoadedRun]", places: Sequence[str]) -> Iterator[Row]:
 
 
 def _read(place: str, run: "LoadedRun") -> "Given":
-    from modelflow.export.pictures import MAX_BYTES, parse_picture, picture_file
+    from modelflow.export.pictures import MAX_BYTES, parse_picture, read_picture
 
     if place != STDIN:
-        return run.picture_of(picture_file(Path(place)))
+        return run.picture_of(read_picture(Path(place)))
     content = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DataError(f"the standard input: larger than {MAX_BYTES:,} bytes, the limit")

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from modelflow.data.pictures import to_form
 from modelflow.errors import DataError
-from modelflow.export.pictures import picture_file, pixels
+from modelflow.export.pictures import fitted, pixels, read_picture
 from modelflow.networks.layers.kind import Shape, shape_text
 
 Array = np.ndarray[Any, Any]
@@ -43,8 +41,8 @@ def images_of(given: Any, shape: Shape, white: int = WHITE) -> Given:
     """Images of `shape` (C x H x W) from arrays, tensors, lists, pictures of Pillow's, or paths.
 
     Whole numbers are bytes: up to `white` as in the training files, else up to 255. Floats are shares of white, from 0
-    to 1. Images of another size or colour are resized and recoloured in bytes, and `notes` say so. Raises `DataError`
-    for anything else.
+    to 1. Images of another size or colour are resized and recoloured, and `notes` say so. Raises `DataError` for
+    anything else.
     """
     if isinstance(given, str | os.PathLike) or _is_picture(given):
         given = [given]
@@ -63,7 +61,7 @@ def image_of(pixels_HWC: Array, shape: Shape) -> Given:
 def _single(one: Any, shape: Shape, white: int) -> Array:
     """One image of a list, 1 x C x H x W."""
     if isinstance(one, str | os.PathLike):
-        return _batch(picture_file(Path(one)))
+        return _batch(read_picture(Path(one)))
     if _is_picture(one):
         return _batch(pixels(one))
     array, _ = _values(_array(one), white)
@@ -155,7 +153,7 @@ def _joined(batches: Sequence[Array], shape: Shape) -> Given:
     for batch in batches:
         if (given := batch.shape[1:]) != shape:
             unlike[given] += len(batch)
-            batch = np.stack([_formed(image, shape) for image in batch])
+            batch = np.stack([fitted(_shares(image), shape[0], (shape[1], shape[2])) for image in batch])
         done.append(batch)
     if len({batch.dtype for batch in done}) > 1:
         done = [_shares(batch) for batch in done]
@@ -164,19 +162,6 @@ def _joined(batches: Sequence[Array], shape: Shape) -> Given:
     if len(unlike) > MAX_NOTES:
         notes.append(f"images of {len(unlike) - MAX_NOTES} more sizes were made so too")
     return Given(np.ascontiguousarray(np.concatenate(done)), tuple(notes))
-
-
-def _formed(image_CHW: Array, shape: Shape) -> Array:
-    """An image in bytes with the channels and the size of `shape`, as a picture of a training folder is made.
-
-    Raises `DataError` for channels that nothing can be made of.
-    """
-    if len(image_CHW) not in COLOURS or shape[0] not in COLOURS:
-        raise DataError(f"images of {len(image_CHW)} channels, the network takes {shape[0]}")
-    values = image_CHW if image_CHW.dtype == np.uint8 else np.round(image_CHW * WHITE).astype(np.uint8)
-    picture = Image.fromarray(np.ascontiguousarray(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1)))
-    made = to_form(picture, (shape[1], shape[2]), shape[0])
-    return made[None] if made.ndim == 2 else np.moveaxis(made, -1, 0)
 
 
 def _shares(image: Array) -> Array:

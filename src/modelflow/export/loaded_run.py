@@ -131,7 +131,7 @@ class LoadedRun:
         return self._noted(images_of(images, self.spec.input_shape, self.normalisation.white))
 
     def picture_of(self, pixels_HWC: Array) -> Given:
-        """A picture in bytes, as `pictures.picture_file` gives it, in the form of the training images."""
+        """A picture in bytes, as `pictures.read_picture` gives it, in the form of the training images."""
         return self._noted(image_of(pixels_HWC, self.spec.input_shape))
 
     def _noted(self, given: Given) -> Given:
