@@ -76,7 +76,7 @@ def fitted(shares_CHW: Array, channels: int, size: tuple[int, int]) -> Array:
 
     `size` is height and width; values are from 0 to 1. Raises `DataError` for channels that nothing can be made of.
     """
-    recoloured = _recoloured(np.asarray(shares_CHW, np.float32), channels)
+    recoloured = _recoloured(shares_CHW.astype(np.float32), channels)
     if recoloured.shape[1:] == size:
         return recoloured
     maps = [
