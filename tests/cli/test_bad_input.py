@@ -197,7 +197,7 @@ LOOKING = {
     "inspect results/net --layer conv9": ["layer 'conv9'", "conv_layers.0"],
     "inspect results/net --layer ''": ["layer ''"],
     "predict none picture.png": ["none: no run.json there"],
-    "predict results/net picture.png": ["picture.png: not a picture", "1 of 1 images could not be read"],
+    "predict results/net picture.png": ["picture.png: ", "PNG", "1 of 1 images could not be read"],
     "predict results/net missing.png": ["missing.png: no such file"],
     "predict results/net empty_folder": ["empty_folder: no image in this folder"],
     "export results/net --to nothing": ["--to", "'nothing' is not one of"],
