@@ -33,6 +33,8 @@ NO_TORCH = [
     "data.sources",
     "networks.diagram",
     "report.page",
+    "export.export",
+    "export.loaded_run",
     "cli.terminal",
     "cli",
 ]

@@ -167,7 +167,7 @@ def _joined(batches: Sequence[Array], shape: Shape) -> Given:
 
 def _shares(image: Array) -> Array:
     """From 0 to 1."""
-    return image / WHITE if image.dtype == np.uint8 else image
+    return image / np.float32(WHITE) if image.dtype == np.uint8 else image
 
 
 def _note(count: int, total: int, change: str) -> str:
