@@ -97,7 +97,7 @@ def test_another_size_and_colour_is_told_and_brought_to_the_form(colours):
     assert np.allclose(wide.shares_NCHW[0, 0, 3:5], 1)
     assert np.allclose(wide.shares_NCHW[0, 0, [0, 1, 6, 7]], 0)
     weights = np.array([0.299, 0.587, 0.114])
-    assert np.allclose(shares(colours, GREY)[:, 0], colours / 255 @ weights, atol=1e-6)
+    assert np.allclose(shares(colours, GREY)[:, 0], colours / 255 @ weights, atol=1 / 255)
     assert np.allclose(shares(colours[..., 0], RGB), colours[:, None, :, :, 0].repeat(3, 1) / 255)
 
 
