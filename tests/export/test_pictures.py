@@ -93,13 +93,13 @@ def test_changed_bytes_raise_nothing_else(form):
 
 def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
     monkeypatch.setattr(pictures, "MAX_PIXELS", 62)
-    with pytest.raises(DataError, match="7 x 9 pixels, expected at most 62"):
+    with pytest.raises(DataError, match=r"^x: .*pixels, expected at most 62"):
         parse_picture(content(), "x")
 
 
 def test_files_that_are_none(tmp_path, monkeypatch):
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(DataError, match=r"text\.png: not a picture, expected PNG"):
+    with pytest.raises(DataError, match=r"text\.png: .*PNG"):
         read_picture(tmp_path / "text.png")
     with pytest.raises(DataError, match="not a file"):
         read_picture(tmp_path)
