@@ -138,6 +138,29 @@ def test_random_networks_in_int8_give_what_was_computed_without_a_compiler(tmp_p
     assert np.array_equal(logits_of(folder / "model.c", images, "gcc"), expected)
 
 
+PREACTIVATED = parse_spec(
+    {
+        "input": [2, 6, 6],
+        "classes": 3,
+        "layers": [
+            {"conv": 4},
+            {"residual": [{"norm": "batch"}, {"activation": "relu"}, {"conv": 4, "padding": "same"}]},
+            {"residual": [{"activation": "gelu"}, {"squeeze": 2}]},
+            {"residual": [{"squeeze": 2}]},
+            {"linear": "classes"},
+        ],
+    }
+)
+
+
+def test_what_is_read_again_later_is_kept(tmp_path):
+    """A residual's input, which is read by a norm, an activation or a factor first, is neither merged nor replaced."""
+    model = network_of(PREACTIVATED)
+    images, pixels = images_for(model), pixels_for(2)
+    written(model, tmp_path, images, pixels)
+    assert_alike(logits_of(tmp_path / "model.c", images, "gcc"), by_torch(model, pixels, images))
+
+
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("name", [name for name in CARD if name != "generic_3"])
 def test_the_presets_give_torchs_logits(tmp_path, name, compiler):
