@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def written(model, folder, images, pixels, int8=False, title="net", names=None):
     calibration = images if int8 else None
     made = c_model(title, model.trace, state_of(model), pixels, names, images[0], calibration)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in made.files.items():
+    for name, content in made.files().items():
         (folder / name).write_text(content, "utf-8")
     return made
 
@@ -122,7 +123,7 @@ def test_random_networks_give_torchs_logits(tmp_path_factory, fields, seed):
     model, folder = network_of(spec, seed), tmp_path_factory.mktemp("c")
     images, pixels = images_for(model), pixels_for(spec.input_shape[0])
     written(model, folder, images, pixels)
-    assert_alike(logits_of(folder, images, "gcc"), by_torch(model, pixels, images))
+    assert_alike(logits_of(folder / "model.c", images, "gcc"), by_torch(model, pixels, images))
 
 
 @given(NETWORKS, st.integers(0, 5))
@@ -134,7 +135,30 @@ def test_random_networks_in_int8_give_what_was_computed_without_a_compiler(tmp_p
     written(model, folder, images, pixels, int8=True)
     made = quantise.quantised(lowered(traced, state_of(model)), pixels, images)
     expected = quantise.logits(made, images)
-    assert np.array_equal(logits_of(folder, images, "gcc"), expected)
+    assert np.array_equal(logits_of(folder / "model.c", images, "gcc"), expected)
+
+
+PREACTIVATED = parse_spec(
+    {
+        "input": [2, 6, 6],
+        "classes": 3,
+        "layers": [
+            {"conv": 4},
+            {"residual": [{"norm": "batch"}, {"activation": "relu"}, {"conv": 4, "padding": "same"}]},
+            {"residual": [{"activation": "gelu"}, {"squeeze": 2}]},
+            {"residual": [{"squeeze": 2}]},
+            {"linear": "classes"},
+        ],
+    }
+)
+
+
+def test_what_is_read_again_later_is_kept(tmp_path):
+    """A residual's input, which is read by a norm, an activation or a factor first, is neither merged nor replaced."""
+    model = network_of(PREACTIVATED)
+    images, pixels = images_for(model), pixels_for(2)
+    written(model, tmp_path, images, pixels)
+    assert_alike(logits_of(tmp_path / "model.c", images, "gcc"), by_torch(model, pixels, images))
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -143,9 +167,9 @@ def test_the_presets_give_torchs_logits(tmp_path, name, compiler):
     model = network_of(preset(name))
     images, pixels = images_for(model, 20), Pixels((0.286,), (0.353,))
     written(model, tmp_path / "float", images, pixels)
-    assert_alike(logits_of(tmp_path / "float", images, compiler), by_torch(model, pixels, images))
+    assert_alike(logits_of(tmp_path / "float" / "model.c", images, compiler), by_torch(model, pixels, images))
     written(model, tmp_path / "int8", images, pixels, int8=True)
-    assert len(logits_of(tmp_path / "int8", images, compiler)) == 20
+    assert len(logits_of(tmp_path / "int8" / "model.c", images, compiler)) == 20
 
 
 def test_the_file_says_its_bytes_and_size_finds_them(tmp_path):
@@ -159,8 +183,8 @@ def test_the_file_says_its_bytes_and_size_finds_them(tmp_path):
         assert sections[".rodata.constants"] == made.constant_bytes
         assert sum(size for name, size in sections.items() if name.startswith(".bss")) == made.ram_bytes
         assert not any(size for name, size in sections.items() if name.startswith(".data"))
-        assert f"#define MODEL_CONSTANT_BYTES {made.constant_bytes}\n" in made.files["model.h"]
-        assert f"#define MODEL_RAM_BYTES {made.ram_bytes}\n" in made.files["model.h"]
+        assert f"#define MODEL_CONSTANT_BYTES {made.constant_bytes}\n" in made.files()["model.h"]
+        assert f"#define MODEL_RAM_BYTES {made.ram_bytes}\n" in made.files()["model.h"]
 
 
 def section_sizes(folder):
@@ -222,7 +246,7 @@ def test_the_self_test_fails_when_a_weight_is_changed(tmp_path, int8):
     model = network_of(preset("generic_2"))
     images, pixels = images_for(model), Pixels((0.286,), (0.353,))
     written(model, tmp_path, images, pixels, int8)
-    assert len(logits_of(tmp_path, images, "gcc")) == len(images)
+    assert len(logits_of(tmp_path / "model.c", images, "gcc")) == len(images)
     path = tmp_path / "model.c"
     content = path.read_text("utf-8")
     first = re.compile(r"(weights_0 = \{\s+)(-?)[^,]+")
@@ -230,7 +254,7 @@ def test_the_self_test_fails_when_a_weight_is_changed(tmp_path, int8):
     assert changed != content
     path.write_text(changed, "utf-8")
     with pytest.raises(RunError, match="model_selftest"):
-        logits_of(tmp_path, images, "gcc")
+        logits_of(tmp_path / "model.c", images, "gcc")
 
 
 PREDICT = """
@@ -268,6 +292,16 @@ def test_probabilities_and_names_of_classes(tmp_path):
         expected = torch.softmax(torch.from_numpy(by_torch(model, pixels, image[None])[0]), 0).numpy()
         assert told == HOSTILE[expected.argmax()]
         assert np.abs(np.array(numbers, float) - expected).max() < 1e-5
+
+
+def test_the_program_of_the_page_runs(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "microcontroller.md"
+    program = re.search(r"^```c\n(.*?)^```$", page.read_text("utf-8"), re.S | re.M)[1]
+    model = network_of(preset("generic_2"))
+    written(model, tmp_path, images_for(model), Pixels((0.286,), (0.353,)))
+    (tmp_path / "main.c").write_text(program, "utf-8")
+    subprocess.run(["gcc", *FLAGS, "-Os", "main.c", "model.c", "-o", "main"], cwd=tmp_path, check=True)
+    subprocess.run(["./main"], cwd=tmp_path, check=True)
 
 
 def test_it_can_be_called_from_cpp(tmp_path):

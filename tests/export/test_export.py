@@ -1,7 +1,6 @@
 """Exports run by themselves and say what the run says; what differs is refused and nothing is left of it."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -222,26 +221,3 @@ def test_layers_of_other_kinds(tmp_path, to):
     run_study({"dataset": "digits", "epochs": 1, "models": [OF_MANY_KINDS]}, tmp_path, jobs=1, verbose=False)
     written = export(load_run(next(tmp_path.glob("*/run.json")).parent), to, tmp_path / "out")
     assert written.agreement.largest < 1e-4
-
-
-def test_c_is_written_in_float_and_int8_and_compared(narrow, tmp_path):
-    written = export(narrow, "c", tmp_path / "narrow_c")
-    assert (written.agreement.images, written.agreement.differing) == (355, 0)
-    assert written.agreement.largest < 1e-4
-    assert sorted(path.name for path in (written.folder / "int8").iterdir()) == ["model.c", "model.h"]
-    float_size, int8_size, accuracy = written.remarks
-    assert re.fullmatch(r"model\.c: [\d,]+ bytes of constants in flash, [\d,]+ bytes of RAM\.", float_size)
-    assert int8_size.startswith("int8/model.c: ")
-    own = re.search(r"float ([\d.]+)%", accuracy)[1]
-    assert float(own) == pytest.approx(100 * narrow.record.metrics.accuracy, abs=0.01)
-    card = (written.folder / "README.md").read_text("utf-8")
-    assert "| model.h |" in card
-    assert accuracy.split(":")[1].split(",")[0].strip() in card
-
-
-def test_c_without_a_compiler_is_refused(narrow, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
-    with pytest.raises(UsageError, match="no C compiler is here"):
-        export(narrow, "c", tmp_path / "narrow_c")
-    assert not (tmp_path / "narrow_c").exists()

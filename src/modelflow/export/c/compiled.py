@@ -16,7 +16,7 @@ FLAGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 COMPILERS = ("cc", "gcc", "clang")
 MAIN = """\
 #include <stdio.h>
-#include "model.h"
+#include HEADER
 
 static uint8_t image[MODEL_IMAGE_BYTES];
 static float logits[MODEL_CLASSES];
@@ -42,22 +42,23 @@ def compiler() -> str | None:
     return next((found for name in (*asked[:1], *COMPILERS) if (found := shutil.which(name))), None)
 
 
-def logits_of(folder: Path, images_NCHW: Images, compiler: str, *flags: str) -> NDArray[np.float32]:
-    """Logits N x K of bytes of images, by `model.c` and `model.h` in a folder, compiled with warnings as errors.
+def logits_of(source: Path, images_NCHW: Images, compiler: str, *flags: str) -> NDArray[np.float32]:
+    """Logits N x K of bytes of images, by a C file whose header lies beside it, compiled with warnings as errors.
 
     Raises `RunError` where it does not compile, fails its self-test, or crashes.
     """
     with tempfile.TemporaryDirectory() as scratch:
         main, program = Path(scratch) / "main.c", Path(scratch) / "model"
         main.write_text(MAIN, "utf-8")
-        command = [compiler, "-O2", *FLAGS, *flags, "-I", str(folder), str(folder / "model.c"), str(main)]
+        header = f'-DHEADER="{source.with_suffix(".h").name}"'
+        command = [compiler, "-O2", *FLAGS, *flags, "-I", str(source.parent), header, str(source), str(main)]
         made = subprocess.run([*command, "-o", str(program), "-lm"], capture_output=True, text=True, check=False)
         if made.returncode:
-            raise RunError(f"{folder / 'model.c'}: {compiler} failed:\n{made.stderr.strip()[:2000]}")
+            raise RunError(f"{source}: {compiler} failed:\n{made.stderr.strip()[:2000]}")
         turned = np.ascontiguousarray(images_NCHW.transpose(0, 2, 3, 1))
         ran = subprocess.run([str(program)], input=turned.tobytes(), capture_output=True, check=False)
     if ran.returncode == FAILED_SELFTEST:
-        raise RunError(f"{folder / 'model.c'}: model_selftest() fails. Export the run again.")
+        raise RunError(f"{source}: model_selftest() fails. Export the run again.")
     if ran.returncode:
-        raise RunError(f"{folder / 'model.c'}: the compiled model ends with code {ran.returncode}.")
+        raise RunError(f"{source}: the compiled model ends with code {ran.returncode}.")
     return np.frombuffer(ran.stdout, np.float32).reshape(len(images_NCHW), -1)

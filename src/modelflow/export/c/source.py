@@ -1,7 +1,7 @@
 """A network as one C99 file and a header, which allocate nothing: `model.c` and `model.h`.
 
     model = c_model("generic_2", trace(spec), state, Pixels((0.286,), (0.353,)), class_names, image)
-    model.files["model.c"], model.constant_bytes, model.ram_bytes
+    model.files()["model.c"], model.constant_bytes, model.ram_bytes
 
 Each function of C lies in a file of `code/`; only those that the network needs are written. Each operation is a `Step`
 by `float_steps` or `int8_steps`.
@@ -72,13 +72,13 @@ class CModel:
     golden_image: Images
     arithmetic: Arithmetic
 
-    @property
-    def files(self) -> dict[str, str]:
-        """The text of `model.c` and `model.h`."""
+    def files(self, stem: str = "model") -> dict[str, str]:
+        """The text of a C file and its header, by their names."""
         environment = Environment(
             loader=FileSystemLoader(CODE), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
         )
-        return {name: environment.get_template(f"{name}.j2").render(self._words) for name in ("model.h", "model.c")}
+        words = self._words | {"stem": stem}
+        return {f"{stem}.{end}": environment.get_template(f"model.{end}.j2").render(words) for end in ("h", "c")}
 
     @property
     def constant_bytes(self) -> int:
