@@ -119,3 +119,12 @@ def test_networks_lie_channels_last_unless_they_are_of_the_cards_family():
     )
     for notation in ("generic_1", preset("generic_1").short_form):
         assert all(p.is_contiguous() for p in GenericCNN(notation).parameters())
+
+
+def test_a_convolution_that_torch_computes_wrongly_in_channels_last_is_right():
+    fields = {"input": [1, 28, 2], "classes": 3, "layers": [{"conv": 6, "stride": [1, 2], "padding": 1}, {"linear": 3}]}
+    model, x = GenericCNN(fields), torch.randn(4, 1, 28, 2)
+    with torch.no_grad():
+        logits = model(x)
+        expected = model.double()(x.double())
+    assert torch.allclose(logits.double(), expected, atol=1e-4)
