@@ -249,7 +249,7 @@ def test_a_run_that_autograd_trained_says_so(capsys, results, tmp_path):
 def test_weights_are_averaged_where_asked_by_an_option_or_a_study_file(capsys, results, tmp_path):
     arguments = ("train", results.parent / "narrow.json", "--dataset", "digits", "--epochs", "1", "--results", tmp_path)
     shown = both_printed(capsys, *arguments, "--ema", "0.9").err
-    assert "of training by autograd: the compiled step does not average weights" in shown
+    assert "training by autograd: the compiled step does not average weights" in shown
     assert read_run(tmp_path / "narrow").settings["ema"] == 0.9
     assert "--ema 0.9" in (tmp_path / "narrow" / "MODEL_CARD.md").read_text()
     fields = {"models": [str(results.parent / "narrow.json")], "dataset": "digits", "epochs": 1, "ema": 0.9}

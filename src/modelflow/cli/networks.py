@@ -122,8 +122,8 @@ def _described(model: str, dataset: str | None, form: dict[str, Any]) -> "tuple[
         check_data_fit(name, spec, shape)
         return name, spec
 
-    if asked := form_of(form).asked:
-        raise UsageError(f"{next(iter(asked))}: says how a data set is read. Give --dataset too, or remove it.")
+    if given := [name for name, value in form.items() if value is not None]:
+        raise UsageError(f"{given[0]}: says how a data set is read. Give --dataset too, or remove it.")
 
     def assumed() -> DataShape:
         if model not in CARD:
