@@ -89,7 +89,7 @@ UPDATE = options(  # of one step
 TRAINING = options(
     click.option("--recipe", type=click.Choice(["card", "best", "modern"]), help=RECIPE_HELP),
     click.option("--protocol", type=click.Choice(["held-out", "card"]), help=PROTOCOL_HELP),
-    click.option("--validation-images", type=int, help="Number of training images held out (default: a twelfth, at most 5000)."),
+    click.option("--validation-images", type=int, help="Training images held out (default: a twelfth, at most 5000)."),
     click.option("--epochs", type=int, help="Passes over the training images."),
     click.option("--lr", type=float, help="Learning rate. With a schedule, its peak."),
     click.option("--batch-size", type=int, help="Batch size."),
