@@ -23,7 +23,7 @@ from modelflow.results.asked import read_written_study, settings_asked, settings
 from modelflow.results.layout import SPEC, STUDY
 from modelflow.results.protocol import protocol_name, protocol_of
 from modelflow.results.records import OF_LOADERS, OPTIONS, Run
-from modelflow.results.settings import RunSettings, StudySettings, read_study
+from modelflow.results.settings import RECIPES, RunSettings, StudySettings, read_study
 from modelflow.text import shown
 
 MAX_LIST_LENGTH = 12
@@ -304,7 +304,8 @@ def _margin_words(study: StudySettings, content: Content) -> list[str]:
 def _run_options(run: Run) -> list[str]:
     """What differs from the run's recipe; no path of the data, and no options of parts, which settings stand for."""
     one_cycle = run.settings.get("schedule") == "one-cycle"  # of records that do not name their recipe
-    recipe: dict[str, Any] = {"recipe": run.settings.get("recipe", "best" if one_cycle else "card")}
+    named = run.settings.get("recipe", "best" if one_cycle else "card")
+    recipe: dict[str, Any] = {"recipe": named if isinstance(named, str) and named in RECIPES else "card"}
     usual = RunSettings(**recipe).model_dump() | {"recipe": "card"}
     asked = {"protocol": "card"} | run.settings | recipe
     words = ["--seed", str(run.seed)]
