@@ -17,7 +17,7 @@ setup: $(VENV)/.ready  ## set up .venv only. Then: . .venv/bin/activate
 test: $(VENV)/.ready-dev  ## run the quick tests, on the real Fashion-MNIST (about five minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not more"
 
-test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, kills, fuzzing (about seven minutes)
+test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, kills, fuzzing, exports (some fifteen minutes)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m more
 
 test-arm: $(VENV)/.ready-dev  ## run the tests of the compiled step on ARM, elsewhere under qemu's emulation (some two minutes)
