@@ -1,6 +1,6 @@
 """What each operation of a program gives for images, computed by torch in float64.
 
-In float32, oneDNN's convolutions of one channel to a width of one, with a stride, are wrong (torch 2.13, AVX-512).
+In float32, torch 2.13 was seen to compute convolutions of one channel with a stride to a width of one wrongly.
 """
 
 from functools import singledispatch
