@@ -1,12 +1,16 @@
 """What tests share: the real Fashion-MNIST, small parts of it, a small real study, and single-threaded torch."""
 
+import hashlib
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -29,12 +33,31 @@ settings.load_profile("any machine")
 
 
 MORE = (  # slower tests: those of make test-more
-    *("fuzz", "torture", "export", "studies/engines", "studies/test_study.py", "studies/test_flow.py"),
-    *("studies/test_run.py", "studies/test_plan.py", "io/test_process.py", "io/test_bounds.py", "io/test_signals.py"),
-    *("report/test_page.py", "report/test_how.py", "analysis/test_reading.py", "analysis/test_simulations.py"),
-    *("training/test_openmp.py", "training/test_compiled.py", "kernels/test_network.py", "kernels/test_portable.py"),
-    *("cli/test_taking.py", "data/test_class_folders.py", "test_card_revisited.py", "test_extending.py"),
+    "analysis/test_reading.py",
+    "analysis/test_simulations.py",
+    "cli/test_taking.py",
+    "data/test_class_folders.py",
+    "export",
+    "fuzz",
+    "io/test_bounds.py",
+    "io/test_process.py",
+    "io/test_signals.py",
+    "kernels/test_network.py",
+    "kernels/test_portable.py",
+    "report",
+    "studies/engines",
+    "studies/test_flow.py",
+    "studies/test_plan.py",
+    "studies/test_run.py",
+    "studies/test_study.py",
+    "test_card_revisited.py",
+    "test_extending.py",
+    "test_readme.py",
     "test_wheel.py",
+    "torture",
+    "training/test_compiled.py",
+    "training/test_openmp.py",
+    "training/test_preflight.py",
 )
 
 
@@ -108,12 +131,27 @@ def snapshot():
 
 
 @pytest.fixture(scope="session")
-def results(tmp_path_factory) -> Path:
+def trained(tmp_path_factory) -> Callable[[StudySettings], Path]:
+    """The results of a study, trained once for the tests of all processes, which must not change them."""
+    top = tmp_path_factory.getbasetemp()
+    top = top.parent if "PYTEST_XDIST_WORKER" in os.environ else top
+
+    def once(study: StudySettings) -> Path:
+        place = top / f"trained-{hashlib.sha256(study.model_dump_json().encode()).hexdigest()[:16]}"
+        with FileLock(f"{place}.lock"):
+            if not (place / "done").exists():
+                run_study(study, place / "results", jobs=1, verbose=False)
+                (place / "done").touch()
+        return place / "results"
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def results(trained) -> Path:
     """Two models with two seeds each on the digits, by the protocol card."""
     fields = {"dataset": "digits", "protocol": "card", "models": MODELS, "epochs": 2, "seeds": SEEDS, "lr": 3e-3}
-    where = tmp_path_factory.mktemp("report") / "results"
-    run_study(validated(StudySettings, fields, "test"), where, jobs=1)
-    return where
+    return trained(validated(StudySettings, fields, "test"))
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,8 @@ from small import a_run, digits_study
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    where = tmp_path_factory.mktemp("compared")
-    run_study(digits_study(epochs=3), where, jobs=2)
-    return where
+def study(trained):
+    return trained(digits_study(epochs=3))
 
 
 def correct(folder):
@@ -102,8 +100,8 @@ def words_of(comparison):
     return "\n".join(verdict.words for verdict in comparison.verdicts)
 
 
-def test_one_model_by_two_settings_is_called_by_its_folders_and_its_settings_are_said(study, tmp_path, capsys):
-    run_study(digits_study(epochs=1), tmp_path / "short", jobs=1)
+def test_one_model_by_two_settings_is_called_by_its_folders_and_its_settings_are_said(study, trained, tmp_path, capsys):
+    shutil.copytree(trained(digits_study(epochs=1)), tmp_path / "short")
     comparison = compare_folders([study / "wide", study / "narrow", tmp_path / "short" / "wide"])
     names = {f"wide ({study.name}/wide)": "epochs 3", "wide (short/wide)": "epochs 1", "narrow": "epochs 3"}
     assert {entry.name: entry.settings for entry in comparison.entries} == names

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from modelflow import ModelFlow, run_study
+from modelflow import ModelFlow
 from modelflow.analysis.archive import read_content
 from modelflow.analysis.comparison import as_data, compare_folders
 from modelflow.analysis.identity import identity_of, network_of
@@ -28,19 +28,22 @@ from small import a_run, digits_study, spec
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A study of two models and two seeds, and another network that is called like one of them."""
-    top = tmp_path_factory.mktemp("identity")
-    run_study(digits_study(epochs=1), top / "class", jobs=1)
-    run_study(digits_study(epochs=1, models=[{"name": "wide", "spec": spec(6)}]), top / "bob", jobs=1)
-    return top
+def bobs(trained):
+    """Another network that is called like one of the class's."""
+    return trained(digits_study(epochs=1, models=[{"name": "wide", "spec": spec(6)}]))
+
+
+@pytest.fixture(scope="module")
+def school(trained):
+    """A study of two models and two seeds."""
+    return trained(digits_study(epochs=1))
 
 
 @pytest.fixture
-def results(trained, tmp_path):
+def results(school, bobs, tmp_path):
     """The folder of a class: its study, and what Bob has handed in."""
-    shutil.copytree(trained / "class", tmp_path / "class")
-    shutil.copytree(trained / "bob" / "wide", tmp_path / "class" / "bobs_wide")
+    shutil.copytree(school, tmp_path / "class")
+    shutil.copytree(bobs / "wide", tmp_path / "class" / "bobs_wide")
     return tmp_path / "class"
 
 
@@ -84,8 +87,8 @@ def of_another_network(fields):
 
 
 @pytest.mark.parametrize("change", [of_card, of_other_files, of_other_data, of_another_rate, of_another_network])
-def test_models_of_one_name_have_names_that_differ_everywhere(trained, tmp_path, change):
-    results = shutil.copytree(trained / "class", tmp_path / "class")
+def test_models_of_one_name_have_names_that_differ_everywhere(school, tmp_path, change):
+    results = shutil.copytree(school, tmp_path / "class")
     shutil.copytree(results / "wide", results / "handed_in")
     for record in (results / "handed_in").rglob("run.json"):
         fields = json.loads(record.read_text())
@@ -114,8 +117,8 @@ def test_the_command_says_which_network_it_does_not_repeat(results):
     assert "study.json describes another wide than some of these runs used." in caution
 
 
-def test_a_copy_of_a_run_is_no_further_seed_anywhere_and_is_named(trained, tmp_path, capsys):
-    results = shutil.copytree(trained / "class", tmp_path / "class")
+def test_a_copy_of_a_run_is_no_further_seed_anywhere_and_is_named(school, tmp_path, capsys):
+    results = shutil.copytree(school, tmp_path / "class")
     before = {row.model: row for row in leaderboard(results)}
     entries = compare_folders([results]).entries
     shutil.copytree(results / "wide", results / "again")
@@ -139,8 +142,8 @@ def test_a_copy_of_a_run_is_no_further_seed_anywhere_and_is_named(trained, tmp_p
     assert "narrow/seeds/99" in capsys.readouterr().out
 
 
-def test_a_second_training_of_a_seed_is_left_out_and_its_weights_are_said_to_differ(trained, tmp_path):
-    results = shutil.copytree(trained / "class", tmp_path / "class")
+def test_a_second_training_of_a_seed_is_left_out_and_its_weights_are_said_to_differ(school, tmp_path):
+    results = shutil.copytree(school, tmp_path / "class")
     other = shutil.copytree(results / "wide", results / "wide" / "seeds" / "99", ignore=lambda *_: ["seeds"])
     fields = json.loads((other / "run.json").read_text())
     fields["files"]["model.safetensors"] = "0" * 64
@@ -151,10 +154,10 @@ def test_a_second_training_of_a_seed_is_left_out_and_its_weights_are_said_to_dif
     assert "its weights are others" in compare_folders([results]).copies[0]
 
 
-def test_runs_in_one_folder_that_are_no_seeds_of_one_model_are_refused_by_compare(trained, tmp_path):
-    results = shutil.copytree(trained / "class", tmp_path / "class")
+def test_runs_in_one_folder_that_are_no_seeds_of_one_model_are_refused_by_compare(school, bobs, tmp_path):
+    results = shutil.copytree(school, tmp_path / "class")
     shutil.rmtree(results / "wide" / "seeds" / "43")
-    shutil.copytree(trained / "bob" / "wide" / "seeds" / "43", results / "wide" / "seeds" / "43")
+    shutil.copytree(bobs / "wide" / "seeds" / "43", results / "wide" / "seeds" / "43")
     with pytest.raises(UsageError, match=r"seeds/43 has another cov_features .*its own folder"):
         compare_folders([results / "wide", results / "narrow"])
     names = {"narrow", "wide (wide)", "wide (wide/seeds/43)"}
@@ -381,9 +384,9 @@ def test_modules_of_one_class_and_size_are_told_apart_by_what_they_print():
     assert module_sha256(swapped) != module_sha256(nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 2)))
 
 
-def test_a_folder_may_be_given_as_a_text(trained):
-    place = str(trained / "class")
-    assert compare_folders([place]) == compare_folders(place) == compare_folders([trained / "class"])
+def test_a_folder_may_be_given_as_a_text(school):
+    place = str(school)
+    assert compare_folders([place]) == compare_folders(place) == compare_folders([school])
     assert compare_folders([f"{place}/wide", f"{place}/narrow"]).verdicts
     assert network_of(read_run(f"{place}/wide")) == network_of(read_content(place).models[0].first)
     assert {row.model for row in leaderboard(place)} == {"wide", "narrow"}

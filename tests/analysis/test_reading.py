@@ -15,11 +15,11 @@ from modelflow.report.model_card import study_card
 from modelflow.report.page import render
 from modelflow.results.layout import write_run
 from modelflow.results.records import DataRecord
-from modelflow.studies.study import run_study, write_pages
+from modelflow.studies.study import write_pages
 from modelflow.text import escaped
 from small import a_run, digits_study, spec, spec_of_four, write_four
 
-SEEDS = 3
+SEEDS = 2
 PARTS = {  # what may be compared: models, by the folder that each lies in
     "digits, held out": {
         "narrow (narrow)": "narrow",
@@ -33,21 +33,19 @@ PARTS = {  # what may be compared: models, by the folder that each lies in
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
+def mixed(trained, tmp_path_factory):
     """Two data sets, two protocols, two networks under a name, other settings, and a copy, in one folder."""
-    top, results = tmp_path_factory.mktemp("mixed"), tmp_path_factory.mktemp("results")
-    dataset = f"idx:{write_four(top / 'four', 1)}"
+    results = tmp_path_factory.mktemp("results")
+    dataset = f"idx:{write_four(tmp_path_factory.mktemp('four'), 1)}"
     of_four = [{"name": name, "spec": spec_of_four(n)} for name, n in (("wide", 3), ("other", 2))]
-    usual = {"epochs": 1, "seeds": list(range(42, 42 + SEEDS))}
     wide = [{"name": "wide", "spec": spec(8)}]
-    for name, changes in {
+    studies = {
         "class": {},
         "bobs": {"models": [{"name": "wide", "spec": spec(6)}]},
         "longer": {"models": wide, "epochs": 2},
         "card": {"protocol": "card"},
         "four": {"dataset": dataset, "models": of_four},
-    }.items():
-        run_study(digits_study(**usual | changes), top / name, jobs=1, verbose=False)
+    }
     for source, folder in {
         "class/narrow": "narrow",
         "class/wide": "wide",
@@ -58,7 +56,8 @@ def mixed(tmp_path_factory):
         "four/wide": "four_wide",
         "four/other": "four_other",
     }.items():
-        shutil.copytree(top / source, results / folder)
+        study, model = source.split("/")
+        shutil.copytree(trained(digits_study(**{"epochs": 1} | studies[study])) / model, results / folder)
     shutil.copytree(results / "wide" / "seeds" / "43", results / "wide" / "seeds" / "99")
     return results
 

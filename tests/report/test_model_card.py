@@ -20,7 +20,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, precision_recall_fscore_support
 from statsmodels.stats.proportion import proportion_confint
 
-from modelflow import cli, run_study
+from modelflow import cli
 from modelflow.analysis.archive import read_content, read_seed
 from modelflow.errors import DataError
 from modelflow.report import model_card
@@ -56,13 +56,11 @@ def spec(channels):
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(trained):
     """Two models with three seeds each, trained on the digits."""
-    where = tmp_path_factory.mktemp("study") / "results"
     models = [{"name": "narrow_one", "spec": spec(3)}, {"name": "wide", "spec": spec(8)}]
     fields = {"dataset": "digits", "models": models, "epochs": 3, "seeds": [42, 43, 44], "lr": 3e-3}
-    run_study(validated(StudySettings, fields, "test"), where, jobs=2)
-    return where
+    return trained(validated(StudySettings, fields, "test"))
 
 
 @pytest.fixture
