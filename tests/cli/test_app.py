@@ -339,6 +339,7 @@ def test_the_table_of_the_card_fits_80_columns_and_keeps_its_figures(capsys, mon
     }
     figures |= dict.fromkeys(("validation_accuracy", "top2_accuracy", "brier", "calibration_error"))
     figures |= dict.fromkeys(("latency_ms_1", "latency_ms_64", "bytes_on_disk"))
+    figures |= dict.fromkeys(("flash_bytes", "ram_bytes", "int8_flash_bytes", "int8_ram_bytes"))
     rows = [
         LeaderboardRow(
             name,

@@ -55,8 +55,27 @@ def test_the_front_holds_what_no_other_beats(content, cost):
 
 
 def costing(seed, cost):
-    run = seed.run.model_copy(update={"parameters": cost, "macs": cost, "seconds": {"training": cost / 10}})
+    run = seed.run.model_copy(
+        update={
+            "parameters": cost,
+            "macs": cost,
+            "seconds": {"training": cost / 10},
+            "latency_ms": {"1": cost / 10},
+            "bytes_on_disk": cost,
+            "bytes_on_device": {"int8_flash": cost, "int8_ram": cost},
+        }
+    )
     return replace(seed, run=run)
+
+
+def test_points_that_would_hide_each_other_are_set_apart_in_the_order_of_their_costs(content):
+    accuracies = {"a": 0.8, "b": 0.8, "c": 0.8, "d": 0.4}
+    group = made_up(content, {name: [np.arange(200) < 200 * share] for name, share in accuracies.items()})
+    costs = {"a": 1000, "b": 1000, "c": 1001, "d": 1000}
+    models = tuple(replace(m, seeds=tuple(costing(seed, costs[m.name]) for seed in m.seeds)) for m in group.models)
+    rows = {row["model"]: row for row in charts.cost_rows(replace(group, models=models), charts.COSTS[0])}
+    assert {name: row["cost"] for name, row in rows.items()} == costs
+    assert rows["a"]["at"] == rows["d"]["at"] == 1000 < rows["b"]["at"] < rows["c"]["at"] < 1100
 
 
 def test_a_cost_that_no_run_knows_is_not_offered(group):
@@ -65,7 +84,7 @@ def test_a_cost_that_no_run_knows_is_not_offered(group):
         for model in group.models
     ]
     keys = [cost.key for cost in charts.costs_of(replace(group, models=tuple(without)))]
-    assert keys == ["parameters", "seconds"]
+    assert keys == ["parameters", "seconds", "latency", "disk", "flash", "ram"]
 
 
 def test_learning_curves_are_the_histories(group):
@@ -143,7 +162,7 @@ def schema():
 
 def test_the_charts_are_those_of_each_kind(group):
     assert set(charts.charts_of(group)) == {
-        *("g0-accuracy", "g0-cost-parameters", "g0-cost-macs", "g0-cost-seconds"),
+        *("g0-accuracy", *(f"g0-cost-{cost.key}" for cost in charts.COSTS)),
         *("g0-training", "g0-validation", "g0-bins-0", "g0-bins-1"),
     }
 

@@ -23,6 +23,8 @@ from statsmodels.stats.proportion import proportion_confint
 from modelflow import cli
 from modelflow.analysis.archive import read_content, read_seed
 from modelflow.errors import DataError
+from modelflow.export.c.device import needed
+from modelflow.networks.description import read_spec
 from modelflow.report import model_card
 from modelflow.report.answer import headline
 from modelflow.report.page import render
@@ -121,7 +123,7 @@ def test_the_lines_of_newer_records_stand_there_and_are_left_out_of_older_ones(c
     assert rows["milliseconds for 1 image"] == f"{run.latency_ms['1']:g}"
     assert rows["milliseconds for 64 images"] == f"{run.latency_ms['64']:g}"
     assert int(rows["bytes of model.safetensors"].replace(",", "")) == (copy / "wide/model.safetensors").stat().st_size
-    older = {"validation": None, "test_reads": None, "latency_ms": {}, "bytes_on_disk": None}
+    older = {"validation": None, "test_reads": None, "latency_ms": {}, "bytes_on_disk": None, "bytes_on_device": {}}
     changed(copy / "wide", **older, metrics__brier=None, metrics__calibration_error=None, metrics__top2_accuracy=None)
     of_older = dict(tables(section(run_card(copy / "wide"), "Evaluation"))[0])
     assert of_older.items() <= rows.items()
@@ -184,10 +186,12 @@ def test_a_study_has_mean_spread_and_intervals_over_its_seeds_best_first(study):
 
 def test_a_study_has_what_each_model_costs(study):
     rows = tables(section(study_card(study), "Training"))[-1]
-    for name, parameters, macs, size, seconds, one, many in rows[1:]:
+    for name, parameters, macs, size, flash, ram, seconds, one, many in rows[1:]:
         runs = [read_run(study / name / place) for place in (".", "seeds/43", "seeds/44")]
         costs = (runs[0].parameters, runs[0].macs, (study / name / "model.safetensors").stat().st_size)
         assert tuple(int(cost.replace(",", "")) for cost in (parameters, macs, size)) == costs
+        on_device = needed(read_spec(study / name / "spec.json"), int8=True)
+        assert (flash, ram) == (f"{on_device.flash:,}", f"{on_device.ram:,}")
         assert float(seconds) == pytest.approx(np.mean([run.seconds["training"] for run in runs]), abs=0.051)
         for batch, least in (("1", one), ("64", many)):
             assert float(least) == pytest.approx(min(run.latency_ms[batch] for run in runs), rel=0.005)

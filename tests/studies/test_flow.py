@@ -19,6 +19,7 @@ from modelflow import CNN2, GerenicCNN, ModelFlow
 from modelflow.analysis.identity import identity_of
 from modelflow.data.batches import Batches
 from modelflow.errors import DataError, RunError, SpecError, UsageError
+from modelflow.export.c.device import needed
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
 from modelflow.results import provenance
@@ -727,6 +728,12 @@ def test_the_cost_of_using_a_model_is_recorded(flow_of):
     run = read_run(flow.results_dir)
     assert 0 < run.latency_ms["1"] < run.latency_ms["64"] < 1000
     assert run.bytes_on_disk == (flow.results_dir / "model.safetensors").stat().st_size
+    for int8, name in ((False, ""), (True, "int8_")):
+        memories = needed(flow.model.spec, int8)
+        assert (run.bytes_on_device[f"{name}flash"], run.bytes_on_device[f"{name}ram"]) == (
+            memories.flash,
+            memories.ram,
+        )
 
 
 def test_no_latency_is_taken_while_hooks_would_take_note(flow_of):

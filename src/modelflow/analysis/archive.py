@@ -45,7 +45,7 @@ from modelflow.io.files import read_bounded
 from modelflow.results.asked import missing
 from modelflow.results.layout import CONFUSION_CSV, HISTORY, read_predictions, read_run
 from modelflow.results.protocol import protocol_name
-from modelflow.results.records import DataRecord, Epoch, Run
+from modelflow.results.records import DataRecord, Epoch, OnDevice, Run
 from modelflow.text import ended, shown, uncell
 
 Array = np.ndarray[Any, Any]
@@ -141,6 +141,10 @@ class Model:
         """The least milliseconds for a batch, which other work disturbed least, and of how many runs."""
         known = [seed.run.latency_ms[batch] for seed in self.seeds if batch in seed.run.latency_ms]
         return (min(known), len(known)) if known else None
+
+    def on_device(self, name: OnDevice) -> int | None:
+        """The bytes that it needs as C code; None where no record has them."""
+        return next((run.bytes_on_device[name] for run in self.runs if name in run.bytes_on_device), None)
 
     @cached_property
     def interval(self) -> Interval:

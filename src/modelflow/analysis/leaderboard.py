@@ -61,6 +61,10 @@ class LeaderboardRow:
     latency_ms_1: float | None
     latency_ms_64: float | None
     bytes_on_disk: int | None
+    flash_bytes: int | None
+    ram_bytes: int | None
+    int8_flash_bytes: int | None
+    int8_ram_bytes: int | None
     left_out: str = ""
     more: dict[str, float] = field(default_factory=dict)  # further scores by name
     protocol_name: str = ""
@@ -139,6 +143,10 @@ def _row(name: str, tally: Tally, settings: str) -> LeaderboardRow:
         protocol=run.protocol,
         warnings=tally.warnings,
         bytes_on_disk=run.bytes_on_disk,
+        flash_bytes=run.bytes_on_device.get("flash"),
+        ram_bytes=run.bytes_on_device.get("ram"),
+        int8_flash_bytes=run.bytes_on_device.get("int8_flash"),
+        int8_ram_bytes=run.bytes_on_device.get("int8_ram"),
         left_out=tally.copies,
         more={name: statistics.fmean(values) for name, values in tally.more.items()},
         protocol_name=protocol_name(run),
@@ -160,6 +168,7 @@ COMPARED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operato
 ASCENDING = {
     *("model", "group", "network", "data", "protocol", "left_out", "loss", "brier", "calibration_error", "warnings"),
     *("parameters", "macs", "seconds", "latency_ms_1", "latency_ms_64", "bytes_on_disk"),
+    *("flash_bytes", "ram_bytes", "int8_flash_bytes", "int8_ram_bytes"),
 }
 
 

@@ -16,12 +16,13 @@ from modelflow.results import layout
 from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.contents import caption_of
 from modelflow.results.protocol import protocol_of
-from modelflow.results.records import OPTIONS, DataRecord, Run
+from modelflow.results.records import OPTIONS, DataRecord, OnDevice, Run
 
 Rows = list[list[str]]
 MAX_COLUMNS = 8
 MAX_PARAMETERS = 10**12
 LATENCIES = {"milliseconds for 1 image": "1", "for 64": "64"}
+ON_DEVICE: dict[str, OnDevice] = {"bytes of flash, as C in int8": "int8_flash", "bytes of RAM": "int8_ram"}
 
 
 def what_it_is(run: Run) -> str:
@@ -146,14 +147,20 @@ def _all(values: Iterable[str]) -> str:
 
 def costs(models: list[Model]) -> Rows:
     """What each model costs: seconds are the mean over its seeds, milliseconds of a forward pass the least."""
-    rows: Rows = [
-        ["model", "parameters", "multiply-accumulates", "bytes of weights", "seconds of training per run", *LATENCIES]
-    ]
+    sizes = ["parameters", "multiply-accumulates", "bytes of weights", *ON_DEVICE]
+    rows: Rows = [["model", *sizes, "seconds of training per run", *LATENCIES]]
     for model in models:
         first = model.first
         seconds = statistics.fmean(run.seconds.get("training", 0.0) for run in model.runs)
-        sizes = [_known(first.parameters), _known(first.macs), _known(first.bytes_on_disk)]
-        rows.append([model.name, *sizes, f"{seconds:.1f}", *(_latency(model, batch) for batch in LATENCIES.values())])
+        found = [first.parameters, first.macs, first.bytes_on_disk, *map(model.on_device, ON_DEVICE.values())]
+        rows.append(
+            [
+                model.name,
+                *map(_known, found),
+                f"{seconds:.1f}",
+                *(_latency(model, batch) for batch in LATENCIES.values()),
+            ]
+        )
     return rows
 
 
@@ -182,6 +189,9 @@ def run_figures(seed: Seed) -> Rows:
     rows += [[f"milliseconds for {counted(int(n), 'image')}", f"{ms:g}"] for n, ms in run.latency_ms.items()]
     if run.bytes_on_disk is not None:
         rows.append([f"bytes of {layout.WEIGHTS}", f"{run.bytes_on_disk:,}"])
+    rows += [
+        [what, f"{run.bytes_on_device[name]:,}"] for what, name in ON_DEVICE.items() if name in run.bytes_on_device
+    ]
     return rows
 
 

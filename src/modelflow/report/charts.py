@@ -28,7 +28,9 @@ MAX_MARKS = 12  # on the axis of epochs, one for each
 WIDE_RANGE = 30
 ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
 TEXT_ROOM = 0.09
-NARROW, LABEL_SIZE, MAX_LABEL = 270, 11.0, 18
+WIDTH, NARROW, LABEL_SIZE, MAX_LABEL = 600, 270, 11.0, 18
+POINT = 11  # across, in pixels
+MEASURED = ("seconds", "latency")
 INK, MUTED, LINE, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 CONFIG: Spec = {
@@ -62,18 +64,27 @@ class Chart:
 
 @dataclass(frozen=True)
 class Cost:
-    """Something that a model costs: what it is called, and how it is read from a model."""
+    """Something that a model costs: its name in short, the title of its axis, and how it is read from a model."""
 
     key: str
+    name: str
     title: str
     of: Callable[[Model], float | None]
 
 
 COSTS = (
-    Cost("parameters", "Parameters", lambda model: model.first.parameters),
-    Cost("macs", "Multiply-accumulates for one image", lambda model: model.first.macs),
-    Cost("seconds", "Seconds of training", lambda model: model.seconds),
+    Cost("parameters", "Parameters", "Parameters", lambda model: model.first.parameters),
+    Cost("macs", "MACs", "Multiply-accumulates for one image", lambda model: model.first.macs),
+    Cost("seconds", "Training time", "Seconds of training", lambda model: model.seconds),
+    Cost("latency", "Latency", "Milliseconds for one image", lambda model: _first(model.latency("1"))),
+    Cost("disk", "File", "Bytes of weights", lambda model: model.first.bytes_on_disk),
+    Cost("flash", "Flash", "Bytes of flash, as C in int8", lambda model: model.on_device("int8_flash")),
+    Cost("ram", "RAM", "Bytes of RAM, as C in int8", lambda model: model.on_device("int8_ram")),
 )
+
+
+def _first(found: tuple[float, int] | None) -> float | None:
+    return found[0] if found else None
 
 
 def colour(model: Model) -> str:
@@ -188,10 +199,13 @@ def _known(cost: Cost, model: Model) -> float | None:
 
 
 def cost_rows(group: Group, cost: Cost) -> Rows:
-    """A row a model whose cost is known: the cost, accuracy and interval in per cent, whether no other beats it."""
+    """A row a model whose cost is known: the cost, accuracy and interval in per cent, whether no other beats it.
+
+    `at` is the cost that its point is drawn at: points that would hide each other are set apart.
+    """
     known = [(model, value) for model in group.models if (value := _known(cost, model))]
     front = {name for name, *_ in pareto_front((model.name, _ordered(value), model.accuracy) for model, value in known)}
-    return [
+    rows = [
         {
             "model": model.name,
             "cost": value,
@@ -202,6 +216,22 @@ def cost_rows(group: Group, cost: Cost) -> Rows:
         }
         for model, value in known
     ]
+    return [row | {"at": at} for row, at in zip(rows, _set_apart(rows), strict=True)]
+
+
+def _set_apart(rows: Rows) -> list[float]:
+    """The costs at which models are drawn: those that would lie on others moved side by side, in the order of cost."""
+    if not rows:
+        return []
+    low, high = _log_ends([row["cost"] for row in rows])
+    across = WIDTH / math.log(high / low)
+    at: dict[int, float] = {}
+    for i in sorted(range(len(rows)), key=lambda i: (rows[i]["cost"], rows[i]["model"])):
+        beside = [at[j] for j in at if rows[j]["low"] <= rows[i]["high"] and rows[i]["low"] <= rows[j]["high"]]
+        at[i] = rows[i]["cost"]
+        while any(abs(math.log(at[i] / other)) * across < POINT for other in beside):
+            at[i] = float(f"{at[i] * math.exp(1 / across):.6g}")
+    return [at[i] for i in range(len(rows))]
 
 
 def _ordered(value: float) -> int:
@@ -213,17 +243,17 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     """Accuracy over what a model costs, with the models that no other beats joined by a line."""
     rows = cost_rows(group, cost)
     x_ends, y_ends = (
-        _log_ends([row["cost"] for row in rows]),
+        _log_ends([row[cost] for row in rows for cost in ("cost", "at")]),
         _ends([row[end] for row in rows for end in ("low", "high")]),
     )
-    x = {"field": "cost", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
+    x = {"field": "at", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
     x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
     title = f"accuracy (%), {by_protocol(group.protocol)}"
     y = _share("mean", title, y_ends)
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])
     line = _layer(
         {"type": "line", "interpolate": "step-after", "color": MUTED, "strokeDash": [5, 4], "strokeWidth": 1.4},
-        {"x": x, "y": y},
+        {"x": x | {"field": "cost"}, "y": y},
         {"values": front},
     )
     bars = _layer(
@@ -253,7 +283,7 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
 
 
 def _cost_tips(cost: Cost) -> list[Tip]:
-    return [("model", "model", None), ("cost", cost.title, ",.4~g" if cost.key == "seconds" else ","), *MEAN_TIPS[1:]]
+    return [("model", "model", None), ("cost", cost.title, ",.4~g" if cost.key in MEASURED else ","), *MEAN_TIPS[1:]]
 
 
 def _places(rows: Rows, x_ends: list[float], y_ends: list[float]) -> list[tuple[int, int, str]]:
@@ -261,7 +291,7 @@ def _places(rows: Rows, x_ends: list[float], y_ends: list[float]) -> list[tuple[
     low, high = (math.log(end) for end in x_ends)
     points = [
         (
-            NARROW * (math.log(row["cost"]) - low) / (high - low),
+            NARROW * (math.log(row["at"]) - low) / (high - low),
             COST_HEIGHT * (row["mean"] - y_ends[0]) / (y_ends[1] - y_ends[0]),
         )
         for row in rows
@@ -423,7 +453,7 @@ def bins_chart(model: Model) -> Chart:
 
 def _spec(own: Spec) -> Spec:
     fit = {"type": "fit-x", "contains": "padding"}
-    return {"$schema": SCHEMA, "width": 600, "autosize": fit, "padding": 2, "config": CONFIG} | own
+    return {"$schema": SCHEMA, "width": WIDTH, "autosize": fit, "padding": 2, "config": CONFIG} | own
 
 
 def _layer(mark: Spec, encoding: Spec, data: Spec | None = None) -> Spec:

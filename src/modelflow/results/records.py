@@ -13,6 +13,7 @@ from modelflow.text import short
 RECORD_VERSION = 1
 SIGNS_OF_DEATH = ("of the images are called", "is no better than guessing", "units never fire")  # evaluation/health.py
 SHOWN_DIGITS = 12
+OnDevice = Literal["flash", "ram", "int8_flash", "int8_ram"]
 BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
 
 
@@ -94,13 +95,14 @@ class DataRecord(Record):
 class Run(Record):
     """run.json: all that is needed to repeat a run, and what came out.
 
-    `settings` has the options of optimizer and loss that are not their defaults, as `optimizer.weight_decay`.
-    `metrics` are of the test images, `validation` of the images held out, where there are such; `test_reads` counts how
-    often the test images were evaluated, None where they served as validation too, each epoch. `seconds` are elapsed;
+    `settings` has the options of optimizer and loss that are not their defaults, as `optimizer.weight_decay`. `metrics`
+    are of the test images, `validation` of the images held out, where there are such; `test_reads` counts how often the
+    test images were evaluated, None where they served as validation too, each epoch. `seconds` are elapsed;
     `latency_ms` the least milliseconds of a forward pass of PyTorch by its batch size, on one thread; `bytes_on_disk`
-    the size of model.safetensors; `files` the SHA-256 of those files that are read back; `dead_units` gives per layer
-    (units that never fire, units); `spec` is None for a module that was not built from one, `module_sha256` then of how
-    the module prints itself and of the names and shapes of its state.
+    the size of model.safetensors; `bytes_on_device` what the network needs as C code, in float32 and in int8; `files`
+    the SHA-256 of those files that are read back; `dead_units` gives per layer (units that never fire, units); `spec`
+    is None for a module that was not built from one, `module_sha256` then of how the module prints itself and of the
+    names and shapes of its state.
     """
 
     version: int = RECORD_VERSION
@@ -128,6 +130,7 @@ class Run(Record):
     test_reads: int | None = None
     latency_ms: dict[BatchSize, float] = Field(default_factory=dict)
     bytes_on_disk: int | None = None
+    bytes_on_device: dict[OnDevice, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     dead_units: dict[str, tuple[int, int]]
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()

@@ -4,12 +4,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from modelflow.errors import UsageError
 from modelflow.evaluation.health import dead_units, guessing_loss, likely_cause, prediction_warnings, unit_warnings
 from modelflow.evaluation.latency import latency_ms
 from modelflow.evaluation.measure import measure
 from modelflow.evaluation.record import Metrics
+from modelflow.export.c.device import needed
 from modelflow.networks.build import GenericCNN
 from modelflow.results.artifacts.artifact import Evaluated
+from modelflow.results.records import OnDevice
 from modelflow.studies.attempts import attempt
 from modelflow.studies.parts import Parts
 from modelflow.studies.preview import first_images, note_no_logits, same_each_time, validation_loader
@@ -80,3 +83,14 @@ def latencies(parts: Parts) -> dict[str, float]:
         for n in (n for n in LATENCY_BATCHES if n <= len(images)):
             taken[str(n)] = round(latency_ms(parts.model, images[:n]), 4)
     return taken
+
+
+def bytes_on_device(parts: Parts) -> dict[OnDevice, int]:
+    """Flash and RAM as C code, in float32 and in int8; of none where the network cannot be written in C."""
+    if not isinstance(parts.model, GenericCNN):
+        return {}
+    try:
+        plain, small = (needed(parts.model.spec, int8) for int8 in (False, True))
+    except UsageError:
+        return {}
+    return {"flash": plain.flash, "ram": plain.ram, "int8_flash": small.flash, "int8_ram": small.ram}

@@ -12,7 +12,7 @@ from modelflow.results.contents import artifacts, is_picture
 from modelflow.results.protocol import protocol_with
 from modelflow.results.records import Run
 from modelflow.studies.attempts import attempt
-from modelflow.studies.measured import Measured, latencies
+from modelflow.studies.measured import Measured, bytes_on_device, latencies
 from modelflow.studies.parts import Parts
 from modelflow.studies.record import evaluated_again
 from modelflow.training.checkpoint import weights_bytes
@@ -64,6 +64,7 @@ def run_record(parts: Parts, measured: Measured) -> Run:
         validation=measured.validation,
         test_reads=None if parts.test_loader is None else history.test_reads,
         latency_ms=latencies(parts),
+        bytes_on_device=bytes_on_device(parts),
         bytes_on_disk=(parts.folder.path / layout.WEIGHTS).stat().st_size,
         dead_units=measured.dead,
         warnings=tuple(found.warnings),

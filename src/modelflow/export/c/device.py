@@ -5,6 +5,7 @@ needed(trace(preset("generic_2")), int8=True).fits(read_device("256KB flash, 64K
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -45,6 +46,7 @@ def read_device(text: str) -> Memories:
     return Memories(sizes["flash"], sizes["ram"])
 
 
+@lru_cache(maxsize=64)
 def needed(spec: Description, int8: bool) -> Memories:
     """What a network needs in C: constants, memory, one image in bytes, probabilities, with room for code and stack.
 
