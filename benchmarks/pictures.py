@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from playwright.sync_api import Browser, sync_playwright
 
 from modelflow import ModelFlow
+from modelflow.evaluation.inspection.filters import conv_layers
 from modelflow.evaluation.metrics import confusion_matrix
 from modelflow.figures.confusion import most_common_mistake, plot_confusion_matrix
 from modelflow.figures.outputs import plot_outputs
-from modelflow.inspection.filters import conv_layers
 from modelflow.results.layout import REPORT, read_predictions
 from modelflow.studies.run import open_run
 from modelflow.training.modes import one_thread

@@ -89,7 +89,7 @@ def _train_shortly(flow: Any) -> None:
 
 def _after_training(flow: Any) -> dict[str, float]:
     """What `ModelFlow.run` does after `train`."""
-    from modelflow.inspection.filters import conv_layers
+    from modelflow.evaluation.inspection.filters import conv_layers
 
     names = conv_layers(flow.model)
     taken = {

@@ -18,8 +18,8 @@ from modelflow.compat.architecture import Architecture
 from modelflow.compat.card import CNN2
 from modelflow.data.batches import Batches
 from modelflow.errors import DataError, ShapeError, UsageError
-from modelflow.inspection.activations import activations
-from modelflow.inspection.filters import conv_layers
+from modelflow.evaluation.inspection.activations import activations
+from modelflow.evaluation.inspection.filters import conv_layers
 from modelflow.networks.resolve import preset
 from modelflow.training.seeding import generator_owners
 

@@ -126,7 +126,7 @@ def inspect(run_folder: Path, layers: tuple[str, ...], data_dir: Path | None) ->
 
     RUN is the folder of a finished run. Its filters_LAYER.png and intermediate_outputs.png are drawn again.
     """
-    from modelflow.inspection.filters import conv_layers
+    from modelflow.evaluation.inspection.filters import conv_layers
     from modelflow.results.layout import OUTPUTS, filters_png
     from modelflow.studies.run import open_run
     from modelflow.training.modes import one_thread

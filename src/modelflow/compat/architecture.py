@@ -17,8 +17,8 @@ from modelflow.data.convert import images as as_images
 from modelflow.data.convert import labels as labels_of
 from modelflow.data.convert import tensor_of
 from modelflow.errors import UsageError
-from modelflow.inspection.filters import filters
-from modelflow.inspection.hooks import copied, layer
+from modelflow.evaluation.inspection.filters import filters
+from modelflow.evaluation.inspection.hooks import copied, layer
 from modelflow.io.arguments import class_names as class_names_of
 from modelflow.io.arguments import layer_names, whole
 from modelflow.training.callback import Functions

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from modelflow.inspection.activations import activations
-from modelflow.inspection.filters import filters
-from modelflow.inspection.hooks import copied
+from modelflow.evaluation.inspection.activations import activations
+from modelflow.evaluation.inspection.filters import filters
+from modelflow.evaluation.inspection.hooks import copied
 from modelflow.io.arguments import layer_names
 from modelflow.results import layout
 from modelflow.studies.parts import Parts

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from modelflow.data.convert import dtype_of, logits_of, pairs, unheard
 from modelflow.errors import DataError, UsageError
-from modelflow.inspection.filters import conv_layers
-from modelflow.inspection.hooks import captured
+from modelflow.evaluation.inspection.filters import conv_layers
+from modelflow.evaluation.inspection.hooks import captured
 from modelflow.io.arguments import layer_names
 from modelflow.io.bounds import check_predictions
 from modelflow.networks.build import GenericCNN

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
+from modelflow.evaluation.inspection.filters import conv_layers
 from modelflow.evaluation.record import Metrics
-from modelflow.inspection.filters import conv_layers
 from modelflow.results import layout
 from modelflow.results.artifacts.artifact import Evaluated
 from modelflow.studies.attempts import attempt

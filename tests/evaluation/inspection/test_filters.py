@@ -3,7 +3,7 @@ import pytest
 from torch import nn
 
 from modelflow.errors import UsageError
-from modelflow.inspection.filters import conv_layers, filters
+from modelflow.evaluation.inspection.filters import conv_layers, filters
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from modelflow.errors import UsageError
-from modelflow.inspection.activations import activations
+from modelflow.evaluation.inspection.activations import activations
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
 
@@ -111,10 +111,12 @@ def test_inspection_needs_little_else_of_modelflow():
         "training.seeding",
     }
     check = (
-        "import modelflow.inspection.activations, modelflow.inspection.filters, sys; "
+        "import modelflow.evaluation.inspection.activations, modelflow.evaluation.inspection.filters, sys; "
         "print(*sorted(name for name, module in sys.modules.items() if name.startswith('modelflow.') "
         "and not hasattr(module, '__path__')))"
     )
     loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout.split()
-    others = {name.removeprefix("modelflow.") for name in loaded if not name.startswith("modelflow.inspection.")}
+    others = {
+        name.removeprefix("modelflow.") for name in loaded if not name.startswith("modelflow.evaluation.inspection.")
+    }
     assert others == needed

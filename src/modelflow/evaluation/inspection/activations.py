@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from modelflow.errors import UsageError
-from modelflow.inspection.hooks import captured
+from modelflow.evaluation.inspection.hooks import captured
 from modelflow.training.modes import evaluating
 from modelflow.training.seeding import seeded_rng
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from modelflow.errors import UsageError
-from modelflow.inspection.hooks import captured
+from modelflow.evaluation.inspection.hooks import captured
 
 
 def network() -> nn.Sequential:

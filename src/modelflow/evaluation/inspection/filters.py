@@ -4,7 +4,7 @@ import numpy as np
 from torch import nn
 
 from modelflow.errors import UsageError
-from modelflow.inspection.hooks import copied, layer, plain_name
+from modelflow.evaluation.inspection.hooks import copied, layer, plain_name
 
 
 def conv_layers(model: nn.Module) -> list[str]:
