@@ -1,6 +1,6 @@
 """Runs, or models with all their seeds, compared from the predictions that they left. No torch.
 
-comparison = compare_folders([Path("results/generic_1"), Path("results/generic_2")])
+comparison = compare_folders([Path("results/generic_1"), Path("results/generic_2")])       # by the study's metric
 for verdict in comparison.verdicts: print(verdict.words)
 """
 
