@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from scipy import special  # scipy.stats takes half a second to import
 
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import SHARE, Metric
+
 Array = np.ndarray[Any, Any]
 MIN_SHARE = 0.5  # of the variance over images alone, that of a difference (docs/statistics.md)
 
@@ -212,16 +215,33 @@ def accuracy_interval(accuracies: Sequence[float], n_images: int) -> Interval:
     return seeds_interval(accuracies, n_images)
 
 
-def seeds_interval(scores: Sequence[float], n_images: int, most: float = 1.0) -> Interval:
-    """95 %: of the mean over several seeds, as `mean_interval`.
+def seeds_interval(scores: Sequence[float], n_images: int) -> Interval:
+    """95 %: of the mean share over several seeds, as `mean_interval`.
 
     Seeds that agree are no certainty: an accuracy is a whole number of images, and the interval of the mean is at least
     what that rounding leaves open, with a standard deviation of 1 / sqrt(12) of an image (Sheppard, 1898).
     """
     n = len(scores)
-    found, mean = mean_interval(scores, most=most), sum(scores) / n
-    rounding = _within(mean, _t_quantile(0.95, n - 1) / n_images / math.sqrt(12 * n), most)
+    found, mean = mean_interval(scores), sum(scores) / n
+    rounding = _within(mean, _t_quantile(0.95, n - 1) / n_images / math.sqrt(12 * n), 1.0)
     return Interval(min(found.low, rounding.low), max(found.high, rounding.high))
+
+
+def score_interval(
+    metric: Metric, scores: Sequence[float], n_images: int, values_N: Array | None = None, groups: Sequence[int] = ()
+) -> Interval | None:
+    """95 %: of the mean over several seeds, or of one run over images like those it was tested on.
+
+    The latter is of the `values_N` of a run, and None without them, unless the metric is accuracy.
+    """
+    if metric is ACCURACY:
+        return accuracy_interval(scores, n_images)
+    if len(scores) > 1:
+        share = metric.unit is SHARE
+        return seeds_interval(scores, n_images) if share else mean_interval(scores, most=metric.unit.most)
+    if values_N is None:
+        return None
+    return share_interval(values_N, groups) if metric.unit is SHARE else values_interval(values_N)
 
 
 def prediction_interval(

@@ -31,7 +31,7 @@ from modelflow.analysis.intervals import (
 )
 from modelflow.analysis.units import amount_words, difference_words, margin_number, range_words
 from modelflow.errors import UsageError
-from modelflow.evaluation.scores.accuracy import ACCURACY
+from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric, Unit
 
 Array = np.ndarray[Any, Any]

@@ -22,14 +22,19 @@ def scores() -> dict[str, Score]:
     return {score.name: score() for score in classes_in(folder, Score)}
 
 
+@cache
 def metrics() -> dict[str, Metric]:
     """The scores that a study can be decided by, each by the word of `--metric`."""
     return {score.word: score for score in scores().values() if isinstance(score, Metric)}
 
 
+ACCURACY = metrics()["accuracy"]
+
+
 def metric_named(word: str) -> Metric:
     """The metric of this word. Raises `UsageError` for another."""
-    if word not in (known := metrics()):
+    known = metrics()
+    if not isinstance(word, str) or word not in known:
         hint = sentence(did_you_mean(word, list(known)))
         raise UsageError(f"metric {short(word)}: expected one of {', '.join(known)}. {hint}".rstrip())
     return known[word]

@@ -10,13 +10,10 @@ class Accuracy(Metric):
 
     name: ClassVar[str] = "accuracy"
     title: ClassVar[str] = "accuracy"
-    superlative: ClassVar[str] = "the most accurate"
+    superlative: ClassVar[str] = "most accurate"
     of_an_image: ClassVar[str] = "An image counts 1 where it is right, else 0."
 
     def values(self, logits_NK: Array, y_N: Array) -> Array:
         """Whether each image is right, as bools."""
         right_N: Array = logits_NK.argmax(1) == y_N
         return right_N
-
-
-ACCURACY = Accuracy()

@@ -49,7 +49,7 @@ class Metric(Score):
     unit: ClassVar[Unit] = SHARE
     margin: ClassVar[float] = 0.005  # what would matter, where nobody says: of a share half a point
     by_class: ClassVar[bool] = False  # whether it counts each class as much, however many images it has
-    superlative: ClassVar[str] = ""  # "the most accurate"; left out "the best by" its title
+    superlative: ClassVar[str] = ""  # "most accurate"; left out "best by" its title
     of_an_image: ClassVar[str]  # what the value of an image is, in a sentence
 
     @abstractmethod
@@ -71,8 +71,8 @@ class Metric(Score):
 
     @property
     def best(self) -> str:
-        """What the best model is, in words."""
-        return self.superlative or f"the best by {self.title}"
+        """What the best model is, in words: "most accurate", "best by macro F1"."""
+        return self.superlative or f"best by {self.title}"
 
     @property
     def highest(self) -> str:
