@@ -153,13 +153,18 @@ def _ranks(right_N: Array, easy_N: Array) -> Array:
     return ranks_N
 
 
+_SIZES = np.geomspace(1, 0.1, CHANCE) / np.geomspace(1, 0.1, CHANCE).sum()
+_LEVELS = special.ndtri(np.linspace(0.95, 0.65, CHANCE)).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Unequal:
     """Logits of models on ten classes of unequal size, the smallest a tenth of the largest and the hardest.
 
-    An image is right by as much as the model's `accuracies` of its class, the difficulty that all models share, the
-    model's own view and chance add up to, as in `Probit`; this times `sharpness` is the logit of the true class, 0 that
-    of one that is confused with it. `spreads` are those of the level over seeds, in standard deviations of the sum.
+    An image is right by as much as the level of its class and the model, the difficulty that all models share, the
+    model's own view and chance add up to, as in `Probit`. This times `sharpness` is the logit of the true class, beside
+    0 of one that is confused with it. `above` adds to a model's levels, `spreads` are those of its seeds, both in
+    standard deviations of difficulty, view and chance together.
     """
 
     above: tuple[float, ...]
@@ -168,9 +173,9 @@ class Unequal:
     shared: float = 0.87
     own: float = 0.04
 
-    def sample(self, rng: np.random.Generator, images: int) -> "Drawn":
+    def sample(self, rng: np.random.Generator, images: int) -> tuple[Array, Callable[[int], Array]]:
         """New images: their labels, and what draws the logits (images x classes) of one new seed of a model."""
-        y_N = rng.permutation(np.arange(images) % CHANCE if images < CHANCE else rng.choice(CHANCE, images, p=_SIZES))
+        y_N = rng.choice(CHANCE, images, p=_SIZES)
         confused_N = (y_N + rng.choice([1, 2, CHANCE - 1], images)) % CHANCE
         difficulty_N = math.sqrt(self.shared) * _normal(rng, images)
         views_MN = [difficulty_N + math.sqrt(self.own) * _normal(rng, images) for _ in self.above]
@@ -184,8 +189,3 @@ class Unequal:
             return found_NK
 
         return y_N, logits_NK
-
-
-Drawn = tuple[Array, Callable[[int], Array]]
-_SIZES = np.geomspace(1, 0.1, CHANCE) / np.geomspace(1, 0.1, CHANCE).sum()
-_LEVELS = special.ndtri(np.linspace(0.95, 0.65, CHANCE)).astype(np.float32)

@@ -98,8 +98,7 @@ def compare_folders(
     `DataError` for a damaged run.
     """
     folders = _paths(folders)
-    of_study = len(folders) == 1 and not (folders[0] / RUN).is_file()
-    study = folders[0] if of_study else _study_of(folders)
+    of_study, study = _is_study(folders), study_of(folders)
     by = metric_of(metric, study)
     sides = _models_of(folders[0], by) if of_study else _given(folders, by)
     names = told_apart([side.name for side in sides], [side.folder for side in sides])
@@ -127,8 +126,15 @@ def kept_margin(study: Path, metric: Metric = ACCURACY) -> float | None:
     return metric.margin if kept.margin is None else kept.margin / metric.unit.scale
 
 
-def _study_of(folders: Sequence[Path]) -> Path | None:
-    """The one study of these models; None where they are of several."""
+def _is_study(folders: Sequence[Path]) -> bool:
+    return len(folders) == 1 and not (folders[0] / RUN).is_file()
+
+
+def study_of(folders: Sequence[str | Path] | str | Path) -> Path | None:
+    """The one study of these models, or that is given; None where they are of several."""
+    folders = _paths(folders)
+    if _is_study(folders):
+        return folders[0]
     studies = {_model_folder(folder).resolve().parent for folder in folders}
     return studies.pop() if len(studies) == 1 else None
 
@@ -159,9 +165,7 @@ def _models_of(study: Path, metric: Metric) -> list[_Side]:
         raise UsageError(
             f"compare {one_line(study)}: models with a finished run there: {there}, expected at least two{left}"
         )
-    return [
-        _side(model.name, tally.folder, metric, *reading.runs_of(model)) for model, tally in reading.models.items()
-    ]
+    return [_side(model.name, tally.folder, metric, *reading.runs_of(model)) for model, tally in reading.models.items()]
 
 
 def _given(folders: Sequence[Path], metric: Metric) -> list[_Side]:

@@ -188,7 +188,7 @@ def share_interval(values_N: Array, groups: Sequence[int], confidence: float = 0
     """
     images, share = len(values_N), float(np.clip(values_N.mean(), 0, 1))
     variance = float(values_N.var(ddof=1)) / images if images > 1 else 0.0
-    least = len(groups) ** 2 / sum(1 / n for n in groups)
+    least = len(groups) ** 2 / sum(1 / n for n in groups) if groups else images
     effective = share * (1 - share) / variance if variance else least
     return wilson_interval(share * effective, effective, confidence)
 
@@ -304,7 +304,7 @@ def paired_difference(
 
     It says nothing of other seeds. `groups` and `bound` are as for `Difference`.
     """
-    alone = Side(1, 0.0, 0.0)
+    alone = Side(math.inf, 0.0, 0.0)  # whose seeds leave nothing open
     return difference_of(Answers(values_a_N, alone, groups, bound), Answers(values_b_N, alone, groups, bound))
 
 

@@ -135,9 +135,7 @@ class Reading:
         return one_a_seed(((path, run) for path, run in runs if identity_of(run) == model), self.where)
 
 
-def read_folder(
-    results: str | Path, left_out: LeftOut | None = None, metric: Metric | str | None = None
-) -> Reading:
+def read_folder(results: str | Path, left_out: LeftOut | None = None, metric: Metric | str | None = None) -> Reading:
     """All finished runs of a results folder, one after the other, by `metric`; left out, by that which it keeps.
 
     Raises `DataError` for a record that cannot be read, unless there is `left_out` to name it in, and `UsageError` for

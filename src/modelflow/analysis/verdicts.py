@@ -144,9 +144,7 @@ def _merits(values: Array, metric: Metric) -> Array:
     return -np.asarray(values, float) if metric.less_is_better else np.asarray(values)
 
 
-def _model(
-    name: str, values_SN: Array, died: Sequence[bool] | None, metric: Metric, groups: tuple[int, ...]
-) -> _Model:
+def _model(name: str, values_SN: Array, died: Sequence[bool] | None, metric: Metric, groups: tuple[int, ...]) -> _Model:
     how = groups, metric.unit.most
     every, dead_S = answers(values_SN, *how), np.asarray([False] * len(values_SN) if died is None else died, bool)
     trained_SN = values_SN[~dead_S]

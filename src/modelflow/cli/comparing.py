@@ -70,11 +70,11 @@ def report(results: Path, metric: str | None, data_dir: Path | None) -> None:
     _tell_of_metric(metric, results)
 
 
-def _tell_of_metric(metric: str | None, study: Path) -> None:
+def _tell_of_metric(metric: str | None, study: Path | None) -> None:
     """That another metric was chosen than the study keeps."""
     from modelflow.results.asked import metric_of, other_metric
 
-    if metric is not None and (note := other_metric(metric_of(metric, None), study)):
+    if metric is not None and study is not None and (note := other_metric(metric_of(metric, None), study)):
         terminal.tell(note)
 
 
@@ -89,12 +89,12 @@ def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, as
     RUNS are folders of models, with all their seeds, or of single runs, such as results/generic_2/seeds/43. Or give
     one folder of a study: its metric and its margin count unless you give others. The method: docs/statistics.md.
     """
-    from modelflow.analysis.comparison import as_data, beside, compare_folders
+    from modelflow.analysis.comparison import as_data, beside, compare_folders, study_of
     from modelflow.report.words import counted
 
     comparison = compare_folders(runs, margin, metric)
+    _tell_of_metric(metric, study_of(runs))
     study, more = beside(runs)
-    _tell_of_metric(metric, study)
     if more > 0:
         where = one_line(study)
         terminal.tell(

@@ -83,11 +83,11 @@ def level_words(metric: Metric) -> str:
     return "per cent" if metric.unit is SHARE else metric.unit.level
 
 
-def one_run_method(metric: Metric) -> str:
-    """By what the interval of a single run is found (docs/statistics.md)."""
-    if metric is ACCURACY:
-        return "Wilson"
-    return "Wilson, for an effective number of images" if metric.unit is SHARE else "Student's t over images"
+def one_run_method(metric: Metric, ending: str = "") -> str:
+    """By what the interval of a single run is found (docs/statistics.md): Wilson or, with an ending, Wilson's."""
+    if metric.unit is not SHARE:
+        return "Student's t"
+    return f"Wilson{ending}{'' if metric is ACCURACY else ' for an effective number of images'}"
 
 
 def image_values(metric: Metric) -> str:
@@ -338,7 +338,9 @@ def _lead(found: Standing, following: str, metric: Metric) -> str:
 def _without_verdicts(group: Group) -> str:
     best, others = group.models[0], len(group.models) - 1
     if not others and group.metric is not ACCURACY:
-        return f"{best.name} has a {group.metric.title} of {score_words(best)} on the {count(group.images)} test images."
+        return (
+            f"{best.name} has a {group.metric.title} of {score_words(best)} on the {count(group.images)} test images."
+        )
     if not others:
         return f"{best.name} has {percent(best.accuracy, 1)} % of the {count(group.images)} test images right."
     if group.most_seeds == 1:

@@ -157,7 +157,13 @@ def accuracy_chart(group: Group) -> Chart:
     )
     dots = _layer(
         {"type": "point", "filled": True, "size": 72, "opacity": 1, "stroke": SURFACE, "strokeWidth": 0.8},
-        {"y": y, "x": x("accuracy"), "color": _colours(group), "shape": _shapes(group), **_tips(_seed_tips(group.metric))},
+        {
+            "y": y,
+            "x": x("accuracy"),
+            "color": _colours(group),
+            "shape": _shapes(group),
+            **_tips(_seed_tips(group.metric)),
+        },
         {"values": seeds},
     )
     mean = _layer(

@@ -118,7 +118,9 @@ def study_card(content: Content) -> str:
 
 def run_card(seed: Seed, exported: Exported | None = None, metric: Metric = ACCURACY) -> str:
     """MODEL_CARD.md of one run, or the card of its exported model; its study is decided by `metric`."""
-    known = metric if seed.figures.score(metric.name) is not None else ACCURACY  # of an older record, without predictions
+    known = (
+        metric if seed.figures.score(metric.name) is not None else ACCURACY
+    )  # of an older record, without predictions
     part = Part([model_of(seed.run.model_name, 0, [seed], known)])
     folder = seed.folder if exported is None else exported.folder
     return _rendered([part], folder, [], repeat_run(seed.run, seed.folder), exported)
@@ -300,7 +302,7 @@ def _figures(part: Part) -> dict[str, Any]:
 def _evaluation_note(models: list[Model]) -> str:
     """Of which kind the intervals are."""
     metric = models[0].metric
-    how = {True: "Wilson's", False: answer.one_run_method(metric)}[metric is ACCURACY]
+    how = answer.one_run_method(metric, "'s")
     if any(len(model.runs) > 1 for model in models):
         return OVER_SEEDS.format(how)
     return ONE_RUN.format(how, metric.title)

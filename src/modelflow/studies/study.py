@@ -281,9 +281,7 @@ def _write_samples(study: ResolvedStudy) -> None:
         write_atomic(study.where / layout.SAMPLES, png(figure))
 
 
-def write_pages(
-    where: str | Path, data_dir: str | Path | None = None, metric: str | None = None
-) -> "Content":
+def write_pages(where: str | Path, data_dir: str | Path | None = None, metric: str | None = None) -> "Content":
     """The leaderboard, pareto.png, report.html, and MODEL_CARD.md of the folder and of the runs shown.
 
     All of it is of all finished runs that the folder holds, decided by `metric`, left out by that which the study

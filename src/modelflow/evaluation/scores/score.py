@@ -84,9 +84,9 @@ class Metric(Score):
         return -score if self.less_is_better else score
 
     def groups(self, y_N: Array) -> tuple[int, ...]:
-        """How many images count alike: those of each class where each counts as much, else all."""
+        """How many images each class has, of those that have any, where each counts as much; else none."""
         counts_K = np.bincount(y_N.astype(np.int64))
-        return tuple(counts_K[counts_K > 0].tolist()) if self.by_class else (len(y_N),)
+        return tuple(counts_K[counts_K > 0].tolist()) if self.by_class else ()
 
     def text(self, score: float | None) -> str:
         """A score with its digits, and of a share the sign: "88.12 %", "0.3456"; empty for None."""
