@@ -151,3 +151,41 @@ def _ranks(right_N: Array, easy_N: Array) -> Array:
     ranks_N = np.empty(len(right_N), np.float32)
     ranks_N[np.argsort(-(right_N + 0.5 * easy_N), kind="stable")] = (np.arange(len(right_N)) + 0.5) / len(right_N)
     return ranks_N
+
+
+_SIZES = np.geomspace(1, 0.1, CHANCE) / np.geomspace(1, 0.1, CHANCE).sum()
+_LEVELS = special.ndtri(np.linspace(0.95, 0.65, CHANCE)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Unequal:
+    """Logits of models on ten classes of unequal size, the smallest a tenth of the largest and the hardest.
+
+    An image is right by as much as the level of its class and the model, the difficulty that all models share, the
+    model's own view and chance add up to, as in `Probit`. This times `sharpness` is the logit of the true class, beside
+    0 of one that is confused with it. `above` adds to a model's levels, `spreads` are those of its seeds, both in
+    standard deviations of difficulty, view and chance together.
+    """
+
+    above: tuple[float, ...]
+    spreads: tuple[float, ...]
+    sharpness: tuple[float, ...]
+    shared: float = 0.87
+    own: float = 0.04
+
+    def sample(self, rng: np.random.Generator, images: int) -> tuple[Array, Callable[[int], Array]]:
+        """New images: their labels, and what draws the logits (images x classes) of one new seed of a model."""
+        y_N = rng.choice(CHANCE, images, p=_SIZES)
+        confused_N = (y_N + rng.choice([1, 2, CHANCE - 1], images)) % CHANCE
+        difficulty_N = math.sqrt(self.shared) * _normal(rng, images)
+        views_MN = [difficulty_N + math.sqrt(self.own) * _normal(rng, images) for _ in self.above]
+
+        def logits_NK(model: int) -> Array:
+            chance_N = math.sqrt(1 - self.shared - self.own) * _normal(rng, images)
+            level_N = _LEVELS[y_N] + self.above[model] + self.spreads[model] * rng.standard_normal()
+            found_NK = np.full((images, CHANCE), -8.0, np.float32)
+            found_NK[np.arange(images), confused_N] = 0.0
+            found_NK[np.arange(images), y_N] = self.sharpness[model] * (level_N + views_MN[model] + chance_N)
+            return found_NK
+
+        return y_N, logits_NK

@@ -2,8 +2,8 @@
 
     python benchmarks/simulate_statistics.py [PART ...] [--studies 600]
 
-Parts: coverage, sentences, family, freedom, equivalence, power, more_seeds, deaths, stopping, single (all of them when
-none is named). Each asks the functions that a study uses, `intervals.difference` and `verdicts.compare`. Populations
+Parts: coverage, sentences, family, freedom, equivalence, power, more_seeds, deaths, stopping, single, metrics (all of
+them when none is named). Each asks the functions that a study uses, `intervals.difference` and `verdicts.compare`. Populations
 are made up, or made of the real predictions kept in benchmarks/results/revisited. Writes
 benchmarks/results/statistics.json and the tables in docs/statistics.md. One core, some 15 minutes; with `--studies 2000`
 an hour.
@@ -13,7 +13,7 @@ import argparse
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,12 +25,14 @@ from typing import Any
 import condensed
 import numpy as np
 from marked import between_marks
-from populations import Array, Population, Probit, Stored, died, stored_ranks
+from populations import Array, Population, Probit, Stored, Unequal, died, stored_ranks
 from scipy import special
 
 from modelflow.analysis import intervals
-from modelflow.analysis.intervals import Difference, answers, difference_of, holm
+from modelflow.analysis.intervals import Difference, answers, difference_of, holm, paired_difference, score_interval
 from modelflow.analysis.verdicts import MARGIN, Verdict, compare, default_margin, fewest_seeds, more_seeds
+from modelflow.evaluation.measure import metric_named
+from modelflow.evaluation.scores.score import Metric
 from modelflow.io.files import write_atomic
 from modelflow.results import provenance
 
@@ -48,6 +50,9 @@ STUDIES = 600  # of each condition, where not said
 ENOUGH = 500  # what fewer find is printed, not kept
 FEW_IMAGES = 1000  # of families of many models
 DIGITS = 355  # test images
+METRICS = tuple(map(metric_named, ("balanced_accuracy", "macro_f1", "nll")))
+APART = Unequal((0.0, 0.06), (0.03, 0.05), (1.2, 1.5))  # of two models: one better, and surer
+PAIRED = ((300, 3), (300, 5), (300, 10), (1000, 3), (1000, 5), (1000, 10), (4000, 5))  # images and seeds
 
 Row = dict[str, Any]
 Study = dict[str, Array]
@@ -437,6 +442,89 @@ def _mcnemar_claims(population: Population, images: int, setting: Setting) -> Ro
     return share(claims, setting.studies)
 
 
+def metrics(setting: Setting) -> Iterator[Row]:
+    """Other metrics than accuracy, on classes of unequal size: coverage and false claims as for accuracy."""
+    few = replace(setting, studies=min(setting.studies, ENOUGH))
+    truths = [_truths(APART, model) for model in (0, 1)]
+    apart = {metric: truths[0][metric] - truths[1][metric] for metric in METRICS}
+    for images, seeds in PAIRED:
+        drawn = _scored(APART, images, seeds, few)
+        yield from _rows_of_metrics("difference of two models", images, seeds, [_holds(one, apart) for one in drawn])
+    for models, images, seeds in ((2, 300, 3), (2, 1000, 3), (2, 1000, 10), (MODELS, 1000, 4), (MODELS, 1000, 10)):
+        drawn = _scored(Unequal((0.0,) * models, (0.03,) * models, (1.2,) * models), images, seeds, few)
+        yield from _rows_of_metrics(f"{models} equal models, any false claim", images, seeds, map(_any_claim, drawn))
+    alike = Unequal((0.0, 0.0), (0.0, 0.0), (1.2, 1.2))
+    level = _truths(replace(APART, spreads=(0.0, 0.0)), 0)
+    for images in (300, 1000, 4000):
+        runs = list(_scored(alike, images, 1, few))
+        yield from _rows_of_metrics("one run's own interval", images, 1, [_run_holds(one, level) for one in runs])
+        yield from _rows_of_metrics("two equal runs, false claim", images, 1, map(_run_claims, runs))
+
+
+Values = dict[Metric, tuple[list[Array], tuple[int, ...]]]  # of each model, seeds x images; images of each class
+
+
+def _scored(population: Unequal, images: int, seeds: int, setting: Setting) -> Iterator[Values]:
+    rng = setting.random(vars(population), images, seeds, "metrics")
+    for _ in range(setting.studies):
+        y_N, logits_NK = population.sample(rng, images)
+        runs = [[logits_NK(model) for _ in range(seeds)] for model in range(len(population.above))]
+        yield {
+            metric: ([np.stack([metric.values(run, y_N) for run in of]) for of in runs], metric.groups(y_N))
+            for metric in METRICS
+        }
+
+
+def _truths(population: Unequal, model: int, seeds: int = 500, images: int = 20_000) -> dict[Metric, float]:
+    """The score of a model over many seeds, each on images of its own."""
+    found: dict[Metric, list[float]] = {metric: [] for metric in METRICS}
+    rng = np.random.default_rng(SEED)
+    for _ in range(seeds):
+        y_N, logits_NK = population.sample(rng, images)
+        logits = logits_NK(model)
+        for metric, scores in found.items():
+            scores.append(metric.of(logits, y_N))
+    return {metric: fmean(scores) for metric, scores in found.items()}
+
+
+def _holds(values: Values, truth: dict[Metric, float]) -> dict[Metric, bool]:
+    """Whether the interval of the difference of two models holds the true one."""
+    return {
+        metric: truth[metric] in difference_of(*(answers(one, groups, metric.unit.most) for one in models)).interval()
+        for metric, (models, groups) in values.items()
+    }
+
+
+def _any_claim(values: Values) -> dict[Metric, bool]:
+    found = {
+        metric: compare({str(i): one for i, one in enumerate(models)}, metric=metric, groups=groups)
+        for metric, (models, groups) in values.items()
+    }
+    return {metric: any(verdict.kind == "better" for verdict in verdicts) for metric, verdicts in found.items()}
+
+
+def _run_holds(values: Values, truth: dict[Metric, float]) -> dict[Metric, bool]:
+    found = {
+        metric: score_interval(metric, [runs[0].mean()], runs[0].size, runs[0][0], groups)
+        for metric, (runs, groups) in values.items()
+    }
+    return {metric: interval is not None and truth[metric] in interval for metric, interval in found.items()}
+
+
+def _run_claims(values: Values) -> dict[Metric, bool]:
+    return {
+        metric: paired_difference(a[0], b[0], groups, metric.unit.most).p_value() < 0.05
+        for metric, ((a, b), groups) in values.items()
+    }
+
+
+def _rows_of_metrics(what: str, images: int, seeds: int, found: Iterable[dict[Metric, bool]]) -> Iterator[Row]:
+    studies = list(found)
+    for metric in METRICS:
+        row = {"what": what, "metric": metric.word, "images": images, "seeds": seeds}
+        yield row | share(sum(one[metric] for one in studies), len(studies))
+
+
 PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "coverage": coverage,
     "sentences": sentences,
@@ -448,6 +536,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "deaths": deaths,
     "stopping": stopping,
     "single": single,
+    "metrics": metrics,
 }
 
 
@@ -600,6 +689,16 @@ def single_table(rows: list[Row]) -> str:
     return table(["method", "images", "found"], lines)
 
 
+def metrics_table(rows: list[Row]) -> str:
+    """Coverage and false claims by other metrics, a column each."""
+    cells = {(row["what"], row["images"], row["seeds"], row["metric"]): per_cent(row) for row in rows}
+    lines = [
+        [what, f"{images:,}", str(seeds), *(cells[what, images, seeds, metric.word] for metric in METRICS)]
+        for what, images, seeds in dict.fromkeys(key[:3] for key in cells)
+    ]
+    return table(["figure", "images", "seeds", *(metric.title for metric in METRICS)], lines)
+
+
 TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "coverage": (
         "Coverage of the 95 % interval of a difference, % (median half-width, points). Goal: 93 to 97",
@@ -634,6 +733,10 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "single": (
         "Single runs on the same images: coverage (goal 93 to 97) or false claims (goal at most 5)",
         single_table,
+    ),
+    "metrics": (
+        "Other metrics, ten classes of unequal size: coverage (goal 93 to 97) or false claims (goal at most 5), %",
+        metrics_table,
     ),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from modelflow.analysis.intervals import Difference, Side, difference
+from modelflow.analysis.units import range_words
 from modelflow.analysis.verdicts import (
     AFTER_A_LOOK,
     OF_ALL,
@@ -21,7 +22,6 @@ from modelflow.analysis.verdicts import (
     margin_of,
     margin_words,
     more_seeds,
-    range_in_points,
     trained_words,
 )
 from modelflow.errors import UsageError
@@ -374,7 +374,7 @@ def test_the_words_say_of_which_runs_the_figure_is(dead, which):
         judged = difference(sides["a"][dead:], sides["b"][1:])
     assert verdict.difference == judged
     assert verdict.runs == which
-    span = range_in_points(judged.simultaneous_interval(1))
+    span = range_words(judged.simultaneous_interval(1))
     assert f"inconclusive ({span} points), {which}. " in verdict.words
     assert ("Of all runs: " in verdict.words) == (which == OF_TRAINED)
     of_dead = [dead, 1]

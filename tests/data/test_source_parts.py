@@ -113,6 +113,7 @@ def test_unequal_classes_are_told_with_what_to_do():
     told = normalised(source(train=(images, labels), test=part(3))).facts()["notes"]
     assert told == [
         "the classes are unequal: cat has 16 training images, dog has 10 (1.6 to 1). Accuracy favours the large "
-        "classes. To count all classes alike in training: --class-weights balanced."
+        "classes. To count all classes alike: --class-weights balanced in training, --metric balanced_accuracy in the "
+        "comparison."
     ]
     assert normalised(source(train=(images[1:], labels[1:]), test=part(3))).facts()["notes"] == []

@@ -1,7 +1,7 @@
 """A results folder as the figures of its report: runs that may be compared, models, seeds, verdicts. No torch.
 
 content = read_content("results")
-content.groups[0].models[0].accuracy              # best first; what could not be read is in content.left_out
+content.groups[0].models[0].score                 # best first; what could not be read is in content.left_out
 
 All figures are computed from the stored predictions, so that they are there for runs of any age; where a run has none,
 those of its record are taken. Everything read here may come from a stranger: it is data, checked and bounded.
@@ -31,18 +31,19 @@ from modelflow.analysis.identity import (
     short_form_of,
     unlike_words,
 )
-from modelflow.analysis.intervals import Interval, accuracy_interval
+from modelflow.analysis.intervals import Interval, score_interval
 from modelflow.analysis.reading import Found, LeftOut, Reading, read_folder
 from modelflow.analysis.selection import selected
 from modelflow.analysis.verdicts import Verdict, compare, default_margin
 from modelflow.errors import DataError
 from modelflow.evaluation.calibration import Bin, reliability
-from modelflow.evaluation.measure import measure
+from modelflow.evaluation.measure import ACCURACY, measure
 from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
 from modelflow.evaluation.record import Metrics
+from modelflow.evaluation.scores.score import Metric
 from modelflow.io.bounds import MAX_EPOCHS, MAX_TABLE_BYTES
 from modelflow.io.files import read_bounded
-from modelflow.results.asked import missing
+from modelflow.results.asked import missing, other_metric
 from modelflow.results.layout import CONFUSION_CSV, HISTORY, read_predictions, read_run
 from modelflow.results.protocol import protocol_name
 from modelflow.results.records import DataRecord, Epoch, OnDevice, Run
@@ -90,12 +91,16 @@ class Seed:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model with all its runs, the least seed first; `index` gives its colour and its mark in every chart."""
+    """A model with all its runs, the least seed first; `index` gives its colour and its mark in every chart.
+
+    It is judged by its `metric`, which all its runs have.
+    """
 
     name: str
     index: int
     seeds: tuple[Seed, ...]
     class_names: tuple[str, ...]
+    metric: Metric = ACCURACY
 
     @property
     def first(self) -> Run:
@@ -127,15 +132,26 @@ class Model:
         """The mean over its runs."""
         return float(np.mean(self.accuracies))
 
+    @property
+    def scores(self) -> list[float]:
+        """Of its runs, by its metric."""
+        found = [seed.figures.score(self.metric.name) for seed in self.seeds]
+        return [score for score in found if score is not None]
+
+    @cached_property
+    def score(self) -> float:
+        """The mean over its runs, by its metric."""
+        return float(np.mean(self.scores))
+
     def mean(self, figure: str) -> float | None:
         """Of one of the `Metrics` over its runs; None where a run lacks it."""
-        values = [getattr(seed.figures, figure) for seed in self.seeds]
-        return None if None in values else float(np.mean(values))
+        values = [seed.figures.score(figure) for seed in self.seeds]
+        return None if None in values else float(np.mean(values))  # type: ignore[arg-type]
 
     def spread(self, figure: str) -> float | None:
         """The standard deviation of one of the `Metrics` over its runs; None with one run, or where a run lacks it."""
-        values = [getattr(seed.figures, figure) for seed in self.seeds]
-        return None if None in values or len(values) < 2 else float(np.std(values, ddof=1))
+        values = [seed.figures.score(figure) for seed in self.seeds]
+        return None if None in values or len(values) < 2 else float(np.std(values, ddof=1))  # type: ignore[arg-type]
 
     def latency(self, batch: str) -> tuple[float, int] | None:
         """The least milliseconds for a batch, which other work disturbed least, and of how many runs."""
@@ -147,9 +163,14 @@ class Model:
         return next((run.bytes_on_device[name] for run in self.runs if name in run.bytes_on_device), None)
 
     @cached_property
-    def interval(self) -> Interval:
-        """95 %: of the mean over seeds on the same images; of a single run, over images like these (Wilson)."""
-        return accuracy_interval(self.accuracies, self.seeds[0].images)
+    def interval(self) -> Interval | None:
+        """95 %: of the mean over seeds on the same images; of a single run, over images like these.
+
+        None for a run without predictions, unless the metric is accuracy.
+        """
+        found = self.predictions() if len(self.seeds) == 1 else []
+        of_run = [(self.metric.values(logits_NK, y_N), self.metric.groups(y_N)) for logits_NK, y_N in found]
+        return score_interval(self.metric, self.scores, self.seeds[0].images, *(of_run[0] if of_run else ()))
 
     @property
     def seconds(self) -> float | None:
@@ -214,12 +235,12 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs on the same data by the same protocol, which alone are compared; its models, most accurate first.
+    """Runs on the same data by the same protocol, which alone are compared; its models, best first by the `metric`.
 
     `protocol` is the protocol's name; settings of the models may differ, as `unlike` says.
     `labels_N` are of the images that most runs were evaluated on; `family` counts the pairs that the verdicts are
     among, more than there are verdicts where models are damaged or not shown; `unpaired` gives models that are in no
-    verdict, and why; `margin` is what would matter, a share of 1.
+    verdict, and why; `margin` is what would matter, of 1 (of nll in nats).
     """
 
     number: int
@@ -231,6 +252,7 @@ class Group:
     family: int
     unpaired: tuple[tuple[str, str], ...]
     margin: float
+    metric: Metric = ACCURACY
 
     @property
     def images(self) -> int:
@@ -264,12 +286,15 @@ class Content:
     """A whole results folder.
 
     `left_out` gives folders that are in no figure, and why; `missing` says what was asked for and is not finished.
+    `other_metric` is what to know where the study keeps another metric than it is shown by.
     """
 
     folder: Path
     groups: tuple[Group, ...]
     left_out: tuple[tuple[str, str], ...]
     missing: str = ""
+    metric: Metric = ACCURACY
+    other_metric: str = ""
 
     @property
     def models(self) -> list[Model]:
@@ -287,12 +312,13 @@ class Content:
         return [seed.run for seed in self.seeds]
 
 
-def read_content(results_folder: str | Path) -> Content:
+def read_content(results_folder: str | Path, metric: str | None = None) -> Content:
     """The figures of a results folder, of a vast one those that a page can hold.
 
-    Raises `DataError` when it holds no finished run that can be read.
+    They are decided by `metric`, left out by that which the study keeps. Raises `DataError` when it holds no finished
+    run that can be read, and `UsageError` for a metric that is none.
     """
-    return content_of(read_folder(results_folder, LeftOut()))
+    return content_of(read_folder(results_folder, LeftOut(), metric))
 
 
 def content_of(reading: Reading) -> Content:
@@ -307,13 +333,14 @@ def content_of(reading: Reading) -> Content:
     numbers = {name: i for i, name in enumerate(sorted({names[identity_of(seed.run)] for seed in seeds}))}
     for seed in seeds:
         by_key[compared_by(seed.run)].append(seed)
-    margin = kept_margin(folder)
+    margin = kept_margin(folder, reading.metric)
     largest_first = sorted(by_key.items(), key=lambda item: (-len(item[1]), item[1][0].run.data.name, item[0]))
     groups = tuple(
-        group_of(i, members, numbers, chosen.absent[key], names, margin)
+        group_of(i, members, numbers, chosen.absent[key], names, margin, reading.metric)
         for i, (key, members) in enumerate(largest_first)
     )
-    return Content(folder, groups, tuple(left_out), missing(folder))
+    other = other_metric(reading.metric, folder)
+    return Content(folder, groups, tuple(left_out), missing(folder), reading.metric, other)
 
 
 def _read_seeds(runs: Iterable[Found]) -> Iterator[Seed]:
@@ -389,36 +416,40 @@ def group_of(
     absent: int = 0,
     names: Mapping[Identity, str] | None = None,
     margin: float | None = None,
+    metric: Metric = ACCURACY,
 ) -> Group:
     """Runs of the same data and protocol as their models; `numbers` gives each its index, `absent` counts others.
 
     `names` says what a model is called where its own name does not tell it apart. `margin` is what would
-    matter, a share of 1; left out, the default for so many images.
+    matter, of 1; left out, the metric's default for so many images.
     """
     by_name: dict[str, list[Seed]] = defaultdict(list)
     for seed in members:
         by_name[(names or {}).get(identity_of(seed.run), seed.run.model_name)].append(seed)
-    models = [model_of(name, numbers[name], seeds) for name, seeds in by_name.items()]
-    models.sort(key=lambda model: (-model.accuracy, model.name))
+    models = [model_of(name, numbers[name], seeds, metric) for name, seeds in by_name.items()]
+    models.sort(key=lambda model: (-metric.merit(model.score), model.name))
     labels_N = _usual_labels(models)
     reasons = {model.name: _why_unpaired(model, labels_N) for model in models}
-    paired = {model.name: correct(model) for model in models if not reasons[model.name]}
+    paired = {model.name: values(model) for model in models if not reasons[model.name]}
     absent += sum(len(model.predicting) < len(model.seeds) > 1 for model in models)
-    margin = default_margin(models[0].seeds[0].images) if margin is None else margin
+    margin = default_margin(models[0].seeds[0].images, metric) if margin is None else margin
     died = {model.name: [seed.run.died for seed in model.predicting] for model in models}
-    verdicts = tuple(compare(paired, margin, absent, died)) if len(paired) > 1 else ()
+    groups = () if labels_N is None else metric.groups(labels_N)
+    verdicts = tuple(compare(paired, margin, absent, died, metric, groups)) if len(paired) > 1 else ()
     unpaired = tuple((name, why) for name, why in reasons.items() if why)
     first = models[0].first
     family = math.comb(len(paired) + absent, 2)
-    return Group(number, first.data, models[0].protocol, tuple(models), labels_N, verdicts, family, unpaired, margin)
+    shown_as = number, first.data, models[0].protocol, tuple(models), labels_N
+    return Group(*shown_as, verdicts, family, unpaired, margin, metric)
 
 
-def model_of(name: str, index: int, seeds: Sequence[Seed]) -> Model:
+def model_of(name: str, index: int, seeds: Sequence[Seed], metric: Metric = ACCURACY) -> Model:
     """Runs of one model; predictions of other classes than the first run's are left out."""
     ordered = tuple(sorted(seeds, key=lambda seed: seed.run.seed))
     known = next((seed for seed in ordered if seed.logits_NK is not None), None)
     names = () if known is None or known.logits_NK is None else read_class_names(known.folder, known.logits_NK.shape[1])
-    return Model(name, index, tuple(seed if _fits(seed, len(names)) else _without(seed) for seed in ordered), names)
+    fitting = tuple(seed if _fits(seed, len(names)) else _without(seed) for seed in ordered)
+    return Model(name, index, fitting, names, metric)
 
 
 def _fits(seed: Seed, n_classes: int) -> bool:
@@ -452,6 +483,11 @@ def tested_on(model: Model, labels_N: Array | None) -> bool:
     """Whether the model has predictions, all of them of the images with these labels."""
     found = [y_N for _, y_N in model.predictions()]
     return bool(found) and labels_N is not None and all(np.array_equal(y_N, labels_N) for y_N in found)
+
+
+def values(model: Model) -> Array:
+    """The value of each image (N) by the model's metric, for each run (S) with predictions: S x N."""
+    return np.stack([model.metric.values(logits_NK, y_N) for logits_NK, y_N in model.predictions()])
 
 
 def correct(model: Model) -> Array:

@@ -1,16 +1,20 @@
-"""What accuracies and predictions can show: intervals and tests, pure functions, each with its source. No torch.
+"""What scores and predictions can show: intervals and tests, pure functions, each with its source. No torch.
 
 Accuracies and shares are of 1. `correct_N` says for each image whether a run was right; `correct_SN` the same for S
-seeds of one model on the same N images.
+seeds of one model on the same N images. `values_N` and `values_SN` are of any metric: their mean over the images is the
+score (`evaluation/scores/score.py`). Of an accuracy they are `correct_N` and `correct_SN`.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy import special  # scipy.stats takes half a second to import
+
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import SHARE, Metric
 
 Array = np.ndarray[Any, Any]
 MIN_SHARE = 0.5  # of the variance over images alone, that of a difference (docs/statistics.md)
@@ -29,7 +33,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Side:
-    """What a difference knows of one model: how many `seeds`, and the variances of their mean accuracy.
+    """What a difference knows of one model: how many `seeds`, and the variances of their mean score.
 
     `of_seeds` is that over seeds, `left` what is left within an image and a seed.
     """
@@ -46,16 +50,19 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more accurate a model is than another, and how far that can be trusted.
+    """How much better a model is than another, and how far that can be trusted.
 
     Kept are the raw parts: the two `sides`, the variance `over_images` of the mean difference, and the number of
-    `images`. What follows from them can then be told of other numbers of seeds too.
+    `images`. What follows from them can then be told of other numbers of seeds too. `groups` says how many images count
+    alike, where each group counts as much; left out, all do. No difference is greater than `bound`.
     """
 
     estimate: float
     sides: tuple[Side, Side]
     over_images: float
     images: int
+    groups: tuple[int, ...] = ()
+    bound: float = 1.0
 
     @property
     def seeds(self) -> int:
@@ -73,10 +80,11 @@ class Difference:
 
         That over images counts what is left within an image and a seed, which the seeds' counts too: it is taken out.
         Of both sources together the variance is at least MIN_SHARE of that over images, so that few seeds that agree by
-        chance give no certainty, and at least that of one image, 1 / N.
+        chance give no certainty, and at least that of one image of the smallest group: 1 / N of one group.
         """
         raw = self.over_images - self.sides[0].left - self.sides[1].left
-        return max(0.0, raw, max(MIN_SHARE * self.over_images, self.images**-2) - self.of_seeds)
+        one_image = (len(self._groups) * min(self._groups)) ** -2
+        return max(0.0, raw, max(MIN_SHARE * self.over_images, one_image) - self.of_seeds)
 
     @property
     def error(self) -> float:
@@ -91,7 +99,7 @@ class Difference:
     def interval(self, confidence: float = 0.95) -> Interval:
         """Where the true difference lies with this confidence."""
         half = _t_quantile(confidence, self.freedom) * self.error
-        return Interval(max(-1.0, self.estimate - half), min(1.0, self.estimate + half))
+        return Interval(max(-self.bound, self.estimate - half), min(self.bound, self.estimate + half))
 
     def simultaneous_interval(self, pairs: int) -> Interval:
         """As `interval`, with 95 % for so many pairs all at once: estimate ± t(1 - 0.05 / 2P) errors (Bonferroni)."""
@@ -108,7 +116,8 @@ class Difference:
         of what may differ unseen: when no image of n differs, up to 1 - 0.025 ** (1 / n) of all such images may (95 %;
         Clopper and Pearson, 1934).
         """
-        of_images = max(self.of_images, _unseen(self.images) - self.of_seeds)
+        unseen = sum(map(_unseen, self._groups)) / len(self._groups) ** 2
+        of_images = max(self.of_images, unseen - self.of_seeds)
         error, freedom = math.sqrt(self.of_seeds + of_images), self._freedom(of_images, self.sides)
         return float(special.stdtr(freedom, (abs(self.estimate) - margin) / error))
 
@@ -116,7 +125,7 @@ class Difference:
         """The same found with so many more seeds of each model; with `math.inf`, what the images leave open."""
         sides = (self.sides[0].with_more(more), self.sides[1].with_more(more))
         left = sum(after.left - before.left for before, after in zip(self.sides, sides, strict=True))
-        return Difference(self.estimate, sides, self.over_images + left, self.images)
+        return replace(self, sides=sides, over_images=self.over_images + left)
 
     def power(self, size: float, confidence: float = 0.95, more: float = 0) -> float:
         """How often a true difference of `size` shows at this confidence, given so many more seeds of each model.
@@ -135,10 +144,25 @@ class Difference:
         for surer than it is: seven equal models of three seeds each gave a false claim in 8 to 9 studies of 100, and
         give one in 4 to 5 so (docs/statistics.md). The two agree where either part is nothing.
         """
-        most = float(max(self.images - 1, 1))
+        most = _freedom_of_images(self._groups)
         squares = sum(now.of_seeds**2 / (by.seeds - 1) for now, by in zip(self.sides, known_by, strict=True))
         of_seeds = self.of_seeds
         return min(of_seeds * (of_seeds + of_images) / squares, most) if squares else most
+
+    @property
+    def _groups(self) -> tuple[int, ...]:
+        return self.groups or (self.images,)
+
+
+def _freedom_of_images(groups: Sequence[int]) -> float:
+    """The degrees of freedom of the variance over images: their number less one.
+
+    Of a mean over several groups those of Satterthwaite (1946), were the variance within each the same.
+    """
+    if len(groups) == 1:
+        return float(max(groups[0] - 1, 1))
+    parts = [1 / images for images in groups]
+    return sum(parts) ** 2 / sum(part**2 / max(n - 1, 1) for part, n in zip(parts, groups, strict=True))
 
 
 def _t_quantile(confidence: float, freedom: float) -> float:
@@ -146,7 +170,7 @@ def _t_quantile(confidence: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
-def wilson_interval(right: int, images: int, confidence: float = 0.95) -> Interval:
+def wilson_interval(right: float, images: float, confidence: float = 0.95) -> Interval:
     """Of the accuracy of one run over all images like the (at least one) it was tested on. Wilson (1927)."""
     z = float(special.ndtri((1 + confidence) / 2))
     share = right / images
@@ -155,44 +179,91 @@ def wilson_interval(right: int, images: int, confidence: float = 0.95) -> Interv
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
-def mean_interval(accuracies: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Of the mean accuracy over all seeds, on the same images: Student's t. Raises `ValueError` for fewer than two."""
-    n, mean, variance = _moments(accuracies)
-    return _shares(mean, _t_quantile(confidence, n - 1) * math.sqrt(variance / n))
+def share_interval(values_N: Array, groups: Sequence[int], confidence: float = 0.95) -> Interval:
+    """Of the score of one run, a share that is no plain one, over all images like those it was tested on.
+
+    Wilson's interval of the score, as if found on so many images that its variance is that of the values' mean: their
+    effective number (Kish, Survey Sampling, 1965, section 8.2; Franco and others, Journal of Survey Statistics and
+    Methodology 7, 2019). Where the values do not vary, that of a mean over the groups.
+    """
+    images, share = len(values_N), float(np.clip(values_N.mean(), 0, 1))
+    variance = float(values_N.var(ddof=1)) / images if images > 1 else 0.0
+    least = len(groups) ** 2 / sum(1 / n for n in groups) if groups else images
+    effective = share * (1 - share) / variance if variance else least
+    return wilson_interval(share * effective, effective, confidence)
+
+
+def values_interval(values_N: Array, confidence: float = 0.95) -> Interval:
+    """Of the mean of positive values over all images like these, such as a loss: Student's t."""
+    n, mean, variance = len(values_N), float(values_N.mean()), float(values_N.var(ddof=1)) if len(values_N) > 1 else 0.0
+    return _within(mean, _t_quantile(confidence, max(n - 1, 1)) * math.sqrt(variance / n), math.inf)
+
+
+def mean_interval(scores: Sequence[float], confidence: float = 0.95, most: float = 1.0) -> Interval:
+    """Of the mean score over all seeds, on the same images: Student's t, no more than `most`.
+
+    Raises `ValueError` for fewer than two.
+    """
+    n, mean, variance = _moments(scores)
+    return _within(mean, _t_quantile(confidence, n - 1) * math.sqrt(variance / n), most)
 
 
 def accuracy_interval(accuracies: Sequence[float], n_images: int) -> Interval:
-    """95 %: of the mean over several seeds, or of one run over images like those it was tested on.
+    """95 %: of the mean over several seeds, or of one run over images like those it was tested on."""
+    if len(accuracies) < 2:
+        return wilson_interval(round(accuracies[0] * n_images), n_images)
+    return seeds_interval(accuracies, n_images)
+
+
+def seeds_interval(scores: Sequence[float], n_images: int) -> Interval:
+    """95 %: of the mean share over several seeds, as `mean_interval`.
 
     Seeds that agree are no certainty: an accuracy is a whole number of images, and the interval of the mean is at least
     what that rounding leaves open, with a standard deviation of 1 / sqrt(12) of an image (Sheppard, 1898).
     """
-    n = len(accuracies)
-    if n < 2:
-        return wilson_interval(round(accuracies[0] * n_images), n_images)
-    found, mean = mean_interval(accuracies), sum(accuracies) / n
-    rounding = _shares(mean, _t_quantile(0.95, n - 1) / n_images / math.sqrt(12 * n))
+    n = len(scores)
+    found, mean = mean_interval(scores), sum(scores) / n
+    rounding = _within(mean, _t_quantile(0.95, n - 1) / n_images / math.sqrt(12 * n), 1.0)
     return Interval(min(found.low, rounding.low), max(found.high, rounding.high))
 
 
-def prediction_interval(accuracies: Sequence[float], n_images: int | None = None, confidence: float = 0.95) -> Interval:
+def score_interval(
+    metric: Metric, scores: Sequence[float], n_images: int, values_N: Array | None = None, groups: Sequence[int] = ()
+) -> Interval | None:
+    """95 %: of the mean over several seeds, or of one run over images like those it was tested on.
+
+    The latter is of the `values_N` of a run, and None without them, unless the metric is accuracy.
+    """
+    if metric is ACCURACY:
+        return accuracy_interval(scores, n_images)
+    if len(scores) > 1:
+        share = metric.unit is SHARE
+        return seeds_interval(scores, n_images) if share else mean_interval(scores, most=metric.unit.most)
+    if values_N is None:
+        return None
+    return share_interval(values_N, groups) if metric.unit is SHARE else values_interval(values_N)
+
+
+def prediction_interval(
+    accuracies: Sequence[float], n_images: int | None = None, confidence: float = 0.95, most: float = 1.0
+) -> Interval:
     """Where the accuracy of one more run, with another seed, lies with this confidence.
 
     Student's t over the seeds (Hahn and Meeker, Statistical Intervals, section 4.4). With `n_images`, the number that
     all were tested on, it is for a run tested on as many other images: both samples' variances, p (1 - p) / n each,
-    widen it, the squares of the half-widths added (Zou and Donner, 2008). Raises `ValueError` for fewer than two
-    accuracies.
+    widen it, the squares of the half-widths added (Zou and Donner, 2008). It does not reach above `most`. Raises
+    `ValueError` for fewer than two accuracies.
     """
     n, mean, variance = _moments(accuracies)
     over_seeds = _t_quantile(confidence, n - 1) * math.sqrt(variance * (1 + 1 / n))
     of_images = 0.0 if n_images is None else 2 * mean * (1 - mean) / n_images
     half = math.hypot(over_seeds, float(special.ndtri((1 + confidence) / 2)) * math.sqrt(of_images))
-    return _shares(mean, half)
+    return _within(mean, half, most)
 
 
-def _shares(middle: float, half: float) -> Interval:
-    """Of a share: within 0 and 1."""
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+def _within(middle: float, half: float, most: float) -> Interval:
+    """Within 0 and `most`."""
+    return Interval(max(0.0, middle - half), min(most, middle + half))
 
 
 def _moments(accuracies: Sequence[float]) -> tuple[int, float, float]:
@@ -226,50 +297,72 @@ def bootstrap_difference(correct_a_N: Array, correct_b_N: Array, confidence: flo
     return Interval((int(low) - n) / n, (int(high) - n) / n)
 
 
+def paired_difference(
+    values_a_N: Array, values_b_N: Array, groups: tuple[int, ...] = (), bound: float = 1.0
+) -> Difference:
+    """Of two runs on the same images (a less b), over all images like these: the paired t test (Student, 1908).
+
+    It says nothing of other seeds. `groups` and `bound` are as for `Difference`.
+    """
+    alone = Side(math.inf, 0.0, 0.0)  # whose seeds leave nothing open
+    return difference_of(Answers(values_a_N, alone, groups, bound), Answers(values_b_N, alone, groups, bound))
+
+
 @dataclass(frozen=True, eq=False)
 class Answers:
     """What a difference needs to know of one model's S seeds on N images: see `answers`."""
 
     mean_N: Array = field(repr=False)
     side: Side
+    groups: tuple[int, ...] = ()
+    bound: float = 1.0
 
 
-def answers(correct_SN: Array) -> Answers:
-    """The share of seeds that has each image right, the variance of their mean accuracy, and what is left beside both.
+def answers(values_SN: Array, groups: tuple[int, ...] = (), bound: float = 1.0) -> Answers:
+    """The mean over seeds of each image's value, the variance of the seeds' mean score, and what is left beside both.
 
-    What is left is the variance within an image and a seed after both are taken out, of the mean accuracy. Raises
-    `ValueError` for fewer than two seeds.
+    What is left is the variance within an image and a seed after both are taken out, of the mean score. `groups` and
+    `bound` are as for `Difference`. Raises `ValueError` for fewer than two seeds.
     """
-    correct_SN = np.asarray(correct_SN, np.float32)
-    seeds, images = correct_SN.shape
+    values_SN = np.asarray(values_SN)
+    seeds, images = values_SN.shape
     if seeds < 2:
         raise ValueError("fewer than two seeds. With one run each, use bootstrap_difference and mcnemar")
-    by_seed_S, mean_N = correct_SN.mean(1, dtype=float), correct_SN.mean(0, dtype=float)
+    by_seed_S, mean_N = values_SN.mean(1, dtype=float), values_SN.mean(0, dtype=float)
+    rest = _rest(values_SN, by_seed_S, mean_N)
+    left = max(0.0, rest) / ((seeds - 1) * max(images - 1, 1))
+    side = Side(seeds, float(by_seed_S.var(ddof=1)) / seeds, left / (images * seeds))
+    return Answers(mean_N, side, groups, bound)
+
+
+def _rest(values_SN: Array, by_seed_S: Array, mean_N: Array) -> float:
+    """The sum of squares that neither seeds nor images explain."""
+    seeds, images = values_SN.shape
+    if values_SN.dtype != bool:
+        return float(((values_SN - by_seed_S[:, None] - mean_N + mean_N.mean()) ** 2).sum())
     right = by_seed_S.sum() * images  # the sum of squares too, of 0 and 1
-    rest = right - images * by_seed_S @ by_seed_S - seeds * mean_N @ mean_N + right**2 / (seeds * images)
-    left = max(0.0, float(rest)) / ((seeds - 1) * max(images - 1, 1))
-    return Answers(mean_N, Side(seeds, float(by_seed_S.var(ddof=1)) / seeds, left / (images * seeds)))
+    return float(right - images * by_seed_S @ by_seed_S - seeds * mean_N @ mean_N + right**2 / (seeds * images))
 
 
-def difference(correct_a_SN: Array, correct_b_SN: Array) -> Difference:
+def difference(values_a_SN: Array, values_b_SN: Array) -> Difference:
     """Of two models with several seeds each on the same images, over all seeds and all images like these (a less b).
 
     Raises `ValueError` for fewer than two seeds of a model.
     """
-    return difference_of(answers(correct_a_SN), answers(correct_b_SN))
+    return difference_of(answers(values_a_SN), answers(values_b_SN))
 
 
 def difference_of(a: Answers, b: Answers) -> Difference:
     """As `difference`, of answers summed up before.
 
-    Seeds and images are crossed: the variance is that of the seeds' accuracies, of each model, plus that of the images'
+    Seeds and images are crossed: the variance is that of the seeds' scores, of each model, plus that of the images'
     mean differences, less what both count, which is the variance that is left within an image and a seed (two-way
     analysis of variance; Owen, "The pigeonhole bootstrap", 2007).
     """
     difference_N = a.mean_N - b.mean_N
     n = len(difference_N)
     over_images = float(difference_N.var(ddof=1)) / n if n > 1 else 0.0
-    return Difference(float(difference_N.mean()), (a.side, b.side), over_images, n)
+    return Difference(float(difference_N.mean()), (a.side, b.side), over_images, n, a.groups, a.bound)
 
 
 def _unseen(images: int) -> float:

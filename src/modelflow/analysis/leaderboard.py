@@ -5,18 +5,21 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from modelflow.analysis.identity import Compared, Identity, settings_apart, short_form_of
-from modelflow.analysis.intervals import accuracy_interval
-from modelflow.analysis.reading import Tallies, Tally, names_of, read_folder, tallied
+from modelflow.analysis.intervals import Interval, accuracy_interval, score_interval
+from modelflow.analysis.reading import Tallies, Tally, names_of, read_folder, read_scored, tallied
 from modelflow.errors import DataError, UsageError
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import SHARE, Metric
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.resolve import CARD, CardResult, preset
-from modelflow.results.layout import csv_text, read_run
+from modelflow.results.layout import csv_text, read_predictions, read_run
 from modelflow.results.protocol import protocol_name, split_kind
 from modelflow.results.records import Run
 from modelflow.text import escaped, markdown_table, sentence, short, shown
@@ -33,7 +36,8 @@ class LeaderboardRow:
     data set. Models that share a name and are not one (`identity`) have their folder behind it; `left_out` names the
     folders that hold a seed of the model once more, which are in no figure. `protocol` is as in run.json,
     `protocol_name` its name alone; `settings` are those that the models it may be compared with do not share;
-    `network` is its short form, where it has one.
+    `network` is its short form, where it has one. `metric` is what the models are sorted by; of another than accuracy
+    `more` has the 95 % interval too, such as `macro_f1_low` and `macro_f1_high`.
     """
 
     model: str
@@ -70,6 +74,12 @@ class LeaderboardRow:
     protocol_name: str = ""
     settings: str = ""
     network: str = ""
+    metric: Metric = ACCURACY
+
+    @property
+    def score(self) -> float:
+        """The mean by its metric."""
+        return float(figure_of(self, self.metric.name))
 
 
 def figure_of(row: LeaderboardRow, name: str) -> Any:
@@ -77,9 +87,13 @@ def figure_of(row: LeaderboardRow, name: str) -> Any:
     return getattr(row, name) if name in COLUMNS else row.more.get(name)
 
 
-def leaderboard(where: str | Path) -> list[LeaderboardRow]:
-    """The rows of a results folder, most accurate first. Raises `DataError` when it holds no finished run."""
-    rows = rows_in(read_folder(where).models)
+def leaderboard(where: str | Path, metric: str | None = None) -> list[LeaderboardRow]:
+    """The rows of a results folder, best first by `metric`; left out, by that which the study keeps.
+
+    Raises `DataError` when it holds no finished run, and `UsageError` for a metric that is none.
+    """
+    reading = read_folder(where, metric=metric)
+    rows = rows_in(reading.models, reading.metric)
     if not rows:
         raise DataError(
             f"{where}: no finished run in it. Give a results folder, such as the one `modelflow run` wrote."
@@ -87,21 +101,21 @@ def leaderboard(where: str | Path) -> list[LeaderboardRow]:
     return rows
 
 
-def rows_of(folders: Iterable[Path]) -> list[LeaderboardRow]:
+def rows_of(folders: Iterable[Path], metric: Metric = ACCURACY) -> list[LeaderboardRow]:
     """The rows of the runs in these folders, as `table` makes them. Raises `DataError` for a damaged record."""
-    return table((folder, read_run(folder)) for folder in folders)
+    return table(((folder, read_scored(folder, metric)) for folder in folders), metric)
 
 
-def table(runs: Iterable[tuple[Path, Run]]) -> list[LeaderboardRow]:
-    """One row a model, as `identity` tells them apart, most accurate first; the first run of each seed counts."""
-    return rows_in(tallied(runs))
+def table(runs: Iterable[tuple[Path, Run]], metric: Metric = ACCURACY) -> list[LeaderboardRow]:
+    """One row a model, as `identity` tells them apart, best first by the metric; the first run of each seed counts."""
+    return rows_in(tallied(runs), metric)
 
 
-def rows_in(models: Tallies) -> list[LeaderboardRow]:
-    """A row for each of these models, most accurate first."""
+def rows_in(models: Tallies, metric: Metric = ACCURACY) -> list[LeaderboardRow]:
+    """A row for each of these models, best first by a metric that all their records have."""
     names, settings = names_of(models), _settings_apart(models)
-    rows = [_row(names[model], tally, settings[model]) for model, tally in models.items()]
-    return sorted(rows, key=lambda row: -row.accuracy)
+    rows = [_row(names[model], tally, settings[model], metric) for model, tally in models.items()]
+    return sorted(rows, key=lambda row: -metric.merit(row.score))
 
 
 def _settings_apart(models: Tallies) -> dict[Identity, str]:
@@ -116,11 +130,11 @@ def _settings_apart(models: Tallies) -> dict[Identity, str]:
     }
 
 
-HIDDEN = ("more", "protocol_name", "settings")  # of a row's fields, those that are no columns
+HIDDEN = ("more", "protocol_name", "settings", "metric")  # of a row's fields, those that are no columns
 COLUMNS = tuple(name for name in LeaderboardRow.__dataclass_fields__ if name not in HIDDEN)
 
 
-def _row(name: str, tally: Tally, settings: str) -> LeaderboardRow:
+def _row(name: str, tally: Tally, settings: str, metric: Metric) -> LeaderboardRow:
     run, accuracies = tally.one, tally.figures["accuracy"]
     interval = accuracy_interval(accuracies, run.metrics.images)
     card = _card_result(run)
@@ -148,12 +162,29 @@ def _row(name: str, tally: Tally, settings: str) -> LeaderboardRow:
         int8_flash_bytes=run.bytes_on_device.get("int8_flash"),
         int8_ram_bytes=run.bytes_on_device.get("int8_ram"),
         left_out=tally.copies,
-        more={name: statistics.fmean(values) for name, values in tally.more.items()},
+        more={name: statistics.fmean(values) for name, values in tally.more.items()} | _ends(tally, metric),
         protocol_name=protocol_name(run),
         settings=settings,
         network=short_form_of(run),
+        metric=metric,
         **means,
     )
+
+
+def _ends(tally: Tally, metric: Metric) -> dict[str, float]:
+    """The interval by another metric than accuracy, as columns of their own; none where it is not known."""
+    interval = None if metric is ACCURACY else _interval(tally, metric)
+    return {} if interval is None else {f"{metric.name}_low": interval.low, f"{metric.name}_high": interval.high}
+
+
+def _interval(tally: Tally, metric: Metric) -> Interval | None:
+    """Of one run from its predictions, unless these cannot be read."""
+    scores, images = tally.scores(metric), tally.one.metrics.images
+    if len(scores) == 1:
+        with suppress(DataError):
+            logits_NK, y_N = read_predictions(tally.folder, tally.one)
+            return score_interval(metric, scores, images, metric.values(logits_NK, y_N), metric.groups(y_N))
+    return score_interval(metric, scores, images)
 
 
 def _card_result(run: Run) -> CardResult | None:
@@ -173,19 +204,24 @@ ASCENDING = {
 
 
 def filter_and_sort(
-    rows: Sequence[LeaderboardRow], by: str = "accuracy", only: str = "*", where: Sequence[str] = ()
+    rows: Sequence[LeaderboardRow], by: str | None = None, only: str = "*", where: Sequence[str] = ()
 ) -> list[LeaderboardRow]:
     """Rows of models named like the pattern `only` that fulfil each of `where` ("parameters < 10000"), sorted.
 
-    The best comes first: costs and losses ascend, accuracies descend; rows without the figure come last. Raises
+    They are sorted `by` a column, left out that of their metric. The best comes first: costs and losses ascend, accuracies descend; rows without the figure come last. Raises
     `UsageError` for a field that is none, or a condition that cannot be read.
     """
+    by = by or _metric_of(rows).name
     _check_field(by, "--sort", rows)
     conditions = [_condition(text, rows) for text in where]
     kept = [row for row in rows if _is_called(row, only) and all(holds(row) for holds in conditions)]
     known = [row for row in kept if figure_of(row, by) is not None]
     known.sort(key=lambda row: figure_of(row, by), reverse=not _ascends(by))
     return known + [row for row in kept if figure_of(row, by) is None]
+
+
+def _metric_of(rows: Sequence[LeaderboardRow]) -> Metric:
+    return rows[0].metric if rows else ACCURACY
 
 
 def _ascends(name: str) -> bool:
@@ -254,17 +290,19 @@ class Table:
     left: int
 
 
-def table_of(rows: Sequence[LeaderboardRow], sorted_by: str = "accuracy") -> Table:
+def table_of(rows: Sequence[LeaderboardRow], sorted_by: str | None = None) -> Table:
     """The usual columns, with protocol and settings where rows differ in these, and what they are sorted by."""
+    metric = _metric_of(rows)
     columns = {
         "Model": lambda row: row.model + (f" {DEAD}" if row.warnings else ""),
         "Group": _group,
         **_columns_apart(rows),
         "Seeds": lambda row: str(row.seeds),
-        "Accuracy": _accuracy,
-        "Macro F1": lambda row: f"{row.macro_f1:.4f}",
+        heading_of(metric): _score,
+        **({} if metric is ACCURACY else {"Accuracy": lambda row: f"{row.accuracy:.2%}"}),
+        **({} if metric.name == "macro_f1" else {"Macro F1": lambda row: f"{row.macro_f1:.4f}"}),
         "Parameters": lambda row: f"{row.parameters:,}",
-        **_sorted_column(sorted_by),
+        **_sorted_column(sorted_by or metric.name, metric),
         **_card_columns(rows),
     }
     lines = [tuple(cell(row) for cell in columns.values()) for row in rows]
@@ -279,9 +317,19 @@ def _group(row: LeaderboardRow) -> str:
     return f"{network or row.group}, on {shown(row.data)}"
 
 
-def _accuracy(row: LeaderboardRow) -> str:
-    half = max(row.accuracy_high - row.accuracy, row.accuracy - row.accuracy_low)  # one end may be cut at 0 or 1
-    return f"{row.accuracy:.2%} ±{100 * half:.2f}" if row.seeds > 1 else f"{row.accuracy:.2%}"
+def heading_of(metric: Metric) -> str:
+    """A metric as a column is headed."""
+    return sentence(metric.title)
+
+
+def _score(row: LeaderboardRow) -> str:
+    unit, score = row.metric.unit, row.score
+    number = f"{score:.2%}" if unit is SHARE else row.metric.text(score)
+    if row.seeds == 1:
+        return number
+    low, high = (figure_of(row, f"{row.metric.name}_{end}") for end in ("low", "high"))
+    half = max(high - score, score - low)  # one end may be cut
+    return f"{number} ±{unit.scale * half:.{unit.level_digits}f}"
 
 
 def _columns_apart(rows: Sequence[LeaderboardRow]) -> dict[str, Cell]:
@@ -301,9 +349,9 @@ def _name(protocol: str) -> str:
 USUAL = {"model", "group", "protocol", "seeds", "accuracy", "macro_f1", "parameters", "card_accuracy", "card_macro_f1"}
 
 
-def _sorted_column(field: str) -> dict[str, Cell]:
+def _sorted_column(field: str, metric: Metric) -> dict[str, Cell]:
     """Headed as in leaderboard.csv."""
-    return {} if field in USUAL else {field: lambda row: _figure(field, figure_of(row, field))}
+    return {} if field in {*USUAL, metric.name} else {field: lambda row: _figure(field, figure_of(row, field))}
 
 
 def _figure(field: str, value: str | float | None) -> str:
@@ -328,7 +376,7 @@ def heading(rows: Sequence[LeaderboardRow]) -> str:
     """What the table shows and by which protocol."""
     several = any(row.seeds > 1 for row in rows)
     seeds = ", mean ± half its 95 % interval over seeds" if several else ", one run each: other seeds would differ"
-    return f"Test accuracy{seeds} · {protocols_words(row.protocol_name for row in rows)}"
+    return f"Test {_metric_of(rows).title}{seeds} · {protocols_words(row.protocol_name for row in rows)}"
 
 
 def protocols_words(names: Iterable[str]) -> str:

@@ -16,7 +16,10 @@ from pathlib import Path
 
 from modelflow.analysis.identity import Identity, called, identity_of, other_weights
 from modelflow.errors import DataError
-from modelflow.results.layout import folders_in, model_runs, read_run
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
+from modelflow.results.asked import metric_of
+from modelflow.results.layout import folders_in, model_runs, read_predictions, read_run
 from modelflow.results.records import Run
 from modelflow.text import one_line
 
@@ -95,6 +98,10 @@ class Tally:
         else:
             self._further_copies += 1
 
+    def scores(self, metric: Metric) -> "array[float]":
+        """Of the runs, by a metric that all records have."""
+        return (self.figures | self.more)[metric.name]
+
     @property
     def copies(self) -> str:
         """The folders that hold a seed once more, which are in no figure."""
@@ -106,11 +113,15 @@ Tallies = dict[Identity, Tally]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """The models of a results folder; `left_out` names the folders whose records cannot be read, and why."""
+    """The models of a results folder, to be judged by `metric`.
+
+    `left_out` names the folders whose records cannot be read, and why.
+    """
 
     where: Path
     models: Tallies
     left_out: LeftOut
+    metric: Metric = ACCURACY
 
     @cached_property
     def names(self) -> dict[Identity, str]:
@@ -120,20 +131,22 @@ class Reading:
     def runs_of(self, model: Identity) -> tuple[list[Found], list[tuple[str, str]]]:
         """The runs of a model, read again, as `one_a_seed` gives them."""
         there = (found for place in sorted(self.models[model].places) for found in model_runs(place))
-        runs = readable(there, self.where, LeftOut())
+        runs = readable(there, self.where, LeftOut(), self.metric)
         return one_a_seed(((path, run) for path, run in runs if identity_of(run) == model), self.where)
 
 
-def read_folder(results: str | Path, left_out: LeftOut | None = None) -> Reading:
-    """All finished runs of a results folder, one after the other.
+def read_folder(results: str | Path, left_out: LeftOut | None = None, metric: Metric | str | None = None) -> Reading:
+    """All finished runs of a results folder, one after the other, by `metric`; left out, by that which it keeps.
 
-    Raises `DataError` for a record that cannot be read, unless there is `left_out` to name it in.
+    Raises `DataError` for a record that cannot be read, unless there is `left_out` to name it in, and `UsageError` for
+    a metric that is none.
     """
     where, models = Path(results), Tallies()
+    by = metric if isinstance(metric, Metric) else metric_of(metric, where)
     for place in folders_in(where):
-        for path, run in readable(model_runs(place), where, left_out):
+        for path, run in readable(model_runs(place), where, left_out, by):
             _add(models, path, run).places.add(place)
-    return Reading(where, models, left_out or LeftOut())
+    return Reading(where, models, left_out or LeftOut(), by)
 
 
 def tallied(runs: Iterable[Found]) -> Tallies:
@@ -157,11 +170,25 @@ def names_of(models: Tallies) -> dict[Identity, str]:
     return called({identity: tally.folder for identity, tally in models.items()})
 
 
-def readable(folders: Iterable[Path], results: Path, left_out: LeftOut | None) -> Iterator[Found]:
-    """Those folders below `results` whose record can be read, with it; raises as `read_folder` for the others."""
+def read_scored(folder: Path, metric: Metric) -> Run:
+    """A run's record, with its score by the metric also where the record is of before that was recorded.
+
+    Raises `DataError` for a damaged record, or where that lacks the score and the predictions cannot be read.
+    """
+    run = read_run(folder)
+    if run.metrics.score(metric.name) is not None:
+        return run
+    more = run.metrics.more | {metric.name: metric.of(*read_predictions(folder, run))}
+    return run.model_copy(update={"metrics": run.metrics.model_copy(update={"more": more})})
+
+
+def readable(
+    folders: Iterable[Path], results: Path, left_out: LeftOut | None, metric: Metric = ACCURACY
+) -> Iterator[Found]:
+    """Those folders below `results` whose record can be read, as `read_scored`; raises as `read_folder` for others."""
     for path in folders:
         try:
-            run = read_run(path)
+            run = read_scored(path, metric)
         except DataError as error:
             if left_out is None:
                 raise

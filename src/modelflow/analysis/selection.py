@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from modelflow.analysis.identity import Compared, Identity
 from modelflow.analysis.reading import Found, Reading
 
-MAX_MODELS = 30  # most accurate first, of the data and protocol with most runs first
+MAX_MODELS = 30  # best first, of the data and protocol with most runs first
 MAX_RUNS = 400  # of all models together, least seeds first
 
 
@@ -35,7 +35,7 @@ def selected(reading: Reading) -> Selection:
         if len(of_model) > most:
             left_out.add(model.name, f"shows the {most} of its {len(of_model):,} runs with the lowest seeds")
     if len(chosen) < len(reading.models):
-        why = f"the report shows the {MAX_MODELS} most accurate, the leaderboard all"
+        why = f"the report shows the {MAX_MODELS} {reading.metric.best}, the leaderboard all"
         left_out.add(f"{len(reading.models) - len(chosen):,} further models", why)
     several = {model for model, tally in reading.models.items() if len(tally.seeds) > 1}
     return Selection(runs, left_out.all(), Counter(model.compared for model in several - set(chosen)))
@@ -48,6 +48,7 @@ def _first_shown(reading: Reading) -> list[Identity]:
 
     def place(one: Identity) -> tuple[object, ...]:
         data = models[one].one.data.name
-        return -runs[one.compared], data, one.compared, -statistics.fmean(models[one].figures["accuracy"]), one
+        merit = reading.metric.merit(statistics.fmean(models[one].scores(reading.metric)))
+        return -runs[one.compared], data, one.compared, -merit, one
 
     return sorted(models, key=place)[:MAX_MODELS]

@@ -2,12 +2,16 @@
 
 verdicts = compare({"generic_1": correct_SN, "generic_2": correct_SN})
 print(verdicts[0].words)          # generic_2 is better than generic_1 by 2.1 to 3.4 points
+
+By accuracy, or by another metric, of which each image has a value in place of right or wrong. Whichever way a metric
+runs, a difference is by how much the first is better.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from typing import Any, Literal
 
@@ -23,13 +27,17 @@ from modelflow.analysis.intervals import (
     holm,
     mcnemar,
     most_dying,
+    paired_difference,
 )
+from modelflow.analysis.units import amount_words, difference_words, margin_number, range_words
 from modelflow.errors import UsageError
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import SHARE, Metric, Unit
 
 Array = np.ndarray[Any, Any]
 Kind = Literal["better", "equivalent", "cannot tell"]
-MARGIN = 0.005  # of accuracy: what would matter, half a point
-MIN_IMAGES = 4  # that a margin is worth at least
+MARGIN = ACCURACY.margin
+MIN_IMAGES = 4  # that a margin of a share is worth at least
 CONFIDENCE = 0.95
 POWER = 0.8
 MAX_SEEDS = 1000
@@ -40,7 +48,7 @@ OF_TRAINED, OF_ALL = "of the runs that train", "of all runs"
 
 @dataclass(frozen=True)
 class Verdict:
-    """`first` against `second`, the more accurate one first; `p_value` is adjusted for the family of all `pairs`.
+    """`first` against `second`, the better one first; `p_value` is adjusted for the family of all `pairs`.
 
     `kind` "cannot tell" reads "inconclusive" in the words. `more` is about how many more seeds of each would show what
     is asked for, with 80 % power; None where it is told, or no such number is known. Where runs died, `difference` is
@@ -96,14 +104,17 @@ class _Model:
 
 
 def compare(
-    correct_by_model: Mapping[str, Array],
+    values_by_model: Mapping[str, Array],
     margin: float | None = None,
     absent: int = 0,
     died: Mapping[str, Sequence[bool]] | None = None,
+    metric: Metric = ACCURACY,
+    groups: tuple[int, ...] = (),
 ) -> list[Verdict]:
     """A verdict for each pair of models, from whether each seed (S, two or more) has each image (N) right: S x N.
 
-    All are tested on the same images. A difference is called real when its p-value, by Holm's method over all pairs, is
+    Of another `metric` these are its `values`, and `groups` are its own of the labels. All are tested on the same
+    images. A difference is called real when its p-value, by Holm's method over all pairs, is
     below 5 %; two models are called equivalent when, by Holm's method too, the p-value of a difference of `margin` or
     more is below 5 % (left out: see `default_margin`). Few seeds are too few for that to hold among many pairs, or for
     models whose seeds spread unequally. So a pair of fewer seeds than `fewest_seeds` counts with a p-value of 1, as do
@@ -113,24 +124,31 @@ def compare(
     `died` says by model which of its runs did. All verdicts are of the runs that train, but for pairs of a model of
     which fewer than two do: of such a pair nothing is claimed, and its difference is of all runs.
     """
-    models = [_model(name, correct_SN, (died or {}).get(name)) for name, correct_SN in correct_by_model.items()]
+    sides = {name: _merits(values_SN, metric) for name, values_SN in values_by_model.items()}
+    models = [_model(name, side_SN, (died or {}).get(name), metric, groups) for name, side_SN in sides.items()]
     pairs = [_ordered(a, b) for a, b in combinations(models, 2)]
     found = [difference_of(*_judged(a, b)) for a, b in pairs]
     family_pairs = math.comb(len(models) + absent, 2)
-    margin = default_margin(found[0].images if found else 1) if margin is None else margin
+    margin = default_margin(found[0].images if found else 1, metric) if margin is None else margin
     claimable = [min(a.trained, b.trained) >= fewest_seeds(family_pairs) for a, b in pairs]
     of_difference = _adjusted([one.p_value() for one in found], claimable, family_pairs)
     of_equivalence = _adjusted([one.p_value_of_equivalence(margin) for one in found], claimable, family_pairs)
     undecided = family_pairs - sum(p < 1 - CONFIDENCE for p in of_difference)
-    family = _Family(margin, family_pairs, undecided)
+    family = _Family(margin, family_pairs, undecided, metric.unit)
     both = zip(of_difference, of_equivalence, strict=True)
     return [_verdict(*pair, one, *ps, family) for pair, one, ps in zip(pairs, found, both, strict=True)]
 
 
-def _model(name: str, correct_SN: Array, died: Sequence[bool] | None) -> _Model:
-    every, dead_S = answers(correct_SN), np.asarray([False] * len(correct_SN) if died is None else died, bool)
-    trained_SN = np.asarray(correct_SN)[~dead_S]
-    training = every if not dead_S.any() else answers(trained_SN) if len(trained_SN) > 1 else None
+def _merits(values: Array, metric: Metric) -> Array:
+    """The values of a metric so that more is better."""
+    return -np.asarray(values, float) if metric.less_is_better else np.asarray(values)
+
+
+def _model(name: str, values_SN: Array, died: Sequence[bool] | None, metric: Metric, groups: tuple[int, ...]) -> _Model:
+    how = groups, metric.unit.most
+    every, dead_S = answers(values_SN, *how), np.asarray([False] * len(values_SN) if died is None else died, bool)
+    trained_SN = values_SN[~dead_S]
+    training = every if not dead_S.any() else answers(trained_SN, *how) if len(trained_SN) > 1 else None
     return _Model(name, len(dead_S), int(dead_S.sum()), training, every)
 
 
@@ -168,37 +186,47 @@ def seeds_wanted(models: int, seeds: int) -> str:
     )
 
 
-def default_margin(images: int) -> float:
-    """Half a point of accuracy, or four of so many test images where that is more: a share of 1."""
-    return max(MARGIN, MIN_IMAGES / images)
+def default_margin(images: int, metric: Metric = ACCURACY) -> float:
+    """The metric's own; of a share at least four of so many test images."""
+    return max(metric.margin, MIN_IMAGES / images) if metric.unit is SHARE else metric.margin
 
 
-def margin_of(points: float | None, images: int) -> float:
-    """The margin asked for in points as a share of 1, or the default. Raises `UsageError` below four test images."""
-    if points is None:
-        return default_margin(images)
-    if not 100 * MIN_IMAGES <= round(points * images, 6) < 100 * images:
+def margin_of(given: float | None, images: int, metric: Metric = ACCURACY) -> float:
+    """The margin asked for in points, or the metric's own unit, as a number of 1; left out, the default.
+
+    Raises `UsageError` for what is not above 0, and of a share for less than four test images.
+    """
+    if given is None:
+        return default_margin(images, metric)
+    if metric.unit is not SHARE:
+        if not 0 < given < math.inf:
+            raise UsageError(
+                f"margin {given:g}: expected {metric.unit.difference} of {metric.title}, above 0. "
+                f"Give such as {metric.margin:g}."
+            )
+        return given
+    if not 100 * MIN_IMAGES <= round(given * images, 6) < 100 * images:
         raise UsageError(
-            f"margin {points:g}: expected points of accuracy, below 100 and worth at least {MIN_IMAGES} of the "
-            f"{images:,} test images. Give {margin_points(MIN_IMAGES / images)} or more."
+            f"margin {given:g}: expected points of {metric.title}, below 100 and worth at least {MIN_IMAGES} of the "
+            f"{images:,} test images. Give {margin_number(MIN_IMAGES / images, SHARE)} or more."
         )
-    return points / 100
+    return given / 100
 
 
-def margin_words(margin: float, images: int) -> str:
-    """The margin in points, and why where it is the default for few images: "1.13 points (4 of 355 test images)"."""
-    made_so = math.isclose(margin, MIN_IMAGES / images)
+def margin_words(margin: float, images: int, unit: Unit = SHARE) -> str:
+    """The margin in its unit, and why where it is the default for few images: "1.13 points (4 of 355 test images)"."""
+    made_so = unit is SHARE and math.isclose(margin, MIN_IMAGES / images)
     why = f" ({MIN_IMAGES} of {images:,} test images)" if made_so else ""
-    return f"{margin_points(margin)} points{why}"
+    return f"{amount_words(margin, unit)}{why}"
 
 
 @dataclass(frozen=True)
 class RunVerdict:
-    """One run against another on the same images, the more accurate one first; nothing of other seeds.
+    """One run against another on the same images, the better one first; nothing of other seeds.
 
     The intervals are of the difference over images like these (paired bootstrap): `pair_interval` 95 % for this pair
     alone, `simultaneous_interval` 95 % for all pairs at once. `p_value` is McNemar's, exact, and adjusted for the
-    family of all pairs.
+    family of all pairs. By another metric than accuracy all three are the paired t test's (`paired_difference`).
     """
 
     first: str
@@ -216,44 +244,69 @@ class RunVerdict:
         return self.simultaneous_interval
 
 
-def compare_runs(correct_by_run: Mapping[str, Array]) -> list[RunVerdict]:
+@dataclass(frozen=True)
+class _Pair:
+    """What is found of two runs: the difference, its p-value, its interval of a confidence."""
+
+    estimate: float
+    p_value: float
+    interval: Callable[[float], Interval]
+
+
+def compare_runs(
+    values_by_run: Mapping[str, Array], metric: Metric = ACCURACY, groups: tuple[int, ...] = ()
+) -> list[RunVerdict]:
     """A verdict for each pair of runs, from whether each has each image right. As `compare`, but for one run each."""
-    sides = {name: np.asarray(correct_N, bool) for name, correct_N in correct_by_run.items()}
+    sides = {name: _merits(values_N, metric) for name, values_N in values_by_run.items()}
     pairs = [(a, b) if sides[a].mean() >= sides[b].mean() else (b, a) for a, b in combinations(sides, 2)]
-    adjusted = holm([mcnemar(sides[a], sides[b]) for a, b in pairs])
-    return [_run_verdict(a, b, sides[a], sides[b], p, len(pairs)) for (a, b), p in zip(pairs, adjusted, strict=True)]
+    found = [_pair(sides[a], sides[b], metric, groups) for a, b in pairs]
+    adjusted = holm([one.p_value for one in found])
+    judged = zip(pairs, found, adjusted, strict=True)
+    return [_run_verdict(a, b, one, p, len(pairs), metric.unit) for (a, b), one, p in judged]
 
 
-def _run_verdict(a: str, b: str, correct_a_N: Array, correct_b_N: Array, p_value: float, pairs: int) -> RunVerdict:
-    alone, among_all = (bootstrap_difference(correct_a_N, correct_b_N, 1 - (1 - CONFIDENCE) / n) for n in (1, pairs))
+def _pair(a_N: Array, b_N: Array, metric: Metric, groups: tuple[int, ...]) -> _Pair:
+    if metric is ACCURACY:
+        a_N, b_N = a_N.astype(bool), b_N.astype(bool)
+        estimate = float(a_N.mean() - b_N.mean())
+        return _Pair(estimate, mcnemar(a_N, b_N), partial(bootstrap_difference, a_N, b_N))
+    found = paired_difference(a_N, b_N, groups, metric.unit.most)
+    return _Pair(found.estimate, found.p_value(), found.interval)
+
+
+def _run_verdict(a: str, b: str, found: _Pair, p_value: float, pairs: int, unit: Unit) -> RunVerdict:
+    alone, among_all = (found.interval(1 - (1 - CONFIDENCE) / n) for n in (1, pairs))
     first, second = f"this run of {a}", f"this run of {b}"
     better = p_value < 1 - CONFIDENCE and alone.low > 0
     words = (
-        f"{_better(first, second, among_all)}. Other seeds may differ" if better else _open(first, second, among_all)
+        f"{_better(first, second, among_all, unit)}. Other seeds may differ"
+        if better
+        else _open(first, second, among_all, unit)
     )
-    estimate = float(correct_a_N.mean() - correct_b_N.mean())
-    return RunVerdict(a, b, "better" if better else "cannot tell", estimate, alone, among_all, p_value, words)
+    kind: Kind = "better" if better else "cannot tell"
+    return RunVerdict(a, b, kind, found.estimate, alone, among_all, p_value, words)
 
 
-def _better(first: str, second: str, interval: Interval) -> str:
+def _better(first: str, second: str, interval: Interval, unit: Unit) -> str:
     """The simultaneous interval may hold 0 where Holm's method, which is sharper, tells the two apart."""
-    span = range_in_points(interval)
+    span = f"{range_words(interval, unit)} {unit.difference}"
     if interval.low > 0:
-        return f"{first} is better than {second} by {span} points"
-    return f"{first} is better than {second}, by how much is inconclusive ({span} points)"
+        return f"{first} is better than {second} by {span}"
+    return f"{first} is better than {second}, by how much is inconclusive ({span})"
 
 
-def _open(first: str, second: str, interval: Interval) -> str:
-    return f"{first} vs {second}: inconclusive ({range_in_points(interval)} points)"
+def _open(first: str, second: str, interval: Interval, unit: Unit) -> str:
+    return f"{first} vs {second}: inconclusive ({range_words(interval, unit)} {unit.difference})"
 
 
 @dataclass(frozen=True)
 class _Family:
-    """What is asked of all pairs, how many they are, and how many are not told apart."""
+    """What is asked of all pairs, how many they are, how many are not told apart, in what a difference is told."""
 
     margin: float
     pairs: int
     undecided: int
+    unit: Unit
 
 
 def _verdict(
@@ -263,24 +316,26 @@ def _verdict(
     kind: Kind = "cannot tell"
     interval, more, then = found.simultaneous_interval(family.pairs), None, ""
     if p_value < 1 - CONFIDENCE:
-        kind, words = "better", _better(a.name, b.name, interval)
+        kind, words = "better", _better(a.name, b.name, interval, family.unit)
     elif of_equivalence < 1 - CONFIDENCE:
-        within = f"within {margin_points(family.margin)} points"
+        within = f"within {amount_words(family.margin, family.unit)}"
         kind, words = "equivalent", f"{a.name} and {b.name} are equivalent {within}"
     else:
         more, wanting = _wanting(min(a.trained, b.trained), found, family)
-        words, then = _open(a.name, b.name, interval), f". {wanting}"
+        words, then = _open(a.name, b.name, interval, family.unit), f". {wanting}"
     of_all_runs = difference_of(a.every, b.every) if a.died or b.died else None
     verdict = Verdict(a.name, b.name, kind, found, p_value, words + then, more, family.pairs, of_all_runs)
-    return replace(verdict, words=f"{words}, {verdict.runs}{then}{_deaths(a, b, verdict)}") if of_all_runs else verdict
+    if not of_all_runs:
+        return verdict
+    return replace(verdict, words=f"{words}, {verdict.runs}{then}{_deaths(a, b, verdict, family.unit)}")
 
 
-def _deaths(a: _Model, b: _Model, verdict: Verdict) -> str:
+def _deaths(a: _Model, b: _Model, verdict: Verdict, unit: Unit) -> str:
     """How many runs died of how many, how many more would, and the difference of all runs if that is another."""
     said = [f". {side.name}: {deaths_words(side.died, side.runs)}" for side in (a, b) if side.died]
     if verdict.of_all_runs and verdict.runs != OF_ALL:
-        span = range_in_points(verdict.of_all_runs.simultaneous_interval(verdict.pairs))
-        said.append(f". Of all runs: {_points(verdict.of_all_runs.estimate)} points ({span})")
+        span = range_words(verdict.of_all_runs.simultaneous_interval(verdict.pairs), unit)
+        said.append(f". Of all runs: {difference_words(verdict.of_all_runs.estimate, unit)} ({span})")
     return "".join(said)
 
 
@@ -315,7 +370,8 @@ def _wanting(seeds: int, found: Difference, family: _Family) -> tuple[int | None
     if seeds < needed:
         few = f"{seeds} seed{'s' * (seeds != 1)} {'is' if seeds == 1 else 'are'} too few"
         return known, f"{few} for {family.pairs:,} pair{'s' * (family.pairs != 1)}: it takes {needed}. {AFTER_A_LOOK}"
-    what = f"the {_points(size)} points found" if size == found.estimate else f"{margin_points(size)} points"
+    seen = f"the {difference_words(size, family.unit)} found"
+    what = seen if size == found.estimate else amount_words(size, family.unit)
     return known, _wanted(more, what, found.images)
 
 
@@ -351,25 +407,3 @@ def more_seeds(found: Difference, size: float, pairs: int = 1) -> int | None:
         return found.power(size, confidence, more) >= POWER
 
     return bisect_left(range(MAX_SEEDS + 1), True, key=enough) if enough(math.inf) else None
-
-
-def margin_points(margin: float) -> str:
-    """A margin in points, rounded up to a hundredth."""
-    return f"{math.ceil(round(10_000 * margin, 6)) / 100:g}"
-
-
-def _points(share: float) -> str:
-    """In points, with as many digits as tell it from nothing, two at most."""
-    text = f"{100 * share:.1f}"
-    return f"{100 * share:.2f}" if float(text) == 0 and share else text
-
-
-def range_in_points(interval: Interval) -> str:
-    """In points, rounded outwards: never narrower than the interval."""
-    return f"{_outwards(interval.low, math.floor)} to {_outwards(interval.high, math.ceil)}"
-
-
-def _outwards(share: float, rounded: Callable[[float], int]) -> str:
-    """To a tenth of a point; to a hundredth where that would be nothing."""
-    tenths = rounded(round(1000 * share, 6))
-    return f"{tenths / 10:.1f}" if tenths or not share else f"{rounded(round(10_000 * share, 6)) / 100:.2f}"

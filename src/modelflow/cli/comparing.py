@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from modelflow.cli import terminal
-from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, example
+from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, METRIC, example
 from modelflow.text import one_line
 
 
@@ -14,12 +14,21 @@ from modelflow.text import one_line
     epilog=example("leaderboard results", "leaderboard results --sort parameters --where 'accuracy > 0.85' --csv"),
 )
 @click.argument("results", type=FOLDER)
-@click.option("--sort", default="accuracy", show_default=True, help="Column of leaderboard.csv to sort by, best first.")
+@METRIC
+@click.option("--sort", help="Column of leaderboard.csv to sort by, best first (default: the metric).")
 @click.option("--only", default="*", help="Only models whose name matches a pattern, such as 'cnn2_*'.")
 @click.option("--where", multiple=True, help="Only models with, for example, 'parameters < 10000'. May be repeated.")
 @click.option("--csv", "as_text", is_flag=True, help="Print CSV with every column instead of a table.")
 @JSON
-def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_text: bool, as_json: bool) -> None:
+def leaderboard(
+    results: Path,
+    metric: str | None,
+    sort: str | None,
+    only: str,
+    where: tuple[str, ...],
+    as_text: bool,
+    as_json: bool,
+) -> None:
     """List the models of RESULTS, best first.
 
     RESULTS is a folder that `modelflow run` or `modelflow train` wrote. The seeds of a model are averaged.
@@ -28,9 +37,10 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
     from modelflow.analysis.leaderboard import leaderboard as rows_in
     from modelflow.results.asked import missing
 
-    rows = filter_and_sort(rows_in(results), sort, only, where)
+    rows = filter_and_sort(rows_in(results, metric), sort, only, where)
     if note := missing(results):
         terminal.tell(note)
+    _tell_of_metric(metric, results)
     if as_json:
         terminal.say_json([as_data(row) for row in rows])
     elif as_text:
@@ -43,8 +53,9 @@ def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_
 
 @click.command(context_settings=HELP, epilog=example("report results"))
 @click.argument("results", type=FOLDER)
+@METRIC
 @DATA_DIR
-def report(results: Path, data_dir: Path | None) -> None:
+def report(results: Path, metric: str | None, data_dir: Path | None) -> None:
     """Write the report of RESULTS again.
 
     report.html says which model is best and how sure that is. It shows costs, learning curves, mistakes and settings.
@@ -55,23 +66,34 @@ def report(results: Path, data_dir: Path | None) -> None:
     from modelflow.studies.study import write_pages
 
     terminal.tell("writing the report …")
-    terminal.answer(write_pages(results, data_dir))
+    terminal.answer(write_pages(results, data_dir, metric))
+    _tell_of_metric(metric, results)
+
+
+def _tell_of_metric(metric: str | None, study: Path | None) -> None:
+    """That another metric was chosen than the study keeps."""
+    from modelflow.results.asked import metric_of, other_metric
+
+    if metric is not None and study is not None and (note := other_metric(metric_of(metric, None), study)):
+        terminal.tell(note)
 
 
 @click.command(context_settings=HELP, epilog=example("compare results/generic_1 results/generic_2", "compare results"))
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@METRIC
 @MARGIN
 @JSON
-def compare(runs: tuple[Path, ...], margin: float | None, as_json: bool) -> None:
+def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, as_json: bool) -> None:
     """Say which of RUNS are really better, and by how much.
 
     RUNS are folders of models, with all their seeds, or of single runs, such as results/generic_2/seeds/43. Or give
-    one folder of a study: its margin counts unless you give another. The method: docs/statistics.md.
+    one folder of a study: its metric and its margin count unless you give others. The method: docs/statistics.md.
     """
-    from modelflow.analysis.comparison import as_data, beside, compare_folders
+    from modelflow.analysis.comparison import as_data, beside, compare_folders, study_of
     from modelflow.report.words import counted
 
-    comparison = compare_folders(runs, margin)
+    comparison = compare_folders(runs, margin, metric)
+    _tell_of_metric(metric, study_of(runs))
     study, more = beside(runs)
     if more > 0:
         where = one_line(study)

@@ -59,7 +59,30 @@ MAX_PARAMETERS = click.option(
 MARGIN = click.option(
     "--margin",
     type=float,
-    help="Smallest difference that matters, in points of accuracy (default 0.5, or 4 test images if more).",
+    help="Smallest difference that matters, in points of accuracy (default 0.5, or 4 test images if more). "
+    "By nll in nats (default 0.01).",
+)
+
+
+class _MetricType(click.ParamType):
+    """A metric by its word. The metrics are looked up, and numpy with them, when a word or the help is asked for."""
+
+    name = "metric"
+
+    def _choice(self) -> click.Choice[str]:
+        from modelflow.evaluation.measure import metrics
+
+        return click.Choice(list(metrics()))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return self._choice().get_metavar(param, ctx)
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return self._choice().convert(value, param, ctx)
+
+
+METRIC = click.option(
+    "--metric", type=_MetricType(), help="What decides (default: the metric the study keeps, else accuracy)."
 )
 RECIPE_HELP = (
     "Defaults of the other options. card (default): 10 epochs, batch size 16, constant lr 0.0003. "

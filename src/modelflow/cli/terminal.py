@@ -113,7 +113,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "",
     console().print("", drawn, sep="\n")
 
 
-def leaderboard_table(rows: "Sequence[LeaderboardRow]", sorted_by: str = "accuracy") -> None:
+def leaderboard_table(rows: "Sequence[LeaderboardRow]", sorted_by: str | None = None) -> None:
     """The summary table, best first, beside the card's figures."""
     from modelflow.analysis.leaderboard import heading, notes, table_of
 
@@ -124,22 +124,23 @@ def leaderboard_table(rows: "Sequence[LeaderboardRow]", sorted_by: str = "accura
 
 
 def comparison_tables(comparison: "Comparison") -> None:
-    """Accuracies with their intervals, then a verdict a line."""
+    """Scores with their intervals, then a verdict a line."""
     from modelflow.analysis.comparison import notes
-    from modelflow.analysis.leaderboard import protocols_words
-    from modelflow.analysis.verdicts import range_in_points
+    from modelflow.analysis.leaderboard import heading_of, protocols_words
+    from modelflow.analysis.units import range_words
 
+    metric = comparison.metric
     rows = [
         (
             entry.name,
             f"{entry.seeds}, {entry.died} died" if entry.died else str(entry.seeds),
-            f"{entry.accuracy:.2%}",
-            range_in_points(entry.interval),
+            metric.text(entry.by(metric)).replace(" %", "%"),
+            range_words(entry.interval, metric.unit) if entry.interval else "",
         )
         for entry in comparison.entries
     ]
-    title = f"Test accuracy · {protocols_words(entry.protocol.name for entry in comparison.entries)}"
-    table(("", "Seeds", "Accuracy", "95 % interval, %"), rows, title)
+    title = f"Test {metric.title} · {protocols_words(entry.protocol.name for entry in comparison.entries)}"
+    table(("", "Seeds", heading_of(metric), f"95 % interval, {metric.unit.level}"), rows, title)
     say("")
     for verdict in comparison.verdicts:
         say(verdict.words)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelflow.cli import terminal
-from modelflow.cli.options import HELP, MARGIN, TRAINING, example, seeds_of
+from modelflow.cli.options import HELP, MARGIN, METRIC, TRAINING, example, seeds_of
 from modelflow.errors import RunError, UsageError
 from modelflow.io.found import files_in
 from modelflow.studies import engines
@@ -26,6 +26,7 @@ MANY_RUNS = 1000  # it takes a while to see what is there of them
 @click.argument("study", type=click.Path(path_type=Path), required=False)
 @click.option("--seeds", help="Number of seeds, from 42 on, or a list such as 1,2,3 (default: 42).")
 @click.option("--seed", type=int, help="One seed.")
+@METRIC
 @MARGIN
 @click.option("--jobs", type=click.IntRange(1), help="Runs in parallel (default: one per processor).")
 @click.option(
@@ -116,7 +117,7 @@ def _train(
     due = unfinished(study.planned)
     _look_at_data(due)
     if whole:
-        study = study.with_margin()
+        study = study.decided()
         _tell_of_seeds(settings, due)
     if due:
         make_writable(results, "--results")
@@ -125,7 +126,7 @@ def _train(
         failures, content = complete(study, train) if whole else (train(due, lambda _outcome: ""), None)
     except KeyboardInterrupt:
         raise RunError(interrupted(study.planned, restart)) from None
-    _show_results(study.planned, content, as_json)
+    _show_results(study, content, as_json)
     if failures:
         raise RunError(f"{counted(len(failures), 'run')} of {len(study.planned)} failed. The reasons are above.")
 
@@ -193,11 +194,11 @@ def _set_aside(folder: Path) -> None:
     terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep")
 
 
-def _show_results(planned: "list[Plan]", content: "Content | None", as_json: bool) -> None:
+def _show_results(study: "ResolvedStudy", content: "Content | None", as_json: bool) -> None:
     """The runs' table; of a study (`content`) the report's answer and address too."""
     from modelflow.studies.study import finished_rows
 
-    rows = finished_rows(planned)
+    rows = finished_rows(study.planned, study.settings.metric)
     if as_json:
         from modelflow.analysis.leaderboard import as_data
 
@@ -205,7 +206,7 @@ def _show_results(planned: "list[Plan]", content: "Content | None", as_json: boo
     elif rows:
         terminal.leaderboard_table(rows)
         if content is None:
-            terminal.say(f"Results: {planned[0].folder.resolve()}")
+            terminal.say(f"Results: {study.planned[0].folder.resolve()}")
         else:
             terminal.answer(content)
             if len(content.runs) > sum(row.seeds for row in rows):

@@ -39,7 +39,8 @@ def imbalance(y_N: Tensor, class_names: Sequence[str]) -> str:
     return (
         f"the classes are unequal: {shown(class_names[most])} has {greatest:,} training images, "
         f"{shown(class_names[least])} has {fewest:,} ({greatest / fewest:.1f} to 1). Accuracy favours the large "
-        "classes. To count all classes alike in training: --class-weights balanced."
+        "classes. To count all classes alike: --class-weights balanced in training, --metric balanced_accuracy in the "
+        "comparison."
     )
 
 

@@ -27,6 +27,11 @@ class Metrics(Record):
     top2_accuracy: float | None = None
     more: dict[str, float] = {}
 
+    def score(self, name: str) -> float | None:
+        """A score by the name of its column; None where the record lacks it."""
+        value: float | None = getattr(self, name) if name in Metrics.model_fields else self.more.get(name)
+        return value
+
     @model_serializer(mode="wrap")
     def _without_what_is_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)

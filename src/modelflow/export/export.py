@@ -26,6 +26,7 @@ from modelflow.io.found import classes_in, files_in
 from modelflow.networks.trace import shape_text
 from modelflow.report.model_card import Exported, run_card
 from modelflow.report.words import counted
+from modelflow.results.asked import metric_of_run
 from modelflow.text import one_line, short
 
 Array = np.ndarray[Any, Any]
@@ -171,5 +172,6 @@ def _describe(run: LoadedRun, target: Target, folder: Path, golden_NCHW: Array, 
     captions = CAPTIONS | target.captions
     (folder / CARD).touch()  # so that it lists itself
     takes = f"Images: bytes from 0 to {normalisation.white}, N x {shape_text(run.spec.input_shape)} (N x C x H x W)."
-    card = run_card(read_seed(run.folder), Exported(folder, target.use, (takes, *remarks), captions))
+    exported = Exported(folder, target.use, (takes, *remarks), captions)
+    card = run_card(read_seed(run.folder), exported, metric_of_run(run.folder, run.record))
     write_atomic(folder / CARD, card)

@@ -1,4 +1,4 @@
-"""Accuracy against size: which models are beaten by a smaller or a better one, and which are not."""
+"""Accuracy, or another score, against size: which models are beaten by a smaller or a better one, and which are not."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
 from modelflow.figures.style import BLUE, DPI, GREY, VERMILLION, WIDTH, heading, label, styled, theme
 
 Model = tuple[str, int, float]
@@ -30,15 +32,15 @@ FAR = [
 PLACES = NEAR + CORNERS + FAR
 
 
-def pareto_front(rows: Iterable[Model]) -> list[Model]:
-    """The rows (name, parameters, accuracy) that no other row beats, from the smallest to the largest.
+def pareto_front(rows: Iterable[Model], metric: Metric = ACCURACY) -> list[Model]:
+    """The rows (name, parameters, accuracy or another score) that no other beats, from the smallest to the largest.
 
-    One row beats another when it has no more parameters and no less accuracy, and not both the same. Rows without a
-    finite accuracy are left out.
+    One row beats another when it has no more parameters and no worse a score, and not both the same. Rows without a
+    finite score are left out.
     """
     front: list[Model] = []
-    for row in sorted(_with_accuracy(rows), key=lambda row: (row[1], -row[2])):
-        if not front or row[2] > front[-1][2] or row[1:] == front[-1][1:]:
+    for row in sorted(_with_accuracy(rows), key=lambda row: (row[1], -metric.merit(row[2]))):
+        if not front or metric.merit(row[2]) > metric.merit(front[-1][2]) or row[1:] == front[-1][1:]:
             front.append(row)
     return front
 
@@ -92,22 +94,24 @@ def _outside(box: Box, page: Box) -> float:
 
 
 @styled
-def plot_pareto(rows: Sequence[Model], title: str) -> Figure:
-    """Accuracy over parameters, a point a model; the line joins the models that no other beats."""
-    shown, front = _with_accuracy(rows), pareto_front(rows)
+def plot_pareto(rows: Sequence[Model], title: str, metric: Metric = ACCURACY) -> Figure:
+    """A score by the metric over parameters, a point a model; the line joins the models that no other beats."""
+    scale = metric.unit.scale
+    shown = [(name, size, scale * score) for name, size, score in _with_accuracy(rows)]
+    front = pareto_front(shown, metric)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
     words = heading(title)
     figure.suptitle(words, x=0.02, ha="left")
     axes = figure.add_axes((0.11, 0.13, 0.86, 0.80 - 0.05 * words.count("\n")))
     axes.set_xscale("log")
     axes.set_xlabel("parameters (logarithmic)")
-    axes.set_ylabel("accuracy (%)")
+    axes.set_ylabel(f"{metric.title} ({metric.unit.level})")
     axes.grid()
     if not shown:
         axes.text(0.5, 0.5, "no model with an accuracy", transform=axes.transAxes, ha="center")
         return figure
     _draw_points(axes, shown, front)
-    _set_limits(axes, shown)
+    _set_limits(axes, shown, scale / 100)
     _write_names(axes, front, [row for row in shown if row not in front])
     return figure
 
@@ -136,14 +140,14 @@ def _draw_points(axes: Axes, shown: list[Model], front: list[Model]) -> None:
 
 
 def _xy(rows: list[Model]) -> tuple[list[int], list[float]]:
-    return [max(1, parameters) for _, parameters, _ in rows], [100 * accuracy for *_, accuracy in rows]
+    return [max(1, parameters) for _, parameters, _ in rows], [score for *_, score in rows]
 
 
-def _set_limits(axes: Axes, shown: list[Model]) -> None:
-    """Room around the points, above all for the legend at the top."""
-    sizes, accuracies = _xy(shown)
-    low, high = min(accuracies), max(accuracies)
-    height = max(high - low, 1.0)
+def _set_limits(axes: Axes, shown: list[Model], least: float) -> None:
+    """Room around the points, above all for the legend at the top; the axis is at least so high."""
+    sizes, scores = _xy(shown)
+    low, high = min(scores), max(scores)
+    height = max(high - low, least)
     axes.set_ylim(low - 0.15 * height, high + 0.28 * height)
     ratio = max(max(sizes) / min(sizes), 4.0)
     axes.set_xlim(min(sizes) / ratio**0.15, max(sizes) * ratio**0.2)
@@ -166,10 +170,10 @@ def _write_names(axes: Axes, front: list[Model], beaten: list[Model]) -> None:
     points, line = _on_page(axes, rows), _on_page(axes, front)
     corners = axes.bbox.get_points() * POINTS_PER_INCH / DPI
     places = place_labels(points, names, Box(*corners[0], *corners[1]), NAME_SIZE, _along_steps(line))
-    for name, (_, parameters, accuracy), (dx, dy, align) in zip(names, rows, places, strict=True):
+    for name, (_, parameters, score), (dx, dy, align) in zip(names, rows, places, strict=True):
         lead = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkA": 0} if abs(dy) > 20 else None
         look: Any = {"ha": align, "va": "center", "fontsize": NAME_SIZE, "arrowprops": lead}
-        axes.annotate(name, (max(1, parameters), 100 * accuracy), (dx, dy), textcoords="offset points", **look)
+        axes.annotate(name, (max(1, parameters), score), (dx, dy), textcoords="offset points", **look)
 
 
 def _on_page(axes: Axes, rows: list[Model]) -> list[Point]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modelflow.analysis.archive import Group, Model
+from modelflow.analysis.units import amount_words, range_words
 from modelflow.analysis.verdicts import (
     AFTER_A_LOOK,
     MIN_SEEDS,
@@ -18,12 +19,12 @@ from modelflow.analysis.verdicts import (
     Kind,
     Verdict,
     fewest_seeds,
-    margin_points,
     margin_words,
-    range_in_points,
     trained_words,
 )
-from modelflow.report.words import count, counted, in_words, listed, ordinal, percent, significant
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import SHARE, Metric
+from modelflow.report.words import count, counted, decimal, in_words, listed, ordinal, percent, significant
 from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.protocol import split_kind
 from modelflow.results.records import Run
@@ -31,12 +32,11 @@ from modelflow.text import sentence, shown
 
 WIDE_MARGIN = 0.02  # a share of 1
 DECIDE_BEFORE = f"Choose the number before you train. {AFTER_A_LOOK} (docs/statistics.md)."
-SEED_ALONE = "the seed alone moves the accuracy of a small network (on Fashion-MNIST by about a point)"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The most accurate of the models compared, by its runs that train, and the verdicts of the others against it."""
+    """The best of the models compared, by its runs that train, and the verdicts of the others against it."""
 
     best: str
     beaten: tuple[Verdict, ...]
@@ -66,26 +66,68 @@ def headline(group: Group) -> str:
     found = standing(group)
     if found is None:
         return _without_verdicts(group)
-    within = f"within {margin_points(group.margin)} points"
     if not group.unpaired:
-        return f"{_answer(found, within, '')}."
+        return f"{_answer(found, group, '')}."
     left_out, scope = listed([name for name, _ in group.unpaired]), f" of the {in_words(found.others + 1)} that can be"
-    return f"{_answer(found, within, f'{scope} compared')}. Not compared: {left_out}."
+    return f"{_answer(found, group, f'{scope} compared')}. Not compared: {left_out}."
 
 
-def _answer(found: Standing, within: str, scope: str) -> str:
+def seed_alone(metric: Metric) -> str:
+    """Why one run of a model says little of it."""
+    known = " (on Fashion-MNIST by about a point)" if metric is ACCURACY else ""
+    return f"the seed alone moves the {metric.title} of a small network{known}"
+
+
+def level_words(metric: Metric) -> str:
+    """In what its scores stand in tables."""
+    return "per cent" if metric.unit is SHARE else metric.unit.level
+
+
+def one_run_method(metric: Metric, ending: str = "") -> str:
+    """By what the interval of a single run is found (docs/statistics.md): Wilson or, with an ending, Wilson's."""
+    if metric.unit is not SHARE:
+        return "Student's t"
+    return f"Wilson{ending}{'' if metric is ACCURACY else ' for an effective number of images'}"
+
+
+def image_values(metric: Metric) -> str:
+    """What the verdicts of another metric than accuracy are computed from; empty for accuracy."""
+    if metric is ACCURACY:
+        return ""
+    better = " Lower is better." if metric.less_is_better else ""
+    return (
+        f"{metric.of_an_image} The mean of these values is the {metric.title}. Verdicts and intervals are found from "
+        f"them as those of an accuracy are from right and wrong (docs/statistics.md).{better}"
+    )
+
+
+def what_costs(metric: Metric) -> str:
+    """What is had for parameters and time."""
+    return metric.title if metric is ACCURACY else f"a better {metric.title}"
+
+
+def within(group: Group) -> str:
+    """The margin that models are equivalent within."""
+    return f"within {amount_words(group.margin, group.metric.unit)}"
+
+
+def _answer(found: Standing, group: Group, scope: str) -> str:
     """The headline without its end; `scope` says among which models, where these are not all."""
+    metric = group.metric
     if found.open:
         rivals = sorted((*found.open, *found.equivalent), key=lambda v: v.difference.estimate)
         names = [found.best, *(_other(found, v) for v in rivals)]
-        return f"Inconclusive: {listed(names, 'or')} may be the most accurate{scope}"
+        return f"Inconclusive: {listed(names, 'or')} may be the {metric.best}{scope}"
     if found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
-        return f"{found.best} has the highest mean accuracy{scope}, and {_equivalent(names)} to it {within}"
+        highest = f"the {metric.highest} mean {metric.title}{scope}"
+        return f"{found.best} has {highest}, and {_equivalent(names)} to it {within(group)}"
     if found.others == 1:
-        return f"O{scope[2:]}, {found.beaten[0].words}" if scope else found.beaten[0].words
+        parts = [scope.strip(), "" if metric is ACCURACY else f"by {metric.title}", found.beaten[0].words]
+        first, *others = [part for part in parts if part]
+        return ", ".join([sentence(first), *others]) if others else first
     among = scope or f" of the {in_words(found.others + 1)} models"
-    return f"{found.best} is the most accurate{among}: better than each of the {in_words(found.others)} others"
+    return f"{found.best} is the {metric.best}{among}: better than each of the {in_words(found.others)} others"
 
 
 def details(group: Group) -> list[str]:
@@ -94,13 +136,13 @@ def details(group: Group) -> list[str]:
     if found is None:
         return _single_details(group)
     sentences = (
-        [_lead(found, "next of those compared" if group.unpaired else "next")]
+        [_lead(found, "next of those compared" if group.unpaired else "next", group.metric)]
         if found.others > 1 or found.open or found.equivalent
         else []
     )
     if found.open and found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
-        sentences.append(f"{_equivalent(names)} to {found.best} within {margin_points(group.margin)} points.")
+        sentences.append(f"{_equivalent(names)} to {found.best} {within(group)}.")
     if found.equivalent and not found.open and (wide := after_headline(group)):
         sentences.append(wide)
     if found.beaten and (found.open or found.equivalent):
@@ -132,10 +174,13 @@ def after_headline(group: Group) -> str:
         return ""
     if found.open:
         return f"{min(found.open, key=lambda v: v.difference.estimate).words}."
-    if found.equivalent and group.margin > WIDE_MARGIN:
+    if found.equivalent and group.margin > WIDE_MARGIN and group.metric.unit is SHARE:
+        points = amount_words(group.margin)
+        if group.metric is not ACCURACY:
+            return f"{points} are a wide margin. Equivalent says little."
         return (
-            f"{margin_points(group.margin)} points are {round(group.margin * group.images):,} of {group.images:,} test "
-            "images. With so few, equivalent says little."
+            f"{points} are {round(group.margin * group.images):,} of {group.images:,} test images. With so few, "
+            "equivalent says little."
         )
     return ""
 
@@ -195,7 +240,7 @@ def tally(group: Group) -> str:
     kinds = Counter(verdict.kind for verdict in group.verdicts)
     words: dict[Kind, str] = {
         "better": "better",
-        "equivalent": f"equivalent within {margin_points(group.margin)} points",
+        "equivalent": f"equivalent {within(group)}",
         "cannot tell": "inconclusive",
     }
     parts = [f"{kinds[kind]:,} {said}" for kind, said in words.items() if kinds[kind]]
@@ -227,8 +272,8 @@ def trained(group: Group) -> str:
 
 
 def margin(group: Group) -> str:
-    """What would matter, in points, and why."""
-    return margin_words(group.margin, group.images)
+    """What would matter, in the unit of the metric, and why."""
+    return margin_words(group.margin, group.images, group.metric.unit)
 
 
 def enough_seeds() -> str:
@@ -248,11 +293,10 @@ def cost_words(group: Group, found: Standing) -> list[str]:
     fewer, more = (sum(sign * (other - own) < 0 for other in parameters.values()) for sign in (1, -1))
     rank = f"the {ordinal(fewer + 1, 'fewest')}" if fewer <= more else f"the {ordinal(more + 1, 'most')}"
     among = f"of the {in_words(len(parameters))} models"
-    within = f"within {margin_points(group.margin)} points"
-    return [f"{found.best} has {own:,} parameters, {rank} {among}{_cheaper(found, parameters, within)}."]
+    return [f"{found.best} has {own:,} parameters, {rank} {among}{_cheaper(found, parameters, within(group))}."]
 
 
-def _cheaper(found: Standing, parameters: Mapping[str, int], within: str) -> str:
+def _cheaper(found: Standing, parameters: Mapping[str, int], within_margin: str) -> str:
     """How the models with fewer parameters than the best stand to it, by their verdicts."""
     own = parameters[found.best]
 
@@ -261,7 +305,7 @@ def _cheaper(found: Standing, parameters: Mapping[str, int], within: str) -> str
         return [f"{name} ({parameters[name]:,})" for name in names if parameters[name] < own]
 
     same, unclear, beaten = (named(verdicts) for verdicts in (found.equivalent, found.open, found.beaten))
-    said = [f". With fewer, {_equivalent(same)} to it {within}"] if same else []
+    said = [f". With fewer, {_equivalent(same)} to it {within_margin}"] if same else []
     said += [f". Against {listed(unclear)}, with fewer, it is inconclusive"] if unclear else []
     if beaten and not said:
         each = "each model compared with fewer" if found.others + 1 < len(parameters) else "each model with fewer"
@@ -277,26 +321,38 @@ def _equivalent(names: Sequence[str]) -> str:
     return f"{listed(names)} {'is' if len(names) == 1 else 'are each'} equivalent"
 
 
-def _lead(found: Standing, following: str) -> str:
+def _lead(found: Standing, following: str, metric: Metric) -> str:
     """The interval of the lead over the next best: how close it is."""
     closest = (*found.open, *found.equivalent, *found.beaten)
     verdict = min(closest, key=lambda v: v.difference.estimate)
-    mean = percent(verdict.difference.estimate, 1)
+    unit, above = metric.unit, "below" if metric.less_is_better else "above"
+    lead = f"{decimal(unit.scale * verdict.difference.estimate, unit.digits)} {unit.difference} {above}"
     other, several = _other(found, verdict), "simultaneous " if verdict.pairs > 1 else ""
     which = {OF_TRAINED: " over its runs that train", OF_ALL: " over all its runs"}.get(verdict.runs, "")
     return (
-        f"The mean of {found.best}{which} lies {mean} points above that of the {following}, {other} ({several}95 % "
-        f"interval {range_in_points(verdict.interval)})."
+        f"The mean of {found.best}{which} lies {lead} that of the {following}, {other} ({several}95 % interval "
+        f"{range_words(verdict.interval, unit)})."
     )
 
 
 def _without_verdicts(group: Group) -> str:
     best, others = group.models[0], len(group.models) - 1
+    if not others and group.metric is not ACCURACY:
+        return (
+            f"{best.name} has a {group.metric.title} of {score_words(best)} on the {count(group.images)} test images."
+        )
     if not others:
         return f"{best.name} has {percent(best.accuracy, 1)} % of the {count(group.images)} test images right."
     if group.most_seeds == 1:
-        return f"One run of each model cannot tell which of the {in_words(others + 1)} is the most accurate."
+        return f"One run of each model cannot tell which of the {in_words(others + 1)} is the {group.metric.best}."
     return f"No two of the {in_words(others + 1)} models can be compared."
+
+
+def score_words(model: Model) -> str:
+    """Its mean by its metric, with a digit less than in tables."""
+    unit = model.metric.unit
+    number = f"{unit.scale * model.score:.{unit.level_digits - 1}f}"
+    return f"{number} {unit.level}"
 
 
 def _single_details(group: Group) -> list[str]:
@@ -306,11 +362,11 @@ def _single_details(group: Group) -> list[str]:
             return [
                 f"This is the mean over {counted(len(best.seeds), 'seed')}. There is no other model to compare it with."
             ]
-        return [f"One run of one model, and {SEED_ALONE}."]
+        return [f"One run of one model, and {seed_alone(group.metric)}."]
     if group.most_seeds == 1:
         return [
-            f"{best.name} is highest, with {percent(best.accuracy, 1)} %, but {SEED_ALONE}. The seed sets initial "
-            "weights, order of the images and dropout. Train several seeds per model: “modelflow run --seeds 5”. "
+            f"{best.name} is {group.metric.highest}, with {score_words(best)}, but {seed_alone(group.metric)}. The seed "
+            "sets initial weights, order of the images and dropout. Train several seeds per model: “modelflow run --seeds 5”. "
             f"{DECIDE_BEFORE}",
         ]
     return [f"Not compared: {', '.join(f'{name} ({why})' for name, why in group.unpaired)}."]

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelflow.analysis.archive import Model, Seed
+from modelflow.analysis.archive import Model
 from modelflow.analysis.identity import short_form_of
-from modelflow.analysis.intervals import accuracy_interval, prediction_interval
+from modelflow.analysis.intervals import Interval, accuracy_interval, prediction_interval
 from modelflow.evaluation.calibration import Bin
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
 from modelflow.networks.description import parse_spec
 from modelflow.networks.trace import shape_text, trace
 from modelflow.report.words import counted, significant
@@ -173,12 +175,16 @@ def _latency(model: Model, batch: str) -> str:
     return "" if found is None else significant(found[0])
 
 
-def run_figures(seed: Seed) -> Rows:
-    """The evaluation of one run; lines that its record lacks are left out."""
+def run_figures(model: Model) -> Rows:
+    """The evaluation of a model's one run; lines that its record lacks are left out."""
+    seed = model.seeds[0]
     metrics, run = seed.figures, seed.run
     interval = accuracy_interval([metrics.accuracy], metrics.images)
     rows: Rows = [["figure", "value"]]
-    rows.append(["accuracy", f"{per_cent(metrics.accuracy)} ({_span(interval.low, interval.high)})"])
+    if model.metric is not ACCURACY:
+        span = f" ({_span(model.interval, model.metric)})" if model.interval else ""
+        rows.append([f"{model.metric.title}, which decides", model.metric.text(model.score) + span])
+    rows.append(["accuracy", f"{per_cent(metrics.accuracy)} ({_span(interval)})"])
     rows += [["macro F1", f"{metrics.macro_f1:.4f}"], ["loss, nats per image", f"{metrics.loss:.4f}"]]
     if metrics.top2_accuracy is not None:
         rows.append(["top-2 accuracy", per_cent(metrics.top2_accuracy)])
@@ -197,17 +203,21 @@ def run_figures(seed: Seed) -> Rows:
 
 def study_figures(models: list[Model]) -> Rows:
     """The evaluation of each model over its seeds."""
-    rows: Rows = [["model", "seeds", "accuracy", "95 % interval", "another run", "top-2 accuracy", "macro F1", "loss"]]
+    metric = models[0].metric
+    accuracy = [] if metric is ACCURACY else ["accuracy"]
+    head = ["model", "seeds", metric.title, "95 % interval", "another run", *accuracy, "top-2 accuracy"]
+    rows: Rows = [[*head, "macro F1", "loss"]]
     for model in models:
-        runs, several, interval = model.runs, len(model.runs) > 1, model.interval
-        spread = f" ± {100 * statistics.stdev(model.accuracies):.2f}" if several else ""
-        differ = len(set(model.accuracies)) > 1  # or else nothing is known of how far another seed may lie
-        another = prediction_interval(model.accuracies) if differ else None
+        runs, several, unit = model.runs, len(model.runs) > 1, metric.unit
+        spread = f" ± {unit.scale * statistics.stdev(model.scores):.{unit.level_digits}f}" if several else ""
+        differ = len(set(model.scores)) > 1  # or else nothing is known of how far another seed may lie
+        another = prediction_interval(model.scores, most=unit.most) if differ else None
         top2 = model.mean("top2_accuracy")
         rows.append(
             [
-                *(model.name, str(len(runs)), per_cent(statistics.fmean(model.accuracies)) + spread),
-                *(_span(interval.low, interval.high), "" if another is None else _span(another.low, another.high)),
+                *(model.name, str(len(runs)), metric.text(statistics.fmean(model.scores)) + spread),
+                *(_span(model.interval, metric), _span(another, metric)),
+                *(per_cent(model.accuracy) for _ in accuracy),
                 *(
                     "" if top2 is None else per_cent(top2),
                     f"{statistics.fmean(run.metrics.macro_f1 for run in runs):.4f}",
@@ -223,8 +233,12 @@ def per_cent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _span(low: float, high: float) -> str:
-    return f"{100 * low:.2f} to {100 * high:.2f}"
+def _span(interval: Interval | None, metric: Metric = ACCURACY) -> str:
+    """An interval in the unit of the metric; empty where it is not known."""
+    if interval is None:
+        return ""
+    low, high = (f"{metric.unit.scale * end:.{metric.unit.level_digits}f}" for end in (interval.low, interval.high))
+    return f"{low} to {high}"
 
 
 def calibration(models: list[Model]) -> Rows:

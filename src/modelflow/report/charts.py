@@ -13,10 +13,13 @@ from statistics import fmean
 from typing import Any
 
 from modelflow.analysis.archive import Group, Model, every_so_many
+from modelflow.analysis.intervals import Interval
+from modelflow.evaluation.scores.score import Metric
 from modelflow.figures.pareto import Box, pareto_front, place_labels
-from modelflow.report.answer import by_protocol, of_validation
+from modelflow.report.answer import by_protocol, of_validation, score_words
 from modelflow.report.marks import MODELS
 from modelflow.report.words import counted, listed
+from modelflow.text import sentence
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -111,27 +114,36 @@ def charts_of(group: Group) -> dict[str, Chart]:
 
 
 def accuracy_rows(group: Group) -> Rows:
-    """A row a model: mean and interval in per cent."""
+    """A row a model: mean and interval in per cent, or in the unit of the metric."""
     return [
         {
-            "model": model.name,
-            "mean": _percent(model.accuracy),
-            "low": _percent(model.interval.low),
-            "high": _percent(model.interval.high),
+            **_mean_and_interval(model),
             "runs": len(model.seeds),
-            "text": f"{100 * model.accuracy:.1f}",
-            "end": max(_percent(model.interval.high), *(_percent(seed.figures.accuracy) for seed in model.seeds)),
+            "text": _text(model),
+            "end": max(_mean_and_interval(model)["high"], *(_level(score, model) for score in model.scores)),
         }
         for model in group.models
     ]
 
 
+def _mean_and_interval(model: Model) -> dict[str, Any]:
+    """An interval that is not known is drawn as none."""
+    interval = model.interval or Interval(model.score, model.score)
+    ends = {"mean": model.score, "low": interval.low, "high": interval.high}
+    return {"model": model.name} | {name: _level(value, model) for name, value in ends.items()}
+
+
+def _text(model: Model) -> str:
+    """Its score beside the chart."""
+    return score_words(model).partition(" ")[0]
+
+
 def seed_rows(group: Group) -> Rows:
-    """A row a run: its accuracy in per cent."""
+    """A row a run: its accuracy in per cent, or its score by another metric."""
     return [
-        {"model": model.name, "seed": str(seed.run.seed), "accuracy": _percent(seed.figures.accuracy)}
+        {"model": model.name, "seed": str(seed.run.seed), "accuracy": _level(score, model)}
         for model in group.models
-        for seed in model.seeds
+        for seed, score in zip(model.seeds, model.scores, strict=True)
     ]
 
 
@@ -142,25 +154,32 @@ def accuracy_chart(group: Group) -> Chart:
     y["axis"] = {"labelFontSize": 13, "labelColor": INK, "domain": False, "ticks": False, "labelPadding": 10}
     means = {"values": accuracy_rows(group)}
     seeds = seed_rows(group)
-    ends = _ends([row[end] for row in means["values"] for end in ("low", "end")] + [row["accuracy"] for row in seeds])
+    reach = [row[end] for row in means["values"] for end in ("low", "end")] + [row["accuracy"] for row in seeds]
+    ends = _ends(reach, group.metric)
     ends[1] += TEXT_ROOM * (ends[1] - ends[0])
 
     def x(field: str) -> Spec:
-        return _share(field, f"test accuracy (%), {by_protocol(group.protocol)}", ends)
+        return _share(field, f"test {_axis(group.metric)}, {by_protocol(group.protocol)}", ends)
 
     bars = _layer(
         {"type": "bar", "height": 10, "opacity": 0.28, "cornerRadius": 5},
-        {"y": y, "x": x("low"), "x2": {"field": "high"}, "color": _colours(group), **_tips(MEAN_TIPS)},
+        {"y": y, "x": x("low"), "x2": {"field": "high"}, "color": _colours(group), **_tips(_mean_tips(group.metric))},
         means,
     )
     dots = _layer(
         {"type": "point", "filled": True, "size": 72, "opacity": 1, "stroke": SURFACE, "strokeWidth": 0.8},
-        {"y": y, "x": x("accuracy"), "color": _colours(group), "shape": _shapes(group), **_tips(SEED_TIPS)},
+        {
+            "y": y,
+            "x": x("accuracy"),
+            "color": _colours(group),
+            "shape": _shapes(group),
+            **_tips(_seed_tips(group.metric)),
+        },
         {"values": seeds},
     )
     mean = _layer(
         {"type": "tick", "thickness": 2.5, "size": 22, "color": INK},
-        {"y": y, "x": x("mean"), **_tips(MEAN_TIPS)},
+        {"y": y, "x": x("mean"), **_tips(_mean_tips(group.metric))},
         means,
     )
     text = _layer(
@@ -170,18 +189,27 @@ def accuracy_chart(group: Group) -> Chart:
     )
     spec = _spec({"layer": [bars, dots, mean, text], "height": ROW_HEIGHT * len(names)})
     return Chart(
-        spec, f"Accuracy, {by_protocol(group.protocol)}: {_span(group.models)}. The table below has every figure."
+        spec,
+        f"{sentence(group.metric.title)}, {by_protocol(group.protocol)}: {_span(group.models)}. "
+        "The table below has every figure.",
     )
 
 
 def _span(models: Sequence[Model]) -> str:
     """The best and the last of the models, best first; or the one that there is."""
-    ends = [f"{model.name} with {100 * model.accuracy:.1f} %" for model in (models[0], models[-1])]
+    ends = [f"{model.name} with {score_words(model)}" for model in (models[0], models[-1])]
     return ends[0] if len(models) == 1 else f"{counted(len(models), 'model')}, best first, from {ends[0]} to {ends[1]}"
 
 
-MEAN_TIPS = [("model", "model", None), ("mean", "mean, %", ".2f"), ("low", "95 % from", ".2f"), ("high", "to", ".2f")]
-SEED_TIPS = [("model", "model", None), ("seed", "seed", None), ("accuracy", "accuracy, %", ".2f")]
+def _mean_tips(metric: Metric) -> list[Tip]:
+    digits = f".{metric.unit.level_digits}f"
+    mean = ("mean", f"mean, {metric.unit.level}", digits)
+    return [("model", "model", None), mean, ("low", "95 % from", digits), ("high", "to", digits)]
+
+
+def _seed_tips(metric: Metric) -> list[Tip]:
+    score = ("accuracy", f"{metric.title}, {metric.unit.level}", f".{metric.unit.level_digits}f")
+    return [("model", "model", None), ("seed", "seed", None), score]
 
 
 # --- cost ------------------------------------------------------------------------------------------------------------
@@ -199,21 +227,15 @@ def _known(cost: Cost, model: Model) -> float | None:
 
 
 def cost_rows(group: Group, cost: Cost) -> Rows:
-    """A row a model whose cost is known: the cost, accuracy and interval in per cent, whether no other beats it.
+    """A row a model whose cost is known: the cost, mean and interval as `accuracy_rows`, whether no other beats it.
 
     `at` is the cost that its point is drawn at: points that would hide each other are set apart.
     """
     known = [(model, value) for model in group.models if (value := _known(cost, model))]
-    front = {name for name, *_ in pareto_front((model.name, _ordered(value), model.accuracy) for model, value in known)}
+    points = ((model.name, _ordered(value), model.score) for model, value in known)
+    front = {name for name, *_ in pareto_front(points, group.metric)}
     rows = [
-        {
-            "model": model.name,
-            "cost": value,
-            "mean": _percent(model.accuracy),
-            "low": _percent(model.interval.low),
-            "high": _percent(model.interval.high),
-            "front": model.name in front,
-        }
+        {"model": model.name, "cost": value, **_mean_and_interval(model), "front": model.name in front}
         for model, value in known
     ]
     return [row | {"at": at} for row, at in zip(rows, _set_apart(rows), strict=True)]
@@ -240,15 +262,15 @@ def _ordered(value: float) -> int:
 
 
 def cost_chart(group: Group, cost: Cost) -> Chart:
-    """Accuracy over what a model costs, with the models that no other beats joined by a line."""
+    """The score over what a model costs, with the models that no other beats joined by a line."""
     rows = cost_rows(group, cost)
     x_ends, y_ends = (
         _log_ends([row[cost] for row in rows for cost in ("cost", "at")]),
-        _ends([row[end] for row in rows for end in ("low", "high")]),
+        _ends([row[end] for row in rows for end in ("low", "high")], group.metric),
     )
     x = {"field": "at", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
     x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
-    title = f"accuracy (%), {by_protocol(group.protocol)}"
+    title = f"{_axis(group.metric)}, {by_protocol(group.protocol)}"
     y = _share("mean", title, y_ends)
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])
     line = _layer(
@@ -262,7 +284,7 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     )
     points = _layer(
         {"type": "point", "filled": True, "size": 110, "opacity": 1, "stroke": SURFACE, "strokeWidth": 1},
-        {"x": x, "y": y, "color": _colours(group), "shape": _shapes(group), **_tips(_cost_tips(cost))},
+        {"x": x, "y": y, "color": _colours(group), "shape": _shapes(group)} | _tips(_cost_tips(cost, group.metric)),
     )
     names = [
         _layer(
@@ -278,12 +300,14 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     unbeaten = listed([row["model"] for row in front])
     return Chart(
         spec,
-        f"Accuracy, {by_protocol(group.protocol)}, against {cost.title.lower()}. Pareto front: {unbeaten}.",
+        f"{sentence(group.metric.title)}, {by_protocol(group.protocol)}, against {cost.title.lower()}. "
+        f"Pareto front: {unbeaten}.",
     )
 
 
-def _cost_tips(cost: Cost) -> list[Tip]:
-    return [("model", "model", None), ("cost", cost.title, ",.4~g" if cost.key in MEASURED else ","), *MEAN_TIPS[1:]]
+def _cost_tips(cost: Cost, metric: Metric) -> list[Tip]:
+    own: Tip = ("cost", cost.title, ",.4~g" if cost.key in MEASURED else ",")
+    return [("model", "model", None), own, *_mean_tips(metric)[1:]]
 
 
 def _places(rows: Rows, x_ends: list[float], y_ends: list[float]) -> list[tuple[int, int, str]]:
@@ -305,10 +329,16 @@ def _log_ends(values: Sequence[float]) -> list[float]:
     return [min(values) / ratio**0.12, max(values) * ratio**0.12]
 
 
-def _ends(values: Sequence[float]) -> list[float]:
+def _ends(values: Sequence[float], metric: Metric) -> list[float]:
+    """Of an axis of scores: a little wider than these, and than a hundredth of 1."""
     low, high = min(values), max(values)
-    room = 0.08 * max(high - low, 1.0)
-    return [max(0.0, low - room), min(100.0, high + room)]
+    room = 0.08 * max(high - low, metric.unit.scale / 100)
+    return [max(0.0, low - room), min(metric.unit.scale * metric.unit.most, high + room)]
+
+
+def _axis(metric: Metric) -> str:
+    """A score and its unit."""
+    return f"{metric.title} ({metric.unit.level})"
 
 
 # --- learning curves -------------------------------------------------------------------------------------------------
@@ -487,5 +517,6 @@ def _tips(fields: Sequence[Tip]) -> Spec:
     return {"tooltip": tips}
 
 
-def _percent(share: float) -> float:
-    return round(100 * share, 4)
+def _level(score: float, model: Model) -> float:
+    """In per cent, or the unit of the metric."""
+    return round(model.metric.unit.scale * score, 4)

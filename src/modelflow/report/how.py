@@ -16,10 +16,11 @@ from typing import Any
 from modelflow.analysis.archive import Content
 from modelflow.analysis.verdicts import default_margin
 from modelflow.errors import ModelFlowError, UsageError
+from modelflow.evaluation.measure import ACCURACY
 from modelflow.networks.description import Description, parse_spec
 from modelflow.networks.resolve import CARD, preset
 from modelflow.report.words import NONE, count, listed, significant
-from modelflow.results.asked import read_written_study, settings_asked, settings_of
+from modelflow.results.asked import metric_of, read_written_study, settings_asked, settings_of
 from modelflow.results.layout import SPEC, STUDY
 from modelflow.results.protocol import protocol_name, protocol_of
 from modelflow.results.records import OF_LOADERS, OPTIONS, Run
@@ -291,14 +292,16 @@ def _options(study: StudySettings, content: Content) -> list[str] | None:
             continue  # which `data_options` gives
         option = f"--{name.replace('_', '-')}"
         words += [option] if given[name] is True else [option, str(given[name])]
-    return words + _margin_words(study, content) + _seed_words(study.seeds)
+    return words + _decided_words(study, content) + _seed_words(study.seeds)
 
 
-def _margin_words(study: StudySettings, content: Content) -> list[str]:
-    """Nothing where it is the default for these test images, or was not kept yet."""
-    points = study.margin
-    usual = points is None or math.isclose(points, 100 * default_margin(content.groups[0].images))
-    return [] if usual else ["--margin", f"{points:g}"]
+def _decided_words(study: StudySettings, content: Content) -> list[str]:
+    """The metric and the margin; nothing where they are the default for these test images, or were not kept yet."""
+    metric, given = metric_of(study.metric, None), study.margin
+    by = [] if metric is ACCURACY else ["--metric", metric.word]
+    default = metric.unit.scale * default_margin(content.groups[0].images, metric)
+    usual = given is None or math.isclose(given, default)
+    return by if usual else [*by, "--margin", f"{given:g}"]
 
 
 def _run_options(run: Run) -> list[str]:

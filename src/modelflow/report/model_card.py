@@ -18,9 +18,11 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from modelflow.analysis.archive import Content, Group, Model, Seed, correct, model_of, tested_on
+from modelflow.analysis.archive import Content, Group, Model, Seed, model_of, tested_on, values
 from modelflow.analysis.verdicts import RunVerdict, Verdict, compare_runs
 from modelflow.evaluation.calibration import BINS
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import SHARE, Metric
 from modelflow.report import answer
 from modelflow.report import card_tables as tables
 from modelflow.report.how import SAME_BYTES, repeat_command, repeat_run
@@ -34,12 +36,12 @@ MAX_COMPARED = 20
 HUB_DATA = {"fashion-mnist": "zalando-datasets/fashion_mnist"}
 FIGURES = (("accuracy", "accuracy", "Accuracy"), ("f1", "macro_f1", "Macro F1"), ("loss", "loss", "Loss"))
 ONE_RUN = (
-    "The interval is Wilson's, 95 %, over images like the test images, and of this run alone. Another seed would give "
-    "another accuracy."
+    "The interval is {}, 95 %, over images like the test images, and of this run alone. Another seed would give another "
+    "{}."
 )
 OVER_SEEDS = (
     "Means over the seeds, ± their standard deviation. The interval is of the mean over all seeds, 95 %, by Student's"
-    " t, on these test images. For a model with one run it is Wilson's, over images like them. Another run: the 95 % "
+    " t, on these test images. For a model with one run it is {}, over images like them. Another run: the 95 % "
     "interval of one more seed on the same images."
 )
 BY_SEEDS = (
@@ -49,8 +51,8 @@ BY_SEEDS = (
     "less, as simulated. Nothing is claimed from fewer. The intervals hold for all pairs together (95 %). {trained}"
 )
 BY_RUNS = (
-    "by one run each (McNemar's test, Holm's method over all pairs). This compares these runs, not the models: the "
-    "seed alone often moves the accuracy by more. To compare the models, train several seeds of each: "
+    "by one run each ({test}, Holm's method over all pairs). This compares these runs, not the models: the "
+    "seed alone often moves the {title} by more. To compare the models, train several seeds of each: "
     f"{answer.enough_seeds()}."
 )
 USED_FOR_YEARS = (
@@ -70,6 +72,11 @@ class Part:
     def protocol(self) -> str:
         """Its name."""
         return self.models[0].protocol
+
+    @property
+    def metric(self) -> Metric:
+        """What they are judged by."""
+        return self.models[0].metric
 
     @property
     def test_reads(self) -> list[int | None]:
@@ -95,22 +102,26 @@ class Exported:
 
 
 def study_card(content: Content) -> str:
-    """MODEL_CARD.md of all models in a results folder, the most accurate first.
+    """MODEL_CARD.md of all models in a results folder, the best first.
 
     Models are grouped and compared as in report.html; what cannot be read is named among the limits.
     """
     parts = [Part(list(group.models), group) for group in content.groups]
     left_out = [f"Left out, {where}: {why}" for where, why in content.left_out]
     left_out = [f"Not the whole study: {content.missing}", *left_out] if content.missing else left_out
+    left_out = [content.other_metric, *left_out] if content.other_metric else left_out
     command, caution = repeat_command(content)
     if command and caution:
         left_out.append(f"The command below: {caution}")
     return _rendered(parts, content.folder, left_out, (command, SAME_BYTES if command else caution))
 
 
-def run_card(seed: Seed, exported: Exported | None = None) -> str:
-    """MODEL_CARD.md of one run, or the card of its exported model."""
-    part = Part([model_of(seed.run.model_name, 0, [seed])])
+def run_card(seed: Seed, exported: Exported | None = None, metric: Metric = ACCURACY) -> str:
+    """MODEL_CARD.md of one run, or the card of its exported model; its study is decided by `metric`."""
+    known = (
+        metric if seed.figures.score(metric.name) is not None else ACCURACY
+    )  # of an older record, without predictions
+    part = Part([model_of(seed.run.model_name, 0, [seed], known)])
     folder = seed.folder if exported is None else exported.folder
     return _rendered([part], folder, [], repeat_run(seed.run, seed.folder), exported)
 
@@ -124,6 +135,7 @@ def _rendered(
     by_name = {model.name: model for model in reversed(models)}
     what = [{"name": name, "what": tables.what_it_is(by_name[name].runs[0])} for name in dict.fromkeys(_names(models))]
     facts: dict[str, Any] = {"study": study, "models": what, "parts": [_figures(part) for part in parts], "bins": BINS}
+    facts |= {"metric": models[0].metric.title}
     facts |= {"use": Ready(exported.use.strip() if exported else ""), "checked": exported.checked if exported else ()}
     captions = exported.captions if exported else {}
     for some in (_head(parts, study), _making(models, study), _ending(parts, folder, left_out, repeated, captions)):
@@ -169,12 +181,16 @@ def _summary(part: Part, several: bool) -> list[str]:
     lines += [notice for notice in (answer.too_few_seeds(part.group), part.group.unlike) if notice]
     if len(part.models) > 1:
         figure = f"{_figure(best)}{_over(best)}{_also_validated(part.protocol)}"
-        lines.append(f"Highest mean accuracy: {best.name}, with {figure}.")
+        lines.append(f"{sentence(part.metric.highest)} mean {part.metric.title}: {best.name}, with {figure}.")
     return lines
 
 
 def _figure(model: Model) -> str:
-    return f"{tables.per_cent(fmean(model.accuracies))} of {model.runs[0].metrics.images:,} test images right"
+    score, images = model.metric.text(fmean(model.scores)), model.runs[0].metrics.images
+    if model.metric is ACCURACY:
+        return f"{score} of {images:,} test images right"
+    unit = "" if model.metric.unit is SHARE else f" {model.metric.unit.level}"
+    return f"a {model.metric.title} of {score}{unit} on {images:,} test images"
 
 
 def _also_validated(protocol: str) -> str:
@@ -215,6 +231,9 @@ def _result(model: Model) -> dict[str, Any]:
         {"type": kind, "value": fmean(getattr(run.metrics, field) for run in model.runs), "name": name + over}
         for kind, field, name in FIGURES
     ]
+    own = model.metric
+    if own.name not in {field for _, field, _ in FIGURES}:
+        metrics.append({"type": own.name, "value": model.score, "name": sentence(own.title) + over})
     return {
         "task": {"type": "image-classification", "name": "Image classification"},
         "dataset": {"type": _identifier(data.name), "name": plain(data.name) or "no name", "split": "test"},
@@ -269,8 +288,8 @@ def _figures(part: Part) -> dict[str, Any]:
     return {
         "title": part.title,
         "protocol": answer.protocol_words(part.protocol, part.test_reads),
-        "evaluation": tables.study_figures(models) if study else tables.run_figures(models[0].seeds[0]),
-        "evaluation_note": OVER_SEEDS if any(len(model.runs) > 1 for model in models) else ONE_RUN,
+        "evaluation": tables.study_figures(models) if study else tables.run_figures(models[0]),
+        "evaluation_note": _evaluation_note(models),
         "verdicts": [verdict.words for verdict in verdicts],
         "verdicts_note": note,
         "calibration": tables.calibration(models),
@@ -280,8 +299,17 @@ def _figures(part: Part) -> dict[str, Any]:
     }
 
 
+def _evaluation_note(models: list[Model]) -> str:
+    """Of which kind the intervals are."""
+    metric = models[0].metric
+    how = answer.one_run_method(metric, "'s")
+    if any(len(model.runs) > 1 for model in models):
+        return OVER_SEEDS.format(how)
+    return ONE_RUN.format(how, metric.title)
+
+
 def _classes_note(models: list[Model]) -> str:
-    more = f" The {tables.MAX_COLUMNS} most accurate models." if len(models) > tables.MAX_COLUMNS else ""
+    more = f" The {tables.MAX_COLUMNS} {_best_models(models[0].metric)}." if len(models) > tables.MAX_COLUMNS else ""
     return f"Means over the seeds.{more} Precision and recall of each run: {layout.REPORT_CSV} in its folder."
 
 
@@ -292,13 +320,26 @@ def _verdicts(group: Group | None) -> tuple[Sequence[Verdict | RunVerdict], str]
     if len(group.models) < 2:
         return (), "One model: nothing to compare it with."
     not_compared = ", ".join(f"{name} ({why})" for name, why in group.unpaired)
+    by, values_words = _by(group.metric), answer.image_values(group.metric)
+    values_words = f" {values_words}" if values_words else ""
     if group.verdicts:
         shown, which = _of_the_best(group)
         how = BY_SEEDS.format(margin=answer.margin(group), trained=answer.trained(group))
-        return shown, f"{which}, {how}" + (f" Not compared: {not_compared}." if not_compared else "")
+        left_out = f" Not compared: {not_compared}." if not_compared else ""
+        return shown, f"{which}{by}, {how}{values_words}{left_out}"
     if group.most_seeds == 1 and (of_runs := _run_verdicts(group)):
-        return of_runs, f"Each pair of the models, {BY_RUNS}"
+        test = "McNemar's test" if group.metric is ACCURACY else "paired t test over images"
+        how = BY_RUNS.format(test=test, title=group.metric.title)
+        return of_runs, f"Each pair of the models{by}, {how}{values_words}"
     return (), f"The models are not compared: {not_compared}."
+
+
+def _by(metric: Metric) -> str:
+    return "" if metric is ACCURACY else f" by {metric.title}"
+
+
+def _best_models(metric: Metric) -> str:
+    return "most accurate models" if metric is ACCURACY else f"models best by {metric.title}"
 
 
 def _of_the_best(group: Group) -> tuple[list[Verdict], str]:
@@ -307,13 +348,16 @@ def _of_the_best(group: Group) -> tuple[list[Verdict], str]:
     shown = [verdict for verdict in group.verdicts if {verdict.first, verdict.second} <= names]
     if len(shown) == len(group.verdicts):
         return shown, "Each pair of the models"
-    return shown, f"Each pair of the {MAX_COMPARED} most accurate of {len(group.models)} models"
+    return shown, f"Each pair of the {MAX_COMPARED} {group.metric.best} of {len(group.models)} models"
 
 
 def _run_verdicts(group: Group) -> Sequence[RunVerdict]:
     """Of one run each, where at least two were tested on the same images."""
     models = [model for model in group.models[:MAX_COMPARED] if tested_on(model, group.labels_N)]
-    return compare_runs({model.name: correct(model)[0] for model in models}) if len(models) > 1 else ()
+    if len(models) < 2 or group.labels_N is None:
+        return ()
+    of_runs = {model.name: values(model)[0] for model in models}
+    return compare_runs(of_runs, group.metric, group.metric.groups(group.labels_N))
 
 
 def _ending(
@@ -337,7 +381,7 @@ def _limits(models: list[Model]) -> list[str]:
         reads[split_kind(protocol_name(run))].append(run.test_reads)
     lines = [_limit(kept, of_runs) for kept, of_runs in reads.items()]
     if one := [model.name for model in models if len(model.runs) == 1]:
-        lines.append(f"One seed of {', '.join(one)}: {answer.SEED_ALONE}.")
+        lines.append(f"One seed of {', '.join(one)}: {answer.seed_alone(models[0].metric)}.")
     lines += answer.repeated_images(run.data for run in runs)
     lines.append(USED_FOR_YEARS)
     for run in runs:

@@ -19,16 +19,18 @@ import jinja2
 import vl_convert
 
 from modelflow.analysis.archive import Array, Content, Group, Model
-from modelflow.analysis.verdicts import Verdict, range_in_points
+from modelflow.analysis.units import range_words
+from modelflow.analysis.verdicts import Verdict
 from modelflow.errors import DataError
 from modelflow.networks.trace import Trace
 from modelflow.report import answer, charts, how, images, marks, words
 from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
-from modelflow.text import shown
+from modelflow.text import sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_CLASSES, MAX_CONFUSIONS = 30, 30
 MAX_TICKS = 6
+STEPS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 TOP_CONFUSIONS = 6
 NOTICE = (
     "/* Vega, Vega-Lite, Vega-Embed and Vega-Interpreter: (c) University of Washington Interactive Data Lab and "
@@ -51,7 +53,7 @@ class VerdictRow:
 
 @dataclass(frozen=True)
 class Axis:
-    """Where no difference, the margin on either side, and round numbers of points lie, in per cent of the width."""
+    """Where no difference, the margin on either side, and round numbers lie, in per cent of the width."""
 
     zero: float
     least: float
@@ -189,13 +191,14 @@ def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:
         for v, bar in zip(group.verdicts, bars, strict=True)
     ]
     rows.sort(key=lambda row: (not row.about_best, row.verdict.difference.estimate))
-    marks = tuple((at(tick / 100), f"{tick:g}") for tick in _ticks(100 * low, 100 * (low + width)))
+    scale = group.metric.unit.scale
+    marks = tuple((at(tick / 100), f"{tick * scale / 100:g}") for tick in _ticks(100 * low, 100 * (low + width)))
     return tuple(rows), Axis(at(0), at(-margin), at(margin), marks)
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Two to six round numbers between the ends."""
-    step = next(step for step in (0.5, 1, 2, 5, 10, 20, 50) if (high - low) / step <= MAX_TICKS or step == 50)
+    step = next(step for step in STEPS if (high - low) / step <= MAX_TICKS or step == STEPS[-1])
     return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
@@ -298,6 +301,8 @@ def _environment() -> jinja2.Environment:
         "p": words.p_text,
         "counted": words.counted,
         "shown": shown,
-        "range_in_points": range_in_points,
+        "range": range_words,
+        "sentence": sentence,
+        "level": words.level,
     }
     return environment

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from modelflow.evaluation.scores.score import Metric
+
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
 ORDINALS = ("", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -22,6 +24,11 @@ def percent(share: float | None, digits: int = 2) -> str:
 def decimal(value: float | None, digits: int = 3) -> str:
     """A number with that many digits behind the point; an en dash for None."""
     return NONE if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def level(score: float | None, metric: Metric) -> str:
+    """A score with the digits of its metric, without its sign: 87.72 for an accuracy of 0.8772; an en dash for None."""
+    return decimal(None if score is None else metric.unit.scale * score, metric.unit.level_digits)
 
 
 def count(value: int | None) -> str:

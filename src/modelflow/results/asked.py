@@ -5,6 +5,8 @@ from typing import Any
 
 from modelflow.data.source import Form
 from modelflow.errors import ModelFlowError, UsageError
+from modelflow.evaluation.measure import ACCURACY, metric_named
+from modelflow.evaluation.scores.score import Metric
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
 from modelflow.results import layout
@@ -27,6 +29,51 @@ def read_written_study(where: str | Path) -> StudySettings:
     path = Path(where) / layout.STUDY
     _check_written(None if path.is_symlink() else read_fields(path, MAX_STUDY_BYTES), path)
     return read_study(path)
+
+
+def kept_metric(where: str | Path) -> Metric | None:
+    """The metric of study.json: accuracy in one of before any was kept; None without study.json.
+
+    Raises `UsageError` where that names a metric that is none here.
+    """
+    path = Path(where) / layout.STUDY
+    try:
+        fields = None if path.is_symlink() else read_fields(path, MAX_STUDY_BYTES)
+        _check_written(fields, path)
+    except ModelFlowError:
+        return None
+    if (word := fields.get("metric")) is None:
+        return ACCURACY
+    try:
+        return metric_named(word)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def metric_of(word: str | None, where: str | Path | None) -> Metric:
+    """The metric of this word; left out, that which the study in a folder keeps, or else accuracy.
+
+    Raises `UsageError` for a word of none.
+    """
+    if word is not None:
+        return metric_named(word)
+    return (None if where is None else kept_metric(where)) or ACCURACY
+
+
+def metric_of_run(folder: Path, run: Run) -> Metric:
+    """The metric that the study of a run keeps, or else accuracy."""
+    return metric_of(None, layout.model_folder(folder, run).parent)
+
+
+def other_metric(metric: Metric, where: str | Path) -> str:
+    """What to know of results shown by another metric than the study keeps; empty where it is that."""
+    kept = kept_metric(where)
+    if kept in (None, metric):
+        return ""
+    return (
+        f"{layout.STUDY} keeps {kept.title}, and this is by {metric.title}. A metric chosen after seeing results is "
+        "called “better” too easily."
+    )
 
 
 def _check_written(fields: Any, path: Path) -> None:
@@ -93,7 +140,7 @@ def _without(study: StudySettings, names: set[str]) -> StudySettings:
 
 
 def _but_models(study: StudySettings) -> dict[str, Any]:
-    return study.model_dump(exclude={"models", "recipe", "max_parameters", "margin"})
+    return study.model_dump(exclude={"models", "recipe", "max_parameters", "metric", "margin"})
 
 
 def missing(where: str | Path) -> str:

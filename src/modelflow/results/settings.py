@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from modelflow.data.source import Form, size_of, size_text
 from modelflow.data.sources import canonical, is_fixed, shape_of
 from modelflow.errors import ShapeError, UsageError
+from modelflow.evaluation.measure import metrics
 from modelflow.io.arguments import plain
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
@@ -157,11 +158,18 @@ def _seeds_from_42(seeds: Any) -> Any:
     raise ValueError(f"a number of seeds from 1 to {MAX_SEEDS:,}, or a list such as [1, 2, 3]")
 
 
+def _known_metric(word: str) -> str:
+    if word not in (known := metrics()):
+        raise ValueError(" or ".join(map(repr, known)))
+    return word
+
+
 class StudySettings(RunSettings):
     """A study: each of `models` with each of `seeds`. The default is the card's: seven models, one seed.
 
-    `margin` is what would matter, in points of accuracy: two models are equivalent within it. It is of the study and
-    not of its runs; left out, half a point, or four test images where that is more.
+    `metric` is what the study is decided by, left out accuracy. `margin` is what would matter, in points of it: two
+    models are equivalent within it. Left out it is half a point, or four test images where that is more. Of the metric
+    nll it is in nats, left out 0.01. Both are of the study and not of its runs.
     """
 
     models: Annotated[list[Any], BeforeValidator(_listed), Field(min_length=1, max_length=10_000)] = Field(
@@ -170,6 +178,7 @@ class StudySettings(RunSettings):
     seeds: Annotated[list[Seed], BeforeValidator(_seeds_from_42), Field(min_length=1, max_length=MAX_SEEDS)] = Field(
         default_factory=lambda: [42]
     )
+    metric: Annotated[str, Field(strict=True), AfterValidator(_known_metric)] | None = None
     margin: Annotated[float, Field(gt=0, lt=100, strict=True)] | None = None
 
     def specs(self) -> dict[str, Description]:

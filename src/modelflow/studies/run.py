@@ -21,7 +21,7 @@ from modelflow.io.signals import raise_if_heard
 from modelflow.networks.description import Description, LayerSpec, Spec, parse_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.results import layout
-from modelflow.results.asked import knows_data
+from modelflow.results.asked import knows_data, metric_of_run
 from modelflow.results.records import OPTIONS, Run, other_files
 from modelflow.results.settings import RunSettings, validated
 from modelflow.studies.plan import Event, OnEvent, Outcome, Plan, asked, is_finished
@@ -339,7 +339,7 @@ def write_card(folder: Path) -> Run:
     from modelflow.report.model_card import run_card
 
     seed = read_seed(folder)
-    write_atomic(folder / layout.MODEL_CARD, run_card(seed))
+    write_atomic(folder / layout.MODEL_CARD, run_card(seed, metric=metric_of_run(folder, seed.run)))
     return seed.run
 
 

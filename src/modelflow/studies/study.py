@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from modelflow.data.sources import checksums_of
 from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.evaluation.scores.score import Metric
 from modelflow.io.arguments import folder
 from modelflow.io.arguments import whole as whole_number
 from modelflow.io.files import remove_parts, write_atomic
@@ -20,14 +21,23 @@ from modelflow.io.found import files_in
 from modelflow.io.locks import folder_lock
 from modelflow.io.signals import raise_if_heard
 from modelflow.results import layout
-from modelflow.results.asked import joined, missing, read_studies, read_written_study, study_fields, together
+from modelflow.results.asked import (
+    joined,
+    kept_metric,
+    metric_of,
+    missing,
+    read_studies,
+    read_written_study,
+    study_fields,
+    together,
+)
 from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies import engines
 from modelflow.studies.engines.local import cores
 from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan, plans, unfinished
 from modelflow.studies.progress import StudyProgress
 from modelflow.studies.run import check_data, dataset_of
-from modelflow.text import ended
+from modelflow.text import ended, sentence
 
 if TYPE_CHECKING:
     from modelflow.analysis.archive import Content
@@ -94,10 +104,11 @@ class ResolvedStudy:
     data_dir: Path | None
     planned: list[Plan]
 
-    def with_margin(self) -> "ResolvedStudy":
-        """With the margin that it keeps; raises as `kept_margin_of`."""
-        margin = kept_margin_of(self.settings, self.where, self.data_dir)
-        return replace(self, settings=self.settings.model_copy(update={"margin": margin}))
+    def decided(self) -> "ResolvedStudy":
+        """With the metric and the margin that it keeps; raises as `kept_metric_of` and `kept_margin_of`."""
+        settings = self.settings.model_copy(update={"metric": kept_metric_of(self.settings, self.where).word})
+        margin = kept_margin_of(settings, self.where, self.data_dir)
+        return replace(self, settings=settings.model_copy(update={"margin": margin}))
 
 
 def resolved(settings: StudySettings, where: Path, data_dir: Path | None, device: str | None) -> ResolvedStudy:
@@ -173,30 +184,48 @@ class _NowAndThen:
         return True
 
 
+def kept_metric_of(study: StudySettings, where: Path) -> Metric:
+    """The metric that a study keeps: that of a study.json beside finished runs, else as asked for.
+
+    Raises `UsageError` where another is asked for than was kept before those runs were seen.
+    """
+    asked, kept = metric_of(study.metric, None), kept_metric(where) if any(layout.run_folders(where)) else None
+    if kept is None:
+        return asked
+    if study.metric is not None and asked is not kept:
+        raise UsageError(
+            f"metric {asked.word}: {where / layout.STUDY} keeps {kept.word}, chosen before its runs were seen. Leave it "
+            f"out, or give another folder with --results. To look only: modelflow compare {where} --metric {asked.word}"
+        )
+    return kept
+
+
 def kept_margin_of(study: StudySettings, where: Path, data_dir: Path | None) -> float | None:
-    """The margin that a study keeps, in points: that of a study.json beside finished runs, else as asked for.
+    """The margin that a study keeps, in points or nats: that of a study.json beside finished runs, else as asked for.
 
     Raises `UsageError` where another is asked for than was kept before those runs were seen.
     """
     from modelflow.analysis.comparison import kept_margin
 
-    kept = kept_margin(where) if any(layout.run_folders(where)) else None
+    metric = metric_of(study.metric, None)
+    unit, kept = metric.unit, kept_margin(where, metric) if any(layout.run_folders(where)) else None
     if kept is None:
         return margin_asked(study, data_dir)
-    if study.margin is not None and not math.isclose(study.margin, 100 * kept):
+    if study.margin is not None and not math.isclose(study.margin, unit.scale * kept):
         raise UsageError(
-            f"margin {study.margin:g}: {where / layout.STUDY} keeps {100 * kept:.3g} points, chosen before its runs "
-            f"were seen. Leave it out, or give another folder with --results. To look only: modelflow compare {where} "
-            f"--margin {study.margin:g}"
+            f"margin {study.margin:g}: {where / layout.STUDY} keeps {unit.scale * kept:.3g} {unit.difference}, chosen "
+            f"before its runs were seen. Leave it out, or give another folder with --results. To look only: modelflow "
+            f"compare {where} --margin {study.margin:g}"
         )
     return read_written_study(where).margin
 
 
 def margin_asked(study: StudySettings, data_dir: Path | None) -> float:
-    """In points, or the default for the test images there are. Raises `UsageError` for less than four of them."""
+    """In points (or nats), or the default for the test images there are. Raises `UsageError` for too small a one."""
     from modelflow.analysis.verdicts import margin_of
 
-    return 100 * margin_of(study.margin, len(dataset_of(study.dataset, data_dir, study.form).test_y_N))
+    metric, data = metric_of(study.metric, None), dataset_of(study.dataset, data_dir, study.form)
+    return metric.unit.scale * margin_of(study.margin, len(data.test_y_N), metric)
 
 
 def write_asked(study: StudySettings, where: Path) -> None:
@@ -252,27 +281,28 @@ def _write_samples(study: ResolvedStudy) -> None:
         write_atomic(study.where / layout.SAMPLES, png(figure))
 
 
-def write_pages(where: str | Path, data_dir: str | Path | None = None) -> "Content":
+def write_pages(where: str | Path, data_dir: str | Path | None = None, metric: str | None = None) -> "Content":
     """The leaderboard, pareto.png, report.html, and MODEL_CARD.md of the folder and of the runs shown.
 
-    All of it is of all finished runs that the folder holds; the `Content` of the report. Raises `DataError` when there
-    is no finished run.
+    All of it is of all finished runs that the folder holds, decided by `metric`, left out by that which the study
+    keeps; the `Content` of the report. Raises `DataError` when there is no finished run, and `UsageError` for a metric
+    that is none.
     """
-    content = _write_page(where, data_dir)
+    content = _write_page(where, data_dir, metric)
     _write_cards(content)
     return content
 
 
-def _write_page(where: str | Path, data_dir: str | Path | None) -> "Content":
+def _write_page(where: str | Path, data_dir: str | Path | None, metric: str | None = None) -> "Content":
     """All that `write_pages` writes but the cards of the runs."""
     from modelflow.analysis.archive import content_of
     from modelflow.report.model_card import study_card
     from modelflow.report.page import render
 
     where = Path(where)
-    reading = _read(where)
+    reading = _read(where, metric)
     content = content_of(reading)
-    _write_pareto(where, _write_tables(reading, content.missing))
+    _write_pareto(where, _write_tables(reading, content.missing, content.other_metric), reading.metric)
     _write_shared(where / layout.REPORT, render(content, data_dir))
     _write_shared(where / layout.MODEL_CARD, study_card(content))
     return content
@@ -283,7 +313,7 @@ def _write_cards(content: "Content") -> None:
     from modelflow.report.model_card import run_card
 
     for seed in content.seeds:
-        _write_shared(seed.folder / layout.MODEL_CARD, run_card(seed))
+        _write_shared(seed.folder / layout.MODEL_CARD, run_card(seed, metric=content.metric))
 
 
 def _write_shared(path: Path, content: str | bytes) -> None:
@@ -294,40 +324,42 @@ def _write_shared(path: Path, content: str | bytes) -> None:
         write_atomic(path, content)
 
 
-def _read(where: Path) -> "Reading":
+def _read(where: Path, metric: str | None = None) -> "Reading":
     """All finished runs of a results folder whose records can be read."""
     from modelflow.analysis.reading import LeftOut, read_folder
 
-    return read_folder(where, LeftOut())
+    return read_folder(where, LeftOut(), metric)
 
 
-def _write_tables(reading: "Reading", note: str) -> "list[LeaderboardRow]":
+def _write_tables(reading: "Reading", *notes: str) -> "list[LeaderboardRow]":
     """leaderboard.csv and leaderboard.md of the runs that were read; the rows."""
     from modelflow.analysis.leaderboard import as_csv, as_markdown, rows_in
 
-    rows = rows_in(reading.models)
+    rows = rows_in(reading.models, reading.metric)
     left_out = [f"Left out, {place}: {why}" for place, why in reading.left_out.all()]
     _write_shared(reading.where / layout.LEADERBOARD_CSV, as_csv(rows))
-    _write_shared(reading.where / layout.LEADERBOARD_MD, as_markdown(rows, note, *left_out))
+    _write_shared(reading.where / layout.LEADERBOARD_MD, as_markdown(rows, *notes, *left_out))
     return rows
 
 
-def _write_pareto(where: Path, rows: "list[LeaderboardRow]") -> None:
+def _write_pareto(where: Path, rows: "list[LeaderboardRow]", metric: Metric) -> None:
     from modelflow.figures.pareto import plot_pareto
     from modelflow.figures.style import png
 
-    points = [(row.model, row.parameters, row.accuracy) for row in rows]
+    points = [(row.model, row.parameters, row.score) for row in rows]
     protocols = ", ".join(sorted({row.protocol_name for row in rows}))
-    best = f"{rows[0].model} has the highest accuracy of {len(rows)} models" if rows else "Accuracy against parameters"
-    picture = png(plot_pareto(points, f"{best} (protocol {protocols})"))
+    best = f"{rows[0].model} has the {metric.highest} {metric.title} of {len(rows)} models" if rows else ""
+    title = best or f"{sentence(metric.title)} against parameters"
+    picture = png(plot_pareto(points, f"{title} (protocol {protocols})", metric))
     _write_shared(where / layout.PARETO, picture)
 
 
-def finished_rows(planned: list[Plan]) -> "list[LeaderboardRow]":
-    """The leaderboard of those planned runs that are finished, best first."""
+def finished_rows(planned: list[Plan], metric: str | None = None) -> "list[LeaderboardRow]":
+    """The leaderboard of those planned runs that are finished, best first by the metric, left out accuracy."""
     from modelflow.analysis.leaderboard import rows_of
 
-    return rows_of(plan.folder for plan in planned if (plan.folder / layout.RUN).is_file())
+    finished = (plan.folder for plan in planned if (plan.folder / layout.RUN).is_file())
+    return rows_of(finished, metric_of(metric, None))
 
 
 def run_study(
@@ -355,7 +387,7 @@ def run_study(
     chosen = engine_named(engine, jobs, address)
     check_device_of(engine, device)
     check_data(unfinished(whole.planned))
-    whole = whole.with_margin()
+    whole = whole.decided()
     from modelflow.training.trainer import line  # and torch with it
 
     say: Callable[[str], None] = partial(line, errors=True) if verbose else lambda _text: None
@@ -379,4 +411,4 @@ def run_study(
     failures, _ = complete(whole, train)
     if failures:
         raise RunError("\n".join(failures))
-    return finished_rows(whole.planned)
+    return finished_rows(whole.planned, whole.settings.metric)

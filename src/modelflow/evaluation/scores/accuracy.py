@@ -2,13 +2,18 @@
 
 from typing import ClassVar
 
-from modelflow.evaluation.scores.score import Array, Score
+from modelflow.evaluation.scores.score import Array, Metric
 
 
-class Accuracy(Score):
+class Accuracy(Metric):
     """A share of 1."""
 
     name: ClassVar[str] = "accuracy"
+    title: ClassVar[str] = "accuracy"
+    superlative: ClassVar[str] = "most accurate"
+    of_an_image: ClassVar[str] = "An image counts 1 where it is right, else 0."
 
-    def of(self, logits_NK: Array, y_N: Array) -> float:
-        return float((logits_NK.argmax(1) == y_N).mean())
+    def values(self, logits_NK: Array, y_N: Array) -> Array:
+        """Whether each image is right, as bools."""
+        right_N: Array = logits_NK.argmax(1) == y_N
+        return right_N
