@@ -467,8 +467,8 @@ Values = dict[Metric, tuple[list[Array], tuple[int, ...]]]  # of each model, see
 def _scored(population: Unequal, images: int, seeds: int, setting: Setting) -> Iterator[Values]:
     rng = setting.random(vars(population), images, seeds, "metrics")
     for _ in range(setting.studies):
-        y_N, logits_NK = population.sample(rng, images)
-        runs = [[logits_NK(model) for _ in range(seeds)] for model in range(len(population.above))]
+        y_N, draw = population.sample(rng, images)
+        runs = [[draw(model) for _ in range(seeds)] for model in range(len(population.above))]
         yield {
             metric: ([np.stack([metric.values(run, y_N) for run in of]) for of in runs], metric.groups(y_N))
             for metric in METRICS
@@ -480,10 +480,10 @@ def _truths(population: Unequal, model: int, seeds: int = 500, images: int = 20_
     found: dict[Metric, list[float]] = {metric: [] for metric in METRICS}
     rng = np.random.default_rng(SEED)
     for _ in range(seeds):
-        y_N, logits_NK = population.sample(rng, images)
-        logits = logits_NK(model)
+        y_N, draw = population.sample(rng, images)
+        logits_NK = draw(model)
         for metric, scores in found.items():
-            scores.append(metric.of(logits, y_N))
+            scores.append(metric.of(logits_NK, y_N))
     return {metric: fmean(scores) for metric, scores in found.items()}
 
 
