@@ -180,7 +180,7 @@ class Unequal:
         difficulty_N = math.sqrt(self.shared) * _normal(rng, images)
         views_MN = [difficulty_N + math.sqrt(self.own) * _normal(rng, images) for _ in self.above]
 
-        def logits_NK(model: int) -> Array:
+        def draw(model: int) -> Array:
             chance_N = math.sqrt(1 - self.shared - self.own) * _normal(rng, images)
             level_N = _LEVELS[y_N] + self.above[model] + self.spreads[model] * rng.standard_normal()
             found_NK = np.full((images, CHANCE), -8.0, np.float32)
@@ -188,4 +188,4 @@ class Unequal:
             found_NK[np.arange(images), y_N] = self.sharpness[model] * (level_N + views_MN[model] + chance_N)
             return found_NK
 
-        return y_N, logits_NK
+        return y_N, draw

@@ -451,14 +451,17 @@ def metrics(setting: Setting) -> Iterator[Row]:
         drawn = _scored(APART, images, seeds, few)
         yield from _rows_of_metrics("difference of two models", images, seeds, [_holds(one, apart) for one in drawn])
     for models, images, seeds in ((2, 300, 3), (2, 1000, 3), (2, 1000, 10), (MODELS, 1000, 4), (MODELS, 1000, 10)):
-        drawn = _scored(Unequal((0.0,) * models, (0.03,) * models, (1.2,) * models), images, seeds, few)
+        equal = Unequal((0.0,) * models, (0.03,) * models, (1.2,) * models)
+        drawn = _scored(equal, images, seeds, replace(few, studies=4 * few.studies) if models == 2 else few)
         yield from _rows_of_metrics(f"{models} equal models, any false claim", images, seeds, map(_any_claim, drawn))
     alike = Unequal((0.0, 0.0), (0.0, 0.0), (1.2, 1.2))
     level = _truths(replace(APART, spreads=(0.0, 0.0)), 0)
     for images in (300, 1000, 4000):
-        runs = list(_scored(alike, images, 1, few))
-        yield from _rows_of_metrics("one run's own interval", images, 1, [_run_holds(one, level) for one in runs])
-        yield from _rows_of_metrics("two equal runs, false claim", images, 1, map(_run_claims, runs))
+        drawn = _scored(alike, images, 1, few)
+        yield from _rows_of_metrics("one run's own interval", images, 1, [_run_holds(one, level) for one in drawn])
+    for images in (300, 1000, 4000):
+        drawn = _scored(alike, images, 1, few)
+        yield from _rows_of_metrics("two equal runs, false claim", images, 1, map(_run_claims, drawn))
 
 
 Values = dict[Metric, tuple[list[Array], tuple[int, ...]]]  # of each model, seeds x images; images of each class
@@ -467,8 +470,8 @@ Values = dict[Metric, tuple[list[Array], tuple[int, ...]]]  # of each model, see
 def _scored(population: Unequal, images: int, seeds: int, setting: Setting) -> Iterator[Values]:
     rng = setting.random(vars(population), images, seeds, "metrics")
     for _ in range(setting.studies):
-        y_N, logits_NK = population.sample(rng, images)
-        runs = [[logits_NK(model) for _ in range(seeds)] for model in range(len(population.above))]
+        y_N, draw = population.sample(rng, images)
+        runs = [[draw(model) for _ in range(seeds)] for model in range(len(population.above))]
         yield {
             metric: ([np.stack([metric.values(run, y_N) for run in of]) for of in runs], metric.groups(y_N))
             for metric in METRICS
@@ -480,10 +483,10 @@ def _truths(population: Unequal, model: int, seeds: int = 500, images: int = 20_
     found: dict[Metric, list[float]] = {metric: [] for metric in METRICS}
     rng = np.random.default_rng(SEED)
     for _ in range(seeds):
-        y_N, logits_NK = population.sample(rng, images)
-        logits = logits_NK(model)
+        y_N, draw = population.sample(rng, images)
+        logits_NK = draw(model)
         for metric, scores in found.items():
-            scores.append(metric.of(logits, y_N))
+            scores.append(metric.of(logits_NK, y_N))
     return {metric: fmean(scores) for metric, scores in found.items()}
 
 

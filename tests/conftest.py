@@ -47,6 +47,7 @@ MORE = (  # slower tests: those of make test-more
     "report",
     "studies/engines",
     "studies/test_flow.py",
+    "studies/test_metric.py",
     "studies/test_plan.py",
     "studies/test_run.py",
     "studies/test_study.py",

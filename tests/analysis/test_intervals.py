@@ -16,16 +16,24 @@ from modelflow.analysis.intervals import (
     Difference,
     Interval,
     Side,
+    _freedom_of_images,
     accuracy_interval,
+    answers,
     bootstrap_difference,
     difference,
+    difference_of,
     holm,
     mcnemar,
     mean_interval,
     most_dying,
+    paired_difference,
     prediction_interval,
+    score_interval,
+    share_interval,
+    values_interval,
     wilson_interval,
 )
+from modelflow.evaluation.measure import metric_named
 
 FIVE = [0.81, 0.80, 0.82, 0.815, 0.805]
 
@@ -284,3 +292,78 @@ def test_the_degrees_of_freedom_lie_between_welchs_and_those_of_the_images():
     assert found.of_images > 0
     assert found.freedom == pytest.approx(welch.df * found.error**2 / found.of_seeds)
     assert difference(np.tile(a[:1], (3, 1)), np.tile(b[:1], (3, 1))).freedom == 3999
+
+
+def test_two_runs_by_values_are_compared_by_the_paired_t_test():
+    rng = np.random.default_rng(11)
+    a_N, b_N = rng.exponential(1.0, 400), rng.exponential(1.1, 400)
+    found, expected = paired_difference(a_N, b_N, bound=math.inf), stats.ttest_rel(a_N, b_N)
+    assert found.p_value() == pytest.approx(expected.pvalue)
+    for confidence in (0.95, 0.999):
+        assert ends(found.interval(confidence)) == pytest.approx(tuple(expected.confidence_interval(confidence)))
+
+
+def test_values_of_0_and_1_are_judged_as_right_and_wrong():
+    rng = np.random.default_rng(12)
+    a_SN, b_SN = rng.random((4, 300)) < 0.8, rng.random((3, 300)) < 0.7
+    plain, valued = difference(a_SN, b_SN), difference(a_SN.astype(float), b_SN.astype(float))
+    assert (valued.estimate, valued.error) == pytest.approx((plain.estimate, plain.error))
+    assert valued.freedom == pytest.approx(plain.freedom)
+
+
+def test_the_error_of_a_difference_of_values_is_that_of_new_seeds_and_images():
+    """Exponential losses of models, seeds and images, drawn 2,000 times."""
+    rng, found, errors = np.random.default_rng(13), [], []
+    for _ in range(2000):
+        images_N = rng.exponential(1.0, 200)
+        sides = [
+            images_N * rng.exponential(1.0, 200) + rng.normal(0, 0.05, (5, 1)) + rng.exponential(0.3, (5, 200))
+            for _ in range(2)
+        ]
+        one = difference_of(*(answers(side_SN, bound=math.inf) for side_SN in sides))
+        found.append(one.estimate)
+        errors.append(one.error**2)
+    assert np.sqrt(np.mean(errors)) == pytest.approx(np.std(found), rel=0.05)
+
+
+def test_a_smaller_group_leaves_more_open():
+    values_SN = np.full((3, 1010), 0.9)
+    whole = difference_of(answers(values_SN), answers(values_SN))
+    classes = difference_of(*[answers(values_SN, (1000, 10))] * 2)
+    assert whole.error == pytest.approx(1 / 1010)
+    assert classes.error == pytest.approx(1 / (2 * 10))
+    assert classes.p_value_of_equivalence(0.05) > 0.05 > whole.p_value_of_equivalence(0.05)
+    assert (whole.freedom, round(classes.freedom, 2)) == (1009, 9.18)
+
+
+def test_groups_of_one_size_leave_as_much_open_as_all_their_images():
+    assert _freedom_of_images((50,) * 4) == pytest.approx(4 * 49)
+    assert _freedom_of_images((1, 1)) == 2
+
+
+def test_the_interval_of_a_mean_loss_is_students_and_not_below_nothing():
+    values_N = np.random.default_rng(14).exponential(0.3, 500)
+    expected = stats.t.interval(0.95, 499, values_N.mean(), stats.sem(values_N))
+    assert ends(values_interval(values_N)) == pytest.approx(expected)
+    assert values_interval(np.array([0.0, 0.0, 0.1])).low == 0
+    assert ends(values_interval(np.array([0.2]))) == (0.2, 0.2)
+
+
+def test_the_interval_of_a_share_is_wilsons_where_all_images_count_alike():
+    right_N = np.random.default_rng(15).random(2000) < 0.87
+    ours, wilsons = share_interval(right_N.astype(float), ()), wilson_interval(int(right_N.sum()), 2000)
+    assert ends(ours) == pytest.approx(ends(wilsons), abs=2e-5)
+    assert ends(share_interval(np.ones(100), (50, 50))) == pytest.approx(ends(wilson_interval(100, 100)))
+    wide = share_interval(np.ones(100), (95, 5))
+    assert (wide.low, wide.high) == pytest.approx(ends(wilson_interval(19, 19)))
+
+
+def test_the_interval_of_a_score_is_that_of_its_metric():
+    accuracy, balanced, nll = map(metric_named, ("accuracy", "balanced_accuracy", "nll"))
+    assert ends(score_interval(accuracy, FIVE, 1000)) == ends(accuracy_interval(FIVE, 1000))
+    assert ends(score_interval(balanced, FIVE, 1000)) == ends(accuracy_interval(FIVE, 1000))
+    losses = [1.2, 1.4, 1.3]
+    expected = stats.t.interval(0.95, 2, np.mean(losses), stats.sem(losses))
+    assert ends(score_interval(nll, losses, 1000)) == pytest.approx(expected)
+    assert score_interval(accuracy, [0.8], 1000) is not None
+    assert score_interval(balanced, [0.8], 1000) is None

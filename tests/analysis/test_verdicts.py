@@ -25,6 +25,7 @@ from modelflow.analysis.verdicts import (
     trained_words,
 )
 from modelflow.errors import UsageError
+from modelflow.evaluation.measure import metric_named
 
 LATENT = (lambda rng: rng.normal(0, 2, 10**6) + rng.logistic(0, 1, 10**6))(np.random.default_rng(99))
 
@@ -413,3 +414,72 @@ def test_models_are_equivalent_within_the_margin_that_is_asked_for():
     assert (strict.kind, wide.kind) == ("cannot tell", "equivalent")
     assert wide.words.endswith("are equivalent within 2 points")
     assert "0.25 points" in strict.words
+
+
+def losses(rng, means, seeds=5, images=2000, spread=0.02):
+    """The loss of each image by each seed of each model; images differ in difficulty, which all models share."""
+    hard_N = rng.exponential(1.0, images)
+    return {
+        name: mean * hard_N * rng.gamma(4, 0.25, (seeds, images)) + rng.normal(0, spread, (seeds, 1))
+        for name, mean in means.items()
+    }
+
+
+def test_by_a_loss_the_lower_one_is_better_in_nats():
+    models = losses(np.random.default_rng(1), {"high": 0.5, "low": 0.4})
+    (verdict,) = compare(models, metric=metric_named("nll"))
+    assert (verdict.first, verdict.second, verdict.kind) == ("low", "high", "better")
+    assert verdict.difference.estimate == pytest.approx(models["high"].mean() - models["low"].mean())
+    assert re.fullmatch(r"low is better than high by 0\.0\d\d to 0\.1\d\d nats", verdict.words)
+    accuracy = compare({name: -values_SN for name, values_SN in models.items()})[0]
+    assert verdict.p_value == accuracy.p_value
+    assert (accuracy.first, accuracy.difference.interval().high) == ("low", verdict.difference.interval().high)
+
+
+def test_differences_of_a_loss_may_be_above_1():
+    (verdict,) = compare(losses(np.random.default_rng(2), {"a": 4.0, "b": 1.0}), metric=metric_named("nll"))
+    assert verdict.pair_interval.high > 2
+    assert "by 2." in verdict.words
+
+
+def test_losses_within_the_margin_are_equivalent_and_open_ones_say_what_is_needed():
+    models = losses(np.random.default_rng(3), {"a": 0.4, "b": 0.4}, seeds=10, images=5000, spread=0.001)
+    (same,), (unclear,) = (compare(models, margin, metric=metric_named("nll")) for margin in (0.02, 0.0002))
+    assert same.words == "b and a are equivalent within 0.02 nats"
+    assert unclear.kind == "cannot tell"
+    assert re.search(r"inconclusive \(-0\.0\d+ to 0\.0\d+ nats\)\. .*0\.0002 nats", unclear.words)
+
+
+def test_runs_that_died_are_told_in_nats():
+    models = losses(np.random.default_rng(4), {"a": 0.4, "b": 0.5})
+    models["a"][0] = 2.3
+    died = {"a": [True] + [False] * 4, "b": [False] * 5}
+    (verdict,) = compare(models, died=died, metric=metric_named("nll"))
+    assert verdict.first == "a"
+    assert re.search(
+        r"nats, of the runs that train\. a: 1 of 5 runs died .* Of all runs: -0\.\d{3} nats \(", verdict.words
+    )
+
+
+def test_single_runs_by_a_loss_are_compared_by_the_paired_t_test():
+    runs = {name: of[0] for name, of in losses(np.random.default_rng(5), {"a": 0.4, "b": 0.5}, seeds=2).items()}
+    (verdict,) = compare_runs(runs, metric_named("nll"))
+    assert (verdict.first, verdict.kind) == ("a", "better")
+    assert verdict.p_value == pytest.approx(stats.ttest_rel(runs["a"], runs["b"]).pvalue)
+    assert verdict.words.startswith("this run of a is better than this run of b by 0.1")
+    assert verdict.words.endswith("nats. Other seeds may differ")
+    same = compare_runs({"a": runs["a"], "b": runs["a"]}, metric_named("nll"))[0]
+    assert (same.kind, same.p_value, same.estimate) == ("cannot tell", 1.0, 0.0)
+
+
+def test_the_margin_of_a_loss_is_in_nats_whatever_the_images():
+    nll = metric_named("nll")
+    assert (default_margin(355, nll), margin_of(None, 355, nll), margin_of(0.05, 355, nll)) == (0.01, 0.01, 0.05)
+    assert margin_words(0.01, 355, nll.unit) == "0.01 nats"
+    for given in (0, -1, math.nan, math.inf):
+        with pytest.raises(UsageError, match=r"expected nats of NLL, above 0\. Give such as 0\.01"):
+            margin_of(given, 355, nll)
+    balanced = metric_named("balanced_accuracy")
+    assert (default_margin(10_000, balanced), default_margin(355, balanced)) == (0.005, 4 / 355)
+    with pytest.raises(UsageError, match=r"expected points of balanced accuracy, .* at least 4 of the 355 test images"):
+        margin_of(0.5, 355, balanced)

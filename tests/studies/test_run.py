@@ -276,6 +276,71 @@ def test_settings_reach_optimizer_and_loss_and_are_recorded(tmp_path, data):
     assert open_run(plan.folder).evaluate() == run.metrics
 
 
+def write_unequal(folder):
+    """The data of `write`, of which the first class has four times the images of each other."""
+    write(folder, 3)
+    for part in ("train", "t10k"):
+        path = folder / f"{part}-labels-idx1-ubyte"
+        content = path.read_bytes()
+        labels = np.frombuffer(content[8:], np.uint8)
+        path.write_bytes(content[:8] + np.where(np.arange(len(labels)) % 7 < 4, 0, labels).astype(np.uint8).tobytes())
+    return folder
+
+
+def test_balanced_classes_train_as_a_plain_loop_of_pytorch_does(tmp_path):
+    """From the same weights, over the same batches, in float32: the same weights but for rounding."""
+    models = [{"name": "a", "spec": spec(2) | {"p": 0.0}}]
+    asked_for = {"models": models, "epochs": 2, "class_weights": "balanced", "lr": 1e-2}
+    settings = study(f"idx:{write_unequal(tmp_path / 'd')}", **asked_for)
+    ours, theirs = (make_flow(planned(settings, tmp_path / name)[0]) for name in "ab")
+    y_N = torch.cat([y for _, y in make_flow(planned(settings, tmp_path / "c")[0]).train_loader])
+    weight_K = torch.tensor(compute_class_weight("balanced", classes=np.arange(4), y=y_N.numpy())).float()
+    assert weight_K.max() > 2 * weight_K.min()
+    optimizer = torch.optim.Adam(theirs.model.parameters(), 1e-2)
+    for _ in range(2):
+        for x_NCHW, y_batch in theirs.train_loader:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(theirs.model(x_NCHW), y_batch, weight_K).backward()
+            optimizer.step()
+    ours.run(epochs=2)
+    expected = theirs.model.state_dict()
+    for name, weights in ours.model.state_dict().items():
+        assert torch.allclose(weights, expected[name], atol=1e-5), name
+
+
+def test_balanced_classes_are_asked_for_in_a_study_file_and_by_an_option(tmp_path, capsys):
+    data = write_unequal(tmp_path / "d")
+    fields = {"models": [{"name": "m", "spec": spec(2)}], "dataset": f"idx:{data}", "epochs": 1}
+    for name, more, options in (
+        ("file", {"class_weights": "balanced"}, []),
+        ("option", {}, ["--class-weights", "balanced"]),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps(fields | more))
+        assert run_command(["run", str(tmp_path / f"{name}.json"), "--results", str(tmp_path / name), *options]) == 0
+        assert "the classes are unequal" not in capsys.readouterr().err
+    run_study(fields | {"class_weights": "balanced"}, tmp_path / "python", verbose=False)
+    run_study(fields, tmp_path / "plain", verbose=False)
+    weights = {
+        name: (tmp_path / name / "m" / "model.safetensors").read_bytes() for name in ("file", "option", "python")
+    }
+    assert len(set(weights.values())) == 1
+    assert (tmp_path / "plain" / "m" / "model.safetensors").read_bytes() not in weights.values()
+    assert read_run(tmp_path / "file" / "m").settings["class_weights"] == "balanced"
+
+
+def test_unequal_classes_are_told_with_the_weights_and_the_metric(tmp_path, capsys):
+    data = write_unequal(tmp_path / "d")
+    for command in (
+        ["train", "generic_2", "--dataset", f"idx:{data}", "--epochs", "1", "--results", str(tmp_path / "r")],
+        ["data", "show", f"idx:{data}", "--output", str(tmp_path / "d.png")],
+    ):
+        assert run_command(command) == 0
+        said = capsys.readouterr()
+        assert (
+            "--class-weights balanced in training, --metric balanced_accuracy in the comparison" in said.out + said.err
+        )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

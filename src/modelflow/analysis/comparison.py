@@ -93,9 +93,10 @@ def compare_folders(
 
     One folder without a run of its own, such as `results`, stands for the models in it, however many folders each is
     in. Models of one name have their folder behind it. `metric` is what is compared, such as balanced_accuracy, and
-    `margin` in its points (of nll in nats); left out, both are as the study of all of them keeps them. Raises `UsageError` for fewer than two folders or one given twice, for runs in one of several folders that
-    are not seeds of one model, for models that may not be compared (`identity`), for a margin below four images, and
-    `DataError` for a damaged run.
+    `margin` in its points (of nll in nats); left out, both are as the study of all of them keeps them. Raises
+    `UsageError` for fewer than two folders or one given twice, for runs in one of several folders that are not seeds of
+    one model, for models that may not be compared (`identity`), for a margin below four images, and `DataError` for a
+    damaged run.
     """
     folders = _paths(folders)
     of_study, study = _is_study(folders), study_of(folders)

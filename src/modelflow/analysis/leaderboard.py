@@ -19,7 +19,7 @@ from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.resolve import CARD, CardResult, preset
-from modelflow.results.layout import csv_text, read_predictions, read_run
+from modelflow.results.layout import csv_text, read_predictions
 from modelflow.results.protocol import protocol_name, split_kind
 from modelflow.results.records import Run
 from modelflow.text import escaped, markdown_table, sentence, short, shown
@@ -208,8 +208,9 @@ def filter_and_sort(
 ) -> list[LeaderboardRow]:
     """Rows of models named like the pattern `only` that fulfil each of `where` ("parameters < 10000"), sorted.
 
-    They are sorted `by` a column, left out that of their metric. The best comes first: costs and losses ascend, accuracies descend; rows without the figure come last. Raises
-    `UsageError` for a field that is none, or a condition that cannot be read.
+    They are sorted `by` a column, left out that of their metric. The best comes first: costs and losses ascend,
+    accuracies descend; rows without the figure come last. Raises `UsageError` for a field that is none, or a condition
+    that cannot be read.
     """
     by = by or _metric_of(rows).name
     _check_field(by, "--sort", rows)

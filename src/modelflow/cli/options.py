@@ -64,21 +64,20 @@ MARGIN = click.option(
 )
 
 
-class _MetricType(click.ParamType):
+class _MetricType(click.ParamType):  # type: ignore[type-arg]  # which older versions of click do not take
     """A metric by its word. The metrics are looked up, and numpy with them, when a word or the help is asked for."""
 
     name = "metric"
 
-    def _choice(self) -> click.Choice[str]:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
         from modelflow.evaluation.measure import metrics
 
-        return click.Choice(list(metrics()))
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        return self._choice().get_metavar(param, ctx)
+        return f"[{'|'.join(metrics())}]"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return self._choice().convert(value, param, ctx)
+        from modelflow.evaluation.measure import metrics
+
+        return click.Choice(list(metrics())).convert(value, param, ctx)
 
 
 METRIC = click.option(

@@ -365,9 +365,9 @@ def _single_details(group: Group) -> list[str]:
         return [f"One run of one model, and {seed_alone(group.metric)}."]
     if group.most_seeds == 1:
         return [
-            f"{best.name} is {group.metric.highest}, with {score_words(best)}, but {seed_alone(group.metric)}. The seed "
-            "sets initial weights, order of the images and dropout. Train several seeds per model: “modelflow run --seeds 5”. "
-            f"{DECIDE_BEFORE}",
+            f"{best.name} is {group.metric.highest}, with {score_words(best)}, but {seed_alone(group.metric)}. The "
+            "seed sets initial weights, order of the images and dropout. Train several seeds per model: “modelflow run "
+            f"--seeds 5”. {DECIDE_BEFORE}",
         ]
     return [f"Not compared: {', '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 

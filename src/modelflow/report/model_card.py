@@ -36,8 +36,8 @@ MAX_COMPARED = 20
 HUB_DATA = {"fashion-mnist": "zalando-datasets/fashion_mnist"}
 FIGURES = (("accuracy", "accuracy", "Accuracy"), ("f1", "macro_f1", "Macro F1"), ("loss", "loss", "Loss"))
 ONE_RUN = (
-    "The interval is {}, 95 %, over images like the test images, and of this run alone. Another seed would give another "
-    "{}."
+    "The interval is {}, 95 %, over images like the test images, and of this run alone. Another seed would give "
+    "another {}."
 )
 OVER_SEEDS = (
     "Means over the seeds, ± their standard deviation. The interval is of the mean over all seeds, 95 %, by Student's"

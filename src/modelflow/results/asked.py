@@ -42,7 +42,8 @@ def kept_metric(where: str | Path) -> Metric | None:
         _check_written(fields, path)
     except ModelFlowError:
         return None
-    if (word := fields.get("metric")) is None:
+    word = fields.get("metric") if isinstance(fields, dict) else None
+    if word is None:
         return ACCURACY
     try:
         return metric_named(word)

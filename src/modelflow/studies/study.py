@@ -194,8 +194,9 @@ def kept_metric_of(study: StudySettings, where: Path) -> Metric:
         return asked
     if study.metric is not None and asked is not kept:
         raise UsageError(
-            f"metric {asked.word}: {where / layout.STUDY} keeps {kept.word}, chosen before its runs were seen. Leave it "
-            f"out, or give another folder with --results. To look only: modelflow compare {where} --metric {asked.word}"
+            f"metric {asked.word}: {where / layout.STUDY} keeps {kept.word}, chosen before its runs were seen. Leave "
+            f"it out, or give another folder with --results. To look only: modelflow compare {where} "
+            f"--metric {asked.word}"
         )
     return kept
 
