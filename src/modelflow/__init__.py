@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelflow.networks.description import Spec, read_spec
     from modelflow.networks.resolve import trace
     from modelflow.studies.flow import ModelFlow
+    from modelflow.studies.models import run_models
     from modelflow.studies.study import run_study
 
 moved.install()
@@ -32,6 +33,7 @@ __all__ = [
     "load_dataset",
     "load_run",
     "read_spec",
+    "run_models",
     "run_study",
     "trace",
 ]
@@ -46,6 +48,7 @@ _HOMES = {
     "load_dataset": "modelflow.data.datasets",
     "load_run": "modelflow.export.loaded_run",
     "read_spec": "modelflow.networks.description",
+    "run_models": "modelflow.studies.models",
     "run_study": "modelflow.studies.study",
     "trace": "modelflow.networks.resolve",
 }

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from modelflow.data.source import Form
+from modelflow.data.source import IN_MEMORY, Form
 from modelflow.evaluation.record import Metrics, Record
 from modelflow.io.bounds import MAX_CLASSES
+from modelflow.networks.code import Code
 from modelflow.text import short
 
 RECORD_VERSION = 1
@@ -100,7 +101,7 @@ class Run(Record):
     `latency_ms` the least milliseconds of a forward pass of PyTorch by its batch size, on one thread; `bytes_on_disk`
     the size of model.safetensors; `files` the SHA-256 of those files that are read back; `dead_units` gives per layer
     (units that never fire, units); `spec` is None for a module that was not built from one, `module_sha256` then of how
-    the module prints itself and of the names and shapes of its state.
+    the module prints itself and of the names and shapes of its state, and `code` what made it in a study.
     """
 
     version: int = RECORD_VERSION
@@ -133,6 +134,7 @@ class Run(Record):
     notes: tuple[str, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
     module_sha256: str | None = None
+    code: Code | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -141,6 +143,12 @@ class Run(Record):
         if type(version) is int and version > RECORD_VERSION:
             raise NewerRecordError(f"a record of version {min(version, 10**9)}, expected {RECORD_VERSION}")
         return given
+
+    @property
+    def made_in_python(self) -> bool:
+        """Whether the run was of a module, or of loaders or arrays, that no file of data describes."""
+        in_memory = str(self.settings.get("dataset", IN_MEMORY)).startswith(IN_MEMORY)
+        return self.spec is None or self.code is not None or in_memory
 
     @property
     def died(self) -> bool:
