@@ -253,7 +253,7 @@ def test_weights_that_no_seed_changes_are_told(tmp_path):
 
     trained(tmp_path, {"same": pretrained, "other": drawn_elsewhere}, seeds=1)
     assert any("the same for every seed" in note for note in read_run(tmp_path / "same").notes)
-    assert any("which differ each time, whatever the seed" in note for note in read_run(tmp_path / "other").notes)
+    assert any("not the same for the same seed" in note for note in read_run(tmp_path / "other").notes)
 
 
 def test_arrays_in_bytes_give_the_bytes_of_their_data_set(tmp_path):

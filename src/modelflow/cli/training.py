@@ -36,6 +36,7 @@ MANY_RUNS = 1000  # it takes a while to see what is there of them
     help="Train on this machine, or on a Ray cluster (pip install 'modelflow[ray]').",
 )
 @click.option("--address", help="HOST:PORT of the Ray cluster (default: a cluster of this machine alone).")
+@click.option("--allow-code", is_flag=True, help="Run the Python files that STUDY names as models.")
 @TRAINING
 def run(
     study: Path | None,
@@ -44,6 +45,7 @@ def run(
     jobs: int | None,
     engine: str,
     address: str | None,
+    allow_code: bool,
     **given: Any,
 ) -> None:
     """Train all models of STUDY and compare them.
@@ -66,7 +68,8 @@ def run(
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
     settings = read_study(study, seeds=seeds_of(seeds, seed), **given)
     check_device_of(engine, how["device"])
-    _train(settings, **how, engine=engine_named(engine, jobs, address), jobs=jobs, whole=True)
+    chosen = engine_named(engine, jobs, address)
+    _train(settings, **how, engine=chosen, jobs=jobs, whole=True, allow_code=allow_code)
 
 
 @click.command(
@@ -102,6 +105,7 @@ def _train(
     engine: "Engine",
     jobs: int | None,
     whole: bool,
+    allow_code: bool = False,
 ) -> None:
     from modelflow.io.arguments import make_writable
     from modelflow.report.words import counted
@@ -110,7 +114,7 @@ def _train(
 
     if (runs := runs_asked(settings)) > MANY_RUNS:
         terminal.tell(f"checking which of {runs:,} runs are finished …")
-    study = resolved(settings, results, data_dir, device)
+    study = resolved(settings, results, data_dir, device, allow_code)
     if restart:
         _start_anew(study, [results] if whole else [plan.folder for plan in study.planned])
     due = unfinished(study.planned)

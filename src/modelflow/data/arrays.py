@@ -17,6 +17,7 @@ from modelflow.data.parts import source_of_parts
 from modelflow.data.source import IN_MEMORY, Form
 from modelflow.errors import DataError, ModelFlowError, UsageError
 from modelflow.io.bounds import MAX_CLASSES
+from modelflow.io.files import sha256
 from modelflow.text import short
 
 NAME = "arrays"
@@ -48,19 +49,19 @@ def dataset_of_arrays(given: Any) -> Dataset:
     source = source_of_parts(NAME, {part: (as_bytes[part], labels[part]) for part in images}, names, sums)
     if {one.dtype for one in images.values()} == {np.dtype(np.uint8)}:
         return normalised(source)
-    return _as_it_is(*(images[part].astype(np.float32) for part in images), labels, tuple(names), sums)
+    return _as_they_are(images, labels, tuple(names), sums)
 
 
-def _as_it_is(
-    x: Array, x_test: Array, labels: dict[str, Array], names: tuple[str, ...], sums: dict[str, str]
+def _as_they_are(
+    images: dict[str, Array], labels: dict[str, Array], names: tuple[str, ...], sums: dict[str, str]
 ) -> Dataset:
-    """Numbers as they are. Those from the least to the greatest are shown as black to white, which is 0 to 1 here."""
+    """Numbers of "train" and "test" as they are. Pictures show the least as black and the greatest as white."""
+    x, x_test = (torch.from_numpy(images[part].astype(np.float32)) for part in ("train", "test"))
+    y, y_test = (torch.from_numpy(labels[part]) for part in ("train", "test"))
     low, high = float(x.min()), float(x.max())
     if low == high:
         raise DataError("x: all values are the same, expected images. Use other images.")
-    tensors = [torch.from_numpy(part) for part in (x, labels["train"].astype(np.int64))]
-    tensors += [torch.from_numpy(part) for part in (x_test, labels["test"].astype(np.int64))]
-    return Dataset(NAME, *tensors, names, -low / (high - low), 1 / (high - low), sums)
+    return Dataset(NAME, x, y, x_test, y_test, names, -low / (high - low), 1 / (high - low), sums)
 
 
 def _images(name: str, x: Array) -> Array:
@@ -91,8 +92,6 @@ def _sums(parts: dict[str, tuple[Any, Any]]) -> dict[str, str]:
 
 def name_of(data: Dataset) -> str:
     """How settings name a data set that lies in memory, by its checksums."""
-    from modelflow.io.files import sha256
-
     return IN_MEMORY + sha256("\n".join(data.checksums.values()).encode())[:DIGITS]
 
 

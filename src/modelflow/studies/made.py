@@ -16,9 +16,7 @@ from modelflow.training.seeding import seeded_rng
 
 OF_THE_SEED = "initial weights: the module's own, drawn from the seed"
 OF_NO_SEED = "initial weights: the module's own, the same for every seed"
-OF_MORE = (
-    "initial weights: the module's own, which differ each time, whatever the seed. Only its stored states repeat it."
-)
+OF_MORE = "initial weights: the module's own, not the same for the same seed. The run cannot be repeated."
 
 
 class Made(NamedTuple):

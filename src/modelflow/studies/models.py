@@ -17,7 +17,7 @@ from modelflow.data.sources import canonical
 from modelflow.errors import UsageError
 from modelflow.io.arguments import plain
 from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
-from modelflow.networks.code import Code, Maker
+from modelflow.networks.code import Code
 from modelflow.networks.description import Description
 from modelflow.networks.resolve import check_name
 from modelflow.results.settings import StudySettings, check_seeds, validated

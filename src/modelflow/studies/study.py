@@ -366,8 +366,9 @@ def run_study(
 
     `study` is the path of a study file, its settings as a mapping, a list of models, or None for the card's study.
     `where` is the results folder. `engine` and `address` are as for `engine_named`, `device` as for `ModelFlow`.
-    `allow_code` runs the files of code that a study file names as models. `verbose` prints on the error stream how each run ends and what is left. `on_event` is called with an `Event` now
-    and then. Raises `RunError` when a run failed, after the others are done.
+    `allow_code` runs the files of code that a study file names as models. `verbose` prints on the error stream how each
+    run ends and what is left. `on_event` is called with an `Event` now and then. Raises `RunError` when a run failed,
+    after the others are done.
     """
     settings = study if isinstance(study, StudySettings) else read_study(study)
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
