@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Self
@@ -151,7 +152,8 @@ def _imported(path: Path, content: bytes, what: str) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[name] = module
     try:
-        exec(compile(content, str(path), "exec"), vars(module))
+        with redirect_stdout(sys.stderr):
+            exec(compile(content, str(path), "exec"), vars(module))
     except BaseException as error:
         del sys.modules[name]
         if not isinstance(error, Exception | SystemExit):
