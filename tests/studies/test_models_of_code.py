@@ -12,6 +12,7 @@ from modelflow.cli import run_command
 from modelflow.errors import UsageError
 from modelflow.networks.seeds import stream
 from modelflow.results.layout import read_run
+from modelflow.results.settings import read_study
 
 NETS = '''
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_workers_and_this_process_give_the_same_bytes(finished, tmp_path):
         assert (tmp_path / "r" / "r" / name).read_bytes() == (
             finished / "results" / "r" / "seeds" / "43" / name
         ).read_bytes()
+
+
+def test_machines_of_a_cluster_are_sent_the_code(finished, tmp_path):
+    """The file is not there any more when they train."""
+    study = STUDY.replace(', "c8 gap fc"', "").replace("seeds: 2", "seeds: [43]")
+    folder = folder_with(tmp_path / "study", study=study)
+    settings = read_study(folder / "study.yaml")
+    (folder / "nets.py").unlink()
+    run_study(settings, tmp_path / "r", jobs=1, engine="ray", allow_code=True, verbose=False)
+    assert (tmp_path / "r" / "r" / "predictions.npz").read_bytes() == (
+        finished / "results" / "r" / "seeds" / "43" / "predictions.npz"
+    ).read_bytes()
 
 
 def test_what_reads_results_never_runs_the_code_that_they_name(finished, tmp_path):
