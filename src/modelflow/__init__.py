@@ -10,6 +10,7 @@ import modelflow.training.openmp  # noqa: F401  # before anybody forks
 from modelflow.compat import moved
 
 if TYPE_CHECKING:
+    from modelflow.analysis.predictions import compare_predictions
     from modelflow.compat.architecture import Architecture
     from modelflow.compat.card import CNN2, GerenicCNN
     from modelflow.data.datasets import load_dataset
@@ -30,6 +31,7 @@ __all__ = [
     "GerenicCNN",
     "ModelFlow",
     "Spec",
+    "compare_predictions",
     "load_dataset",
     "load_run",
     "read_spec",
@@ -45,6 +47,7 @@ _HOMES = {
     "GerenicCNN": "modelflow.compat.card",
     "ModelFlow": "modelflow.studies.flow",
     "Spec": "modelflow.networks.description",
+    "compare_predictions": "modelflow.analysis.predictions",
     "load_dataset": "modelflow.data.datasets",
     "load_run": "modelflow.export.loaded_run",
     "read_spec": "modelflow.networks.description",

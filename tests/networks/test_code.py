@@ -50,7 +50,9 @@ def test_what_is_written_and_read_back_is_the_same_and_has_its_file_where_it_lie
     with pytest.raises(UsageError, match=r"r: was made by the code nets.py:Net, which is not at hand. Give the study"):
         parse_code(fields, "r", folder / "elsewhere").maker("r")
     (folder / "nets.py").write_text(TEXT + "\n")
-    with pytest.raises(UsageError, match=r"r: the code .*nets.py:Net has changed: SHA-256 stored \w{12}, now \w{12}\. Re"):
+    with pytest.raises(
+        UsageError, match=r"r: the code .*nets.py:Net has changed: SHA-256 stored \w{12}, now \w{12}\. Re"
+    ):
         parse_code(fields, "r", folder).maker("r")
     assert sys.ran == 0
 
@@ -113,5 +115,5 @@ def test_code_of_a_function_is_named_by_what_it_makes():
     code = Code.of_function(dict, "Net", "0" * 64)
     assert not code.is_in_file
     assert code.maker("r") is dict
-    with pytest.raises(UsageError, match="was made by the code Net, which is not at hand. Call run_models with it again"):
+    with pytest.raises(UsageError, match=r"made by the code Net, which is not at hand\. Call run_models with it again"):
         parse_code(code.model_dump(mode="json"), "r", Path()).maker("r")

@@ -1,4 +1,4 @@
-"""Models of a study file that are code: run only when that is allowed, in worker processes too, told when it changed."""
+"""Models of a study file that are code: run only when that is allowed, also by workers, told when it changed."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from modelflow.networks.seeds import stream
 from modelflow.results.layout import read_run
 from modelflow.results.settings import read_study
 
-NETS = '''
+NETS = """
 from pathlib import Path
 import torch
 from torch import nn
@@ -34,7 +34,7 @@ KEPT = Net()
 
 def kept():
     return KEPT
-'''
+"""
 STUDY = """
 dataset: digits
 models: [{name: r, module: "nets.py:Net"}, "c8 gap fc"]
@@ -113,9 +113,10 @@ def test_what_reads_results_never_runs_the_code_that_they_name(finished, tmp_pat
     for command in ("evaluate", "inspect"):
         assert run_command([command, str(copy / "results" / "r")]) == 2
     assert not (copy / "ran").exists()
-    assert "Give the study file that names nets.py:Net again, with --allow-code" in (
-        copy / "results" / "report.html"
-    ).read_text()
+    assert (
+        "Give the study file that names nets.py:Net again, with --allow-code"
+        in (copy / "results" / "report.html").read_text()
+    )
 
 
 def test_code_that_changed_is_told_on_resume(finished, tmp_path, capsys):
