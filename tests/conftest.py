@@ -40,7 +40,13 @@ MORE = (  # slower tests: those of make test-more
     ),
     *("report/test_page.py", "report/test_how.py", "analysis/test_reading.py", "analysis/test_simulations.py"),
     *("training/test_openmp.py", "training/test_compiled.py", "kernels/test_network.py", "kernels/test_portable.py"),
-    *("cli/test_taking.py", "data/test_class_folders.py", "test_card_revisited.py", "test_extending.py"),
+    *(
+        "cli/test_taking.py",
+        "cli/test_like.py",
+        "data/test_class_folders.py",
+        "test_card_revisited.py",
+        "test_extending.py",
+    ),
     "test_wheel.py",
 )
 
