@@ -1,10 +1,12 @@
 """Results of several people in one folder: kept apart by name, joined, checked whole before any is copied."""
 
 import json
+import random
 import shutil
 import stat
 import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from modelflow import run_study
 from modelflow.analysis.leaderboard import leaderboard
 from modelflow.cli import run_command
-from modelflow.errors import DataError, UsageError
+from modelflow.errors import DataError, ModelFlowError, UsageError
 from modelflow.results.layout import run_folders
 from modelflow.studies.merge import called, differences, merge
 from small import digits_study
@@ -241,3 +243,20 @@ def test_links_in_a_folder_are_refused(copied, tmp_path):
         merge([copied], tmp_path / "class")
     with pytest.raises(UsageError, match="is one of the sources"):
         merge([copied], copied)
+
+
+def test_a_zip_with_changed_bytes_is_refused_in_words_or_sound(results, tmp_path):
+    rng = random.Random(0)
+    zipped(results / "wide", tmp_path / "anna.zip", "wide/")
+    sound = (tmp_path / "anna.zip").read_bytes()
+    record = (results / "wide" / "run.json").read_bytes()
+    for attempt in range(40):
+        changed = bytearray(sound)
+        for _ in range(rng.randint(1, 3)):
+            changed[rng.randrange(len(sound) - 2000, len(sound))] = rng.choice([0, 255, rng.randrange(256)])
+        (tmp_path / "anna.zip").write_bytes(changed)
+        with suppress(ModelFlowError):
+            merge([tmp_path / "anna.zip"], tmp_path / str(attempt))
+            copies = [path.read_bytes() for path in (tmp_path / str(attempt)).glob("*/run.json")]
+            assert copies in ([record], [])
+    assert not list(tmp_path.glob(".merge-*"))

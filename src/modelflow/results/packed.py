@@ -10,12 +10,12 @@ import stat
 import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from modelflow.errors import DataError, SpecError
+from modelflow.errors import DataError, ModelFlowError, SpecError
 from modelflow.io.bounds import MAX_MERGED_FILES
 from modelflow.networks.resolve import check_spelling
 from modelflow.results.contents import is_of_a_run
@@ -24,6 +24,7 @@ from modelflow.text import one_line, short
 
 END = struct.Struct("<4s4H2LH")  # of a zip archive: its last record
 MAX_COMMENT = 1 << 16
+MAX_REASON = 200  # characters of what zipfile says
 MAX_DIRECTORY = 32 << 20  # bytes of a zip's list of members
 UNZIP = "Unzip it, look at what is in it, and give the folder."
 DRIVE = re.compile(r"^[A-Za-z]:")
@@ -52,11 +53,16 @@ def files_of(source: Path) -> Iterator[list[RunFile]]:
     if not source.is_file():
         raise DataError(f"{one_line(source)}: no such file. Give a results folder, or a zip of one.")
     _check_directory(source)
-    try:
-        with zipfile.ZipFile(source) as archive:
-            yield _finished(_in_zip(archive, source), source)
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise DataError(f"{one_line(source)}: cannot be read as a zip: {error}. Ask for a sound copy.") from None
+    with ExitStack() as opened:
+        try:
+            archive = opened.enter_context(zipfile.ZipFile(source))
+            files = _finished(_in_zip(archive, source), source)
+        except (ModelFlowError, OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever zipfile makes of a file that is none
+            said = one_line(str(error) or type(error).__name__)[:MAX_REASON]
+            raise DataError(f"{one_line(source)}: cannot be read as a zip: {said}. Ask for a sound copy.") from None
+        yield files
 
 
 def _finished(files: Iterable[RunFile], source: Path) -> list[RunFile]:
