@@ -35,6 +35,7 @@ settings.load_profile("any machine")
 MORE = (  # slower tests: those of make test-more
     "analysis/test_reading.py",
     "analysis/test_simulations.py",
+    "cli/test_like.py",
     "cli/test_taking.py",
     "data/test_class_folders.py",
     "export",
@@ -48,6 +49,7 @@ MORE = (  # slower tests: those of make test-more
     "studies/engines",
     "studies/test_flow.py",
     "studies/test_metric.py",
+    "studies/test_models.py",
     "studies/test_plan.py",
     "studies/test_run.py",
     "studies/test_study.py",

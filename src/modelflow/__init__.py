@@ -10,6 +10,7 @@ import modelflow.training.openmp  # noqa: F401  # before anybody forks
 from modelflow.compat import moved
 
 if TYPE_CHECKING:
+    from modelflow.analysis.predictions import compare_predictions
     from modelflow.compat.architecture import Architecture
     from modelflow.compat.card import CNN2, GerenicCNN
     from modelflow.data.datasets import load_dataset
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from modelflow.networks.description import Spec, read_spec
     from modelflow.networks.resolve import trace
     from modelflow.studies.flow import ModelFlow
+    from modelflow.studies.models import run_models
     from modelflow.studies.study import run_study
 
 moved.install()
@@ -29,9 +31,11 @@ __all__ = [
     "GerenicCNN",
     "ModelFlow",
     "Spec",
+    "compare_predictions",
     "load_dataset",
     "load_run",
     "read_spec",
+    "run_models",
     "run_study",
     "trace",
 ]
@@ -43,9 +47,11 @@ _HOMES = {
     "GerenicCNN": "modelflow.compat.card",
     "ModelFlow": "modelflow.studies.flow",
     "Spec": "modelflow.networks.description",
+    "compare_predictions": "modelflow.analysis.predictions",
     "load_dataset": "modelflow.data.datasets",
     "load_run": "modelflow.export.loaded_run",
     "read_spec": "modelflow.networks.description",
+    "run_models": "modelflow.studies.models",
     "run_study": "modelflow.studies.study",
     "trace": "modelflow.networks.resolve",
 }

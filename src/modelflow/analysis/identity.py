@@ -104,11 +104,12 @@ def unlike_words(settings: Mapping[str, str]) -> str:
 
 
 def network_of(run: Run) -> str:
-    """The spec; of a module without one its class, its size, and how it printed itself where that was recorded."""
+    """The spec; of a module without one its class, its size, how it printed itself, and the file that made it."""
+    file = f", {run.code.sha256}" if run.code is not None and run.code.sha256 != run.module_sha256 else ""
     if run.spec is not None:
         changed = f", changed: {run.module_sha256}" if run.module_sha256 else ""
-        return json.dumps(run.spec, sort_keys=True) + changed
-    return f"{run.model_class}, {run.parameters} parameters, {run.module_sha256 or ''}"
+        return json.dumps(run.spec, sort_keys=True) + changed + file
+    return f"{run.model_class}, {run.parameters} parameters, {run.module_sha256 or ''}{file}"
 
 
 def short_form_of(run: Run) -> str:

@@ -11,6 +11,7 @@ import click
 from modelflow.cli import terminal
 from modelflow.cli.comparing import compare, leaderboard, report
 from modelflow.cli.data import data
+from modelflow.cli.merging import merge
 from modelflow.cli.networks import diff, models, trace
 from modelflow.cli.options import HELP, example
 from modelflow.cli.runs import evaluate, inspect, lr_find
@@ -74,6 +75,6 @@ def cli() -> None:
 
 
 OF_NETWORKS = (run, train, trace, diff, models, data, lr_find)
-OF_RESULTS = (evaluate, inspect, predict, export, leaderboard, report, compare)
+OF_RESULTS = (evaluate, inspect, predict, export, leaderboard, report, compare, merge)
 for command in (*OF_NETWORKS, *OF_RESULTS):
     cli.add_command(command)

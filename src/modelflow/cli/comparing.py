@@ -1,12 +1,16 @@
 """Commands of finished runs: `leaderboard`, `report`, `compare`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from modelflow.cli import terminal
 from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, METRIC, example
 from modelflow.text import one_line
+
+if TYPE_CHECKING:
+    from modelflow.analysis.comparison import Comparison
 
 
 @click.command(
@@ -78,8 +82,11 @@ def _tell_of_metric(metric: str | None, study: Path | None) -> None:
         terminal.tell(note)
 
 
-@click.command(context_settings=HELP, epilog=example("compare results/generic_1 results/generic_2", "compare results"))
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.command(
+    context_settings=HELP,
+    epilog=example("compare results/generic_1 results/generic_2", "compare results", "compare mine.npz theirs.npz"),
+)
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @METRIC
 @MARGIN
 @JSON
@@ -88,10 +95,27 @@ def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, as
 
     RUNS are folders of models, with all their seeds, or of single runs, such as results/generic_2/seeds/43. Or give
     one folder of a study: its metric and its margin count unless you give others. The method: docs/statistics.md.
+
+    Or give .npz files of predictions made elsewhere. Each has the arrays labels and logits (seeds x images x classes),
+    or labels and predictions (seeds x images).
     """
-    from modelflow.analysis.comparison import as_data, beside, compare_folders, study_of
+    from modelflow.analysis.comparison import as_data
+
+    comparison = _comparison(runs, margin, metric)
+    if as_json:
+        terminal.say_json(as_data(comparison))
+    else:
+        terminal.comparison_tables(comparison)
+
+
+def _comparison(runs: tuple[Path, ...], margin: float | None, metric: str | None) -> "Comparison":
+    """Of folders, or of files of predictions; says how many models of a study are left out."""
+    from modelflow.analysis.comparison import beside, compare_folders, study_of
+    from modelflow.analysis.predictions import compare_files
     from modelflow.report.words import counted
 
+    if any(run.suffix.lower() == ".npz" for run in runs):
+        return compare_files(runs, margin, metric)
     comparison = compare_folders(runs, margin, metric)
     _tell_of_metric(metric, study_of(runs))
     study, more = beside(runs)
@@ -101,7 +125,4 @@ def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, as
             f"{counted(more, 'more model')} in {where}. A pair chosen by its results is called “better” too easily. "
             f"To count every pair: modelflow compare {where}"
         )
-    if as_json:
-        terminal.say_json(as_data(comparison))
-    else:
-        terminal.comparison_tables(comparison)
+    return comparison

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from modelflow.cli import terminal
-from modelflow.cli.options import HELP, MARGIN, METRIC, TRAINING, example, seeds_of
+from modelflow.cli.options import FOLDER, HELP, MARGIN, METRIC, TRAINING, example, seeds_of
 from modelflow.errors import RunError, UsageError
 from modelflow.io.found import files_in
 from modelflow.studies import engines
@@ -37,6 +38,7 @@ MANY_RUNS = 1000  # it takes a while to see what is there of them
     help="Train on this machine, or on a Ray cluster (pip install 'modelflow[ray]').",
 )
 @click.option("--address", help="HOST:PORT of the Ray cluster (default: a cluster of this machine alone).")
+@click.option("--allow-code", is_flag=True, help="Run the Python files that STUDY names as models.")
 @TRAINING
 def run(
     study: Path | None,
@@ -45,6 +47,7 @@ def run(
     jobs: int | None,
     engine: str,
     address: str | None,
+    allow_code: bool,
     **given: Any,
 ) -> None:
     """Train all models of STUDY and compare them.
@@ -67,17 +70,26 @@ def run(
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
     settings = read_study(study, seeds=seeds_of(seeds, seed), **given)
     check_device_of(engine, how["device"])
-    _train(settings, **how, engine=engine_named(engine, jobs, address), jobs=jobs, whole=True)
+    chosen = engine_named(engine, jobs, address)
+    _train(settings, **how, engine=chosen, jobs=jobs, whole=True, allow_code=allow_code)
 
 
 @click.command(
     context_settings=HELP,
-    epilog=example("train generic_2 --epochs 3", "train my_net.json --results my_results", "train 'c16 s24/2 gap fc'"),
+    epilog=example(
+        *("train generic_2 --epochs 3", "train my_net.json --results my_results", "train 'c16 s24/2 gap fc'"),
+        "train my_net.json --like my_results",
+    ),
 )
 @click.argument("model")
 @click.option("--seed", type=int, help="Sets initial weights, order of the images and dropout (default 42).")
+@click.option(
+    "--like",
+    type=FOLDER,
+    help="Results folder of a study to join: its data set, settings and seeds, unless options say otherwise.",
+)
 @TRAINING
-def train(model: str, seed: int | None, **given: Any) -> None:
+def train(model: str, seed: int | None, like: Path | None, **given: Any) -> None:
     """Train one MODEL.
 
     MODEL is a preset's name, a JSON or YAML file, or a network in the short form. The results are its tables and
@@ -87,9 +99,39 @@ def train(model: str, seed: int | None, **given: Any) -> None:
     from modelflow.studies.study import check_device_of, engine_named
 
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
-    settings = read_study(None, models=[model], seeds=seeds_of(None, seed), **given)
+    asked: dict[str, Any] = {"models": [model], "seeds": seeds_of(None, seed), **given}
+    if like is None:
+        settings = read_study(None, **asked)
+    else:
+        settings, how["results"] = _like(like, how["results"], asked), like
     check_device_of("local", how["device"])
-    _train(settings, **how, engine=engine_named("local"), jobs=1, whole=False)
+    _train(settings, **how, engine=engine_named("local"), jobs=None, whole=like is not None, joins=True)
+
+
+def _like(study: Path, results: Path, asked: dict[str, Any]) -> "StudySettings":
+    """What the study in a folder was asked for, but for what is `asked` otherwise.
+
+    Raises `UsageError` for `results` in another folder, and where there is no study, or its images are in no file.
+    """
+    from modelflow.data.source import IN_MEMORY
+    from modelflow.results.asked import read_studies
+    from modelflow.results.settings import read_study
+
+    source = click.get_current_context().get_parameter_source("results")
+    if source != ParameterSource.DEFAULT and results != study:
+        raise UsageError("--results: --like says where the results go. Remove one of them.")
+    if asked["recipe"] is not None:
+        raise UsageError("--recipe: --like has all settings of the study. Give single options, such as --epochs.")
+    studies = read_studies(study)
+    if not studies:
+        raise UsageError(f"--like {study}: no study.json there that can be read. Give the folder of a study.")
+    settings = studies[-1]
+    if settings.dataset.startswith(IN_MEMORY):
+        raise UsageError(f"--like {study}: its images were given as arrays. Call run_models with them again.")
+    fields = settings.model_dump(exclude={"models"})
+    if len(studies) > 1:
+        terminal.tell(f"note: {study} holds {len(studies)} studies. The settings of the last one count.")
+    return read_study(fields, **asked)
 
 
 def _train(
@@ -103,6 +145,8 @@ def _train(
     engine: "Engine",
     jobs: int | None,
     whole: bool,
+    joins: bool = False,
+    allow_code: bool = False,
 ) -> None:
     from modelflow.io.arguments import make_writable
     from modelflow.report.words import counted
@@ -111,9 +155,9 @@ def _train(
 
     if (runs := runs_asked(settings)) > MANY_RUNS:
         terminal.tell(f"checking which of {runs:,} runs are finished …")
-    study = resolved(settings, results, data_dir, device)
+    study = resolved(settings, results, data_dir, device, allow_code)
     if restart:
-        _start_anew(study, [results] if whole else [plan.folder for plan in study.planned])
+        _start_anew(study, [study.planned[0].folder] if joins else [results])
     due = unfinished(study.planned)
     _look_at_data(due)
     if whole:

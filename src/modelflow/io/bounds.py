@@ -13,6 +13,8 @@ MAX_RECORD_BYTES = 1 << 20  # run.json, plan.json
 MAX_STUDY_BYTES = 8 << 20  # a study in JSON; study.json of 10,000 models with the layers that a study may have: 7 MB
 MAX_TABLE_BYTES = 16 << 20  # history.csv of the most epochs, 66 bytes each; confusion_matrix.csv of the most classes
 MAX_PREDICTION_BYTES = 1 << 27  # predictions.npz, packed and unpacked
+MAX_MERGED_BYTES = 4 << 30  # of all runs that are merged at once
+MAX_MERGED_FILES = 100_000
 MAX_OPCODES = 2 * MAX_EPOCHS + 100_000  # of a checkpoint's pickle: two losses an epoch, and its tensors
 
 ROOM = 1000  # bytes around the figures of predictions.npz

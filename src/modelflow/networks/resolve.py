@@ -12,6 +12,7 @@ from modelflow.errors import ShapeError, SpecError, UsageError
 from modelflow.io.arguments import as_whole, whole
 from modelflow.io.files import sha256
 from modelflow.io.validation import did_you_mean
+from modelflow.networks.code import Code, code_in_file, is_code, parse_code
 from modelflow.networks.data_shape import AskShape, usual
 from modelflow.networks.description import PRESETS, Description, Spec, parse_spec, read_spec
 from modelflow.networks.short_form import is_short_form
@@ -158,16 +159,21 @@ def check_spelling(name: object) -> str:
 
 def named_spec(
     entry: object, folder: Path | None = None, place: int = 1, data: AskShape = usual
-) -> tuple[str, Description]:
+) -> tuple[str, Description | Code]:
     """Name and spec of one entry of a study's `models`: a MODEL (see `resolve`), `{name: …, spec: …}`, or a spec.
 
-    `folder` and `data` are as for `resolve`. A spec without a name is called as the preset that it is, else by its
-    place. Raises `UsageError` or `SpecError`.
+    Also `{name: …, module: "FILE:NAME"}`, whose file is read and not run. `folder` and `data` are as for `resolve`. A
+    spec without a name is called as the preset that it is, else by its place. Raises `UsageError` or `SpecError`.
     """
     if isinstance(entry, str | os.PathLike):
         return resolve(os.fspath(entry), folder, data)
+    if isinstance(entry, dict) and set(entry) == {"name", "module"}:
+        name = check_name(entry["name"])
+        return name, code_in_file(entry["module"], f"models: {name}", folder)
     if isinstance(entry, dict) and set(entry) == {"name", "spec"}:
         name, spec = check_name(entry["name"]), entry["spec"]
+        if is_code(spec):
+            return name, parse_code(spec, f"models: {name}", folder)
         if isinstance(spec, str | os.PathLike):
             return name, resolve(os.fspath(spec), folder, data)[1]
         return name, parse_spec(getattr(spec, "spec", spec), f"models: {name}", data)
@@ -176,7 +182,7 @@ def named_spec(
         return next((name for name in CARD if preset(name) == spec), f"model_{place}"), spec
     raise UsageError(
         f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, a short form, "
-        "{name: …, spec: {…}}, or a spec"
+        "{name: …, spec: {…}}, {name: …, module: 'FILE:NAME'}, or a spec"
     )
 
 

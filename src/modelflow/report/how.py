@@ -15,8 +15,10 @@ from typing import Any
 
 from modelflow.analysis.archive import Content
 from modelflow.analysis.verdicts import default_margin
+from modelflow.data.source import IN_MEMORY
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.evaluation.measure import ACCURACY
+from modelflow.networks.code import Code
 from modelflow.networks.description import Description, parse_spec
 from modelflow.networks.resolve import CARD, preset
 from modelflow.report.words import NONE, count, listed, significant
@@ -174,7 +176,15 @@ def repeat_command(content: Content) -> tuple[str, str]:
         planned = study.specs()
     except ModelFlowError as error:
         return "", f"{STUDY} cannot be read: {shown(error)}"
-    covered = [run for run in content.runs if run.model_name in planned and not made_in_python(run)]
+    if by_code := {name: spec for name, spec in planned.items() if isinstance(spec, Code)}:
+        again = _again(next(iter(by_code.values())))
+        return (
+            "",
+            f"No command repeats all of it: {listed([shown(name) for name in by_code])} were made by code. {again}",
+        )
+    if study.dataset.startswith(IN_MEMORY):
+        return "", "No command repeats it: its images were given as arrays. Call run_models with them again."
+    covered = [run for run in content.runs if run.model_name in planned and not run.made_in_python]
     data, caution = data_options(study.dataset, covered)
     cautions = [*_not_covered(content, planned), *_other_networks(covered, planned)]
     cautions += [*_other_seeds(covered, study.seeds), *_other_settings(covered, study), *([caution] if caution else [])]
@@ -186,7 +196,7 @@ def repeat_command(content: Content) -> tuple[str, str]:
 
 def repeat_run(run: Run, folder: Path) -> tuple[str, str]:
     """The command that trains a run again, wherever it is given, and what to know of it; as `repeat_command`."""
-    if made_in_python(run):
+    if run.made_in_python:
         return "", _in_python(run)
     own = run.model_name not in CARD or preset(run.model_name) != parse_spec(run.spec)
     place, here = _placed(folder / SPEC)
@@ -203,18 +213,22 @@ def _placed(path: Path) -> tuple[str, str]:
     return (place, "") if place.isprintable() else (path.name, f"Give the command in the folder of {path.name}.")
 
 
-def made_in_python(run: Run) -> bool:
-    """Whether the run was of a module or of loaders that no file describes."""
-    return run.spec is None or "dataset" not in run.settings
-
-
 def _in_python(run: Run) -> str:
+    if run.code is not None:
+        return f"No command repeats it: the run was made by code. {_again(run.code)}"
     module = f"the module {shown(run.model_class)}" if run.spec is None else f"GenericCNN(read_spec({SPEC!r}))"
     return (
         f"No command repeats it: the run was made in Python. Create {module} and the loaders "
         f"({shown(run.data.name)}) again. Then call, with the settings above, ModelFlow(model, train_loader, "
         f"val_loader, …).run(epochs={run.epochs})."
     )
+
+
+def _again(code: Code) -> str:
+    """How to train again what code has made."""
+    if code.is_in_file:
+        return f"Give the study file that names {shown(code.code)} again, with --allow-code."
+    return f"Call run_models with a function that makes {shown(code.code)} again."
 
 
 def data_options(dataset: str, runs: Sequence[Run]) -> tuple[list[str], str]:
@@ -230,17 +244,17 @@ def data_options(dataset: str, runs: Sequence[Run]) -> tuple[list[str], str]:
     return ["--dataset", dataset], RELATIVE.format(shown(dataset)) if relative else ""
 
 
-def _not_covered(content: Content, planned: Mapping[str, Description]) -> Iterable[str]:
+def _not_covered(content: Content, planned: Mapping[str, Description | Code]) -> Iterable[str]:
     """A sentence where models are not in the study file, or are not of it, being made in Python."""
     others = {model.name: model.first for model in content.models if model.first.model_name not in planned}
-    in_python = {model.name: model.first for model in content.models if made_in_python(model.first)}
+    in_python = {model.name: model.first for model in content.models if model.first.made_in_python}
     if files := sorted(others.keys() - in_python.keys()):
         yield f"The study file does not cover {listed([shown(name) for name in files])}."
     if in_python:
         yield f"No command repeats {listed([shown(name) for name in sorted(in_python)])}, which Python code made."
 
 
-def _other_networks(covered: Sequence[Run], planned: Mapping[str, Description]) -> Iterable[str]:
+def _other_networks(covered: Sequence[Run], planned: Mapping[str, Description | Code]) -> Iterable[str]:
     """A sentence where a run of a model that is planned is of another network."""
     specs = {name: spec.model_dump(mode="json") for name, spec in planned.items()}
     if others := sorted({run.model_name for run in covered if run.spec != specs[run.model_name]}):

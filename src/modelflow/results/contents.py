@@ -1,5 +1,6 @@
 """What every file of a results folder is, which an evaluation makes, which are of an earlier run. No torch."""
 
+import re
 from collections.abc import Container
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,9 @@ OF_A_RUN = (  # beside its artifacts, its checkpoint and the filters
 )
 
 
+FILTERS = re.compile(r"filters_[A-Za-z0-9_.+-]{1,120}\.png")
+
+
 @cache
 def artifacts() -> tuple[Artifact, ...]:
     """All artifacts of an evaluation, found in the files of the folder `artifacts`; tables before pictures."""
@@ -46,6 +50,15 @@ def is_picture(artifact: Artifact) -> bool:
 def caption_of(name: str) -> str:
     """What a file of a results folder is; empty for one that is not known."""
     return CAPTIONS.get(name) or next((one.caption for one in artifacts() if one.name == name), "")
+
+
+def is_of_a_run(name: str) -> bool:
+    """Whether a file of a finished run may be called so."""
+    return name in OF_A_RUN or name == layout.CHECKPOINT or bool(FILTERS.fullmatch(name)) or _is_artifact(name)
+
+
+def _is_artifact(name: str) -> bool:
+    return any(artifact.name == name for artifact in artifacts())
 
 
 def remove_outdated(run_folder: Path, kept: Container[str] = ()) -> None:

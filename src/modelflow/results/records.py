@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from modelflow.data.source import Form
+from modelflow.data.source import IN_MEMORY, Form
 from modelflow.evaluation.record import Metrics, Record
 from modelflow.io.bounds import MAX_CLASSES
+from modelflow.networks.code import Code
 from modelflow.text import short
 
 RECORD_VERSION = 1
@@ -102,7 +103,7 @@ class Run(Record):
     the size of model.safetensors; `bytes_on_device` what the network needs as C code, in float32 and in int8; `files`
     the SHA-256 of those files that are read back; `dead_units` gives per layer (units that never fire, units); `spec`
     is None for a module that was not built from one, `module_sha256` then of how the module prints itself and of the
-    names and shapes of its state.
+    names and shapes of its state, and `code` what made it in a study.
     """
 
     version: int = RECORD_VERSION
@@ -136,6 +137,7 @@ class Run(Record):
     notes: tuple[str, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
     module_sha256: str | None = None
+    code: Code | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -144,6 +146,12 @@ class Run(Record):
         if type(version) is int and version > RECORD_VERSION:
             raise NewerRecordError(f"a record of version {min(version, 10**9)}, expected {RECORD_VERSION}")
         return given
+
+    @property
+    def made_in_python(self) -> bool:
+        """Whether the run was of a module, or of loaders or arrays, that no file of data describes."""
+        in_memory = str(self.settings.get("dataset", IN_MEMORY)).startswith(IN_MEMORY)
+        return self.spec is None or self.code is not None or in_memory
 
     @property
     def died(self) -> bool:

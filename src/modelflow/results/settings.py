@@ -16,6 +16,7 @@ from modelflow.io.arguments import plain
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
 from modelflow.io.validation import explain, repeated
+from modelflow.networks.code import Code
 from modelflow.networks.data_shape import AskShape
 from modelflow.networks.description import Description
 from modelflow.networks.layers.kind import MAX_LAYERS
@@ -144,7 +145,7 @@ def _listed(models: Any) -> Any:
     if isinstance(models, str | os.PathLike) or is_spec(models):
         return [models]
     if isinstance(models, Mapping):
-        pair = set(models) == {"name", "spec"}
+        pair = set(models) in ({"name", "spec"}, {"name", "module"})
         return [models] if pair else [{"name": name, "spec": spec} for name, spec in models.items()]
     return models
 
@@ -181,16 +182,12 @@ class StudySettings(RunSettings):
     metric: Annotated[str, Field(strict=True), AfterValidator(_known_metric)] | None = None
     margin: Annotated[float, Field(gt=0, lt=100, strict=True)] | None = None
 
-    def specs(self) -> dict[str, Description]:
+    def specs(self) -> dict[str, Description | Code]:
         """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""
-        named: dict[str, Description] = {}
+        named: dict[str, Description | Code] = {}
         for name, spec in _named(self.models, _asked(self)):
-            try:
-                trace(spec, self.max_parameters)
-            except ShapeError as error:
-                fitted = name in CARD and spec.input_shape != preset(name).input_shape
-                images = f" for images of {shape_text(spec.input_shape)}" if fitted else ""
-                raise ShapeError(f"{name}{images}: {error}") from None
+            if not isinstance(spec, Code):
+                _check_traceable(name, spec, self.max_parameters)
             named[name] = spec
         return named
 
@@ -199,12 +196,22 @@ class StudySettings(RunSettings):
         return RunSettings(**{name: getattr(self, name) for name in RunSettings.model_fields})
 
 
+def _check_traceable(name: str, spec: Description, max_parameters: int) -> None:
+    """Raises `ShapeError` for layers that do not fit, and for too many parameters."""
+    try:
+        trace(spec, max_parameters)
+    except ShapeError as error:
+        fitted = name in CARD and spec.input_shape != preset(name).input_shape
+        images = f" for images of {shape_text(spec.input_shape)}" if fitted else ""
+        raise ShapeError(f"{name}{images}: {error}") from None
+
+
 def _asked(settings: RunSettings) -> AskShape:
     """The shape of a data set, found when something is left out, and once."""
     return cache(partial(shape_of, settings.dataset, settings.form))
 
 
-def _named(models: list[Any], data: AskShape, folder: Path | None = None) -> Iterator[tuple[str, Description]]:
+def _named(models: list[Any], data: AskShape, folder: Path | None = None) -> Iterator[tuple[str, Description | Code]]:
     """Name and spec of each entry. Raises `UsageError` when two have one name, or all together too many layers."""
     names, layers = set(), 0
     for place, entry in enumerate(models, start=1):
@@ -212,7 +219,7 @@ def _named(models: list[Any], data: AskShape, folder: Path | None = None) -> Ite
         if name in names:
             raise UsageError(f"models: the name {name!r} appears twice. Rename one of them.")
         names.add(name)
-        layers += spec.depth
+        layers += 1 if isinstance(spec, Code) else spec.depth
         if layers > MAX_STUDY_LAYERS:
             raise UsageError(f"models: more than {MAX_STUDY_LAYERS:,} layers in all. Split them into several studies.")
         yield name, spec
@@ -238,7 +245,7 @@ def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **o
             f"{what}: is a spec, expected a study. To train it: modelflow train {what}, or run_study(['{what}'])."
         )
     settings = validated(StudySettings, fields | options, where)
-    _check_seeds(settings.seeds, where)
+    check_seeds(settings.seeds, where)
     folder = None if path is None else Path(path).parent
     settings = settings.model_copy(update={"dataset": _found(settings.dataset, folder)})
     data = _asked(settings)
@@ -269,7 +276,8 @@ def _fields(study: Any) -> Any:
     return {} if study is None else plain(study)
 
 
-def _check_seeds(seeds: list[int], where: str) -> None:
+def check_seeds(seeds: list[int], where: str) -> None:
+    """Raises `UsageError`, which names `where` they stand, for a seed that is there twice."""
     if (twice := repeated(seeds)) is not None:
         raise UsageError(f"{where}: seeds: {twice} appears twice. Remove one.")
 

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 
+from modelflow.networks.code import Code
 from modelflow.networks.trace import trace
 from modelflow.studies.plan import Plan
 
@@ -15,11 +16,18 @@ MACS_A_PARAMETER = 18  # an update of a parameter takes as long as so many multi
 
 
 def costs(due: Sequence[Plan]) -> dict[str, float]:
-    """What an image of its training costs a model of a study beside the others, in multiply-accumulates."""
-    return {name: _cost(plan) for name, plan in {plan.model_name: plan for plan in due}.items()}
+    """What an image of its training costs a model of a study beside the others, in multiply-accumulates.
+
+    A model that only code says is taken to cost as much as the largest of the others.
+    """
+    found = {name: _cost(plan) for name, plan in {plan.model_name: plan for plan in due}.items()}
+    largest = max((cost for cost in found.values() if cost is not None), default=1.0)
+    return {name: largest if cost is None else cost for name, cost in found.items()}
 
 
-def _cost(plan: Plan) -> float:
+def _cost(plan: Plan) -> float | None:
+    if isinstance(plan.spec, Code):
+        return None
     traced = trace(plan.spec, plan.settings.max_parameters)
     return traced.macs + MACS_A_PARAMETER * traced.parameters / plan.settings.batch_size
 

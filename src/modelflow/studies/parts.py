@@ -14,6 +14,7 @@ from modelflow.errors import UsageError
 from modelflow.io.arguments import MAX_SEED, as_whole, folder, positive, whole
 from modelflow.io.arguments import class_names as class_names_of
 from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
+from modelflow.networks.code import Code
 from modelflow.networks.resolve import check_name
 from modelflow.results import layout
 from modelflow.results.protocol import Kept
@@ -56,6 +57,7 @@ class Parts:
         verbose: whether to print progress and results.
         settings: what the record names, a study's with the schedule. The default is what is given here.
         notes: what else a reader of the run must know.
+        code: what made the model, of which the notes say where its weights come from.
 
     Raises:
         UsageError: for arguments that cannot be, such as a device that is not there.
@@ -83,11 +85,12 @@ class Parts:
         verbose: bool = True,
         settings: dict[str, Any] | None = None,
         notes: Iterable[str] = (),
+        code: Code | None = None,
     ) -> None:
         self._model_name, self.folder = check_name(model_name), RunFolder(folder)
         self._data: DataRecord | None = None  # of the loaders as they are; None until somebody asks
         self._options: dict[str, Any] | None = None  # of optimizer and loss; None where nothing was trained or set
-        self.seed = seed
+        self.seed, self.code = seed, code
         check_model(model)
         made = made_optimizer(optimizer, model, lr)
         self.arch = Architecture(model, loss_of(loss_fn), made, verbose)
@@ -96,7 +99,7 @@ class Parts:
         self.class_names = class_names
         self._test_loader = None if test_loader is val_loader else test_loader
         self.settings = self._settings_with(check_schedule(schedule)) if settings is None else settings
-        self.notes = _notes_of(model)
+        self.notes = _notes_of(model, code)
         self._choose_device(device)
         if made is not optimizer and self.device.type != "cpu":
             self.arch.optimizer = made_optimizer(optimizer, model, lr)  # in the form that the device has
@@ -378,9 +381,9 @@ def named(part: Any) -> str:
     return str(getattr(part, "__name__", type(part).__name__))
 
 
-def _notes_of(model: nn.Module) -> list[str]:
+def _notes_of(model: nn.Module, code: Code | None) -> list[str]:
     """What a reader of the run must know of where its weights come from, and of what their file leaves out."""
-    notes = [] if isinstance(model, GenericCNN) else [OWN_WEIGHTS]
+    notes = [] if isinstance(model, GenericCNN) or code is not None else [OWN_WEIGHTS]
     if left_out := not_in_weights(model):
         notes.append(f"{layout.WEIGHTS} is without {', '.join(left_out)}. {layout.CHECKPOINT} has all.")
     return notes

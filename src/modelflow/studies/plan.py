@@ -11,6 +11,7 @@ from typing import Any
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.io.bounds import MAX_RUNS
 from modelflow.io.locks import LOCK, folder_lock
+from modelflow.networks.code import Code
 from modelflow.networks.description import Description
 from modelflow.results import layout
 from modelflow.results.asked import CHECKSUMS, LATER_SETTINGS, knows_data, settings_asked, settings_of
@@ -29,7 +30,7 @@ class Plan:
     """
 
     model_name: str
-    spec: Description
+    spec: Description | Code
     seed: int
     settings: RunSettings
     folder: Path
@@ -117,7 +118,8 @@ def is_finished(plan: Plan) -> bool:
             f"{plan.folder} holds a run of {run.model_name!r}, and names that differ only in case are one "
             f"folder here. Rename {plan.model_name!r}, or give another folder with --results."
         )
-    _check_same(plan, {"spec": run.spec, "seed": run.seed, **settings_of(run), CHECKSUMS: run.data.checksums})
+    spec = run.spec if run.code is None else run.code.model_dump(mode="json")
+    _check_same(plan, {"spec": spec, "seed": run.seed, **settings_of(run), CHECKSUMS: run.data.checksums})
     return True
 
 
@@ -152,6 +154,11 @@ def _check_same(plan: Plan, stored: dict[str, Any]) -> None:
         )
     if name == "spec" and isinstance(stored.get("spec"), dict):
         now, stored = now["spec"], stored["spec"]
+        if "code" in now and now["code"] == stored.get("code"):
+            raise UsageError(
+                f"{plan.folder} holds a run of other code. {now['code']} has changed: SHA-256 stored "
+                f"{_said(stored.get('sha256'))[1:13]}, now {now['sha256'][:12]}. Restore the old code, or {WAYS_OUT}."
+            )
         name = next(field for field in {**now, **stored} if now.get(field) != stored.get(field))
     raise UsageError(
         f"{plan.folder} holds a run with other settings: {name} was {_said(stored.get(name))}, "

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from modelflow.data.source import AS_THEY_ARE, Form
 from modelflow.data.sources import checksums_of, folder_of, is_fixed, read_source
-from modelflow.errors import DataError, ModelFlowError, RunError, is_of_memory
+from modelflow.errors import DataError, ModelFlowError, RunError, UsageError, is_of_memory
 from modelflow.io import arguments
 from modelflow.io.bounds import check_predictions
 from modelflow.io.files import remove_parts, write_atomic
 from modelflow.io.locks import folder_lock
 from modelflow.io.signals import raise_if_heard
+from modelflow.networks.code import Code
 from modelflow.networks.description import Description, LayerSpec, Spec, parse_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.results import layout
@@ -29,6 +30,8 @@ from modelflow.text import ended
 from modelflow.training.callback import Callback
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from modelflow.data.batches import Batches
     from modelflow.data.datasets import Dataset
     from modelflow.networks.data_shape import DataShape
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from modelflow.training.trainer import Trainer
 
 SECONDS_BETWEEN_REPORTS = 0.2
+LOOKED_AT = 8  # images, to see what a module makes of them
 SMALL = 64 << 20  # bytes of a network that is made without another look
 DATA_NOT_KNOWN = (
     "begun by an older version, which did not record its training files. If the data have changed since, train it "
@@ -47,19 +51,30 @@ JOINED = "the last batch of one image, too few for batch norm, is joined to the 
 SEARCH_FROM = 3e-4  # as the card's search, whatever the run is trained with
 
 _loaded: "dict[tuple[str, str | None, Form], Dataset]" = {}
+in_memory: "dict[str, Dataset]" = {}  # by its name in a study's settings, while that study trains
 
 
 def dataset_of(name: str, data_dir: Path | None, form: Form = AS_THEY_ARE) -> "Dataset":
     """The data set of that name, read in that form, loaded once a process as long as its files stay what they are.
 
-    Raises `DataError` as `load_dataset` does.
+    That which is given as arrays, as they are. Raises `DataError` as `load_dataset` does.
     """
     from modelflow.data.datasets import load_dataset
 
+    if name in in_memory:
+        return in_memory[name]
     key = name, folder_of(name, data_dir), form
     if key not in _loaded or _loaded[key].checksums != checksums_of(name, form):
         _loaded[key] = load_dataset(name, data_dir, **form._asdict())
     return _loaded[key]
+
+
+def checksums_now(name: str, form: Form) -> dict[str, str]:
+    """SHA-256 of the files of a data set as they are now; of arrays of the images and labels in memory.
+
+    Raises as `checksums_of`.
+    """
+    return in_memory[name].checksums if name in in_memory else checksums_of(name, form)
 
 
 def data_of(plan: Plan) -> "Dataset":
@@ -78,16 +93,14 @@ def make_parts(plan: Plan, stored: Run | None = None) -> "Parts":
 
     Raises `DataError` when the data do not fit the spec or plan.
     """
-    from modelflow.networks.build import GenericCNN
     from modelflow.studies.parts import Parts
     from modelflow.training.optimizers import make_optimizer
     from modelflow.training.preflight import has_batch_norm
 
     settings = plan.settings
     data = data_of(plan) if stored is None else _normalised_as(stored, data_of(plan), plan)
-    check_data_fit(plan.model_name, plan.spec, data)
+    model, of_weights, n_classes = _model_of(plan, data)
     train_loader, val_loader, test_loader = _loaders(data, settings, plan.seed)
-    model = GenericCNN(plan.spec, plan.seed, settings.max_parameters)
     train_loader.joins_a_last_one = has_batch_norm(model)
     joined = [JOINED] if train_loader.joins_a_last_one and train_loader.leaves_one else []
     return Parts(
@@ -99,14 +112,56 @@ def make_parts(plan: Plan, stored: Run | None = None) -> "Parts":
         test_loader=test_loader,
         lr=settings.lr,
         optimizer=partial(make_optimizer, settings.optimizer, **settings.optimizer_options()),
-        loss_fn=_loss_of(settings, train_loader, plan.spec.logits),
+        loss_fn=_loss_of(settings, train_loader, n_classes),
         ema=settings.ema,
         seed=plan.seed,
         device=plan.device,
         verbose=False,
         settings=settings.model_dump(),
-        notes=[*data.notes_for(settings.protocol), *joined],
+        notes=[*of_weights, *data.notes_for(settings.protocol), *joined],
+        code=plan.spec if isinstance(plan.spec, Code) else None,
     )
+
+
+def _model_of(plan: Plan, data: "Dataset") -> "tuple[nn.Module, list[str], int]":
+    """The model with its initial weights, what is to be known of these, and how many logits it gives.
+
+    Raises `DataError` when the data do not fit, `UsageError` for code that makes no model.
+    """
+    from modelflow.networks.build import GenericCNN
+
+    if isinstance(plan.spec, Code):
+        from modelflow.studies.made import made
+
+        model, note = made(plan.spec, plan.model_name, plan.seed)
+        return model, [note], _logits_of(plan, model, data)
+    check_data_fit(plan.model_name, plan.spec, data)
+    return GenericCNN(plan.spec, plan.seed, plan.settings.max_parameters), [], plan.spec.logits
+
+
+def _logits_of(plan: Plan, model: "nn.Module", data: "Dataset") -> int:
+    """How many logits a module gives. Raises `DataError` where it does not take the images, or gives too few."""
+    import torch
+
+    from modelflow.data.batches import Batches
+    from modelflow.data.convert import unheard
+    from modelflow.training.preflight import look_at_evaluation
+
+    parameters, most = sum(p.numel() for p in model.parameters()), plan.settings.max_parameters
+    if parameters > most:
+        raise UsageError(f"{plan.model_name}: {parameters:,} parameters, expected at most {most:,}")
+    x_NCHW = data.test_x_NCHW[:LOOKED_AT]
+    images = Batches(x_NCHW, torch.zeros(len(x_NCHW), dtype=torch.long), LOOKED_AT)
+    try:
+        logits = int(look_at_evaluation(model, images, f"images of {data.name}", "cpu", unheard).shape[1])
+    except DataError as error:
+        raise DataError(f"{plan.model_name}: {error}") from None
+    if logits < data.num_classes:
+        raise DataError(
+            f"{plan.model_name}: gives {logits} logits, but {data.name} has {data.num_classes} classes. Give its last "
+            "layer as many outputs."
+        )
+    return logits
 
 
 def make_flow(plan: Plan) -> "ModelFlow":
@@ -184,14 +239,21 @@ def check_data(due: list[Plan]) -> None:
     for plan in {plan.model_name: plan for plan in due}.values():
         which = plan.settings.dataset, plan.data_dir, plan.settings.form
         data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
-        check_data_fit(plan.model_name, plan.spec, data)
-        check_predictions(plan.model_name, len(data.test_y_N), plan.spec.logits)
+        check_predictions(plan.model_name, len(data.test_y_N), _checked_logits(plan, data))
         held_out = data.held_out_count(plan.settings.validation_images) if plan.settings.protocol == "held-out" else 0
         images, size = len(data.train_y_N) - held_out, plan.settings.batch_size
         if size > images:
             raise DataError(
                 f"batch_size = {size:,}: more than the {images:,} images to train on. Give at most as many."
             )
+
+
+def _checked_logits(plan: Plan, data: "Dataset") -> int:
+    """How many logits the model of a plan gives, whose code is run to know. Raises as `_model_of` does."""
+    if isinstance(plan.spec, Code):
+        return _model_of(plan, data)[2]
+    check_data_fit(plan.model_name, plan.spec, data)
+    return plan.spec.logits
 
 
 def data_notices(plan: Plan) -> list[str]:
@@ -213,7 +275,7 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> "ModelFlow":
     """
     folder = Path(folder)
     run = layout.read_run(folder)
-    if run.spec is None or "dataset" not in run.settings:
+    if run.made_in_python:
         again = "ModelFlow(…, load_checkpoint_path=…) and run(skip_train=True)"
         raise DataError(f"{folder}: the run was made in Python. Evaluate it there: {again}")
     given = {name: value for name, value in run.settings.items() if not name.startswith(OPTIONS)}

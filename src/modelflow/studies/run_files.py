@@ -71,5 +71,6 @@ def run_record(parts: Parts, measured: Measured) -> Run:
         notes=tuple(parts.notes),
         files=layout.checksums(parts.folder.path),
         module_sha256=parts.module_sha256,
+        code=parts.code,
     )
     return run if history.stored is None else evaluated_again(run, history.stored)

@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from modelflow.data.sources import checksums_of
 from modelflow.errors import ModelFlowError, RunError, UsageError
 from modelflow.evaluation.scores.score import Metric
 from modelflow.io.arguments import folder
@@ -20,6 +19,7 @@ from modelflow.io.files import remove_parts, write_atomic
 from modelflow.io.found import files_in
 from modelflow.io.locks import folder_lock
 from modelflow.io.signals import raise_if_heard
+from modelflow.networks.code import Code
 from modelflow.results import layout
 from modelflow.results.asked import (
     joined,
@@ -36,7 +36,7 @@ from modelflow.studies import engines
 from modelflow.studies.engines.local import cores
 from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan, plans, unfinished
 from modelflow.studies.progress import StudyProgress
-from modelflow.studies.run import check_data, dataset_of
+from modelflow.studies.run import check_data, checksums_now, dataset_of
 from modelflow.text import ended, sentence
 
 if TYPE_CHECKING:
@@ -111,10 +111,29 @@ class ResolvedStudy:
         return replace(self, settings=settings.model_copy(update={"margin": margin}))
 
 
-def resolved(settings: StudySettings, where: Path, data_dir: Path | None, device: str | None) -> ResolvedStudy:
-    """Raises `SpecError`, `UsageError` or `DataError` for what cannot be trained."""
-    planned = plans(settings, where, data_dir, checksums_of(settings.dataset, settings.form), device)
+def resolved(
+    settings: StudySettings, where: Path, data_dir: Path | None, device: str | None, allow_code: bool = False
+) -> ResolvedStudy:
+    """Raises `SpecError`, `UsageError` or `DataError` for what cannot be trained.
+
+    Also `UsageError` for models that are in files of code, unless it is allowed to run these: `allow_code`.
+    """
+    planned = plans(settings, where, data_dir, checksums_now(settings.dataset, settings.form), device)
+    _check_code(planned, allow_code)
     return ResolvedStudy(settings, where, data_dir, planned)
+
+
+def _check_code(planned: list[Plan], allowed: bool) -> None:
+    """Raises `UsageError` for code that is not at hand, has changed, or is in a file and not `allowed`."""
+    codes = {plan.model_name: plan.spec for plan in planned if isinstance(plan.spec, Code)}
+    for name, code in codes.items():
+        code.check_at_hand(name)
+    asking = [f"{name} ({code.place})" for name, code in codes.items() if code.is_in_file]
+    if asking and not allowed:
+        raise UsageError(
+            f"models: training would run the code of {', '.join(asking)}. Code can do anything that you can. Read it "
+            "first, then give --allow-code (in Python: allow_code=True)."
+        )
 
 
 def complete(
@@ -372,6 +391,7 @@ def run_study(
     engine: str = "local",
     address: str | None = None,
     device: str | None = None,
+    allow_code: bool = False,
     on_event: OnEvent | None = None,
     verbose: bool = True,
 ) -> "list[LeaderboardRow]":
@@ -379,12 +399,13 @@ def run_study(
 
     `study` is the path of a study file, its settings as a mapping, a list of models, or None for the card's study.
     `where` is the results folder. `engine` and `address` are as for `engine_named`, `device` as for `ModelFlow`.
-    `verbose` prints on the error stream how each run ends and what is left. `on_event` is called with an `Event` now
-    and then. Raises `RunError` when a run failed, after the others are done.
+    `allow_code` runs the files of code that a study file names as models. `verbose` prints on the error stream how each
+    run ends and what is left. `on_event` is called with an `Event` now and then. Raises `RunError` when a run failed,
+    after the others are done.
     """
     settings = study if isinstance(study, StudySettings) else read_study(study)
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
-    whole = resolved(settings, place, data_dir, device)
+    whole = resolved(settings, place, data_dir, device, allow_code)
     chosen = engine_named(engine, jobs, address)
     check_device_of(engine, device)
     check_data(unfinished(whole.planned))

@@ -114,7 +114,7 @@ def _of_pairs(contents: Mapping[Path, bytes]) -> tuple[Parts, list[str], list[st
         match = PAIR.fullmatch(path.name)
         assert match
         kind = "labels" if match["kind"] == "labels" else "images"
-        array = _read(path, content, {ALONE}, left).get(ALONE)
+        array = read_arrays(path, content, {ALONE}, left).get(ALONE)
         if array is None:
             raise DataError(
                 f"{path}: holds no {ALONE}, expected one array. Write it by np.savez_compressed(file, array)."
@@ -138,7 +138,7 @@ def _of_pairs(contents: Mapping[Path, bytes]) -> tuple[Parts, list[str], list[st
 def _of_one(path: Path, content: bytes) -> tuple[Parts, list[str], list[str]]:
     """Parts, class names and notes of one file with all arrays."""
     keys = {pattern.format(part) for scheme in SCHEMES for pattern in scheme for part in CALLED}
-    arrays = _read(path, content, keys | {NAMES}, MAX_BYTES)
+    arrays = read_arrays(path, content, keys | {NAMES}, MAX_BYTES)
     scheme = next((one for one in SCHEMES if one[0].format("train") in arrays), None)
     if scheme is None:
         raise DataError(
@@ -222,8 +222,11 @@ def _labels(path: Path, array: Array, where: str) -> Labels:
     return array.reshape(-1).astype(np.int64)
 
 
-def _read(path: Path, content: bytes, keys: set[str], limit: int) -> dict[str, Array]:
-    """The arrays of an archive that are called so, of at most `limit` bytes in all, each checked unread."""
+def read_arrays(path: Path, content: bytes, keys: set[str], limit: int) -> dict[str, Array]:
+    """The arrays of an archive that are called so, of at most `limit` bytes in all, each checked unread.
+
+    Raises `DataError` for what is no such archive, or holds other values than numbers and texts.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy's of headers that Python 2 wrote
@@ -274,9 +277,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limit: 
             raise ValueError(f"{name} has a header of version {version}")
         shape, fortran, dtype = readers[version](stream)
         if dtype.hasobject or dtype.kind not in "uifbU" or dtype.itemsize == 0:
+            found = "Python objects" if dtype.hasobject else short(str(dtype))
             raise OtherKindError(
-                f"{name}: its values are {'Python objects' if dtype.hasobject else short(str(dtype))}, expected uint8",
-                "Write images as np.uint8(values), labels as np.int64(values).",
+                f"{name}: its values are {found}, expected numbers",
+                "Write images as np.uint8(values), labels as np.int64(values), logits as np.float32(values).",
             )
         needed = _check_sizes(member, stream.tell(), shape, dtype, name, limit)
         raw = np.empty(needed, np.uint8)

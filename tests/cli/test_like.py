@@ -1,0 +1,78 @@
+"""`train MODEL --like STUDY`: a model trained as those of a study, in its folder, its tables and its report."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelflow.cli import run_command
+from modelflow.results.asked import missing, read_studies
+from modelflow.results.layout import read_run
+
+MINE = {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [5], "fc_sizes": [20]}
+
+
+def file_of(tmp_path) -> str:
+    path = Path(tmp_path) / "mine.json"
+    path.write_text(json.dumps(MINE))
+    return str(path)
+
+
+def test_a_model_joins_a_study_with_its_settings(copied, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in copied.rglob("run.json")}
+    study = json.loads((copied / "study.json").read_text())
+    assert run_command(["train", file_of(tmp_path), "--like", str(copied), "--json"]) == 0
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)] == ["mine"]
+    mine, first = read_run(copied / "mine"), read_run(copied / "narrow")
+    assert {**mine.settings, "lr": mine.lr} == {**first.settings, "lr": first.lr}
+    assert mine.data == first.data
+    assert (copied / "mine" / "seeds" / str(study["seeds"][1]) / "run.json").is_file()
+    now = json.loads((copied / "study.json").read_text())
+    assert [model["name"] for model in now.pop("models")] == [*(m["name"] for m in study.pop("models")), "mine"]
+    assert now == study
+    assert not (copied / "studies.json").exists()
+    assert missing(copied) == ""
+    assert run_command(["compare", str(copied), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["verdicts"]) == 3
+    assert "mine" in (copied / "report.html").read_text()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_options_win_and_the_study_remembers_both(copied, tmp_path, capsys):
+    assert run_command(["train", file_of(tmp_path), "--like", str(copied), "--epochs", "1", "--seed", "9"]) == 0
+    studies = read_studies(copied)
+    assert [(study.epochs, study.seeds) for study in studies][-1] == (1, [9])
+    assert len(studies) == 2
+    assert read_run(copied / "mine").epochs == 1
+    assert run_command(["train", file_of(tmp_path), "--like", str(copied), "--epochs", "1", "--seed", "9"]) == 0
+    told = capsys.readouterr().err
+    assert "holds 2 studies. The settings of the last one count" in told
+    assert "are already finished" in told
+
+
+def test_a_restart_sets_the_model_aside_and_not_the_study(copied, tmp_path):
+    for _ in range(2):
+        assert run_command(["train", file_of(tmp_path), "--like", str(copied), "--seed", "9", "--restart"]) == 0
+    assert (copied / "mine.old-1").is_dir()
+    assert (copied / "narrow" / "run.json").is_file()
+
+
+def test_a_name_that_is_taken_is_told(copied, tmp_path, capsys):
+    path = Path(file_of(tmp_path)).rename(tmp_path / "wide.json")
+    assert run_command(["train", str(path), "--like", str(copied)]) == 2
+    assert "wide holds a run with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--like", "NOWHERE"], "no study.json there that can be read. Give the folder of a study"),
+        (["--like", "COPIED", "--results", "other"], "--results: --like says where the results go"),
+        (["--like", "COPIED", "--recipe", "best"], "--recipe: --like has all settings of the study"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(copied, tmp_path, capsys, options, said):
+    places = {"COPIED": str(copied), "NOWHERE": str(tmp_path / "nowhere")}
+    assert run_command(["train", file_of(tmp_path), *(places.get(option, option) for option in options)]) == 2
+    assert said in capsys.readouterr().err
+    assert not (copied / "mine").exists()
