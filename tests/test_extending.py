@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import label_ranking_average_precision_score
 
 from modelflow.results.layout import read_predictions
 
@@ -49,7 +50,7 @@ def test_the_page_has_an_example_of_each():
         "modelflow/networks/layers/pad.py",
         "modelflow/data/origins/stripes.py",
         "modelflow/kernels/rules/rmsprop.py",
-        "modelflow/evaluation/scores/balanced_accuracy.py",
+        "modelflow/evaluation/scores/reciprocal_rank.py",
         "modelflow/results/artifacts/confidence.py",
         "modelflow/studies/engines/here.py",
     ]
@@ -57,6 +58,7 @@ def test_the_page_has_an_example_of_each():
 
 def test_the_new_kinds_are_named_where_one_looks_for_them(extended):
     assert "stripes" in modelflow(extended, "data", "list")
+    assert "|reciprocal_rank]" in re.sub(r"\s+", "", modelflow(extended, "compare", "--help"))
     assert "[here|local|ray]" in re.sub(r"\s+", "", modelflow(extended, "run", "--help"))
     traced = modelflow(extended, "trace", "padded.json")
     assert "pad 2" in traced
@@ -68,14 +70,16 @@ def test_they_train_a_study_together(extended):
     assert "padded" in said
     run = json.loads((extended / "r" / "padded" / "run.json").read_text())
     logits_NK, y_N = read_predictions(extended / "r" / "padded")
-    expected = balanced_accuracy_score(y_N, logits_NK.argmax(1))
-    assert run["metrics"]["more"]["balanced_accuracy"] == pytest.approx(expected)
+    expected = label_ranking_average_precision_score(np.eye(2)[y_N], logits_NK)
+    assert run["metrics"]["more"]["reciprocal_rank"] == pytest.approx(expected)
     assert run["metrics"]["accuracy"] > 0.9
     assert run["engine"].startswith("autograd")
     rows = list(csv.DictReader((extended / "r" / "leaderboard.csv").read_text().splitlines()))
-    assert 0.9 < float(rows[0]["balanced_accuracy"]) <= 1
-    table = modelflow(extended, "leaderboard", "r", "--sort", "balanced_accuracy", "--where", "balanced_accuracy > 0.5")
-    assert "balanced_accuracy" in table
+    assert 0.9 < float(rows[0]["reciprocal_rank"]) <= 1
+    table = modelflow(extended, "leaderboard", "r", "--sort", "reciprocal_rank", "--where", "reciprocal_rank > 0.5")
+    assert "reciprocal_rank" in table
+    table = modelflow(extended, "leaderboard", "r", "--metric", "reciprocal_rank")
+    assert "Test reciprocal rank, mean ± half its 95 % interval over seeds" in " ".join(table.split())
     lines = (extended / "r" / "padded" / "confidence.csv").read_text().splitlines()
     assert len(lines) == 1 + 100
     assert "each test image's predicted class" in (extended / "r" / "padded" / "MODEL_CARD.md").read_text("utf-8")

@@ -10,6 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from modelflow import ModelFlow, load_dataset, run_study
 from modelflow.cli import run_command
+from modelflow.data.batches import Batches
 from modelflow.data.sources import checksums_of
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.networks.build import GenericCNN
@@ -287,25 +288,28 @@ def write_unequal(folder):
     return folder
 
 
-def test_balanced_classes_train_as_a_plain_loop_of_pytorch_does(tmp_path):
+def test_balanced_classes_train_as_a_plain_loop_of_pytorch_does(tmp_path, monkeypatch):
     """From the same weights, over the same batches, in float32: the same weights but for rounding."""
+    orders, order = [], Batches.order
+    monkeypatch.setattr(Batches, "order", lambda self: orders.append(order(self)) or orders[-1])
     models = [{"name": "a", "spec": spec(2) | {"p": 0.0}}]
-    asked_for = {"models": models, "epochs": 2, "class_weights": "balanced", "lr": 1e-2}
-    settings = study(f"idx:{write_unequal(tmp_path / 'd')}", **asked_for)
-    ours, theirs = (make_flow(planned(settings, tmp_path / name)[0]) for name in "ab")
-    y_N = torch.cat([y for _, y in make_flow(planned(settings, tmp_path / "c")[0]).train_loader])
+    asked_for = {"models": models, "epochs": 2, "class_weights": "balanced", "lr": 1e-2, "protocol": "card"}
+    (plan,) = planned(study(f"idx:{write_unequal(tmp_path / 'd')}", **asked_for), tmp_path / "r")
+    ours, model = make_flow(plan), make_flow(plan).model
+    x_NCHW, y_N = ours.train_loader.dataset.tensors
     weight_K = torch.tensor(compute_class_weight("balanced", classes=np.arange(4), y=y_N.numpy())).float()
     assert weight_K.max() > 2 * weight_K.min()
-    optimizer = torch.optim.Adam(theirs.model.parameters(), 1e-2)
-    for _ in range(2):
-        for x_NCHW, y_batch in theirs.train_loader:
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(theirs.model(x_NCHW), y_batch, weight_K).backward()
-            optimizer.step()
+    orders.clear()
     ours.run(epochs=2)
-    expected = theirs.model.state_dict()
+    passes = [order_N for order_N in orders if len(order_N) == len(y_N)][:2]
+    assert not torch.equal(*passes)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for which_B in torch.cat([order_N.reshape(-1, 8) for order_N in passes]):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x_NCHW[which_B]), y_N[which_B], weight_K).backward()
+        optimizer.step()
     for name, weights in ours.model.state_dict().items():
-        assert torch.allclose(weights, expected[name], atol=1e-5), name
+        assert torch.allclose(weights, model.state_dict()[name], atol=1e-5), name
 
 
 def test_balanced_classes_are_asked_for_in_a_study_file_and_by_an_option(tmp_path, capsys):
