@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Self
@@ -114,7 +114,9 @@ def parse_code(fields: Any, where: str, folder: Path | None = None) -> Code:
         raise SpecError(f"{where}: " + explain(error, list(Code.model_fields))) from None
     match = IN_FILE.fullmatch(code.code)
     path = None if match is None else _found(match["file"], folder)
-    return code if path is None else code._with(path, _read(path, where))
+    with suppress(UsageError):  # of a file that only training would need
+        return code if path is None else code._with(path, _read(path, where))
+    return code
 
 
 def code_in_file(given: object, where: str, folder: Path | None = None) -> Code:
