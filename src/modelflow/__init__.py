@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from modelflow.export.loaded_run import load_run
     from modelflow.networks.build import GenericCNN
     from modelflow.networks.description import Spec, read_spec
-    from modelflow.networks.resolve import trace
+    from modelflow.networks.drawn import trace
+    from modelflow.report.comparison import compare
     from modelflow.studies.flow import ModelFlow
-    from modelflow.studies.study import run_study
+    from modelflow.studies.loaded_results import load_results
+    from modelflow.studies.study import run_study, train
 
 moved.install()
 
@@ -29,11 +31,14 @@ __all__ = [
     "GerenicCNN",
     "ModelFlow",
     "Spec",
+    "compare",
     "load_dataset",
+    "load_results",
     "load_run",
     "read_spec",
     "run_study",
     "trace",
+    "train",
 ]
 
 _HOMES = {
@@ -43,11 +48,14 @@ _HOMES = {
     "GerenicCNN": "modelflow.compat.card",
     "ModelFlow": "modelflow.studies.flow",
     "Spec": "modelflow.networks.description",
+    "compare": "modelflow.report.comparison",
     "load_dataset": "modelflow.data.datasets",
+    "load_results": "modelflow.studies.loaded_results",
     "load_run": "modelflow.export.loaded_run",
     "read_spec": "modelflow.networks.description",
     "run_study": "modelflow.studies.study",
-    "trace": "modelflow.networks.resolve",
+    "trace": "modelflow.networks.drawn",
+    "train": "modelflow.studies.study",
 }
 
 

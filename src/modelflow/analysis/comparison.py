@@ -40,7 +40,7 @@ OTHER_IMAGES = "tested on other images. Compare runs of one data set."
 class Entry:
     """A model with its seeds, or one run: mean accuracy with its 95 % interval, protocol, how many of its runs died.
 
-    `settings` are those that not all entries share.
+    `settings` are those that not all entries share, `data` and `images` what they were tested on.
     """
 
     name: str
@@ -50,6 +50,8 @@ class Entry:
     protocol: Protocol
     died: int = 0
     settings: str = ""
+    data: str = ""
+    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ def _entry(name: str, runs: list[Run], settings: str) -> Entry:
     accuracies = [run.metrics.accuracy for run in runs]
     interval = accuracy_interval(accuracies, runs[0].metrics.images)
     died = sum(run.died for run in runs)
-    return Entry(name, len(runs), float(np.mean(accuracies)), interval, protocol_of(runs[0]), died, settings)
+    tested = runs[0].data.name, runs[0].metrics.images
+    return Entry(name, len(runs), float(np.mean(accuracies)), interval, protocol_of(runs[0]), died, settings, *tested)
 
 
 def _model_folder(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from modelflow.analysis.identity import Compared, Identity, settings_apart, shor
 from modelflow.analysis.intervals import accuracy_interval
 from modelflow.analysis.reading import Tallies, Tally, names_of, read_folder, tallied
 from modelflow.errors import DataError, UsageError
+from modelflow.faces.table import Table
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.resolve import CARD, CardResult, preset
 from modelflow.results.layout import csv_text, read_run
@@ -33,7 +34,7 @@ class LeaderboardRow:
     data set. Models that share a name and are not one (`identity`) have their folder behind it; `left_out` names the
     folders that hold a seed of the model once more, which are in no figure. `protocol` is as in run.json,
     `protocol_name` its name alone; `settings` are those that the models it may be compared with do not share;
-    `network` is its short form, where it has one.
+    `network` is its short form, where it has one; `images` are those that a run was tested on.
     """
 
     model: str
@@ -66,6 +67,7 @@ class LeaderboardRow:
     protocol_name: str = ""
     settings: str = ""
     network: str = ""
+    images: int = 0
 
 
 def figure_of(row: LeaderboardRow, name: str) -> Any:
@@ -112,7 +114,7 @@ def _settings_apart(models: Tallies) -> dict[Identity, str]:
     }
 
 
-HIDDEN = ("more", "protocol_name", "settings")  # of a row's fields, those that are no columns
+HIDDEN = ("more", "protocol_name", "settings", "images")  # of a row's fields, those that are no columns
 COLUMNS = tuple(name for name in LeaderboardRow.__dataclass_fields__ if name not in HIDDEN)
 
 
@@ -144,6 +146,7 @@ def _row(name: str, tally: Tally, settings: str) -> LeaderboardRow:
         protocol_name=protocol_name(run),
         settings=settings,
         network=short_form_of(run),
+        images=run.metrics.images,
         **means,
     )
 
@@ -234,15 +237,6 @@ def as_csv(rows: Sequence[LeaderboardRow]) -> str:
 MAX_NETWORK = 80  # characters in a table that people read
 DEAD = "\N{DAGGER}"
 Cell = Callable[[LeaderboardRow], str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows as they are shown: the first `left` columns are text, the others figures."""
-
-    header: tuple[str, ...]
-    lines: list[tuple[str, ...]]
-    left: int
 
 
 def table_of(rows: Sequence[LeaderboardRow], sorted_by: str = "accuracy") -> Table:

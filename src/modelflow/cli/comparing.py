@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from modelflow.cli import terminal
-from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, example
-from modelflow.text import one_line
+from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, TEXT, example
 
 
 @click.command(
@@ -17,24 +16,28 @@ from modelflow.text import one_line
 @click.option("--sort", default="accuracy", show_default=True, help="Column of leaderboard.csv to sort by, best first.")
 @click.option("--only", default="*", help="Only models whose name matches a pattern, such as 'cnn2_*'.")
 @click.option("--where", multiple=True, help="Only models with, for example, 'parameters < 10000'. May be repeated.")
-@click.option("--csv", "as_text", is_flag=True, help="Print CSV with every column instead of a table.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV with every column instead of a table.")
+@TEXT
 @JSON
-def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], as_text: bool, as_json: bool) -> None:
+def leaderboard(
+    results: Path, sort: str, only: str, where: tuple[str, ...], form: str | None, as_json: bool
+) -> None:
     """List the models of RESULTS, best first.
 
     RESULTS is a folder that `modelflow run` or `modelflow train` wrote. The seeds of a model are averaged.
     """
-    from modelflow.analysis.leaderboard import as_csv, as_data, filter_and_sort
-    from modelflow.analysis.leaderboard import leaderboard as rows_in
-    from modelflow.results.asked import missing
+    from modelflow.analysis.leaderboard import as_csv, as_data
+    from modelflow.report.leaderboard import leaderboard_of
 
-    rows = filter_and_sort(rows_in(results), sort, only, where)
-    if note := missing(results):
-        terminal.tell(note)
+    rows = leaderboard_of(results, sort, only, where)
+    if rows.missing:
+        terminal.tell(rows.missing)
     if as_json:
         terminal.say_json([as_data(row) for row in rows])
-    elif as_text:
+    elif form == "csv":
         terminal.say_csv(as_csv(rows))
+    elif form:
+        terminal.say_text(rows, form)
     elif rows:
         terminal.leaderboard_table(rows, sort)
     else:
@@ -61,25 +64,24 @@ def report(results: Path, data_dir: Path | None) -> None:
 @click.command(context_settings=HELP, epilog=example("compare results/generic_1 results/generic_2", "compare results"))
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @MARGIN
+@TEXT
 @JSON
-def compare(runs: tuple[Path, ...], margin: float | None, as_json: bool) -> None:
+def compare(runs: tuple[Path, ...], margin: float | None, form: str | None, as_json: bool) -> None:
     """Say which of RUNS are really better, and by how much.
 
     RUNS are folders of models, with all their seeds, or of single runs, such as results/generic_2/seeds/43. Or give
-    one folder of a study: its margin counts unless you give another. The method: docs/statistics.md.
+    one folder of a study: its margin counts unless you give another. The best pair comes first. The method:
+    docs/statistics.md.
     """
-    from modelflow.analysis.comparison import as_data, beside, compare_folders
-    from modelflow.report.words import counted
+    from modelflow.analysis.comparison import as_data
+    from modelflow.report.comparison import compare as compared
 
-    comparison = compare_folders(runs, margin)
-    study, more = beside(runs)
-    if more > 0:
-        where = one_line(study)
-        terminal.tell(
-            f"{counted(more, 'more model')} in {where}. A pair chosen by its results is called “better” too easily. "
-            f"To count every pair: modelflow compare {where}"
-        )
+    comparison = compared(runs, margin)
+    if comparison.beside:
+        terminal.tell(comparison.beside)
     if as_json:
         terminal.say_json(as_data(comparison))
+    elif form:
+        terminal.say_text(comparison, form)
     else:
         terminal.comparison_tables(comparison)

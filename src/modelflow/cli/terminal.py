@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from modelflow.text import one_line, shown, visible
+from modelflow.text import ended, one_line, shown, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from modelflow.analysis.archive import Content
-    from modelflow.analysis.comparison import Comparison
     from modelflow.analysis.leaderboard import LeaderboardRow
     from modelflow.errors import ModelFlowError
+    from modelflow.faces.face import Face
     from modelflow.networks.difference import Difference
     from modelflow.networks.trace import Layer, Shape, Trace
+    from modelflow.report.comparison import ShownComparison
     from modelflow.results.records import Run
     from modelflow.studies.plan import Event, Plan
     from modelflow.studies.progress import StudyProgress
@@ -123,32 +124,22 @@ def leaderboard_table(rows: "Sequence[LeaderboardRow]", sorted_by: str = "accura
         say(note)
 
 
-def comparison_tables(comparison: "Comparison") -> None:
-    """Accuracies with their intervals, then a verdict a line."""
-    from modelflow.analysis.comparison import notes
-    from modelflow.analysis.leaderboard import protocols_words
-    from modelflow.analysis.verdicts import range_in_points
+def say_text(face: "Face", form: str) -> None:
+    """What shows itself, in Markdown or in LaTeX."""
+    click.echo(visible(face.to_latex() if form == "latex" else face.to_markdown()), nl=False)
 
-    rows = [
-        (
-            entry.name,
-            f"{entry.seeds}, {entry.died} died" if entry.died else str(entry.seeds),
-            f"{entry.accuracy:.2%}",
-            range_in_points(entry.interval),
-        )
-        for entry in comparison.entries
-    ]
-    title = f"Test accuracy · {protocols_words(entry.protocol.name for entry in comparison.entries)}"
-    table(("", "Seeds", "Accuracy", "95 % interval, %"), rows, title)
+
+def comparison_tables(comparison: "ShownComparison") -> None:
+    """The headline, accuracies with their intervals, then a verdict a line, the best pair first."""
+    found = comparison.accuracies()
+    say(comparison.headline)
+    table(found.header, found.lines, found.caption, found.left)
     say("")
     for verdict in comparison.verdicts:
-        say(verdict.words)
-    for note in notes(comparison):
+        if ended(verdict.words) != comparison.headline:
+            say(verdict.words)
+    for note in comparison.notes:
         say(note)
-    if comparison.left_out:
-        say(f"not compared, one seed only: {', '.join(comparison.left_out)}")
-    for copy in comparison.copies:
-        say(f"left out: {copy}")
 
 
 def trace_table(traced: "Trace") -> None:
@@ -199,13 +190,11 @@ def _count(number: int) -> str:
 
 def answer(content: "Content") -> None:
     """What a report answers, what is missing of its study, and where it lies."""
-    from modelflow.report.answer import after_headline, headline
+    from modelflow.report.answer import after_headline, answers
     from modelflow.results.layout import REPORT
 
-    for group in content.groups:
-        several = len(content.groups) > 1
-        where = f"{shown(group.data.name)}, protocol {shown(group.protocol or 'not known')}: " if several else ""
-        say(where + headline(group))
+    for group, words in zip(content.groups, answers(content), strict=True):
+        say(words)
         if more := after_headline(group):
             say(more)
     if content.missing:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from modelflow.analysis.archive import Group, Model
+from modelflow.analysis.archive import Content, Group, Model
 from modelflow.analysis.verdicts import (
     AFTER_A_LOOK,
     MIN_SEEDS,
@@ -51,12 +51,17 @@ class Standing:
 
 def standing(group: Group) -> Standing | None:
     """How the best of the models compared stands; None where nothing could be compared."""
-    if not group.verdicts:
+    return standing_of([model.name for model in group.models], group.verdicts)
+
+
+def standing_of(names: Sequence[str], verdicts: Sequence[Verdict]) -> Standing | None:
+    """How the best of the models of these names, the most accurate first, stands; None without verdicts."""
+    if not verdicts:
         return None
-    compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
-    beaten = {verdict.second for verdict in group.verdicts}
-    best = next(model.name for model in group.models if model.name in compared - beaten)
-    own = sorted((v for v in group.verdicts if best in (v.first, v.second)), key=lambda v: v.difference.estimate)
+    compared = {name for verdict in verdicts for name in (verdict.first, verdict.second)}
+    beaten = {verdict.second for verdict in verdicts}
+    best = next(name for name in names if name in compared - beaten)
+    own = sorted((v for v in verdicts if best in (v.first, v.second)), key=lambda v: v.difference.estimate)
     kinds = {kind: tuple(v for v in own if v.kind == kind) for kind in ("better", "equivalent", "cannot tell")}
     return Standing(best, kinds["better"], kinds["equivalent"], kinds["cannot tell"])
 
@@ -66,11 +71,26 @@ def headline(group: Group) -> str:
     found = standing(group)
     if found is None:
         return _without_verdicts(group)
-    within = f"within {margin_points(group.margin)} points"
-    if not group.unpaired:
+    return headline_of(found, group.margin, [name for name, _ in group.unpaired])
+
+
+def answers(content: Content) -> list[str]:
+    """The headline of each group, said which where there are several."""
+    several = len(content.groups) > 1
+    return [
+        (f"{shown(group.data.name)}, protocol {shown(group.protocol or 'not known')}: " if several else "")
+        + headline(group)
+        for group in content.groups
+    ]
+
+
+def headline_of(found: Standing, margin: float, unpaired: Sequence[str]) -> str:
+    """Which model is best, in one sentence; `unpaired` are the names of those that could not be compared."""
+    within = f"within {margin_points(margin)} points"
+    if not unpaired:
         return f"{_answer(found, within, '')}."
-    left_out, scope = listed([name for name, _ in group.unpaired]), f" of the {in_words(found.others + 1)} that can be"
-    return f"{_answer(found, within, f'{scope} compared')}. Not compared: {left_out}."
+    scope = f" of the {in_words(found.others + 1)} that can be"
+    return f"{_answer(found, within, f'{scope} compared')}. Not compared: {listed(unpaired)}."
 
 
 def _answer(found: Standing, within: str, scope: str) -> str:
