@@ -19,9 +19,7 @@ from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, TEXT, ex
 @click.option("--csv", "form", flag_value="csv", help="Print CSV with every column instead of a table.")
 @TEXT
 @JSON
-def leaderboard(
-    results: Path, sort: str, only: str, where: tuple[str, ...], form: str | None, as_json: bool
-) -> None:
+def leaderboard(results: Path, sort: str, only: str, where: tuple[str, ...], form: str | None, as_json: bool) -> None:
     """List the models of RESULTS, best first.
 
     RESULTS is a folder that `modelflow run` or `modelflow train` wrote. The seeds of a model are averaged.

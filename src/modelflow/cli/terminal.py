@@ -10,13 +10,13 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from modelflow.io.process import obeys_cursor
 from modelflow.text import ended, one_line, shown, visible
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 WIDTH_OF_A_FILE = 120
 MAX_NAME_WIDTH = 24
-SECONDS_BETWEEN_LINES = 30  # of progress, where the output is no terminal
 
 
 def say(message: str) -> None:
@@ -66,22 +65,25 @@ def say_csv(text: str) -> None:
 
 def fail(message: str) -> None:
     """A line on the error stream, marked as an error."""
-    colour = None if os.environ.get("NO_COLOR") else "red"
+    colour = "red" if obeys_cursor(sys.stderr) and not os.environ.get("NO_COLOR") else None
     click.secho(f"Error: {visible(message)}", err=True, fg=colour)
 
 
 def draw(picture: str) -> None:
     """Lines of text that are cut rather than wrapped where the terminal is narrower."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = shutil.get_terminal_size().columns if obeys_cursor(sys.stdout) else None
     click.echo("\n".join(line[:width] for line in picture.splitlines()))
 
 
 def console(stderr: bool = False) -> "Console":
-    """The output or the error stream, as wide as the terminal, or `WIDTH_OF_A_FILE` where it is none."""
+    """The output or the error stream, as wide as the terminal, or `WIDTH_OF_A_FILE` where it is none.
+
+    Whatever colours the surroundings ask for, no escape code is written but into a terminal.
+    """
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDTH_OF_A_FILE)
+    seen = obeys_cursor(sys.stderr if stderr else sys.stdout)
+    return Console(stderr=stderr, highlight=False, force_terminal=seen, width=None if seen else WIDTH_OF_A_FILE)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", left: int = 1) -> None:
@@ -206,10 +208,12 @@ class RunsProgress:
     """Bars for runs that are under way and one for all of them; plain lines where the output is no terminal."""
 
     def __init__(self, progress: "Progress", study: "StudyProgress", epochs: int) -> None:
+        from modelflow.studies.progress import Pace
+
         self._progress = progress
         self._study = study
         self._epochs = epochs
-        self._told = time.monotonic()
+        self._pace = Pace()
         self._tasks: dict[str, TaskID] = {}
         self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=study.runs > 1)
 
@@ -226,7 +230,7 @@ class RunsProgress:
         self._progress.update(self._tasks[event.title], completed=event.done, done=done, note=note)
         self._study.hear(event)
         self._show_all()
-        if not self._progress.console.is_terminal and time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+        if not self._progress.console.is_terminal and self._pace.is_due():
             self.tell(self._study.left)
 
     def end(self, plan: "Plan", outcome: "Run | ModelFlowError") -> None:
@@ -240,7 +244,7 @@ class RunsProgress:
     def tell(self, text: str) -> None:
         """A line above the bars."""
         self._progress.console.print(visible(text), markup=False, soft_wrap=True)
-        self._told = time.monotonic()
+        self._pace.told()
 
     def _show_all(self) -> None:
         self._progress.update(self._overall, completed=self._study.share, done=self._study.left)

@@ -69,7 +69,7 @@ class LoadedRun(Face):
 
     @property
     def figures(self) -> Gallery:
-        """The pictures in its folder by their names, such as "confusion_matrix". Raises `DataError` for a damaged one."""
+        """The pictures in its folder by name, such as "confusion_matrix". Raises `DataError` for a damaged one."""
         return gallery_of(self.folder)
 
     @cached_property

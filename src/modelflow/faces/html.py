@@ -36,7 +36,7 @@ STYLE = """
 .modelflow .equivalent { background: rgba(56, 118, 220, 0.25); }
 .modelflow .cannot-tell { background: rgba(219, 150, 20, 0.28); }
 .modelflow .warning { border-left: 4px solid #d1242f; padding-left: 0.7em; }
-.modelflow .bar { width: 210px; height: 20px; display: block; }
+.modelflow .bar { width: 210px; display: block; overflow: visible; }
 .modelflow progress { width: 14em; vertical-align: middle; }
 """.strip()
 

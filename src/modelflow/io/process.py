@@ -39,6 +39,16 @@ def is_open(number: int) -> bool:
     return True
 
 
+def obeys_cursor(stream: TextIO) -> bool:
+    """Whether lines can be drawn anew where `stream` is shown: in a terminal, but not below a notebook's cell.
+
+    A cell's `!modelflow` has a terminal of its own, of which the notebook obeys colours alone. Its kernel is known by
+    what jupyter_client and ipykernel set for the processes that it starts.
+    """
+    of_a_cell = os.environ.get("TERM") == "xterm-color" and "CLICOLOR_FORCE" in os.environ
+    return stream.isatty() and not of_a_cell and "JPY_PARENT_PID" not in os.environ
+
+
 def close_output() -> str:
     """Writes what is left of the output; why that cannot be, and then it is dropped."""
     try:

@@ -48,9 +48,7 @@ def best_of(verdicts: Sequence[AnyVerdict]) -> str:
     return next((verdict.first for verdict in verdicts if verdict.first not in beaten), "")
 
 
-def bars(
-    verdicts: Sequence[AnyVerdict], margin: float, best: str
-) -> tuple[tuple[VerdictRow, ...], Axis | None]:
+def bars(verdicts: Sequence[AnyVerdict], margin: float, best: str) -> tuple[tuple[VerdictRow, ...], Axis | None]:
     """The verdicts, those about the model `best` first, and where the marks of their common axis lie."""
     if not verdicts:
         return (), None

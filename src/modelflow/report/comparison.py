@@ -25,13 +25,13 @@ from modelflow.text import ended, one_line, sentence, shown
 
 SAID = {"better": "better", "equivalent": "equivalent", "cannot tell": "inconclusive"}
 OF_PAIRS = (
-    "Differences are in points. Intervals: 95 %{simultaneous}, by Student's t, whose variance counts seeds and test images. "
-    "p: of no difference, by the same t test{adjusted}. Better: p below 0.05. Equivalent: within {margin}, by two one-sided t "
-    "tests at 5 %{adjusted}."
+    "Differences are in points. Intervals: 95 %{simultaneous}, by Student's t, whose variance counts seeds and test "
+    "images. p: of no difference, by the same t test{adjusted}. Better: p below 0.05. Equivalent: within {margin}, by "
+    "two one-sided t tests at 5 %{adjusted}."
 )
 OF_RUNS = (
-    "Differences are in points. One run of each, so that nothing is said of other seeds. Intervals: 95 %{simultaneous}, by "
-    "the paired bootstrap over test images. p: of no difference, by McNemar's exact test{adjusted}. Better: p below 0.05."
+    "Differences are in points. One run of each: nothing is said of other seeds. Intervals: 95 %{simultaneous}, by the "
+    "paired bootstrap over test images. p: of no difference, by McNemar's exact test{adjusted}. Better: p below 0.05."
 )
 
 
@@ -147,8 +147,17 @@ def _verdicts_with_bars(found: ShownComparison) -> Table:
         for row in rows
         if axis is not None
     ]
-    header = ("Verdict", "In words", "Difference, 95 % for this pair alone", "p (Holm)")
+    ticks = _ticks(axis) if axis else ""
+    header = ("Verdict", "In words", Markup(f"Difference in points, 95 % for this pair alone{ticks}"), "p (Holm)")
     return Table(header, lines, 3)
+
+
+def _ticks(axis: Axis) -> Markup:
+    marks = (
+        f'<text x="{at}%" y="11" font-size="11" text-anchor="middle" fill="currentColor">{minus(mark)}</text>'
+        for at, mark in axis.marks
+    )
+    return Markup(f'<svg class="bar" aria-hidden="true" width="210" height="14">{"".join(marks)}</svg>')
 
 
 def _chip(row: VerdictRow) -> Markup:
@@ -157,12 +166,13 @@ def _chip(row: VerdictRow) -> Markup:
 
 
 def _bar(row: VerdictRow, axis: Axis) -> Markup:
-    """The interval of a pair as a line, the difference as a dot, no difference as an upright line, the margin a band."""
+    """The interval of a pair as a line, its difference as a dot; upright no difference, about it the margin."""
     verdict = row.verdict
     says = f"{100 * estimate(verdict):.1f} points, this pair alone from {range_in_points(verdict.pair_interval)}"
+    band = f'x="{axis.least}%" width="{axis.most - axis.least:.2f}%"'
     return Markup(
         f'<svg class="bar" role="img" aria-label="{minus(says)}" width="210" height="20">'
-        f'<rect x="{axis.least}%" width="{axis.most - axis.least:.2f}%" height="20" fill="currentColor" opacity="0.12"/>'
+        f'<rect {band} height="20" fill="currentColor" opacity="0.12"/>'
         f'<line x1="{axis.zero}%" x2="{axis.zero}%" y1="0" y2="20" stroke="currentColor" opacity="0.5"/>'
         f'<line x1="{row.low}%" x2="{row.high}%" y1="10" y2="10" stroke="currentColor" stroke-width="2"/>'
         f'<circle cx="{row.middle}%" cy="10" r="4" fill="currentColor"/></svg>'

@@ -12,6 +12,7 @@ from modelflow.io.bounds import MAX_EPOCHS
 from modelflow.report.answer import of_validation
 from modelflow.results.records import Epoch
 
+
 class History(Face, tuple[Epoch, ...]):
     """The epochs of a run with their losses; `title` says of which run, `protocol` by which protocol."""
 

@@ -8,6 +8,25 @@ from modelflow.studies.order import costs
 from modelflow.studies.plan import Event, Outcome, Plan
 from modelflow.text import shown
 
+SECONDS_BETWEEN_LINES = 10.0, 60.0  # at first, and at most
+SHARE_BETWEEN_LINES = 0.1  # of the time so far
+
+
+class Pace:
+    """When a line is due, where nothing is drawn: soon at first, more seldom the longer a study takes."""
+
+    def __init__(self) -> None:
+        self._began = self._told = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether nothing was told for long enough."""
+        now, (least, most) = time.monotonic(), SECONDS_BETWEEN_LINES
+        return now - self._told >= min(most, max(least, SHARE_BETWEEN_LINES * (now - self._began)))
+
+    def told(self) -> None:
+        """That something was."""
+        self._told = time.monotonic()
+
 
 class StudyProgress:
     """Of the runs that are `due`, trained so many at a time; told of events and endings as they come."""

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from modelflow.faces import html
 from modelflow.studies.plan import Event, Outcome, Plan
-from modelflow.studies.progress import StudyProgress
+from modelflow.studies.progress import Pace, StudyProgress
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
 
-SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_PICTURES = 0.5
 MAX_LINES = 30  # that a cell shows
 
@@ -53,12 +52,11 @@ class Lines:
     """Lines on the error stream: how each run ends, and now and then how far all are."""
 
     def __init__(self, progress: StudyProgress) -> None:
-        self._progress = progress
-        self._told = time.monotonic()
+        self._progress, self._pace = progress, Pace()
 
     def hear(self, event: Event) -> None:
         self._progress.hear(event)
-        if time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+        if self._pace.is_due():
             self.tell(self._progress.left)
 
     def end(self, plan: Plan, outcome: Outcome) -> None:
@@ -68,7 +66,7 @@ class Lines:
         from modelflow.training.trainer import line  # and torch with it
 
         line(text, errors=True)
-        self._told = time.monotonic()
+        self._pace.told()
 
 
 class Cell:
@@ -81,7 +79,7 @@ class Cell:
         self._running: dict[str, Event] = {}
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._drawn = time.monotonic()
-        self._handle: DisplayHandle = display(self, display_id=True)
+        self._handle: DisplayHandle = display(self, display_id=True)  # type: ignore[no-untyped-call]
 
     def hear(self, event: Event) -> None:
         self._progress.hear(event)
@@ -99,7 +97,7 @@ class Cell:
         self.draw()
 
     def draw(self) -> None:
-        self._handle.update(self)
+        self._handle.update(self)  # type: ignore[no-untyped-call]
         self._drawn = time.monotonic()
 
     def __repr__(self) -> str:
