@@ -46,6 +46,9 @@ class Face:
         """What stands between headline and notes."""
         return [html.table(table) for table in self._tables()]
 
+    def __repr__(self) -> str:
+        return self.to_markdown().rstrip()
+
     def _repr_html_(self) -> str:
         notes = [html.paragraph(note) for note in self._notes()]
         return html.block(html.headline(self._headline()), *self._body(), *notes)

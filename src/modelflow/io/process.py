@@ -9,6 +9,9 @@ import importlib.util
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -145,6 +148,14 @@ def draw_into_files() -> None:
             importlib.import_module("matplotlib")
         finally:
             os.chdir(here)
+
+
+@contextmanager
+def without_widgets() -> Iterator[None]:
+    """What imports tqdm within does not tell that a notebook has no ipywidgets: it has a terminal's bar then."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        yield
 
 
 def drop_missing_backend() -> None:

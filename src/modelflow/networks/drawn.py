@@ -21,13 +21,13 @@ from modelflow.networks.trace import trace as traced
 ONE_IMAGE = "MACs are multiply-accumulates for one image, biases left out. Activations are in float32."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShownTrace(Face, Trace):
     """A `Trace` that shows itself; `name` is what the network is called."""
 
     name: str = field(default="", compare=False)
 
-    __str__ = Trace.__str__
+    __repr__ = Trace.__str__
 
     def _headline(self) -> str:
         return f"{self.name}: {self.parameters:,} parameters, {self.macs:,} multiply-accumulates per image"

@@ -35,7 +35,7 @@ OF_RUNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShownComparison(Face, Comparison):
     """A `Comparison` that shows itself: `entries`, the most accurate first, and `verdicts`, the best pair first.
 
@@ -111,10 +111,14 @@ def compare(folders: Sequence[str | Path] | str | Path, margin: float | None = N
     study's own. The method: docs/statistics.md. Raises `UsageError` for what may not be compared, and `DataError` for a
     damaged run.
     """
-    found = compare_folders(folders, margin)
+    return showing(compare_folders(folders, margin), _beside_words(folders))
+
+
+def showing(found: Comparison, beside: str = "") -> ShownComparison:
+    """A comparison as one that shows itself."""
     values = {one.name: getattr(found, one.name) for one in fields(found)}
     ordered = tuple(best_first(found.verdicts, best_of(found.verdicts)))
-    return ShownComparison(**values | {"verdicts": ordered}, beside=_beside_words(folders))
+    return ShownComparison(**values | {"verdicts": ordered}, beside=beside)
 
 
 def _beside_words(folders: Sequence[str | Path] | str | Path) -> str:

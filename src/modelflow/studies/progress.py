@@ -45,8 +45,11 @@ class StudyProgress:
     @property
     def left(self) -> str:
         """How many runs have ended, and about how long the others take: "3 of 8 runs, 2 min left"."""
+        ended = f"{len(self.ended)} of {self.runs} runs"
+        if len(self.ended) == self.runs:
+            return ended
         left = in_words(self._forecast.seconds_left(time.monotonic()))
-        return f"{len(self.ended)} of {self.runs} runs" + (f", {left}" if left else "")
+        return f"{ended}, {left}" if left else ended
 
     def hear(self, event: Event) -> None:
         """How far one run is."""

@@ -56,7 +56,9 @@ class Lines:
 
     def hear(self, event: Event) -> None:
         self._progress.hear(event)
-        if self._pace.is_due():
+        if event.note:
+            self.tell(f"{event.title}: {event.note}")
+        elif self._pace.is_due():
             self.tell(self._progress.left)
 
     def end(self, plan: Plan, outcome: Outcome) -> None:
@@ -85,7 +87,9 @@ class Cell:
         self._progress.hear(event)
         if event.title not in self._progress.ended:
             self._running[event.title] = event
-        if time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
+        if event.note:
+            self.tell(f"{event.title}: {event.note}")
+        elif time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
             self.draw()
 
     def end(self, plan: Plan, outcome: Outcome) -> None:
@@ -113,8 +117,8 @@ class Cell:
 
 
 def _words(event: Event) -> str:
-    how = event.note or ("" if event.loss is None else f"loss {event.loss:.3f}")
-    return f"{event.title}: {event.done:.1f}/{event.total} epochs{f', {how}' if how else ''}"
+    loss = "" if event.loss is None else f", loss {event.loss:.3f}"
+    return f"{event.title}: {event.done:.1f}/{event.total} epochs{loss}"
 
 
 @contextmanager
