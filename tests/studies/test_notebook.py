@@ -1,6 +1,7 @@
 """ModelFlow in a real notebook's kernel: what cells show, interruptions, threads, a running event loop, autoreload."""
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -185,3 +186,14 @@ def test_a_command_in_a_cell_writes_lines_without_escape_codes(kernel, tmp_path)
     assert sum("accuracy" in line and "of training" in line for line in lines) == 2
     assert "\x1b" not in texts(kernel.run(f"!{command} leaderboard results"))
     assert texts(kernel.run(f"!{command} nonsense")).count("\x1b") == 0
+
+
+def test_the_page_about_notebooks_runs_cell_by_cell(kernel):
+    page = (SOURCE.parent / "docs" / "how-to" / "notebook.md").read_text("utf-8")
+    cells = re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)
+    assert len(cells) == 5
+    for cell in cells:
+        outputs = kernel.run(cell.replace('"epochs": 10, "seeds": 5', '"epochs": 1, "seeds": 2'))
+        assert outputs
+        assert not [content for kind, content in outputs if kind == "error"]
+        assert "stderr" not in [content.get("name") for _, content in outputs]

@@ -398,7 +398,7 @@ def train(
 
     if several := sorted({"models", "seeds", "margin"} & settings.keys()):
         raise UsageError(f"train: {several[0]}: is of a study, and one run is trained. Use run_study, or seed=….")
-    asked = read_study(None, **settings | {"models": [model], "seeds": [seed]})
+    asked = read_study(None, **settings | {"models": [model], "seeds": [whole_number("seed", seed, 0, 2**32)]})
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
     check_device_of("local", device)
     (plan,) = planned = resolved(asked, place, data_dir, device).planned
