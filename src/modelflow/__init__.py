@@ -10,17 +10,18 @@ import modelflow.training.openmp  # noqa: F401  # before anybody forks
 from modelflow.compat import moved
 
 if TYPE_CHECKING:
-    from modelflow.analysis.predictions import compare_predictions
     from modelflow.compat.architecture import Architecture
     from modelflow.compat.card import CNN2, GerenicCNN
     from modelflow.data.datasets import load_dataset
     from modelflow.export.loaded_run import load_run
     from modelflow.networks.build import GenericCNN
     from modelflow.networks.description import Spec, read_spec
-    from modelflow.networks.resolve import trace
+    from modelflow.networks.drawn import trace
+    from modelflow.report.comparison import compare, compare_predictions
     from modelflow.studies.flow import ModelFlow
+    from modelflow.studies.loaded_results import load_results
     from modelflow.studies.models import run_models
-    from modelflow.studies.study import run_study
+    from modelflow.studies.study import run_study, train
 
 moved.install()
 
@@ -31,13 +32,16 @@ __all__ = [
     "GerenicCNN",
     "ModelFlow",
     "Spec",
+    "compare",
     "compare_predictions",
     "load_dataset",
+    "load_results",
     "load_run",
     "read_spec",
     "run_models",
     "run_study",
     "trace",
+    "train",
 ]
 
 _HOMES = {
@@ -47,13 +51,16 @@ _HOMES = {
     "GerenicCNN": "modelflow.compat.card",
     "ModelFlow": "modelflow.studies.flow",
     "Spec": "modelflow.networks.description",
-    "compare_predictions": "modelflow.analysis.predictions",
+    "compare": "modelflow.report.comparison",
+    "compare_predictions": "modelflow.report.comparison",
     "load_dataset": "modelflow.data.datasets",
+    "load_results": "modelflow.studies.loaded_results",
     "load_run": "modelflow.export.loaded_run",
     "read_spec": "modelflow.networks.description",
     "run_models": "modelflow.studies.models",
     "run_study": "modelflow.studies.study",
-    "trace": "modelflow.networks.resolve",
+    "trace": "modelflow.networks.drawn",
+    "train": "modelflow.studies.study",
 }
 
 

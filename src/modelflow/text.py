@@ -1,4 +1,4 @@
-"""Texts of any origin, made safe for where they are shown: a terminal, a line, Markdown, a cell of a table. No torch.
+"""Texts of any origin, made safe for where they are shown: a terminal, a line, Markdown, LaTeX, a cell. No torch.
 
 visible("a\x1b[31m")       what a terminal shows and obeys none of; lines stay
 shown("a\nb")              one line for a person, as in the report
@@ -7,6 +7,7 @@ sentence("fix it.")        a capital letter at its beginning
 ended("it is damaged")     a full stop at its end
 escaped("<b>")             one line of Markdown that shows it as it stands
 markdown_table(rows)       rows of such lines
+latex("a_b & c")           one line of LaTeX that shows it as it stands
 cell("=1+1")               a cell of a CSV file that no spreadsheet computes
 """
 
@@ -22,6 +23,28 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 BLANK = {chr(code) for code in (0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0)}
 OBEYED = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{''.join(sorted(TURNING))}]")
 COMPUTED = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # the last four are the first four in full width
+OF_LATEX = {  # what LaTeX obeys, or fonts of its first encoding lack
+    **{mark: f"\\{mark}" for mark in "{}$&#_%"},
+    **{mark: f"{{{mark}}}" for mark in "[]*"},  # which would belong to the end of the line before
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "`": r"\textasciigrave{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "{''}",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{RIGHTWARDS ARROW}": r"$\to$",
+    "\N{DAGGER}": r"\textdagger{}",
+    "\N{MIDDLE DOT}": r"\textperiodcentered{}",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+    "\N{EN DASH}": "--",
+    "\N{LEFT DOUBLE QUOTATION MARK}": "``",
+    "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
+}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -108,6 +131,15 @@ def markdown_table(rows: Sequence[Sequence[object]], left: int = 1) -> Ready:
     cells = [[escaped(value) for value in row] for row in rows]
     rule = ["---"] * left + ["---:"] * (len(rows[0]) - left)
     return Ready("".join(f"| {' | '.join(line)} |\n" for line in (cells[0], rule, *cells[1:])))
+
+
+def latex(value: object) -> str:
+    """Any value as one line of LaTeX's text that shows it as it stands: no command, no comment, no ligature.
+
+    Letters stay what they are. Those beyond Latin ones need XeLaTeX or LuaLaTeX.
+    """
+    apart = re.sub(r"([-',])(?=\1)", "\\1\0", plain(value))  # two of them would become another character
+    return "".join("{}" if character == "\0" else OF_LATEX.get(character, character) for character in apart)
 
 
 def plain(value: object) -> str:

@@ -13,6 +13,7 @@ from modelflow.analysis.leaderboard import leaderboard
 from modelflow.analysis.verdicts import AFTER_A_LOOK
 from modelflow.cli.terminal import comparison_tables
 from modelflow.errors import UsageError
+from modelflow.report.comparison import showing
 from modelflow.results.layout import model_folder, read_predictions, read_run, write_run
 from modelflow.results.protocol import Protocol
 from modelflow.studies.study import run_study
@@ -109,9 +110,9 @@ def test_one_model_by_two_settings_is_called_by_its_folders_and_its_settings_are
     sides = [np.stack([correct(top / "wide"), correct(top / "wide/seeds/43")]) for top in (study, tmp_path / "short")]
     ours = next(v for v in comparison.verdicts if not {v.first, v.second} & {"narrow"})
     assert abs(ours.difference.estimate) == pytest.approx(abs(sides[0].mean() - sides[1].mean()))
-    comparison_tables(comparison)
+    comparison_tables(showing(comparison))
     shown = " ".join(capsys.readouterr().out.split())
-    assert shown.startswith("Test accuracy · validated on held-out training images (protocol held-out) ")
+    assert " Test accuracy · validated on held-out training images (protocol held-out) " in shown
     assert "Trained with different settings: " in shown
     assert "wide (short/wide) (epochs 1)" in shown
     assert as_data(comparison)["entries"][0]["protocol"].startswith("held-out but dataset digits, training_images ")
@@ -198,12 +199,12 @@ def test_runs_that_died_are_told_from_those_that_train(study, tmp_path, capsys):
     assert "of all runs. 1 seed" in verdict.words
     assert verdict.difference == compare_folders([study]).verdicts[0].difference
     assert as_data(comparison)["verdicts"][0]["of_all_runs"]["estimate"] == verdict.of_all_runs.estimate
-    comparison_tables(comparison)
+    comparison_tables(showing(comparison))
     shown = capsys.readouterr().out
     assert "2, 1 died" in shown
     few = "Verdicts are of the runs that train, but of all runs where fewer than two of a model do. 1 of 4 runs died."
     assert few in " ".join(shown.split())
-    comparison_tables(compare_folders([study]))
+    comparison_tables(showing(compare_folders([study])))
     assert "No run died. Of a model with 2 runs, up to 78 % still may." in capsys.readouterr().out
 
 
@@ -211,7 +212,7 @@ def test_the_margin_is_the_studys_unless_another_is_given(study, tmp_path, capsy
     kept = json.loads((study / "study.json").read_text())["margin"]
     assert compare_folders([study]).margin == pytest.approx(4 / 355) == kept / 100
     assert compare_folders([study / "wide", study / "narrow"], 3.0).margin == 0.03
-    comparison_tables(compare_folders([study]))
+    comparison_tables(showing(compare_folders([study])))
     assert "Margin: 1.13 points (4 of 355 test images)." in capsys.readouterr().out
     with pytest.raises(
         UsageError, match=r"margin 0\.5: expected points of accuracy, .* at least 4 of the 355 test images"
@@ -227,7 +228,7 @@ def test_the_margin_is_the_studys_unless_another_is_given(study, tmp_path, capsy
 
 def test_the_table_rounds_intervals_outwards_as_the_verdicts_do(capsys):
     entry = Entry("a", 3, 0.87, Interval(0.86449, 0.87551), Protocol("card"))
-    comparison_tables(Comparison((entry,), ()))
+    comparison_tables(showing(Comparison((entry,), ())))
     assert "86.4 to 87.6" in capsys.readouterr().out
 
 

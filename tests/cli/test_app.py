@@ -19,6 +19,8 @@ from modelflow.analysis.leaderboard import LeaderboardRow, leaderboard
 from modelflow.cli import cli, run_command, terminal
 from modelflow.cli.options import RECIPE_HELP
 from modelflow.networks.resolve import CARD
+from modelflow.report.comparison import compare
+from modelflow.report.leaderboard import leaderboard_of
 from modelflow.results.layout import read_run
 from modelflow.results.settings import RunSettings
 
@@ -426,6 +428,27 @@ def test_a_pair_picked_out_of_a_study_is_said_to_be_one(capsys, results):
     assert f"1 more model in {results.resolve()}" in pair
     assert "more model" not in whole
     assert "more model" not in seeds
+
+
+def test_tables_for_papers_and_pages_are_those_of_python(capsys, results):
+    assert printed(capsys, "leaderboard", results, "--latex") == leaderboard_of(results).to_latex()
+    assert printed(capsys, "leaderboard", results, "--markdown") == (results / "leaderboard.md").read_text()
+    assert printed(capsys, "leaderboard", results, "--sort", "parameters", "--latex").count(r"\midrule") == 1
+    assert printed(capsys, "compare", results, "--latex") == compare(results).to_latex()
+    assert printed(capsys, "compare", results, "--markdown") == compare(results).to_markdown()
+
+
+def test_a_comparison_begins_with_its_headline(capsys, results):
+    lines = printed(capsys, "compare", results).splitlines()
+    assert lines[0] == compare(results).headline
+    assert lines.count(lines[0]) == 1
+
+
+def test_no_escape_codes_where_no_terminal_is_whatever_the_surroundings_ask_for(results):
+    environment = os.environ | {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "TERM": "xterm-color"}
+    for arguments in (["leaderboard", results], ["compare", results], ["trace", "nope"]):
+        done = subprocess.run([*MODELFLOW, *map(str, arguments)], env=environment, capture_output=True, check=False)
+        assert b"\x1b" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

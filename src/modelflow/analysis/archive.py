@@ -378,6 +378,11 @@ def read_history(folder: Path) -> tuple[tuple[Epoch, ...], float | None]:
     return kept, min((val_loss for *_, val_loss in found if val_loss is not None), default=None)
 
 
+def every_epoch(folder: Path) -> tuple[Epoch, ...]:
+    """All that can be read of history.csv."""
+    return tuple(Epoch(epoch=n, loss=loss, val_loss=val_loss) for n, loss, val_loss in _losses(folder))
+
+
 def every_so_many(epochs: Sequence[T], most: int = KEPT_EPOCHS) -> list[T]:
     """All of them, or of more than `most` every so many, and the last."""
     every = max(1, math.ceil(len(epochs) / most))

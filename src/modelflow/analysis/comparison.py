@@ -43,7 +43,7 @@ class Entry:
     """A model with its seeds, or one run: mean accuracy, protocol, how many of its runs died.
 
     `interval` is the 95 % interval of the mean by the metric, which is `score`, left out the accuracy; None where it
-    is not known. `settings` are those that not all entries share.
+    is not known. `settings` are those that not all entries share, `data` and `images` what they were tested on.
     """
 
     name: str
@@ -54,6 +54,8 @@ class Entry:
     died: int = 0
     settings: str = ""
     score: float | None = None
+    data: str = ""
+    images: int = 0
 
     def by(self, metric: Metric) -> float:
         """The mean by the metric that the comparison is decided by."""
@@ -262,9 +264,9 @@ def _entry(
     accuracies = [run.metrics.accuracy for run in runs]
     scores = accuracies if metric is ACCURACY else values_SN.mean(1).tolist()
     interval = score_interval(metric, scores, runs[0].metrics.images, values_SN[0], groups)
-    means, died = (float(np.mean(of)) for of in (accuracies, scores)), sum(run.died for run in runs)
-    accuracy, score = means
-    return Entry(name, len(runs), accuracy, interval, protocol_of(runs[0]), died, settings, score)
+    accuracy, score = (float(np.mean(of)) for of in (accuracies, scores))
+    died, tested = sum(run.died for run in runs), (runs[0].data.name, runs[0].metrics.images)
+    return Entry(name, len(runs), accuracy, interval, protocol_of(runs[0]), died, settings, score, *tested)
 
 
 def _model_folder(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from modelflow.analysis.reading import Tallies, Tally, names_of, read_folder, re
 from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric
+from modelflow.faces.table import Table
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.resolve import CARD, CardResult, preset
 from modelflow.results.layout import csv_text, read_predictions
@@ -36,8 +37,9 @@ class LeaderboardRow:
     data set. Models that share a name and are not one (`identity`) have their folder behind it; `left_out` names the
     folders that hold a seed of the model once more, which are in no figure. `protocol` is as in run.json,
     `protocol_name` its name alone; `settings` are those that the models it may be compared with do not share;
-    `network` is its short form, where it has one. `metric` is what the models are sorted by; of another than accuracy
-    `more` has the 95 % interval too, such as `macro_f1_low` and `macro_f1_high`.
+    `network` is its short form, where it has one; `images` are those that a run was tested on. `metric` is what the
+    models are sorted by; of another than accuracy `more` has the 95 % interval too, such as `macro_f1_low` and
+    `macro_f1_high`.
     """
 
     model: str
@@ -74,12 +76,19 @@ class LeaderboardRow:
     protocol_name: str = ""
     settings: str = ""
     network: str = ""
+    images: int = 0
     metric: Metric = ACCURACY
 
     @property
     def score(self) -> float:
         """The mean by its metric."""
         return float(figure_of(self, self.metric.name))
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the mean by its metric; None where it is not known."""
+        low, high = (figure_of(self, f"{self.metric.name}_{end}") for end in ("low", "high"))
+        return None if low is None or high is None else Interval(low, high)
 
 
 def figure_of(row: LeaderboardRow, name: str) -> Any:
@@ -130,7 +139,7 @@ def _settings_apart(models: Tallies) -> dict[Identity, str]:
     }
 
 
-HIDDEN = ("more", "protocol_name", "settings", "metric")  # of a row's fields, those that are no columns
+HIDDEN = ("more", "protocol_name", "settings", "images", "metric")  # of a row's fields, those that are no columns
 COLUMNS = tuple(name for name in LeaderboardRow.__dataclass_fields__ if name not in HIDDEN)
 
 
@@ -166,6 +175,7 @@ def _row(name: str, tally: Tally, settings: str, metric: Metric) -> LeaderboardR
         protocol_name=protocol_name(run),
         settings=settings,
         network=short_form_of(run),
+        images=run.metrics.images,
         metric=metric,
         **means,
     )
@@ -280,15 +290,6 @@ def as_csv(rows: Sequence[LeaderboardRow]) -> str:
 MAX_NETWORK = 80  # characters in a table that people read
 DEAD = "\N{DAGGER}"
 Cell = Callable[[LeaderboardRow], str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows as they are shown: the first `left` columns are text, the others figures."""
-
-    header: tuple[str, ...]
-    lines: list[tuple[str, ...]]
-    left: int
 
 
 def table_of(rows: Sequence[LeaderboardRow], sorted_by: str | None = None) -> Table:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from modelflow.cli import terminal
-from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, METRIC, example
-from modelflow.text import one_line
+from modelflow.cli.options import DATA_DIR, FOLDER, HELP, JSON, MARGIN, METRIC, TEXT, example
 
 if TYPE_CHECKING:
-    from modelflow.analysis.comparison import Comparison
+    from modelflow.report.comparison import ShownComparison
 
 
 @click.command(
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 @click.option("--sort", help="Column of leaderboard.csv to sort by, best first (default: the metric).")
 @click.option("--only", default="*", help="Only models whose name matches a pattern, such as 'cnn2_*'.")
 @click.option("--where", multiple=True, help="Only models with, for example, 'parameters < 10000'. May be repeated.")
-@click.option("--csv", "as_text", is_flag=True, help="Print CSV with every column instead of a table.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV with every column instead of a table.")
+@TEXT
 @JSON
 def leaderboard(
     results: Path,
@@ -30,25 +30,26 @@ def leaderboard(
     sort: str | None,
     only: str,
     where: tuple[str, ...],
-    as_text: bool,
+    form: str | None,
     as_json: bool,
 ) -> None:
     """List the models of RESULTS, best first.
 
     RESULTS is a folder that `modelflow run` or `modelflow train` wrote. The seeds of a model are averaged.
     """
-    from modelflow.analysis.leaderboard import as_csv, as_data, filter_and_sort
-    from modelflow.analysis.leaderboard import leaderboard as rows_in
-    from modelflow.results.asked import missing
+    from modelflow.analysis.leaderboard import as_csv, as_data
+    from modelflow.report.leaderboard import leaderboard_of
 
-    rows = filter_and_sort(rows_in(results, metric), sort, only, where)
-    if note := missing(results):
-        terminal.tell(note)
+    rows = leaderboard_of(results, sort, only, where, metric)
+    if rows.missing:
+        terminal.tell(rows.missing)
     _tell_of_metric(metric, results)
     if as_json:
         terminal.say_json([as_data(row) for row in rows])
-    elif as_text:
+    elif form == "csv":
         terminal.say_csv(as_csv(rows))
+    elif form:
+        terminal.say_text(rows, form)
     elif rows:
         terminal.leaderboard_table(rows, sort)
     else:
@@ -89,12 +90,14 @@ def _tell_of_metric(metric: str | None, study: Path | None) -> None:
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @METRIC
 @MARGIN
+@TEXT
 @JSON
-def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, as_json: bool) -> None:
+def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, form: str | None, as_json: bool) -> None:
     """Say which of RUNS are really better, and by how much.
 
     RUNS are folders of models, with all their seeds, or of single runs, such as results/generic_2/seeds/43. Or give
-    one folder of a study: its metric and its margin count unless you give others. The method: docs/statistics.md.
+    one folder of a study: its metric and its margin count unless you give others. The best pair comes first. The
+    method: docs/statistics.md.
 
     Or give .npz files of predictions made elsewhere. Each has the arrays labels and logits (seeds x images x classes),
     or labels and predictions (seeds x images).
@@ -102,27 +105,25 @@ def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, as
     from modelflow.analysis.comparison import as_data
 
     comparison = _comparison(runs, margin, metric)
+    if comparison.beside:
+        terminal.tell(comparison.beside)
     if as_json:
         terminal.say_json(as_data(comparison))
+    elif form:
+        terminal.say_text(comparison, form)
     else:
         terminal.comparison_tables(comparison)
 
 
-def _comparison(runs: tuple[Path, ...], margin: float | None, metric: str | None) -> "Comparison":
-    """Of folders, or of files of predictions; says how many models of a study are left out."""
-    from modelflow.analysis.comparison import beside, compare_folders, study_of
+def _comparison(runs: tuple[Path, ...], margin: float | None, metric: str | None) -> "ShownComparison":
+    """Of folders, or of files of predictions."""
+    from modelflow.analysis.comparison import study_of
     from modelflow.analysis.predictions import compare_files
-    from modelflow.report.words import counted
+    from modelflow.report.comparison import compare as compare_runs
+    from modelflow.report.comparison import showing
 
     if any(run.suffix.lower() == ".npz" for run in runs):
-        return compare_files(runs, margin, metric)
-    comparison = compare_folders(runs, margin, metric)
+        return showing(compare_files(runs, margin, metric))
+    comparison = compare_runs(runs, margin, metric)
     _tell_of_metric(metric, study_of(runs))
-    study, more = beside(runs)
-    if more > 0:
-        where = one_line(study)
-        terminal.tell(
-            f"{counted(more, 'more model')} in {where}. A pair chosen by its results is called “better” too easily. "
-            f"To count every pair: modelflow compare {where}"
-        )
     return comparison

@@ -39,6 +39,10 @@ RESULTS = click.option(
 )
 DATA_DIR = click.option("--data-dir", type=FOLDER, help="Folder of the data set's files (or MODELFLOW_DATA_DIR).")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+TEXT = options(  # of a table, in place of the terminal's
+    click.option("--markdown", "form", flag_value="markdown", help="Print Markdown instead of a table."),
+    click.option("--latex", "form", flag_value="latex", help="Print LaTeX for a paper. It needs the package booktabs."),
+)
 FORM = options(  # of the images as they are read
     click.option("--image-size", help="Size of the images: a side such as 32, or HEIGHTxWIDTH such as 32x48."),
     click.option("--channels", type=int, help="1 (grey) or 3 (RGB)."),

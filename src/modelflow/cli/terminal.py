@@ -10,32 +10,32 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from modelflow.text import one_line, shown, visible
+from modelflow.io.process import obeys_cursor
+from modelflow.text import ended, one_line, shown, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from modelflow.analysis.archive import Content
-    from modelflow.analysis.comparison import Comparison
     from modelflow.analysis.leaderboard import LeaderboardRow
     from modelflow.errors import ModelFlowError
+    from modelflow.faces.face import Face
     from modelflow.networks.difference import Difference
     from modelflow.networks.trace import Layer, Shape, Trace
+    from modelflow.report.comparison import ShownComparison
     from modelflow.results.records import Run
     from modelflow.studies.plan import Event, Plan
     from modelflow.studies.progress import StudyProgress
 
 WIDTH_OF_A_FILE = 120
 MAX_NAME_WIDTH = 24
-SECONDS_BETWEEN_LINES = 30  # of progress, where the output is no terminal
 
 
 def say(message: str) -> None:
@@ -65,22 +65,25 @@ def say_csv(text: str) -> None:
 
 def fail(message: str) -> None:
     """A line on the error stream, marked as an error."""
-    colour = None if os.environ.get("NO_COLOR") else "red"
+    colour = "red" if obeys_cursor(sys.stderr) and not os.environ.get("NO_COLOR") else None
     click.secho(f"Error: {visible(message)}", err=True, fg=colour)
 
 
 def draw(picture: str) -> None:
     """Lines of text that are cut rather than wrapped where the terminal is narrower."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = shutil.get_terminal_size().columns if obeys_cursor(sys.stdout) else None
     click.echo("\n".join(line[:width] for line in picture.splitlines()))
 
 
 def console(stderr: bool = False) -> "Console":
-    """The output or the error stream, as wide as the terminal, or `WIDTH_OF_A_FILE` where it is none."""
+    """The output or the error stream, as wide as the terminal, or `WIDTH_OF_A_FILE` where it is none.
+
+    Whatever colours the surroundings ask for, no escape code is written but into a terminal.
+    """
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDTH_OF_A_FILE)
+    seen = obeys_cursor(sys.stderr if stderr else sys.stdout)
+    return Console(stderr=stderr, highlight=False, force_terminal=seen, width=None if seen else WIDTH_OF_A_FILE)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", left: int = 1) -> None:
@@ -123,33 +126,22 @@ def leaderboard_table(rows: "Sequence[LeaderboardRow]", sorted_by: str | None = 
         say(note)
 
 
-def comparison_tables(comparison: "Comparison") -> None:
-    """Scores with their intervals, then a verdict a line."""
-    from modelflow.analysis.comparison import notes
-    from modelflow.analysis.leaderboard import heading_of, protocols_words
-    from modelflow.analysis.units import range_words
+def say_text(face: "Face", form: str) -> None:
+    """What shows itself, in Markdown or in LaTeX."""
+    click.echo(visible(face.to_latex() if form == "latex" else face.to_markdown()), nl=False)
 
-    metric = comparison.metric
-    rows = [
-        (
-            entry.name,
-            f"{entry.seeds}, {entry.died} died" if entry.died else str(entry.seeds),
-            metric.text(entry.by(metric)).replace(" %", "%"),
-            range_words(entry.interval, metric.unit) if entry.interval else "",
-        )
-        for entry in comparison.entries
-    ]
-    title = f"Test {metric.title} · {protocols_words(entry.protocol.name for entry in comparison.entries)}"
-    table(("", "Seeds", heading_of(metric), f"95 % interval, {metric.unit.level}"), rows, title)
+
+def comparison_tables(comparison: "ShownComparison") -> None:
+    """The headline, accuracies with their intervals, then a verdict a line, the best pair first."""
+    found = comparison.scores()
+    say(comparison.headline)
+    table(found.header, found.lines, found.caption, found.left)
     say("")
     for verdict in comparison.verdicts:
-        say(verdict.words)
-    for note in notes(comparison):
+        if ended(verdict.words) != comparison.headline:
+            say(verdict.words)
+    for note in comparison.notes:
         say(note)
-    if comparison.left_out:
-        say(f"not compared, one seed only: {', '.join(comparison.left_out)}")
-    for copy in comparison.copies:
-        say(f"left out: {copy}")
 
 
 def trace_table(traced: "Trace") -> None:
@@ -200,13 +192,11 @@ def _count(number: int) -> str:
 
 def answer(content: "Content") -> None:
     """What a report answers, what is missing of its study, and where it lies."""
-    from modelflow.report.answer import after_headline, headline
+    from modelflow.report.answer import after_headline, answers
     from modelflow.results.layout import REPORT
 
-    for group in content.groups:
-        several = len(content.groups) > 1
-        where = f"{shown(group.data.name)}, protocol {shown(group.protocol or 'not known')}: " if several else ""
-        say(where + headline(group))
+    for group, words in zip(content.groups, answers(content), strict=True):
+        say(words)
         if more := after_headline(group):
             say(more)
     if content.missing:
@@ -218,10 +208,12 @@ class RunsProgress:
     """Bars for runs that are under way and one for all of them; plain lines where the output is no terminal."""
 
     def __init__(self, progress: "Progress", study: "StudyProgress", epochs: int) -> None:
+        from modelflow.studies.progress import Pace
+
         self._progress = progress
         self._study = study
         self._epochs = epochs
-        self._told = time.monotonic()
+        self._pace = Pace()
         self._tasks: dict[str, TaskID] = {}
         self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=study.runs > 1)
 
@@ -238,7 +230,7 @@ class RunsProgress:
         self._progress.update(self._tasks[event.title], completed=event.done, done=done, note=note)
         self._study.hear(event)
         self._show_all()
-        if not self._progress.console.is_terminal and time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+        if not self._progress.console.is_terminal and self._pace.is_due():
             self.tell(self._study.left)
 
     def end(self, plan: "Plan", outcome: "Run | ModelFlowError") -> None:
@@ -252,7 +244,7 @@ class RunsProgress:
     def tell(self, text: str) -> None:
         """A line above the bars."""
         self._progress.console.print(visible(text), markup=False, soft_wrap=True)
-        self._told = time.monotonic()
+        self._pace.told()
 
     def _show_all(self) -> None:
         self._progress.update(self._overall, completed=self._study.share, done=self._study.left)

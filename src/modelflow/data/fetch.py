@@ -22,10 +22,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import pooch
 
 from modelflow.data.idx import IdxFile, read_idx
 from modelflow.errors import DataError
+from modelflow.io.process import without_widgets
+
+with without_widgets():
+    import pooch
 
 DATA_DIR_VARIABLE = "MODELFLOW_DATA_DIR"
 CONNECT_AND_READ_SECONDS = (10, 30)

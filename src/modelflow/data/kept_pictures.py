@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-import pooch
 
 from modelflow.data.class_folders import MAX_FILES, Bad, PictureFile
 from modelflow.data.picture_set import KnownFile, PictureSet, Sums
 from modelflow.data.source import Form
 from modelflow.io.files import read_bounded, write_atomic
+from modelflow.io.process import without_widgets
+
+with without_widgets():
+    import pooch
 
 VERSION = 1  # of the rules by which pictures are read and brought to their form
 MAX_SUMS_BYTES = 1024 * MAX_FILES

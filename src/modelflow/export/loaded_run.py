@@ -1,6 +1,6 @@
-"""A finished run as a model that predicts: `load_run("results/generic_2").predict(images)`."""
+"""A finished run as a model that predicts and shows itself: `load_run("results/generic_2").predict(images)`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,19 +9,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelflow.analysis.archive import read_class_names, read_history
+from modelflow.analysis.archive import Model, every_epoch, model_of, read_class_names, seed_of
 from modelflow.analysis.identity import identity_of
+from modelflow.analysis.intervals import accuracy_interval
+from modelflow.analysis.leaderboard import protocols_words, table
+from modelflow.analysis.reading import FIGURES
+from modelflow.analysis.units import range_words
 from modelflow.errors import DataError, ModelFlowError, RunError
+from modelflow.evaluation.measure import ACCURACY
 from modelflow.export.given import WHITE, Given, image_of, images_of
 from modelflow.export.normalisation import Normalisation, normalisation_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
+from modelflow.faces import html
+from modelflow.faces.face import Face
+from modelflow.faces.html import Markup
+from modelflow.faces.table import Table
 from modelflow.io.bounds import MAX_RECORD_BYTES
 from modelflow.io.config import read_fields
 from modelflow.networks.description import Description, parse_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
+from modelflow.report.card_tables import run_figures
+from modelflow.report.gallery import Gallery, gallery_of
+from modelflow.report.history import History
+from modelflow.report.leaderboard import paper_table
 from modelflow.results import layout
-from modelflow.results.records import Epoch, Run, other_files
-from modelflow.text import ended, one_line, shown
+from modelflow.results.asked import metric_of_run
+from modelflow.results.protocol import protocol_name
+from modelflow.results.records import Run, other_files
+from modelflow.text import ended, one_line, sentence, shown
 
 if TYPE_CHECKING:
     from modelflow.data.origins.origin import Source
@@ -34,16 +49,30 @@ SMALL = 64 << 20  # bytes of a network that is made without another look
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedRun:
+class LoadedRun(Face):
     """A finished run, read from its `folder`; its data set is not needed, and looked for in `data_dir` only if asked.
 
-    `record` is run.json, `history` the losses of its epochs, of many every so many.
+    `record` is run.json.
     """
 
     folder: Path
     record: Run = field(repr=False)
-    history: tuple[Epoch, ...] = field(repr=False)
     data_dir: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """How the run is called in tables and messages."""
+        return f"{self.record.model_name}, seed {self.record.seed}"
+
+    @cached_property
+    def history(self) -> History:
+        """The losses of its epochs."""
+        return History(every_epoch(self.folder), self.title, protocol_name(self.record))
+
+    @property
+    def figures(self) -> Gallery:
+        """The pictures in its folder by name, such as "confusion_matrix". Raises `DataError` for a damaged one."""
+        return gallery_of(self.folder)
 
     @cached_property
     def spec(self) -> Description:
@@ -176,6 +205,50 @@ class LoadedRun:
         logits_NK = self.logits(given.images_NCHW, WHITE)
         return Prediction(softmax(logits_NK), self.class_names, logits_NK, given.notes)
 
+    @cached_property
+    def _evaluated(self) -> Model:
+        """As a model of this one run."""
+        seed, metric = seed_of(self.folder, self.record), metric_of_run(self.folder, self.record)
+        known = metric if seed.figures.score(metric.name) is not None else ACCURACY
+        return model_of(self.record.model_name, 0, [seed], known)
+
+    def _headline(self) -> str:
+        figures, data = self._evaluated.seeds[0].figures, shown(self.record.data.name)
+        span = range_words(accuracy_interval([figures.accuracy], figures.images))
+        accuracy = f"{100 * figures.accuracy:.2f} % (95 % interval {span})"
+        return f"{self.title}: accuracy {accuracy} on {figures.images:,} test images of {data}"
+
+    def _tables(self) -> Sequence[Table]:
+        header, *lines = map(tuple, run_figures(self._evaluated))
+        return [Table(header, lines, 1, sentence(protocols_words([protocol_name(self.record)])))]
+
+    def _notes(self) -> Sequence[str]:
+        return [f"Warning: {ended(warning)}" for warning in self.record.warnings]
+
+    def _body(self) -> Sequence[Markup]:
+        return [self.history.curves(), *map(html.table, self._tables())]
+
+    def _paper_tables(self) -> Sequence[Table]:
+        return [paper_table(table([(self.folder, self.record)]))]
+
+    def _rows(self) -> Sequence[dict[str, Any]]:
+        run = self.record
+        return [
+            {
+                "model": run.model_name,
+                "seed": run.seed,
+                **{name: figure(run) for name, figure in FIGURES.items()},
+                **run.metrics.more,
+                "epochs": run.epochs,
+                "parameters": run.parameters,
+                "macs": run.macs,
+                "data": run.data.name,
+                "protocol": protocol_name(run),
+                "warnings": len(run.warnings),
+                "folder": str(self.folder),
+            }
+        ]
+
 
 def load_run(folder: str | Path, data_dir: str | Path | None = None) -> LoadedRun:
     """The finished run in a folder, or in one that `modelflow export --to huggingface` wrote.
@@ -184,7 +257,7 @@ def load_run(folder: str | Path, data_dir: str | Path | None = None) -> LoadedRu
     """
     folder = Path(folder)
     record = layout.read_run(folder)
-    return LoadedRun(folder, record, read_history(folder)[0], None if data_dir is None else Path(data_dir))
+    return LoadedRun(folder, record, None if data_dir is None else Path(data_dir))
 
 
 def seeds_of(run: LoadedRun) -> tuple[list[LoadedRun], list[str]]:

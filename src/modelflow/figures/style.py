@@ -26,7 +26,7 @@ from matplotlib.ft2font import FT2Font
 
 FONT = "DejaVu Sans"
 WIDTH, MARGIN = 6.4, 0.12
-DPI = 250
+DPI, SCREEN_DPI = 250, 96
 POINTS_PER_INCH = 72
 NO_NAME = "(no name)"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -135,7 +135,20 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-class Shown(Figure):
+def notebook_png(figure: Figure) -> tuple[bytes, dict[str, int]]:
+    """The picture as PNG, and its width and height in a notebook's pixels, of which it has several each."""
+    width, height = (round(SCREEN_DPI * inches) for inches in figure.get_size_inches())
+    return png(figure), {"width": width, "height": height}
+
+
+class Drawn(Figure):
+    """A figure that a notebook shows where it is a cell's value, whatever backend matplotlib has there."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return notebook_png(self)
+
+
+class Shown(Drawn):
     """A figure of pyplot: a notebook and `plt.show()` show it, and a notebook once."""
 
     def _ipython_display_(self) -> None:
@@ -164,8 +177,8 @@ def _new_figure(**options: Any) -> Figure:
 
             return pyplot.figure(FigureClass=Shown, **options)
         except Exception:  # each backend says in its own way that there is no display
-            return Figure(**options)
-    return Figure(**options)
+            return Drawn(**options)
+    return Drawn(**options)
 
 
 def one_axes(title: str, height: float, width: float = WIDTH, note: str = "") -> tuple[Figure, Axes]:

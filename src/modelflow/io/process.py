@@ -9,6 +9,9 @@ import importlib.util
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -37,6 +40,16 @@ def is_open(number: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def obeys_cursor(stream: TextIO) -> bool:
+    """Whether lines can be drawn anew where `stream` is shown: in a terminal, but not below a notebook's cell.
+
+    A cell's `!modelflow` has a terminal of its own, of which the notebook obeys colours alone. Its kernel is known by
+    what jupyter_client and ipykernel set for the processes that it starts.
+    """
+    of_a_cell = os.environ.get("TERM") == "xterm-color" and "CLICOLOR_FORCE" in os.environ
+    return stream.isatty() and not of_a_cell and "JPY_PARENT_PID" not in os.environ
 
 
 def close_output() -> str:
@@ -135,6 +148,14 @@ def draw_into_files() -> None:
             importlib.import_module("matplotlib")
         finally:
             os.chdir(here)
+
+
+@contextmanager
+def without_widgets() -> Iterator[None]:
+    """What imports tqdm within does not tell that a notebook has no ipywidgets: it has a terminal's bar then."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        yield
 
 
 def drop_missing_backend() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from modelflow.analysis.archive import Group, Model
+from modelflow.analysis.archive import Content, Group, Model
 from modelflow.analysis.units import amount_words, range_words
 from modelflow.analysis.verdicts import (
     AFTER_A_LOOK,
@@ -51,12 +51,17 @@ class Standing:
 
 def standing(group: Group) -> Standing | None:
     """How the best of the models compared stands; None where nothing could be compared."""
-    if not group.verdicts:
+    return standing_of([model.name for model in group.models], group.verdicts)
+
+
+def standing_of(names: Sequence[str], verdicts: Sequence[Verdict]) -> Standing | None:
+    """How the best of the models of these names, the most accurate first, stands; None without verdicts."""
+    if not verdicts:
         return None
-    compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
-    beaten = {verdict.second for verdict in group.verdicts}
-    best = next(model.name for model in group.models if model.name in compared - beaten)
-    own = sorted((v for v in group.verdicts if best in (v.first, v.second)), key=lambda v: v.difference.estimate)
+    compared = {name for verdict in verdicts for name in (verdict.first, verdict.second)}
+    beaten = {verdict.second for verdict in verdicts}
+    best = next(name for name in names if name in compared - beaten)
+    own = sorted((v for v in verdicts if best in (v.first, v.second)), key=lambda v: v.difference.estimate)
     kinds = {kind: tuple(v for v in own if v.kind == kind) for kind in ("better", "equivalent", "cannot tell")}
     return Standing(best, kinds["better"], kinds["equivalent"], kinds["cannot tell"])
 
@@ -66,10 +71,25 @@ def headline(group: Group) -> str:
     found = standing(group)
     if found is None:
         return _without_verdicts(group)
-    if not group.unpaired:
-        return f"{_answer(found, group, '')}."
-    left_out, scope = listed([name for name, _ in group.unpaired]), f" of the {in_words(found.others + 1)} that can be"
-    return f"{_answer(found, group, f'{scope} compared')}. Not compared: {left_out}."
+    return headline_of(found, group.margin, [name for name, _ in group.unpaired], group.metric)
+
+
+def answers(content: Content) -> list[str]:
+    """The headline of each group, said which where there are several."""
+    several = len(content.groups) > 1
+    return [
+        (f"{shown(group.data.name)}, protocol {shown(group.protocol or 'not known')}: " if several else "")
+        + headline(group)
+        for group in content.groups
+    ]
+
+
+def headline_of(found: Standing, margin: float, unpaired: Sequence[str], metric: Metric = ACCURACY) -> str:
+    """Which model is best, in one sentence; `unpaired` are the names of those that could not be compared."""
+    if not unpaired:
+        return f"{_answer(found, margin, '', metric)}."
+    scope = f" of the {in_words(found.others + 1)} that can be compared"
+    return f"{_answer(found, margin, scope, metric)}. Not compared: {listed(unpaired)}."
 
 
 def seed_alone(metric: Metric) -> str:
@@ -106,14 +126,13 @@ def what_costs(metric: Metric) -> str:
     return metric.title if metric is ACCURACY else f"a better {metric.title}"
 
 
-def within(group: Group) -> str:
+def within(margin: float, metric: Metric) -> str:
     """The margin that models are equivalent within."""
-    return f"within {amount_words(group.margin, group.metric.unit)}"
+    return f"within {amount_words(margin, metric.unit)}"
 
 
-def _answer(found: Standing, group: Group, scope: str) -> str:
+def _answer(found: Standing, margin: float, scope: str, metric: Metric) -> str:
     """The headline without its end; `scope` says among which models, where these are not all."""
-    metric = group.metric
     if found.open:
         rivals = sorted((*found.open, *found.equivalent), key=lambda v: v.difference.estimate)
         names = [found.best, *(_other(found, v) for v in rivals)]
@@ -121,7 +140,7 @@ def _answer(found: Standing, group: Group, scope: str) -> str:
     if found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
         highest = f"the {metric.highest} mean {metric.title}{scope}"
-        return f"{found.best} has {highest}, and {_equivalent(names)} to it {within(group)}"
+        return f"{found.best} has {highest}, and {_equivalent(names)} to it {within(margin, metric)}"
     if found.others == 1:
         parts = [scope.strip(), "" if metric is ACCURACY else f"by {metric.title}", found.beaten[0].words]
         first, *others = [part for part in parts if part]
@@ -142,7 +161,7 @@ def details(group: Group) -> list[str]:
     )
     if found.open and found.equivalent:
         names = [_other(found, v) for v in found.equivalent]
-        sentences.append(f"{_equivalent(names)} to {found.best} {within(group)}.")
+        sentences.append(f"{_equivalent(names)} to {found.best} {within(group.margin, group.metric)}.")
     if found.equivalent and not found.open and (wide := after_headline(group)):
         sentences.append(wide)
     if found.beaten and (found.open or found.equivalent):
@@ -240,7 +259,7 @@ def tally(group: Group) -> str:
     kinds = Counter(verdict.kind for verdict in group.verdicts)
     words: dict[Kind, str] = {
         "better": "better",
-        "equivalent": f"equivalent {within(group)}",
+        "equivalent": f"equivalent {within(group.margin, group.metric)}",
         "cannot tell": "inconclusive",
     }
     parts = [f"{kinds[kind]:,} {said}" for kind, said in words.items() if kinds[kind]]
@@ -293,7 +312,8 @@ def cost_words(group: Group, found: Standing) -> list[str]:
     fewer, more = (sum(sign * (other - own) < 0 for other in parameters.values()) for sign in (1, -1))
     rank = f"the {ordinal(fewer + 1, 'fewest')}" if fewer <= more else f"the {ordinal(more + 1, 'most')}"
     among = f"of the {in_words(len(parameters))} models"
-    return [f"{found.best} has {own:,} parameters, {rank} {among}{_cheaper(found, parameters, within(group))}."]
+    cheaper = _cheaper(found, parameters, within(group.margin, group.metric))
+    return [f"{found.best} has {own:,} parameters, {rank} {among}{cheaper}."]
 
 
 def _cheaper(found: Standing, parameters: Mapping[str, int], within_margin: str) -> str:

@@ -8,7 +8,6 @@ Whatever comes from the folder is data: text is escaped, pictures are drawn anew
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -20,45 +19,21 @@ import vl_convert
 
 from modelflow.analysis.archive import Array, Content, Group, Model
 from modelflow.analysis.units import range_words
-from modelflow.analysis.verdicts import Verdict
 from modelflow.errors import DataError
 from modelflow.networks.trace import Trace
 from modelflow.report import answer, charts, how, images, marks, words
+from modelflow.report.bars import Axis, VerdictRow, bars
 from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
 from modelflow.text import sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_CLASSES, MAX_CONFUSIONS = 30, 30
-MAX_TICKS = 6
-STEPS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 TOP_CONFUSIONS = 6
 NOTICE = (
     "/* Vega, Vega-Lite, Vega-Embed and Vega-Interpreter: (c) University of Washington Interactive Data Lab and "
     "contributors, BSD 3-Clause License; D3: (c) Mike Bostock, ISC License. Unchanged but for being bundled. */"
 )
 MAX_PICTURE_BYTES = 1_500_000
-ROOM = 0.04  # on either side of the intervals
-
-
-@dataclass(frozen=True)
-class VerdictRow:
-    """A verdict, and where its interval (of this pair alone) and its middle lie on a common axis, in % of its width."""
-
-    verdict: Verdict
-    low: float
-    high: float
-    middle: float
-    about_best: bool
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Where no difference, the margin on either side, and round numbers lie, in per cent of the width."""
-
-    zero: float
-    least: float
-    most: float
-    marks: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,32 +149,8 @@ def _inside(model: Model, root: Path) -> Inside:
 
 def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:
     """The verdicts, those about the best model first, on one axis of differences; and where its marks lie on it."""
-    if not group.verdicts:
-        return (), None
-    margin, bars = group.margin, [verdict.pair_interval for verdict in group.verdicts]
-    ends = [end for bar in bars for end in (bar.low, bar.high)] + [-margin, margin]
-    room = ROOM * (max(ends) - min(ends))
-    low, width = min(ends) - room, max(ends) - min(ends) + 2 * room
-
-    def at(value: float) -> float:
-        return round(100 * (value - low) / width, 2)
-
     standing = answer.standing(group)
-    best = standing.best if standing else ""
-    rows = [
-        VerdictRow(v, at(bar.low), at(bar.high), at(v.difference.estimate), best in (v.first, v.second))
-        for v, bar in zip(group.verdicts, bars, strict=True)
-    ]
-    rows.sort(key=lambda row: (not row.about_best, row.verdict.difference.estimate))
-    scale = group.metric.unit.scale
-    marks = tuple((at(tick / 100), f"{tick * scale / 100:g}") for tick in _ticks(100 * low, 100 * (low + width)))
-    return tuple(rows), Axis(at(0), at(-margin), at(margin), marks)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Two to six round numbers between the ends."""
-    step = next(step for step in STEPS if (high - low) / step <= MAX_TICKS or step == STEPS[-1])
-    return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return bars(group.verdicts, group.margin, standing.best if standing else "", group.metric.unit)
 
 
 def confusions(model: Model, most: int = MAX_CONFUSIONS) -> list[tuple[str, str, int, float]]:

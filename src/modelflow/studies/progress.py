@@ -8,6 +8,25 @@ from modelflow.studies.order import costs
 from modelflow.studies.plan import Event, Outcome, Plan
 from modelflow.text import shown
 
+SECONDS_BETWEEN_LINES = 10.0, 60.0  # at first, and at most
+SHARE_BETWEEN_LINES = 0.1  # of the time so far
+
+
+class Pace:
+    """When a line is due, where nothing is drawn: soon at first, more seldom the longer a study takes."""
+
+    def __init__(self) -> None:
+        self._began = self._told = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether nothing was told for long enough."""
+        now, (least, most) = time.monotonic(), SECONDS_BETWEEN_LINES
+        return now - self._told >= min(most, max(least, SHARE_BETWEEN_LINES * (now - self._began)))
+
+    def told(self) -> None:
+        """That something was."""
+        self._told = time.monotonic()
+
 
 class StudyProgress:
     """Of the runs that are `due`, trained so many at a time; told of events and endings as they come."""
@@ -26,8 +45,11 @@ class StudyProgress:
     @property
     def left(self) -> str:
         """How many runs have ended, and about how long the others take: "3 of 8 runs, 2 min left"."""
+        ended = f"{len(self.ended)} of {self.runs} runs"
+        if len(self.ended) == self.runs:
+            return ended
         left = in_words(self._forecast.seconds_left(time.monotonic()))
-        return f"{len(self.ended)} of {self.runs} runs" + (f", {left}" if left else "")
+        return f"{ended}, {left}" if left else ended
 
     def hear(self, event: Event) -> None:
         """How far one run is."""

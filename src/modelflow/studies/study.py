@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -34,15 +35,17 @@ from modelflow.results.asked import (
 from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies import engines
 from modelflow.studies.engines.local import cores
-from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan, plans, unfinished
-from modelflow.studies.progress import StudyProgress
+from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan, interrupted, plans, unfinished
 from modelflow.studies.run import check_data, checksums_now, dataset_of
+from modelflow.studies.telling import telling
 from modelflow.text import ended, sentence
 
 if TYPE_CHECKING:
     from modelflow.analysis.archive import Content
     from modelflow.analysis.leaderboard import LeaderboardRow
     from modelflow.analysis.reading import Reading
+    from modelflow.export.loaded_run import LoadedRun
+    from modelflow.report.leaderboard import Leaderboard
 
 SECONDS_BETWEEN_WRITINGS = 10.0  # of what the runs so far say together
 SHARE_OF_WRITING = 0.01  # of the time, at most
@@ -374,12 +377,13 @@ def _write_pareto(where: Path, rows: "list[LeaderboardRow]", metric: Metric) -> 
     _write_shared(where / layout.PARETO, picture)
 
 
-def finished_rows(planned: list[Plan], metric: str | None = None) -> "list[LeaderboardRow]":
+def finished_rows(planned: list[Plan], metric: str | None = None) -> "Leaderboard":
     """The leaderboard of those planned runs that are finished, best first by the metric, left out accuracy."""
     from modelflow.analysis.leaderboard import rows_of
+    from modelflow.report.leaderboard import Leaderboard
 
     finished = (plan.folder for plan in planned if (plan.folder / layout.RUN).is_file())
-    return rows_of(finished, metric_of(metric, None))
+    return Leaderboard(rows_of(finished, metric_of(metric, None)))
 
 
 def run_study(
@@ -394,14 +398,14 @@ def run_study(
     allow_code: bool = False,
     on_event: OnEvent | None = None,
     verbose: bool = True,
-) -> "list[LeaderboardRow]":
-    """Trains the unfinished runs of a study. Returns its leaderboard, best first: one `LeaderboardRow` per model.
+) -> "Leaderboard":
+    """Trains the unfinished runs of a study. Returns its leaderboard, best first: a list, one row per model.
 
     `study` is the path of a study file, its settings as a mapping, a list of models, or None for the card's study.
     `where` is the results folder. `engine` and `address` are as for `engine_named`, `device` as for `ModelFlow`.
-    `allow_code` runs the files of code that a study file names as models. `verbose` prints on the error stream how each
-    run ends and what is left. `on_event` is called with an `Event` now and then. Raises `RunError` when a run failed,
-    after the others are done.
+    `allow_code` runs the files of code that a study file names as models. `verbose` says how far the study is: in a
+    notebook's cell, else in lines on the error stream. `on_event` is called with an `Event` now and then. Raises
+    `RunError` when a run failed, after the others are done. An interruption loses nothing: the same call resumes.
     """
     settings = study if isinstance(study, StudySettings) else read_study(study)
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
@@ -410,27 +414,81 @@ def run_study(
     check_device_of(engine, device)
     check_data(unfinished(whole.planned))
     whole = whole.decided()
-    from modelflow.training.trainer import line  # and torch with it
-
-    say: Callable[[str], None] = partial(line, errors=True) if verbose else lambda _text: None
 
     def train(due: list[Plan], written: Written) -> list[str]:
-        say(f"training {len(due)} run{'s' * (len(due) != 1)} …" if due else "all runs are already finished")
-        progress = StudyProgress(due, jobs or cores())
+        return _told(due, chosen, jobs or cores(), written, on_event, verbose)
 
-        def ended(plan: Plan, outcome: Outcome) -> None:
-            say(progress.end(plan, outcome))
-            if report := written(outcome):
-                say(report)
-
-        def hear(event: Event) -> None:
-            progress.hear(event)
-            if on_event is not None:
-                on_event(event)
-
-        return train_due(due, chosen, hear, ended) if due else []
-
-    failures, _ = complete(whole, train)
+    try:
+        failures, _ = complete(whole, train)
+    except KeyboardInterrupt:
+        _say_what_is_kept(whole.planned, verbose)
+        raise
     if failures:
         raise RunError("\n".join(failures))
     return finished_rows(whole.planned, whole.settings.metric)
+
+
+def train(
+    model: object,
+    where: str | Path = "results",
+    *,
+    seed: int = 42,
+    data_dir: str | Path | None = None,
+    device: str | None = None,
+    on_event: OnEvent | None = None,
+    verbose: bool = True,
+    **settings: object,
+) -> "LoadedRun":
+    """Trains one model, as `modelflow train` does, and returns its finished run. A finished run is kept.
+
+    `model` is a preset's name, a short form, a spec, its fields, the path of a spec file, a model built from a spec, or
+    `{"name": …, "spec": …}`. Its results are in the folder of its name in `where`. `seed` sets initial weights, order
+    of the images and dropout. `settings` are those of a study file, such as `dataset="digits"`, `epochs=3`, `lr=1e-3`.
+    The others are as for `run_study`. Raises `UsageError`, `SpecError` or `DataError` for what cannot be trained, and
+    `RunError` when the run failed. An interruption loses nothing: the same call resumes.
+    """
+    from modelflow.export.loaded_run import load_run
+
+    if several := sorted({"models", "seeds", "margin"} & settings.keys()):
+        raise UsageError(f"train: {several[0]}: is of a study, and one run is trained. Use run_study, or seed=….")
+    asked = read_study(None, **settings | {"models": [model], "seeds": [whole_number("seed", seed, 0, 2**32)]})
+    place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
+    check_device_of("local", device)
+    (plan,) = planned = resolved(asked, place, data_dir, device).planned
+    due = unfinished(planned)
+    check_data(due)
+    try:
+        failures = _told(due, engine_named("local", 1), 1, lambda _outcome: "", on_event, verbose)
+    except KeyboardInterrupt:
+        _say_what_is_kept(planned, verbose)
+        raise
+    if failures:
+        raise RunError(failures[0])
+    return load_run(plan.folder, data_dir)
+
+
+def _told(
+    due: list[Plan], engine: Engine, jobs: int, written: Written, on_event: OnEvent | None, verbose: bool
+) -> list[str]:
+    """`train_due`, told of as it suits where Python runs."""
+    if not due:
+        return []
+    with telling(due, jobs, verbose) as told:
+        told.tell(f"training {len(due)} run{'s' * (len(due) != 1)} …")
+
+        def ended(plan: Plan, outcome: Outcome) -> None:
+            told.end(plan, outcome)
+            if report := written(outcome):
+                told.tell(report)
+
+        def hear(event: Event) -> None:
+            told.hear(event)
+            if on_event is not None:
+                on_event(event)
+
+        return train_due(due, engine, hear, ended)
+
+
+def _say_what_is_kept(planned: list[Plan], verbose: bool) -> None:
+    if verbose:
+        print(interrupted(planned), file=sys.stderr)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.io.arguments import MAX_SEED, file, whole
 from modelflow.io.bounds import check_epochs
+from modelflow.io.process import without_widgets
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.seeds import stream
 from modelflow.training.averaging import Averaging, saved_average
@@ -43,6 +43,9 @@ from modelflow.training.preflight import (
 )
 from modelflow.training.schedules import Schedule
 from modelflow.training.seeding import RandomState, random_state, seeded_order, seeded_rng, set_random_state
+
+with without_widgets():
+    from tqdm.auto import tqdm
 
 Array = np.ndarray[Any, Any]
 
