@@ -32,7 +32,8 @@ MORE = (  # slower tests: those of make test-more
     *("fuzz", "torture", "export", "studies/engines", "studies/test_study.py", "studies/test_flow.py"),
     *("studies/test_run.py", "studies/test_plan.py", "io/test_process.py", "io/test_bounds.py", "io/test_signals.py"),
     *("report/test_page.py", "report/test_how.py", "analysis/test_reading.py", "analysis/test_simulations.py"),
-    *("training/test_openmp.py", "training/test_compiled.py", "kernels/test_network.py", "kernels/test_portable.py"),
+    *("training/test_openmp.py", "training/test_compiled.py", "training/test_learning.py"),
+    *("kernels/test_network.py", "kernels/test_portable.py"),
     *("cli/test_taking.py", "data/test_class_folders.py", "test_card_revisited.py", "test_extending.py"),
     "test_wheel.py",
 )

@@ -101,6 +101,9 @@ def make_parts(plan: Plan, stored: Run | None = None) -> "Parts":
         optimizer=partial(make_optimizer, settings.optimizer, **settings.optimizer_options()),
         loss_fn=_loss_of(settings, train_loader, plan.spec.logits),
         ema=settings.ema,
+        shift=settings.shift,
+        flip=settings.flip,
+        cutout=settings.cutout,
         seed=plan.seed,
         device=plan.device,
         verbose=False,
@@ -180,11 +183,15 @@ def check_data(due: list[Plan]) -> None:
 
     And where the predictions for the test images would be too large to be read again.
     """
+    from modelflow.training.augmentation import Augmentation
+
     loaded: dict[tuple[str, Path | None, Form], Dataset] = {}
     for plan in {plan.model_name: plan for plan in due}.values():
         which = plan.settings.dataset, plan.data_dir, plan.settings.form
         data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
         check_data_fit(plan.model_name, plan.spec, data)
+        augmentation = Augmentation(plan.settings.shift, plan.settings.flip, plan.settings.cutout)
+        augmentation.check(data.train_x_NCHW.shape[1:], data.name)
         check_predictions(plan.model_name, len(data.test_y_N), plan.spec.logits)
         held_out = data.held_out_count(plan.settings.validation_images) if plan.settings.protocol == "held-out" else 0
         images, size = len(data.train_y_N) - held_out, plan.settings.batch_size
