@@ -106,9 +106,9 @@ def shape_of(name: str, form: Form = AS_THEY_ARE) -> DataShape:
     return origin_of(name, None, form).shape()
 
 
-def checksums_of(name: str, form: Form = AS_THEY_ARE) -> dict[str, str]:
+def checksums_of(name: str, form: Form = AS_THEY_ARE, data_dir: str | Path | None = None) -> dict[str, str]:
     """SHA-256 by file name of what `read_source` would read now. Raises `DataError` as that."""
-    return origin_of(name, None, form).checksums()
+    return origin_of(name, data_dir, form).checksums()
 
 
 def fetch_dataset(name: str, data_dir: str | Path | None = None) -> list[FileRow]:

@@ -57,7 +57,7 @@ def dataset_of(name: str, data_dir: Path | None, form: Form = AS_THEY_ARE) -> "D
     from modelflow.data.datasets import load_dataset
 
     key = name, folder_of(name, data_dir), form
-    if key not in _loaded or _loaded[key].checksums != checksums_of(name, form):
+    if key not in _loaded or _loaded[key].checksums != checksums_of(name, form, data_dir):
         _loaded[key] = load_dataset(name, data_dir, **form._asdict())
     return _loaded[key]
 

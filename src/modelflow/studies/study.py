@@ -102,7 +102,7 @@ class ResolvedStudy:
 
 def resolved(settings: StudySettings, where: Path, data_dir: Path | None, device: str | None) -> ResolvedStudy:
     """Raises `SpecError`, `UsageError` or `DataError` for what cannot be trained."""
-    planned = plans(settings, where, data_dir, checksums_of(settings.dataset, settings.form), device)
+    planned = plans(settings, where, data_dir, checksums_of(settings.dataset, settings.form, data_dir), device)
     return ResolvedStudy(settings, where, data_dir, planned)
 
 
