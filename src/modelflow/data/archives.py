@@ -1,6 +1,7 @@
 """Files out of a .zip or .tar.gz: those of given names alone, each bounded, into files that the caller names.
 
-Nothing else of an archive is read, so that no path within it is ever used.
+Nothing else of an archive is read, so that no path within it is ever used. Its directory is read whole: check the
+archive's checksum first.
 """
 
 import shutil
@@ -11,7 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar")
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)  # the last of encrypted ones
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is called as archives are; none is opened for it."""
+    return path.name.lower().endswith(ENDINGS) and path.is_file()
 
 
 def unpack(archive: Path, wanted: Mapping[str, tuple[Path, int]]) -> Iterator[str]:

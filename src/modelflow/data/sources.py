@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import modelflow.data.origins as folder
+from modelflow.data.archives import is_archive
 from modelflow.data.origins.origin import FileRow, Origin, prefix_of
 from modelflow.data.source import AS_THEY_ARE, Form, Source
 from modelflow.errors import UsageError
@@ -45,6 +46,8 @@ def canonical(name: str) -> str:
         return found[0] + name
     if found:
         raise UsageError(f"{name}: could be {' or '.join(found)} Write the prefix: {found[0]}{name}")
+    if is_archive(path):
+        raise UsageError(f"{name}: is an archive. Unpack it and give the folder, or the file in it.")
     forms = ", ".join(form for form in names() if ":" in form)
     raise UsageError(f"{name}: no data set is recognised there. Give a name from `modelflow data list`, or {forms}.")
 
