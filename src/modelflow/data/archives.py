@@ -7,13 +7,11 @@ archive's checksum first.
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar")
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)  # the last of encrypted ones
 
 
 def is_archive(path: Path) -> bool:
@@ -36,7 +34,9 @@ def unpack(archive: Path, wanted: Mapping[str, tuple[Path, int]]) -> Iterator[st
                 shutil.copyfileobj(_Bounded(stream, name, most), target)
             missing.discard(name)
             yield name
-    except DAMAGED as error:
+    except ValueError:
+        raise
+    except Exception as error:  # whatever zipfile, tarfile and zlib make of a damaged archive
         raise ValueError(f"{archive.name} cannot be unpacked ({error})") from None
     if missing:
         raise ValueError(f"{archive.name} has no file {', '.join(sorted(missing))}")
