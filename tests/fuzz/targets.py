@@ -333,15 +333,16 @@ def _archive(content: bytes, place: Path) -> bool:
     """Two members by their names; nothing else may be written."""
     from modelflow.data.archives import unpack
 
-    folder = place / "unpacked"
-    folder.mkdir(exist_ok=True)
+    own = place / "archives"
+    folder = own / "unpacked"
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = {f"folder/{name}": (folder / name, 100) for name in ("a.bin", "b.bin")}
     try:
-        taken = list(unpack(_write(place, "archive", content), wanted))
+        taken = list(unpack(_write(own, "archive", content), wanted))
     except ValueError as error:
         raise DataError(str(error)) from None
     finally:
-        assert {path.name for path in place.rglob("*")} <= {"unpacked", "archive", "a.bin", "b.bin"}
+        assert {path.name for path in own.rglob("*")} <= {"unpacked", "archive", "a.bin", "b.bin"}
     return len(taken) > 0
 
 
