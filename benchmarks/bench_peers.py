@@ -13,7 +13,8 @@ from pathlib import Path
 from peers import parts, tables
 from peers.process import CONTENDERS
 
-from modelflow.data.fetch import FASHION_MNIST, fetch
+from modelflow.data.fetch import fetch
+from modelflow.data.known_sets import FASHION_MNIST
 from modelflow.networks.resolve import CARD
 
 PARTS = {

@@ -61,6 +61,7 @@ MORE = (  # slower tests: those of make test-more
     "test_wheel.py",
     "torture",
     "training/test_compiled.py",
+    "training/test_learning.py",
     "training/test_openmp.py",
     "training/test_preflight.py",
 )

@@ -185,6 +185,7 @@ OTHERWISE = {
     "an option of the optimizer": {"settings": SETTINGS | {"optimizer.weight_decay": 5.0}},
     "an option of the loss": {"settings": SETTINGS | {"loss_fn.weight": [1.0, 2.0]}},
     "an average of the weights": {"settings": SETTINGS | {"averaging.ema": 0.999}},
+    "augmentation": {"settings": SETTINGS | {"augmentation.flip": True}},
 }
 ALIKE = {
     "seed": {"seed": 43},
@@ -259,6 +260,7 @@ IN_PYTHON = {
     "label smoothing": {"loss_fn": nn.CrossEntropyLoss(label_smoothing=0.5)},
     "class weights": {"loss_fn": nn.CrossEntropyLoss(torch.tensor([1.0, 2.0, 5.0]))},
     "average of the weights": {"ema": 0.9},
+    "augmentation": {"shift": 1},
 }
 
 

@@ -248,6 +248,21 @@ def test_a_run_that_autograd_trained_says_so(capsys, results, tmp_path):
     assert read_run(tmp_path / "narrow").settings["schedule"] == "one-cycle"
 
 
+def test_images_are_augmented_where_asked_by_options_or_a_study_file(capsys, results, tmp_path):
+    arguments = ("train", results.parent / "narrow.json", "--dataset", "digits", "--epochs", "1", "--results", tmp_path)
+    shown = both_printed(capsys, *arguments, "--shift", "1", "--flip", "--cutout", "3").err
+    assert "training by autograd: the compiled step does not augment images" in shown
+    settings = read_run(tmp_path / "narrow").settings
+    assert (settings["shift"], settings["flip"], settings["cutout"]) == (1, True, 3)
+    assert "--shift 1 --flip --cutout 3" in (tmp_path / "narrow" / "MODEL_CARD.md").read_text()
+    fields = {"models": [str(results.parent / "narrow.json")], "dataset": "digits", "epochs": 1, "shift": 1}
+    (tmp_path / "study.yaml").write_text(json.dumps(fields | {"flip": True, "cutout": 3}))
+    told = both_printed(capsys, "run", tmp_path / "study.yaml", "--results", tmp_path).err
+    assert "1 of 1 runs are already finished" in told
+    report = (tmp_path / "report.html").read_text()
+    assert "augmentation.shift 1, augmentation.flip True, augmentation.cutout 3" in report
+
+
 def test_weights_are_averaged_where_asked_by_an_option_or_a_study_file(capsys, results, tmp_path):
     arguments = ("train", results.parent / "narrow.json", "--dataset", "digits", "--epochs", "1", "--results", tmp_path)
     shown = both_printed(capsys, *arguments, "--ema", "0.9").err

@@ -11,7 +11,7 @@ from local_server import Server, serving
 
 from modelflow.data import fetch
 from modelflow.data.datasets import Dataset
-from modelflow.data.fetch import KnownFile, KnownSet
+from modelflow.data.known_sets import KnownFile, KnownSet
 
 NAMES = {
     "train-images": "train-images-idx3-ubyte",

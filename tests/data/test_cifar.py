@@ -54,6 +54,20 @@ def test_hundred_by_its_fine_labels(tmp_path):
     assert made.train_labels.tolist() == (np.arange(200) % 100).tolist()
 
 
+def test_the_coarse_label_of_hundred_is_not_looked_at(tmp_path):
+    rows = records(200, 2, 100)
+    rows[:, 0] = 156  # -100 in a byte, as some write where they know none
+    (hundred(tmp_path) / "train.bin").write_bytes(rows.tobytes())
+    assert read_source(f"cifar:{tmp_path}").train_labels.tolist() == (np.arange(200) % 100).tolist()
+
+
+def test_an_archive_is_told_by_its_name_and_not_opened(tmp_path):
+    """A header within it may ask for gigabytes."""
+    (tmp_path / "c.tar.gz").write_bytes(b"\x1f\x8b" + bytes(50))
+    with pytest.raises(DataError, match=r"is an archive, expected its folder"):
+        read_source(f"cifar:{tmp_path / 'c.tar.gz'}")
+
+
 def test_the_folder_that_the_archive_unpacks_to_may_lie_below(tmp_path):
     ten(tmp_path / "cifar-10-batches-bin")
     assert len(read_source(canonical(str(tmp_path))).train_images) == 100

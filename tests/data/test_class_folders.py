@@ -110,6 +110,34 @@ def test_folders_within_a_class_are_read_and_hidden_ones_are_not(photos):
     assert len(source.train_images) + len(source.test_images) == 17
 
 
+@pytest.mark.parametrize(
+    "name", ["$RECYCLE.BIN", "System Volume Information", "lost+found", "@eaDir", "#recycle", "@Recycle", "#snapshot"]
+)
+def test_folders_of_operating_systems_and_network_disks_are_no_classes(photos, name):
+    """A network disk keeps a small copy of each photo below @eaDir, which would be trained on beside it."""
+    put(photos / name / "1.png")
+    put(photos / "cat" / name / "0.png" / "SYNOPHOTO_THUMB_M.jpg")
+    source = read(photos)
+    assert source.class_names == ("cat", "dog")
+    assert len(source.train_images) + len(source.test_images) == 16
+
+
+@pytest.mark.parametrize("name", ["Icon\r", "ehthumbs.db", "Thumbs.db", "Desktop.ini"])
+def test_files_that_operating_systems_leave_are_no_images(photos, name):
+    (photos / "cat" / name).write_bytes(b"")
+    assert len(read(photos).train_images) == 14
+
+
+@pytest.mark.parametrize("name", ["archive.zip", "photos.tar.gz", "PHOTOS.TGZ", "photos.7z"])
+def test_an_archive_is_to_be_unpacked(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\3\4")
+    with pytest.raises(UsageError, match=r"is an archive\. Unpack it and give the folder, or the file in it\."):
+        canonical(str(tmp_path / name))
+    for kind in ("images", "idx"):
+        with pytest.raises(DataError, match=r"is an archive, expected .* Unpack it first\."):
+            read_source(f"{kind}:{tmp_path / name}")
+
+
 def test_what_is_not_read_is_told(photos):
     put(photos / "loose.JPG")
     assert f"{photos}: 1 images in no class folder are not read." in read(photos).notes
@@ -177,11 +205,12 @@ def test_photos_of_all_kinds_are_one_data_set(photos):
     put(photos / "dog" / "moving.gif", noise(16, 16), save_all=True, append_images=[noise(16, 16)])
     put(photos / "dog" / "web.webp", noise(16, 16))
     put(photos / "dog" / "fax.bmp", noise(16, 16).convert("1"))
+    put(photos / "dog" / "two lenses.jpg", noise(16, 16), format="MPO", save_all=True, append_images=[noise(16, 16)])
     put(photos / "dog" / "a.png", noise(16, 16), format="JPEG")
     (photos / "dog" / "a.png").rename(photos / "dog" / "a jpeg.png")
     source = read(photos)
     assert source.train_images.shape[1:] == (3, 64, 48)
-    assert len(source.train_images) + len(source.test_images) == 24
+    assert len(source.train_images) + len(source.test_images) == 25
     assert source.notes[0] == (
         "The images have different sizes. Each is fitted into 64 x 48 pixels, the smallest size up to 64 x 64 that "
         "holds all. The aspect is kept and the rest is black. To choose a size: --image-size."

@@ -1,6 +1,7 @@
 """Images in CSV tables as Kaggle has them, and what is odd or wrong in such a table, by its line."""
 
 import gzip
+import io
 
 import numpy as np
 import pytest
@@ -70,6 +71,13 @@ def test_sign_language_mnist(tmp_path):
     )
 
 
+def by_numpy(form):
+    """Without a header, all values of one notation."""
+    buffer = io.BytesIO()
+    np.savetxt(buffer, np.column_stack([np.arange(12) % 3, rows()]), form, delimiter=",")
+    return buffer.getvalue()
+
+
 PLAIN = text(rows())
 ODD = {
     "CRLF": text(rows(), end="\r\n"),
@@ -88,6 +96,16 @@ ODD = {
     "whole numbers as floats": "\n".join(line + ".0" for line in PLAIN.splitlines()).replace("pixel15.0", "pixel15"),
     "blanks": PLAIN.replace(",", ", "),
     "zeros before": PLAIN.replace("\n1,", "\n01,"),
+    "old Macintosh line ends": text(rows(), end="\r"),
+    "a byte order mark before quotes": "\ufeff" + PLAIN.replace("label", '"label"').replace("pixel0", '"pixel0"'),
+    "Excel's line of the separator": "sep=;\r\n" + text(rows(), by=";", end="\r\n"),
+    "no header behind Excel's line": "SEP=,\n" + text(rows(), header=""),
+    "as numpy.savetxt writes it": by_numpy("%.18e"),
+    "floats by numpy.savetxt": by_numpy("%.2f"),
+    "large exponents": PLAIN.replace(",100,", ",1e2,").replace(",200,", ",2.0E+2,"),
+    "rows x columns as names": PLAIN.replace(
+        ",".join(f"pixel{i}" for i in range(16)), ",".join(f"{i}x{j}" for i in range(1, 5) for j in range(1, 5))
+    ),
 }
 
 
@@ -150,6 +168,12 @@ def put(n, other):
     return line(n, lambda _: other)
 
 
+def shuffled(order):
+    """The columns of pixels in another order, with their names."""
+    names = "label," + ",".join(f"pixel{i}" for i in order)
+    return names + "\n" + text(rows()[:, list(order)], header="")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -160,7 +184,7 @@ def put(n, other):
         (line(5, lambda one: one.rpartition(",")[0]), "line 5: 16 fields, expected 17"),
         (line(3, lambda one: one.replace(",", ",x", 1)), r"line 3: column 2: 'x\d+', expected a whole number from 0"),
         (put(3, "1" + ",256" * 16), "line 3: column 2: '256', expected 0 to 255. Scale the values"),
-        (put(3, "1" + ",-1" * 16), "line 3: column 2: '-1', expected a whole number from 0 to 255"),
+        (put(3, "1" + ",-1" * 16), "line 3: column 2: '-1', expected 0 to 255. Scale the values"),
         (
             put(3, "1" + ",0.25" * 16),
             r"line 3: column 2: '0.25', expected .* Scale the values to 0 to 255",
@@ -171,7 +195,8 @@ def put(n, other):
         (line(3, lambda one: "9" * 5000 + one[1:]), "line 3: the label has 5,000 bytes, expected at most 100"),
         (text(rows()).encode("utf-16"), "line 1: is UTF-16, expected UTF-8"),
         (text(rows(), ("caf\xe9", "b")).encode("latin-1"), "is not UTF-8. Save the table as"),
-        (text(rows(), end="\r").encode() * 9000, "longer than 1,048,576 bytes, expected a line for each image"),
+        (b"1," * 600_000, "longer than 1,048,576 bytes, expected a line for each image"),
+        (text(rows()).encode() + b"1," * 600_000, "longer than 1,048,576 bytes, expected a line for each image"),
         (b"PK\3\4" + bytes(50), "is a zip archive or a spreadsheet"),
         (gzip.compress(PLAIN.encode())[:-9], "it ends early.*Replace it"),
         (b"\x1f\x8bxx", "cannot be read"),
@@ -182,6 +207,17 @@ def put(n, other):
             r"17 pixels are no square\. Remove columns that hold no pixels",
         ),
         (text(rows(), labels=("1",)), "all training images are of class 1, expected at least two classes"),
+        (
+            b"1,0.25,0.5\n2,0.75,1\n",
+            r"line 1: column 2: '0\.25', expected a whole number .* Scale the values to 0 to 255",
+        ),
+        (shuffled(range(15, -1, -1)), r"line 1: 'pixel14' stands behind 'pixel15', expected pixels in the order of"),
+        (shuffled(sorted(range(16), key=str)), r"line 1: 'pixel2' stands behind 'pixel15', .* Sort the columns by"),
+        (by_numpy("%.18e").replace(b"e+02", b"e-02"), r"line \d+: column \d+: .* Scale the values to 0 to 255"),
+        (
+            text(rows(pixels=17)).replace("pixel0", "Unnamed: 0"),
+            r"17 pixels are no square\. Remove columns that hold no pixels \('Unnamed: 0'\)",
+        ),
         ("just one word\n" * 9, "line 1: 'just one word': expected a label and pixels with commas"),
         ('label,pixel0\n"1,2\n3,4', "line 2: 1 fields, expected 2"),
     ],
@@ -190,6 +226,19 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path, content, message):
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path / "t.csv", content)
     assert len(str(caught.value)) < 400
+
+
+def test_tables_of_blank_lines_or_of_ever_new_labels_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_table, "BLOCK", 1 << 10)
+    monkeypatch.setattr(csv_table, "MAX_BLANK", 2000)
+    with pytest.raises(DataError, match=r"line \d+: \d,\d+ blank lines and 12 images. Remove the blank lines"):
+        read(tmp_path / "t.csv", PLAIN + "\n" * 5000)
+    read(tmp_path / "t.csv", PLAIN + "\n" * 1000)
+    names = [f"name {i}" for i in range(3000)]
+    with pytest.raises(DataError, match=r"line 2002: more than 2,000 different labels\. Is another column"):
+        read(tmp_path / "t.csv", text(rows(3000, 4), names))
+    with pytest.raises(DataError, match="line 2002: more than 2,000 different labels"):
+        read(tmp_path / "t.csv", text(rows(3000, 4), list(map(str, range(3000)))))
 
 
 def test_folders(tmp_path):
@@ -209,6 +258,10 @@ def test_folders(tmp_path):
 def test_more_pixels_and_more_text_than_the_limits_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_table, "MAX_BYTES", 12 * 16 - 1)
     with pytest.raises(DataError, match="more than 191 pixels in all"):
+        read(tmp_path / "t.csv", PLAIN)
+    monkeypatch.setattr(csv_table, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(csv_table, "MAX_IMAGES", 11)
+    with pytest.raises(DataError, match=r"more than 11 images\. Use fewer images"):
         read(tmp_path / "t.csv", PLAIN)
     monkeypatch.setattr(csv_table, "MAX_TEXT", 100)
     with pytest.raises(DataError, match="more than 100 bytes of text"):

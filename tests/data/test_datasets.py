@@ -10,7 +10,7 @@ from idx_files import four_arrays, idx_bytes, random_images, write_folder
 
 from modelflow.data import datasets, fetch
 from modelflow.data.datasets import Dataset, load_dataset, normalise, pixel_statistics
-from modelflow.data.fetch import FASHION_MNIST, KnownSet
+from modelflow.data.known_sets import FASHION_MNIST, KnownSet
 from modelflow.data.origins import digits as digits_file
 from modelflow.data.origins import downloaded
 from modelflow.data.source import Form

@@ -20,7 +20,7 @@ from idx_files import Bytes, idx_bytes, write_folder
 from local_server import Server
 
 from modelflow.data import fetch
-from modelflow.data.fetch import FASHION_MNIST, KnownSet
+from modelflow.data.known_sets import FASHION_MNIST, KNOWN_SETS, KnownSet
 from modelflow.errors import DataError
 
 IMAGES = "train-images-idx3-ubyte"
@@ -332,7 +332,9 @@ def test_a_set_without_a_debian_package_comes_from_its_addresses_alone(known, se
 
 
 def test_the_files_of_known_sets_are_told_apart():
-    known = [fetch.FASHION_MNIST, fetch.MNIST]
-    sums = [file.sha256 for one in known for file in one.files]
-    assert len(set(sums)) == 8
-    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in sums)
+    files = [file for one in KNOWN_SETS.values() for file in one.files]
+    assert all(bool(file.sha256) != bool(file.packed) for file in files)
+    sums = [file.sha256 or file.packed for file in files]
+    sums += [one.archive.sha256 for one in KNOWN_SETS.values() if one.archive]
+    assert len(set(sums)) == 4 + 4 + 4 + 4 + 6 + 2
+    assert all(re.fullmatch("(sha256:)?[0-9a-f]{64}|md5:[0-9a-f]{32}", one) for one in sums)

@@ -10,6 +10,7 @@ import io
 import json
 import pickle
 import sys
+import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -68,6 +69,38 @@ def checkpoint_of(pickled: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
     return buffer.getvalue()
 
 
+def arrays_npz(shape: str, content: bytes) -> bytes:
+    """An archive of a data set whose training images say that they have this shape."""
+    head = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("x_train.npy", "y_train.npy"):
+            archive.writestr(name, b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode() + content)
+    return buffer.getvalue()
+
+
+def member_of_zip(size: int) -> bytes:
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("folder/a.bin", bytes(size))
+    return buffer.getvalue()
+
+
+def member_of_tar(size: int) -> bytes:
+    with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w:gz") as archive:
+        member = tarfile.TarInfo("folder/a.bin")
+        member.size = size
+        archive.addfile(member, io.BytesIO(bytes(size)))
+    return buffer.getvalue()
+
+
+def png(width: int, height: int, packed: bytes, kind: bytes = b"IHDR") -> bytes:
+    """A grey picture that says it has this size, with such data."""
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    chunks = [(b"IHDR", head), *([(kind, packed)] if kind != b"IHDR" else []), (b"IDAT", packed), (b"IEND", b"")]
+    made = (len(part).to_bytes(4, "big") + k + part + zlib.crc32(k + part).to_bytes(4, "big") for k, part in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(made)
+
+
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a key twice among many": ("spec_json", lambda: object_of([f"k{i}" for i in range(10**5)], MAX_FILE_BYTES - 20)),
     "deep JSON": ("spec_json", lambda: filled("[", MAX_FILE_BYTES)),
@@ -115,6 +148,29 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a gzip that promises much": ("idx_gz", lambda: idx_gz(700 << 20, 10)),
     "many gzips": ("idx_gz", lambda: gzip.compress(b"") * 10**5),
     "a long name in a gzip": ("idx_gz", lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 10**7),
+    "a zip bomb of images": ("npz", lambda: arrays_npz("(60000, 28, 28)", bytes(60000 * 28 * 28))),
+    "a zip bomb behind a small header": ("npz", lambda: arrays_npz("(10, 2, 2)", bytes(10**8))),
+    "images of terabytes": ("npz", lambda: arrays_npz("(99999999, 999, 999)", b"")),
+    "images without a pixel, many times": ("npz", lambda: arrays_npz("(99999999999, 0, 0)", b"")),
+    "a picture of gigapixels": ("photo_png", lambda: png(40_000, 40_000, zlib.compress(bytes(10**6)))),
+    "a line of pixels": ("photo_png", lambda: png(60_000_000, 1, zlib.compress(bytes(60_000_001)))),
+    "a picture with a text of 100 MB": ("photo_png", lambda: png(2, 2, b"a\0\0" + zlib.compress(bytes(10**8)), b"zTXt")),
+    "a picture with a profile of 100 MB": ("photo_png", lambda: png(2, 2, b"a\0\0" + zlib.compress(bytes(10**8)), b"iCCP")),
+    "a line without an end": ("csv", lambda: b"1," * 10**7),
+    "a field without an end": ("csv", lambda: b"label,p0\n1," + b"9" * 10**7),
+    "a quote without an end": ("csv", lambda: b'label,p0\n1,"' + b"9," * 500_000 + b"\n" * 10**6),
+    "many columns": ("csv", lambda: b"label" + b",p1" * 300_000 + b"\n" + (b"1" + b",0" * 300_000 + b"\n") * 3),
+    "a table of NaN": ("csv", lambda: b"label" + b"".join(b",p%d" % i for i in range(16)) + b"\n" + (b"1" + b",nan" * 16 + b"\n") * 10**5),
+    "numbers with exponents": ("csv", lambda: (b"1" + b",1e999" * 16 + b"\n") * 10**5),
+    "blank lines": ("csv", lambda: b"\n" * 10**7),
+    "a gzip bomb of blanks": ("csv_gz", lambda: gzip.compress(bytes(3) + b" " * 10**8)),
+    "ever new labels": ("csv_gz", lambda: gzip.compress(b"label,p0\n" + b"".join(b"%d,0\n" % i for i in range(10**6)))),
+    "a gzip bomb of line ends": ("csv_gz", lambda: gzip.compress(b"label,p0\n" + b"\n" * 10**7)),
+    "half a record": ("cifar", lambda: bytes(30_000_001)),
+    "a name without an end": ("cifar_names", lambda: b"a" * 10**7),
+    "a path without an end": ("images", lambda: b"a/" * 10**6),
+    "a member that unpacks to 100 MB": ("archive_zip", lambda: member_of_zip(10**8)),
+    "a member of a tar that unpacks to 100 MB": ("archive_tar", lambda: member_of_tar(10**8)),
     "a long condition": ("where", lambda: b"a" * (1 << 17) + b"=1"),
     "a pattern of stars": ("sort", lambda: b"*a" * 10_000),
     "a long name": ("model_name", lambda: b"a/" * 50_000 + b".json"),

@@ -18,6 +18,7 @@ from targets import Target
 
 MAX_BYTES = 1 << 12  # what is larger is left to the bombs: many small inputs find more
 MAX_PACKED_BYTES = 1 << 16
+RECORD = 3074  # of CIFAR-100
 HOSTILE: tuple[Any, ...] = (None, True, -1, 0, 0.5, 1e308, 2**32, 2**63, 10**400, float("nan"), float("inf"), "",
            "x" * 300, "\x1b[31m", "../../x", "3", "best", "generic_2", [], {}, [1] * 1001, {"a": 1},
            [[[[[[]]]]]])  # fmt: skip
@@ -38,7 +39,7 @@ def mutated(content: bytes, target: Target, seeds: list[bytes], draw: random.Ran
 
 def most_bytes(target: Target) -> int:
     """How large an input may become."""
-    return MAX_PACKED_BYTES if target.kind == "zip" else MAX_BYTES
+    return MAX_PACKED_BYTES if target.kind in ("zip", "records") else MAX_BYTES
 
 
 def _bytes_changed(content: bytes, words: tuple[bytes, ...], seeds: list[bytes], draw: random.Random) -> bytes:
@@ -99,7 +100,7 @@ def _zip_changed(content: bytes, target: Target, draw: random.Random) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         infos = archive.infolist()
         parts = [(info, archive.read(info)) for info in infos]
-    chosen = draw.choice([info for info in infos if info.filename.endswith((".pkl", ".npy"))])
+    chosen = draw.choice([info for info in infos if info.filename.endswith((".pkl", ".npy"))] or infos)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for info, part in parts:
@@ -129,6 +130,38 @@ def _safetensors_changed(content: bytes, target: Target, draw: random.Random) ->
     else:
         head = _bytes_changed(head, target.words, [head], draw)
     return len(head).to_bytes(8, "little") + head + rest
+
+
+def _table_changed(content: bytes, target: Target, draw: random.Random) -> bytes:
+    """A cell, a line, a column or the delimiter of a table changed."""
+    lines = [line.split(b",") for line in content.split(b"\n")]
+    i = draw.randrange(len(lines))
+    j = draw.randrange(len(lines[i]))
+    match draw.randrange(6):
+        case 0:
+            lines[i][j] = draw.choice(target.words)
+        case 1:
+            lines[i][j] = _bytes_changed(lines[i][j], target.words, [lines[i][j]], draw)
+        case 2:
+            lines[i:i] = [lines[i][:]] * draw.choice((1, 30))
+        case 3:
+            for line in lines:
+                line[j:j] = line[j : j + 1] * draw.choice((1, 1, 30))
+        case 4:
+            for line in lines:
+                del line[j : j + draw.choice((1, 3))]
+        case _:
+            draw.shuffle(lines)
+    return b"\n".join(draw.choice((b",", b",", b";", b"\t")).join(line) for line in lines)
+
+
+def _records_changed(content: bytes, _target: Target, draw: random.Random) -> bytes:
+    """A record of CIFAR's gone or doubled, or its labels changed."""
+    records = [content[start : start + RECORD] for start in range(0, len(content), RECORD)]
+    i = draw.randrange(len(records))
+    labels = bytes(draw.choice((0, 1, 2, 3, 19, 99, 100, 255)) for _ in range(2))
+    records[i : i + 1] = draw.choice(([], records[i : i + 1] * 2, [labels + records[i][2:]]))
+    return b"".join(records)
 
 
 def _nothing(_content: bytes, _target: Target, _draw: random.Random) -> None:
@@ -161,5 +194,7 @@ PACKED = {
     "zip": _zip_changed,
     "gzip": _gzip_changed,
     "safetensors": _safetensors_changed,
+    "table": _table_changed,
+    "records": _records_changed,
     "bytes": _nothing,
 }

@@ -9,6 +9,10 @@ import hashlib
 import io
 import itertools
 import json
+import os
+import shutil
+import tarfile
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +26,7 @@ from modelflow.analysis import leaderboard
 from modelflow.cli.options import seeds_of
 from modelflow.data import folder as idx_folder
 from modelflow.data.idx import MAX_BYTES
+from modelflow.errors import DataError
 from modelflow.evaluation.record import Metrics
 from modelflow.kernels import cache as kernel_cache
 from modelflow.networks import description as spec
@@ -30,6 +35,7 @@ from modelflow.networks import trace as shapes
 from modelflow.results import layout, settings
 from modelflow.results.records import DataRecord, Run
 
+MAX_PATHS, MAX_PATH = 30, 1000
 TINY = {
     "in_channels": 1,
     "num_classes": 2,
@@ -290,6 +296,78 @@ def _photos(*kinds: str) -> Callable[[], list[bytes]]:
     return made
 
 
+def _class_folders(content: bytes, place: Path) -> bool:
+    """A folder with a small picture at each path that a line names; other lines are left out."""
+    from modelflow.data.sources import read_source
+
+    folder = place / "photos"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for i, line in enumerate(content.split(b"\n")[:MAX_PATHS]):
+        path = folder / _text(line)
+        with suppress(OSError, ValueError):  # a name that no file can have, or one below a file
+            if len(line) <= MAX_PATH and folder in Path(os.path.normpath(path)).parents:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(_small_pictures()[i])
+    return len(read_source(f"images:{folder}").train_images) > 0
+
+
+@cache
+def _small_pictures() -> list[bytes]:
+    from PIL import Image
+
+    made = []
+    for i in range(MAX_PATHS):
+        Image.new("L", (2, 2), 7 * i).save(buffer := io.BytesIO(), "PNG")
+        made.append(buffer.getvalue())
+    return made
+
+
+def _paths() -> list[bytes]:
+    in_classes = [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(4)]
+    in_parts = [f"{part}/{path}" for part in ("train", "test") for path in in_classes]
+    return ["\n".join(paths).encode() for paths in (in_classes, in_parts)]
+
+
+def _archive(content: bytes, place: Path) -> bool:
+    """Two members by their names; nothing else may be written."""
+    from modelflow.data.archives import unpack
+
+    own = place / "archives"
+    folder = own / "unpacked"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {f"folder/{name}": (folder / name, 100) for name in ("a.bin", "b.bin")}
+    try:
+        taken = list(unpack(_write(own, "archive", content), wanted))
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    finally:
+        assert {path.name for path in own.rglob("*")} <= {"unpacked", "archive", "a.bin", "b.bin"}
+    return len(taken) > 0
+
+
+def _zips() -> list[bytes]:
+    made = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(buffer := io.BytesIO(), "w", method) as archive:
+            for name in ("folder/a.bin", "folder/b.bin", "folder/c.bin"):
+                archive.writestr(name, name * 3)
+        made.append(buffer.getvalue())
+    return made
+
+
+def _tars() -> list[bytes]:
+    made = []
+    for form in (tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w:gz", format=form) as archive:
+            for name in ("folder/a.bin", "folder/b.bin", "folder/" + "c" * 90):
+                member = tarfile.TarInfo(name)
+                member.size = len(name)
+                archive.addfile(member, io.BytesIO(name.encode()))
+        made.append(buffer.getvalue())
+    return made
+
+
 def _cached(content: bytes, place: Path) -> bool:
     return kernel_cache._read(_write(place, "cached.o", content)) is not None
 
@@ -506,9 +584,27 @@ TARGETS = {
     "npz": Target(_source("npz", "data.npz"), "zip", _npz_images, (b"x_train.npy", b"PK\6\7", *NPY_WORDS)),
     "csv": Target(
         _source("csv", "train.csv"),
-        "bytes",
+        "table",
         _tables,
-        (b",", b";", b"\t", b'"', b"\r", b"\n", b"\0", b"label", b".0", b"\xff\xfe", b"\xef\xbb\xbf", b"256", *NUMBERS),
+        (
+            b",",
+            b";",
+            b"\t",
+            b'"',
+            b"\r",
+            b"\n",
+            b"\0",
+            b"label",
+            b".0",
+            b"\xff\xfe",
+            b"\xef\xbb\xbf",
+            b"256",
+            b"nan",
+            b"2e2",
+            b"sep=;",
+            b"pixel3",
+            *NUMBERS,
+        ),
     ),
     "csv_gz": Target(
         _source("csv", "train.csv.gz"),
@@ -516,12 +612,68 @@ TARGETS = {
         lambda: [gzip.compress(content) for content in _tables()],
         (b"\x1f\x8b\x08", b"\xff" * 4, b"\0" * 40),
     ),
-    "cifar": Target(_source("cifar", "test.bin"), "bytes", _cifar_records, (b"\0", b"\xff", bytes(3074))),
+    "cifar": Target(_source("cifar", "test.bin"), "records", _cifar_records, (b"\0", b"\xff", bytes(3074))),
     "cifar_names": Target(
         _cifar_names,
         "bytes",
         lambda: ["\n".join(f"name {k}" for k in range(100)).encode()],
         (b"\n", b"\r\n", b"\x1b[31m", b"\xe2\x80\xae", b"\xff", b"\0"),
+    ),
+    "images": Target(
+        _class_folders,
+        "bytes",
+        _paths,
+        (
+            *(
+                b"/",
+                b"\n",
+                b"train/",
+                b"val/",
+                b"test/",
+                b"Training/",
+                b".DS_Store",
+                b"__MACOSX/",
+                b"@eaDir/",
+                b"Icon\r",
+            ),
+            *(
+                b"Thumbs.db",
+                b"..",
+                b"\xff",
+                b"\xc3\xa9",
+                b"e\xcc\x81",
+                b"\xf0\x9f\x90\xb1",
+                b"CAT/",
+                b"\x1b[31m",
+                b"a" * 300,
+            ),
+        ),
+    ),
+    "archive_zip": Target(
+        _archive,
+        "zip",
+        _zips,
+        (b"folder/a.bin", b"../../x", b"/tmp/x", b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\7", b"\xff" * 4),
+    ),
+    "archive_tar": Target(
+        _archive,
+        "gzip",
+        _tars,
+        (
+            b"folder/a.bin",
+            b"../../x",
+            b"/tmp/x",
+            b"ustar",
+            b"0",
+            b"1",
+            b"2",
+            b"x",
+            b"g",
+            b"L",
+            b"S",
+            b"7777777",
+            b"\x80",
+        ),
     ),
     "kernel_cache": Target(_cached, "bytes", _object_files, (kernel_cache.FORMAT, bytes(32))),
     "where": Target(

@@ -136,16 +136,17 @@ def test_a_user_without_home_and_name_trains_and_keeps_kernels_for_as_long_as_th
 
 def test_who_has_no_home_is_asked_for_a_folder(monkeypatch):
     from modelflow.data import fetch
+    from modelflow.data.known_sets import FASHION_MNIST
 
     def homeless(_name):
         raise RuntimeError("could not determine the home directory")
 
     monkeypatch.setattr(fetch.pooch, "os_cache", homeless)
     monkeypatch.delenv(fetch.DATA_DIR_VARIABLE, raising=False)
-    assert fetch.cache_folder(fetch.FASHION_MNIST) is None
+    assert fetch.cache_folder(FASHION_MNIST) is None
     monkeypatch.setattr(fetch, "find", lambda *_: {})
     with pytest.raises(fetch.DataError, match=r"no home folder .*--data-dir or MODELFLOW_DATA_DIR"):
-        fetch.fetch(fetch.FASHION_MNIST)
+        fetch.fetch(FASHION_MNIST)
 
 
 @pytest.mark.parametrize(

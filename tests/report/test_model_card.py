@@ -445,6 +445,8 @@ def test_a_table_aligns_its_figures():
         {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "label_smoothing": 0.1, "class_weights": "balanced"},
         {"protocol": "card", "find_best_lr": True},
         {"ema": 0.999},
+        {"shift": 2, "flip": True, "cutout": 8},
+        {"shift": 1},
         {"dataset": "idx:my folder; rm -rf /", "validation_images": 100},
     ],
 )
@@ -530,15 +532,18 @@ def test_a_card_names_the_options_that_were_given_alone(copy):
     unset = RunSettings(dataset="digits", lr=3e-3)
     changed(copy / "wide", settings=unset.model_dump())
     told = section(run_card(copy / "wide"), "Training")
-    names = ("momentum", "nesterov", "weight decay", "smoothing", "class weights", "| ema |")
+    names = ("momentum", "nesterov", "weight decay", "smoothing", "class weights", "| ema |", "shift", "flip", "cutout")
     assert not [name for name in names if name in told]
-    given = unset.model_copy(update={"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0, "ema": 0.999})
+    given = unset.model_copy(
+        update={"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0, "ema": 0.999, "shift": 2}
+    )
     of_parts = {"optimizer.momentum": 0.9, "optimizer.dampening": 0.1}
     changed(copy / "wide", settings=given.model_dump() | of_parts)
     told = section(run_card(copy / "wide"), "Training")
     assert "| momentum | 0.9 |" in told
     assert "| weight decay | 0.0 |" in told
     assert "| ema | 0.999 |" in told
+    assert "| shift | 2 |" in told
     assert "optimizer.momentum" not in told
     assert "| optimizer.dampening | 0.1 |" in told
     assert "nesterov" not in told

@@ -471,12 +471,15 @@ def as_layers():
 
 
 ONE_CYCLE, AVERAGED = {"schedule": "one-cycle"}, {"ema": 0.99}
+AUGMENTED = {"shift": 2, "flip": True, "cutout": 8}
 BREAKS = [
     *((as_layers, *at, {}) for at in ((1, 60), (3, 125))),
     *((generic_2, *at, how) for at in ((1, 1), (1, 60), (2, 30), (3, 125)) for how in ({}, ONE_CYCLE)),
     *((with_batch_norm, *at) for at in ((1, 1, {}), (2, 30, ONE_CYCLE), (3, 125, {}))),  # by autograd
     *((with_batch_norm, *at, AVERAGED) for at in ((1, 1), (2, 30), (3, 125))),
     (generic_2, 2, 30, AVERAGED | ONE_CYCLE),
+    *((generic_2, *at, AUGMENTED) for at in ((1, 1), (2, 30), (3, 125))),
+    (with_batch_norm, 1, 60, AUGMENTED | AVERAGED | ONE_CYCLE),
 ]
 
 
@@ -1306,6 +1309,34 @@ def test_an_averaged_run_is_recorded_evaluated_again_and_trained_further(flow_of
     again.run(epochs=1)
     assert content(again, "model.safetensors") == trained
     assert read_run(flow.results_dir).settings == run.settings
+
+
+def test_a_state_of_another_augmentation_is_refused(flow_of, monkeypatch):
+    save_often(monkeypatch)
+    break_off(flow_of(shift=2), 1, 100, of=1)
+    for other, said in (({}, "None"), ({"shift": 1}, "1")):
+        with pytest.raises(DataError, match=rf"augmentation\.shift 2, this one has {said}\. Train without resuming"):
+            flow_of(**other).resume()
+    assert "resuming after epoch 0" in flow_of(shift=2).resume()
+
+
+def test_augmentation_is_recorded_and_can_be_set_later(flow_of):
+    flow = flow_of("augmented", tiny(nn.ReLU()), cutout=4)
+    flow.run(epochs=1)
+    run = read_run(flow.results_dir)
+    assert (run.settings["augmentation.cutout"], "augmentation.shift" in run.settings) == (4, False)
+    assert run.protocol.endswith("augmentation.cutout 4")
+    flow.shift, flow.flip, flow.cutout = 1, True, 0
+    assert (flow.shift, flow.flip, flow.cutout) == (1, True, 0)
+    with pytest.raises(UsageError, match="shift = -1: must be 0 or more"):
+        flow.shift = -1
+    flow.run(epochs=1)
+    settings = read_run(flow.results_dir).settings
+    assert {name: of for name, of in settings.items() if name.startswith("augmentation.")} == {
+        "augmentation.shift": 1,
+        "augmentation.flip": True,
+    }
+    assert "augmentation.cutout 4" in settings["continued.after_epoch_1"]
 
 
 def test_epochs_before_an_average_stand_in_the_record(flow_of):

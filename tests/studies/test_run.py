@@ -355,6 +355,9 @@ def test_unequal_classes_are_told_with_the_weights_and_the_metric(tmp_path, caps
         ({"ema": 1.0}, "ema = 1.0: expected less than 1"),
         ({"ema": 0.0}, "ema = 0.0: expected more than 0"),
         ({"class_weights": "inverse"}, "class_weights"),
+        ({"shift": -1}, "shift = -1: expected at least 0"),
+        ({"cutout": 1.5}, "cutout = 1.5: expected a whole number"),
+        ({"flip": "yes"}, "flip = 'yes': expected true or false"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes, message):
@@ -399,6 +402,33 @@ def test_an_averaged_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill(
             paths = [tmp_path / where / plan.model_name / name for where in ("killed", "study")]
             assert paths[0].read_bytes() == paths[1].read_bytes(), name
         assert open_run(plan.folder).evaluate() == run.metrics
+
+
+@pytest.mark.usefixtures("states_at_once")
+def test_an_augmented_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill(data, tmp_path):
+    models = [{"name": "a", "spec": spec(2)}, {"name": "bn", "spec": batch_norm(input=[1, 8, 8], classes=4)}]
+    settings = study(f"idx:{data}", epochs=3, shift=2, flip=True, cutout=3, models=models)
+    run_study(settings, tmp_path / "study", jobs=2)
+    for model in models:
+        plan = half_way(settings.model_copy(update={"models": [model]}), tmp_path / "killed")
+        state, _ = newest_state(plan.folder / "training", 1 << 30, print)
+        assert state["midway"] is not None
+        run = train_run(plan)
+        assert (run.settings["shift"], run.settings["augmentation.flip"], run.settings["cutout"]) == (2, True, 3)
+        for name in ("model.safetensors", "history.csv", "predictions.npz", "model_checkpoint.pth"):
+            paths = [tmp_path / where / plan.model_name / name for where in ("killed", "study")]
+            assert paths[0].read_bytes() == paths[1].read_bytes(), name
+        assert open_run(plan.folder).evaluate() == run.metrics
+        without = settings.model_copy(update={"models": [model], "shift": 0, "flip": False, "cutout": 0})
+        train_run(*planned(without, tmp_path / "without"))
+        weights = [tmp_path / where / plan.model_name / "model.safetensors" for where in ("killed", "without")]
+        assert weights[0].read_bytes() != weights[1].read_bytes()
+
+
+def test_augmentation_that_the_images_are_too_small_for_is_refused_before_training(data, tmp_path):
+    due = planned(study(f"idx:{data}", shift=8), tmp_path / "r")
+    with pytest.raises(DataError, match=r"shift = 8: the images of idx:.* are 8x8\. Give at most 7\."):
+        check_data(due)
 
 
 def test_an_average_of_another_decay_is_another_run(data, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from modelflow.training.augmentation import Augmentation
 from modelflow.training.optimizers import KINDS, make_optimizer
 from modelflow.training.options import options, plain_value
 
@@ -37,6 +38,10 @@ def test_an_average_of_the_weights_is_one():
     model = net()
     found = options(torch.optim.Adam(model.parameters()), nn.CrossEntropyLoss(), model, ema=0.99)
     assert found == {"averaging.ema": 0.99}
+    parts = torch.optim.Adam(model.parameters()), nn.CrossEntropyLoss(), model
+    found = options(*parts, augmentation=Augmentation(shift=2, flip=True))
+    assert found == {"augmentation.shift": 2, "augmentation.flip": True}
+    assert options(*parts, augmentation=Augmentation()) == {}
 
 
 @pytest.mark.parametrize("name", KINDS)

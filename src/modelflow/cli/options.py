@@ -104,6 +104,12 @@ EMA_HELP = (
     "Exponential moving average of the weights: its decay, such as 0.999 (default: none). "
     "The averaged model is evaluated and stored."
 )
+FLIP_HELP = "Mirror half of the training images left to right. Not for digits or letters: a mirrored 2 is no 2."
+AUGMENTATION = options(  # of training images
+    click.option("--shift", type=int, help="Shift training images by up to so many pixels. Edges are repeated."),
+    click.option("--flip", is_flag=True, default=None, help=FLIP_HELP),
+    click.option("--cutout", type=int, help="Blank a square of this side, in pixels, in each training image."),
+)
 UPDATE = options(  # of one step
     click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="Optimizer (default adam)."),
     click.option("--momentum", type=float, help="Momentum of sgd or rmsprop (default 0)."),
@@ -122,6 +128,7 @@ TRAINING = options(
     UPDATE,
     click.option("--schedule", type=click.Choice(SCHEDULES), help=SCHEDULE_HELP),
     click.option("--ema", type=float, help=EMA_HELP),
+    AUGMENTATION,
     click.option(
         "--find-best-lr", is_flag=True, default=None, help="Search a learning rate before each run and use it."
     ),

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from modelflow.data.archives import is_archive
 from modelflow.errors import DataError
 from modelflow.io.bounds import MAX_CLASSES
 from modelflow.text import shown
@@ -20,7 +21,10 @@ from modelflow.text import shown
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif")
 CALLED = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 PARTS = {name: part for part, names in CALLED.items() for name in names}
-NO_CLASSES = ("__macosx", "thumbs.db", "desktop.ini")  # beside what begins with a dot
+NO_CLASSES = (  # of operating systems and network disks, beside what begins with a dot
+    *("__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "recycler"),
+    *("system volume information", "lost+found", "@eadir", "#recycle", "@recycle", "#snapshot"),
+)
 MAX_FILES = 500_000
 MAX_SEEN = 1000  # files looked at to recognise a folder
 SHOWN_LENGTH = 100
@@ -153,6 +157,8 @@ def _folders(folder: Path) -> list[Path]:
     except FileNotFoundError:
         raise DataError(f"{folder}: no such folder. Give the path of a folder of class folders.") from None
     except OSError as error:
+        if is_archive(folder):
+            raise DataError(f"{folder}: is an archive, {LAYOUT}. Unpack it first.") from None
         raise DataError(f"{folder}: cannot be read ({error.strerror}), {LAYOUT}.") from None
 
 

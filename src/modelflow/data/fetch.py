@@ -6,7 +6,6 @@ that is found and is bad stops everything: it is neither used nor passed over.
 
 import contextlib
 import logging
-import math
 import os
 import shutil
 import subprocess
@@ -23,7 +22,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from modelflow.data.idx import IdxFile, read_idx
+from modelflow.data.archives import unpack
+from modelflow.data.idx import IdxFile, read_idx, read_plain
+from modelflow.data.known_sets import Archive, KnownFile, KnownSet
 from modelflow.errors import DataError
 from modelflow.io.process import without_widgets
 
@@ -34,29 +35,12 @@ DATA_DIR_VARIABLE = "MODELFLOW_DATA_DIR"
 CONNECT_AND_READ_SECONDS = (10, 30)
 MIN_RATE = 1024  # bytes a second, over the seconds of a read: slower is given up, headers too
 FILE_SECONDS = 1800
+ARCHIVE_RATE = 1 << 16  # bytes a second at least, of a whole archive
 ROOM = 4096  # bytes that a file may have beyond what it holds: its header, gzip's
 DEBIAN_SECONDS = 600
 APT_OPTIONS = ("-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class KnownFile:
-    role: str
-    name: str
-    sizes: tuple[int, ...]
-    sha256: str  # of the uncompressed file: compressed copies differ from mirror to mirror
-
-
-@dataclass(frozen=True)
-class KnownSet:
-    name: str
-    class_names: tuple[str, ...]
-    files: tuple[KnownFile, ...]
-    addresses: tuple[str, ...]
-    debian_package: str = ""  # where Debian has one
-    debian_folder: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -67,100 +51,23 @@ class Place:
     fix: str
 
 
-FASHION_MNIST = KnownSet(
-    name="fashion-mnist",
-    class_names=(
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ),
-    files=(
-        KnownFile(
-            "train-images",
-            "train-images-idx3-ubyte",
-            (60000, 28, 28),
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        ),
-        KnownFile(
-            "train-labels",
-            "train-labels-idx1-ubyte",
-            (60000,),
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        ),
-        KnownFile(
-            "test-images",
-            "t10k-images-idx3-ubyte",
-            (10000, 28, 28),
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        ),
-        KnownFile(
-            "test-labels",
-            "t10k-labels-idx1-ubyte",
-            (10000,),
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
-    ),
-    addresses=(
-        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
-        "https://fashion-mnist.s3.eu-central-1.amazonaws.com",
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
-    ),
-    debian_package="dataset-fashion-mnist",
-    debian_folder=Path("/usr/share/datasets/fashion-mnist"),
-)
-
-MNIST = KnownSet(  # SHA-256 as the TensorFlow authors' mirror has them, and many projects since
-    name="mnist",
-    class_names=tuple("0123456789"),
-    files=(
-        KnownFile(
-            "train-images",
-            "train-images-idx3-ubyte",
-            (60000, 28, 28),
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        ),
-        KnownFile(
-            "train-labels",
-            "train-labels-idx1-ubyte",
-            (60000,),
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        ),
-        KnownFile(
-            "test-images",
-            "t10k-images-idx3-ubyte",
-            (10000, 28, 28),
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        ),
-        KnownFile(
-            "test-labels",
-            "t10k-labels-idx1-ubyte",
-            (10000,),
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-    ),
-    addresses=(
-        "https://storage.googleapis.com/cvdf-datasets/mnist",
-        "https://ossci-datasets.s3.amazonaws.com/mnist",
-    ),
-)
-
-
 def find(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxFile]:
     """The files that are on this machine, by role, each checked; those that are nowhere are left out."""
-    found = {}
+    return {file.role: _checked(known, file, path, fix) for file, path, fix in _on_this_machine(known, data_dir)}
+
+
+def paths(known: KnownSet, data_dir: str | Path | None = None) -> list[Path]:
+    """Where the files are on this machine, unread; those that are nowhere are left out."""
+    return [path for _, path, _ in _on_this_machine(known, data_dir)]
+
+
+def _on_this_machine(known: KnownSet, data_dir: str | Path | None) -> Iterator[tuple[KnownFile, Path, str]]:
+    """Each file that is there, where, and how to fix it."""
+    places = _places(known, data_dir)
     for file in known.files:
-        for place in _places(known, data_dir):
-            if path := _path_in(place.folder, file):
-                found[file.role] = _checked(known, file, path, place.fix)
-                break
-    return found
+        there = ((path, place.fix) for place in places if (path := _path_in(place.folder, file)))
+        if (first := next(there, None)) is not None:
+            yield file, *first
 
 
 def find_all(known: KnownSet, data_dir: str | Path | None = None) -> dict[str, IdxFile]:
@@ -225,8 +132,8 @@ def _command(known: KnownSet, data_dir: str | Path | None) -> str:
 
 
 def _path_in(folder: Path, file: KnownFile) -> Path | None:
-    candidates = (folder / file.name, folder / f"{file.name}.gz")
-    return next((path for path in candidates if os.path.exists(path)), None)
+    names = (file.stored,) if file.packed else (file.name, f"{file.name}.gz")
+    return next((folder / name for name in names if os.path.exists(folder / name)), None)
 
 
 def _missing(known: KnownSet, found: dict[str, IdxFile]) -> list[KnownFile]:
@@ -235,22 +142,40 @@ def _missing(known: KnownSet, found: dict[str, IdxFile]) -> list[KnownFile]:
 
 def _checked(known: KnownSet, file: KnownFile, path: Path, fix: str, where: str | None = None) -> IdxFile:
     try:
-        idx = read_idx(path, ndims=(len(file.sizes),), sizes=file.sizes)
+        if file.packed:
+            _check_packed(path, file)
+        idx = read_idx(path, (len(file.sizes),), file.sizes) if file.has_header else read_plain(path, file.sizes)
         if file.role.endswith("labels"):
-            _check_labels(idx, len(known.class_names))
-        if idx.sha256 != file.sha256:
+            _check_labels(idx, range(known.labels_from, known.labels_from + len(known.class_names)))
+        if file.sha256 and idx.sha256 != file.sha256:
             raise ValueError(f"its bytes have changed: SHA-256 {idx.sha256}, expected {file.sha256}")
     except ValueError as reason:
         raise DataError(f"{where or path}: {reason}. {fix}") from None
     return idx
 
 
-def _check_labels(labels: IdxFile, num_classes: int) -> None:
-    outside = np.flatnonzero(labels.values >= num_classes)
+def _check_packed(path: Path, file: KnownFile) -> None:
+    """Raises `ValueError` unless a .gz has the bytes that its published checksum is of."""
+    if not os.path.isfile(path):
+        raise ValueError("is not a file")
+    if path.stat().st_size > file.size + ROOM:
+        raise ValueError(f"is too large, expected at most {file.size + ROOM:,} bytes")
+    _check_sum(path, file.packed)
+
+
+def _check_sum(path: Path, expected: str) -> None:
+    """Raises `ValueError` unless the file has this checksum, such as "md5:…"."""
+    method, _, digest = expected.partition(":")
+    if (found := pooch.file_hash(str(path), method)) != digest:
+        raise ValueError(f"its bytes have changed: {method} {found}, expected {digest}")
+
+
+def _check_labels(labels: IdxFile, known: range) -> None:
+    outside = np.flatnonzero((labels.values < known.start) | (labels.values >= known.stop))
     if len(outside):
         raise ValueError(
             f"has labels out of range: label {labels.values[outside[0]]} at image {outside[0]}"
-            f" ({len(outside)} such), expected 0 to {num_classes - 1}"
+            f" ({len(outside)} such), expected {known.start} to {known.stop - 1}"
         )
 
 
@@ -269,9 +194,12 @@ def _bring(known: KnownSet, files: list[KnownFile], store: Path) -> list[str]:
     with _scratch_folder(store) as scratch:
         for where, way in _ways(known):
             missing = [file for file in files if not _path_in(store, file)]
+            if not missing:
+                break
             try:
                 for file, path in way(missing, scratch):
-                    _enter(_checked(known, file, path, "It was not kept.", f"{where}/{file.name}.gz"), scratch, store)
+                    read = _checked(known, file, path, "It was not kept.", f"{where}/{path.name}")
+                    _enter(file, read, scratch, store)
             except (OSError, ValueError, subprocess.SubprocessError) as error:
                 failures.append(_line(where, error))
                 log.info("%s", failures[-1])
@@ -283,7 +211,10 @@ Way = Callable[[list[KnownFile], Path], Iterator[tuple[KnownFile, Path]]]
 
 def _ways(known: KnownSet) -> Iterator[tuple[str, Way]]:
     for address in known.addresses:
-        yield address, partial(_download, address)
+        if known.archive is None:
+            yield address, partial(_download, address)
+        else:
+            yield f"{address}/{known.archive.name}", partial(_download_archive, known.archive, address)
     if known.debian_package:
         yield f"Debian package {known.debian_package}", partial(_unpack_debian_package, known)
 
@@ -307,22 +238,41 @@ def _scratch_folder(store: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _enter(file: IdxFile, scratch: Path, store: Path) -> None:
-    ready = scratch / file.name
+def _enter(file: KnownFile, read: IdxFile, scratch: Path, store: Path) -> None:
+    content = read.path.read_bytes() if file.packed else read.raw.data
+    ready = scratch / "ready"
     with ready.open("wb") as stream:
-        stream.write(file.raw.data)
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(ready, store / file.name)
+    os.replace(ready, store / file.stored)
 
 
 def _download(address: str, files: list[KnownFile], scratch: Path) -> Iterator[tuple[KnownFile, Path]]:
     for file in files:
-        url, path = f"{address}/{file.name}.gz", scratch / f"{file.name}.gz"
-        log.info("fetching %s", url)
-        with path.open("wb") as stream:
-            _get(url, _Arriving(stream, math.prod(file.sizes) + ROOM))
+        path = scratch / f"{file.name}.gz"
+        _receive(f"{address}/{path.name}", path, file.size + ROOM, FILE_SECONDS)
         yield file, path
+
+
+def _download_archive(
+    archive: Archive, address: str, files: list[KnownFile], scratch: Path
+) -> Iterator[tuple[KnownFile, Path]]:
+    """Of the whole archive, which is checked before anything in it is looked at, the files that are asked for."""
+    path = scratch / archive.name
+    _receive(f"{address}/{archive.name}", path, archive.size, max(FILE_SECONDS, archive.size / ARCHIVE_RATE))
+    _check_sum(path, f"sha256:{archive.sha256}")
+    members = {f"{archive.folder}/{file.stored}": file for file in files}
+    wanted = {name: (scratch / file.stored, file.size + ROOM) for name, file in members.items()}
+    for name in unpack(path, wanted):
+        yield members[name], wanted[name][0]
+
+
+def _receive(url: str, path: Path, limit: int, seconds: float) -> None:
+    """Writes what lies at the address, of at most `limit` bytes, to the path."""
+    log.info("fetching %s", url)
+    with path.open("wb") as stream:
+        _get(url, _Arriving(stream, limit), seconds)
 
 
 class _Arriving:
@@ -342,8 +292,8 @@ class _Arriving:
         """Of pooch's, after each kilobyte: the file is flushed when it is closed."""
 
 
-def _get(url: str, arriving: _Arriving) -> None:
-    """Fetches a file within bounded time, whatever the server does: a byte now and then, headers without end.
+def _get(url: str, arriving: _Arriving, seconds: float) -> None:
+    """Fetches a file within so many seconds, whatever the server does: a byte now and then, headers without end.
 
     Raises `TimeoutError` for one that comes too slowly, else as pooch does. What is given up may go on waiting in its
     thread, for the server alone.
@@ -359,8 +309,8 @@ def _get(url: str, arriving: _Arriving) -> None:
                 return outcome.result()
             if arriving.count - before < MIN_RATE * window:
                 raise TimeoutError(f"{url}: fewer than {MIN_RATE:,} bytes a second for {window} s")
-            if time.monotonic() - began > FILE_SECONDS:
-                raise TimeoutError(f"{url}: not complete after {FILE_SECONDS:,} s")
+            if time.monotonic() - began > seconds:
+                raise TimeoutError(f"{url}: not complete after {seconds:,.0f} s")
     finally:
         arriving.given_up = True
 
@@ -375,8 +325,6 @@ def _resolve(outcome: "Future[None]", do: Callable[[], None]) -> None:
 
 def _unpack_debian_package(known: KnownSet, files: list[KnownFile], scratch: Path) -> Iterator[tuple[KnownFile, Path]]:
     """Fetch and unpack the package, without installing it and without root."""
-    if not files:
-        return
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise ValueError("needs apt-get and dpkg-deb, which are not installed")
     log.info("fetching the Debian package %s", known.debian_package)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelflow.data.archives import is_archive
 from modelflow.data.idx import BYTES, MAX_BYTES, WHOLE_NUMBERS, IdxFile, OtherKindError, by_x, read_idx
 from modelflow.errors import DataError
 from modelflow.io.bounds import MAX_CLASSES
@@ -74,6 +75,8 @@ def _listing(folder: Path) -> list[Path]:
         reason = "no such folder"
     except (OSError, ValueError) as error:
         reason = f"cannot be read as a folder ({error})"
+        if is_archive(folder):
+            raise DataError(f"{folder}: is an archive, expected its folder. Unpack it first.") from None
     raise DataError(f"{folder}: {reason}, expected a folder of four IDX files. {FIX}")
 
 

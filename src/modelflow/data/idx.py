@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from modelflow.io.files import read_bounded
+
 MAX_BYTES = 3 * 2**28  # of one file's values, and of a data set's four files together
 MAX_RATIO = 1100  # how many bytes one of gzip can become: somewhat more than 1032
 CHUNK_BYTES = 2**20
@@ -37,7 +39,7 @@ class OtherKindError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class IdxFile:
-    """A whole IDX file in memory: its bytes, uncompressed, the sizes that its header gives, and its values so."""
+    """A whole file in memory: its bytes, uncompressed, its sizes by its header or as they are known, its values."""
 
     path: Path
     raw: NDArray[np.uint8]
@@ -112,6 +114,22 @@ def read_idx(
         raise ValueError(f"cannot be read ({reason}), expected an IDX file, plain or gzipped") from None
     values = raw[len(head) :].view(dtype).reshape(stated)
     return IdxFile(path, raw, stated, hashlib.sha256(raw.data).hexdigest(), values)
+
+
+def read_plain(path: Path, sizes: tuple[int, ...]) -> IdxFile:
+    """Read a file of unsigned bytes without a header, exactly as many as these sizes say.
+
+    Raises ValueError with the reason alone, as `read_idx` does.
+    """
+    expected = f"expected {math.prod(sizes):,} ({by_x(sizes)})"
+    try:
+        content = read_bounded(path, math.prod(sizes))
+    except FileNotFoundError:
+        raise ValueError("does not exist") from None
+    if len(content) != math.prod(sizes):
+        raise ValueError(f"has {len(content):,} bytes, {expected}")
+    raw = np.frombuffer(content, np.uint8)
+    return IdxFile(path, raw, sizes, hashlib.sha256(content).hexdigest(), raw.reshape(sizes))
 
 
 def by_x(sizes: tuple[int, ...]) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -108,3 +108,13 @@ class Source:
         """Of the four files by role, such as "train-images"."""
         train, test = ((files[f"{part}-images"].values, files[f"{part}-labels"].values) for part in ("train", "test"))
         return cls(name, *train, *test, class_names, {file.name: file.sha256 for file in files.values()})
+
+    def counted_from(self, first: int) -> "Source":
+        """The same with labels from 0, which are from `first` on in its files."""
+        train_labels, test_labels = (labels - first for labels in (self.train_labels, self.test_labels))
+        return replace(self, train_labels=train_labels, test_labels=test_labels, labels_from=first)
+
+    def transposed(self) -> "Source":
+        """The same with rows and columns of all images exchanged."""
+        train, test = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (self.train_images, self.test_images))
+        return replace(self, train_images=train, test_images=test)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import modelflow.data.origins as folder
+from modelflow.data.archives import is_archive
 from modelflow.data.origins.origin import FileRow, Origin, prefix_of
 from modelflow.data.source import AS_THEY_ARE, Form, Source
 from modelflow.errors import UsageError
@@ -45,6 +46,8 @@ def canonical(name: str) -> str:
         return found[0] + name
     if found:
         raise UsageError(f"{name}: could be {' or '.join(found)} Write the prefix: {found[0]}{name}")
+    if is_archive(path):
+        raise UsageError(f"{name}: is an archive. Unpack it and give the folder, or the file in it.")
     forms = ", ".join(form for form in names() if ":" in form)
     raise UsageError(f"{name}: no data set is recognised there. Give a name from `modelflow data list`, or {forms}.")
 
@@ -106,9 +109,9 @@ def shape_of(name: str, form: Form = AS_THEY_ARE) -> DataShape:
     return origin_of(name, None, form).shape()
 
 
-def checksums_of(name: str, form: Form = AS_THEY_ARE) -> dict[str, str]:
+def checksums_of(name: str, form: Form = AS_THEY_ARE, data_dir: str | Path | None = None) -> dict[str, str]:
     """SHA-256 by file name of what `read_source` would read now. Raises `DataError` as that."""
-    return origin_of(name, None, form).checksums()
+    return origin_of(name, data_dir, form).checksums()
 
 
 def fetch_dataset(name: str, data_dir: str | Path | None = None) -> list[FileRow]:

@@ -17,6 +17,7 @@ MAX_NAMED = 5  # models of which a message says what is missing
 CHECKSUMS = "checksums"  # of the data, in plan.json
 OPTIONAL_SETTINGS = (
     *("momentum", "nesterov", "weight_decay", "label_smoothing", "class_weights", "ema"),
+    *("shift", "flip", "cutout"),
     *Form._fields,
 )
 LATER_SETTINGS = {  # which older records do not name, with what they mean by that

@@ -23,6 +23,7 @@ OPTIONS = (
     "loss_fn.",
     "loader.",
     "averaging.",
+    "augmentation.",
     "continued.",
 )  # settings that begin so are recorded where they are not the defaults
 OF_LOADERS = tuple(f"{role} {part}" for role in ("training", "validation", "test") for part in ("images", "labels"))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from modelflow.data.source import Form, size_of, size_text
+from modelflow.data.source import MAX_SIDE, Form, size_of, size_text
 from modelflow.data.sources import canonical, is_fixed, shape_of
 from modelflow.errors import ShapeError, UsageError
 from modelflow.evaluation.measure import metrics
@@ -29,6 +29,7 @@ MAX_SEEDS = 10_000
 MAX_STUDY_LAYERS = 20 * MAX_LAYERS  # of all models of a study together
 T = TypeVar("T", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Pixels = Annotated[int, Field(ge=0, lt=MAX_SIDE, strict=True)]
 RECIPES: dict[str, dict[str, Any]] = {
     "card": {},
     "best": {"epochs": 60, "batch_size": 64, "lr": 2e-3, "schedule": "one-cycle"},
@@ -75,7 +76,8 @@ class RunSettings(BaseModel):
     for networks with batch norm (docs/recipes.md).
     `weight_decay` and `momentum` are the optimizer's, left out torch's own. `class_weights` balanced counts each image
     by the inverse of its class's share of the training images. `ema` is the decay of the moving average of the weights,
-    which is then evaluated and stored (training/averaging.py).
+    which is then evaluated and stored (training/averaging.py). `shift`, `flip` and `cutout` change training images at
+    each step (training/augmentation.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +99,9 @@ class RunSettings(BaseModel):
     label_smoothing: Share = 0.0
     class_weights: Literal["balanced"] | None = None
     ema: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
+    shift: Pixels = 0
+    flip: Annotated[bool, Field(strict=True)] = False
+    cutout: Pixels = 0
     max_parameters: Annotated[int, Field(ge=1, strict=True)] = MAX_PARAMETERS
     find_best_lr: Annotated[bool, Field(strict=True)] = False
     image_size: Annotated[str | None, BeforeValidator(_size_as_text)] = None

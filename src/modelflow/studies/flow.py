@@ -54,8 +54,12 @@ class ModelFlow:
         loss_fn: takes outputs and labels, gives a mean. The default is cross-entropy.
         ema: the decay of the exponential moving average of the weights, such as 0.999. The averaged model is evaluated
             and stored. The default is the checkpoint's, or no average.
+        shift: by how many pixels at most training images are shifted, down or up and left or right.
+        flip: whether half of the training images are mirrored left to right.
+        cutout: the side in pixels of a square that is blanked in each training image.
         results_dir: the folder in which one called `model_name` is made. The attribute is that folder.
-        seed: of the order of the images and of dropout, 0 to 2**63 - 1. The weights are the model's own.
+        seed: of the order of the images, of dropout and of what changes images, 0 to 2**63 - 1. The weights are the
+            model's own.
         device: cpu, cuda, cuda:N, mps or xpu. The default is the CPU where the compiled step covers the run, else CUDA
             where there is one.
         class_names: in the order of the labels, or a mapping such as `class_to_idx`. The default is those of the
@@ -71,9 +75,11 @@ class ModelFlow:
     __slots__ = ("__weakref__", "_parts", "_training")  # a class derived from it may have attributes of its own
 
     arch = Delegated[Architecture, Architecture]()
+    cutout = Delegated[int, int]()
     class_names = Delegated[tuple[str, ...], Iterable[str] | Mapping[str, int] | None]()
     device = Delegated[torch.device, torch.device | str]()
     ema = Delegated[float | None, float | None]()
+    flip = Delegated[bool, bool]()
     loss_fn = Delegated[Loss, Loss]()
     lr = Delegated[float, float]()
     model_name = Delegated[str, str]()
@@ -82,6 +88,7 @@ class ModelFlow:
     results_dir = Delegated[Path, str | Path]()
     schedule = Delegated[str, str]()
     seed = Delegated[int, int]()
+    shift = Delegated[int, int]()
     settings = Delegated[dict[str, Any], dict[str, Any]]()
     test_loader = Delegated[Any, Any]()
     train_loader = Delegated[Any, Any]()
@@ -117,6 +124,9 @@ class ModelFlow:
         schedule: str = "constant",
         loss_fn: Loss | None = None,
         ema: float | None = None,
+        shift: int = 0,
+        flip: bool = False,
+        cutout: int = 0,
         results_dir: str | Path = "results",
         seed: int = 42,
         device: torch.device | str | None = None,
@@ -136,6 +146,9 @@ class ModelFlow:
             schedule=schedule,
             loss_fn=loss_fn,
             ema=ema,
+            shift=shift,
+            flip=flip,
+            cutout=cutout,
             seed=seed,
             device=device,
             class_names=class_names,

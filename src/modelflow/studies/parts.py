@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from modelflow.results.records import DataRecord
 from modelflow.studies.record import data_record
 from modelflow.studies.run_folder import RunFolder
 from modelflow.studies.run_history import RunHistory
+from modelflow.training.augmentation import Augmentation
 from modelflow.training.checkpoint import not_in_weights
 from modelflow.training.devices import choose_device, device_of, devices_here, in_words
 from modelflow.training.loss import Loss, loss_of
@@ -51,7 +53,8 @@ class Parts:
         optimizer: a name, a class, or a torch optimizer over the model's parameters.
         schedule: how the learning rate changes over one call of training, by name.
         loss_fn: takes outputs and labels, gives a mean. The default is cross-entropy.
-        seed: of the order of the images and of dropout, 0 to 2**63 - 1.
+        shift, flip, cutout: how training images are changed at each step. The default is not at all.
+        seed: of the order of the images, of dropout and of what changes images, 0 to 2**63 - 1.
         device: where it is trained. The default is where it is trained best.
         class_names: in the order of the labels. The default is those of the loaders' data set.
         verbose: whether to print progress and results.
@@ -79,6 +82,9 @@ class Parts:
         schedule: str = "constant",
         loss_fn: Loss | None = None,
         ema: float | None = None,
+        shift: int = 0,
+        flip: bool = False,
+        cutout: int = 0,
         seed: int = 42,
         device: torch.device | str | None = None,
         class_names: Iterable[str] | Mapping[str, int] | None = None,
@@ -96,6 +102,7 @@ class Parts:
         self.arch = Architecture(model, loss_of(loss_fn), made, verbose)
         self.arch.set_loaders(train_loader, val_loader)
         self.arch.ema = ema
+        self.arch.augmentation = Augmentation(shift, flip, cutout)
         self.class_names = class_names
         self._test_loader = None if test_loader is val_loader else test_loader
         self.settings = self._settings_with(check_schedule(schedule)) if settings is None else settings
@@ -171,6 +178,37 @@ class Parts:
     @ema.setter
     def ema(self, ema: float | None) -> None:
         self.arch.ema = ema
+        self.update_record()
+
+    @property
+    def shift(self) -> int:
+        """By how many pixels at most training images are shifted."""
+        return self.arch.augmentation.shift
+
+    @shift.setter
+    def shift(self, shift: int) -> None:
+        self._augment(shift=shift)
+
+    @property
+    def flip(self) -> bool:
+        """Whether half of the training images are mirrored."""
+        return self.arch.augmentation.flip
+
+    @flip.setter
+    def flip(self, flip: bool) -> None:
+        self._augment(flip=flip)
+
+    @property
+    def cutout(self) -> int:
+        """The side in pixels of the square that is blanked in training images; 0 for none."""
+        return self.arch.augmentation.cutout
+
+    @cutout.setter
+    def cutout(self, cutout: int) -> None:
+        self._augment(cutout=cutout)
+
+    def _augment(self, **changes: Any) -> None:
+        self.arch.augmentation = replace(self.arch.augmentation, **changes)
         self.update_record()
 
     @property
@@ -278,7 +316,7 @@ class Parts:
         return self.settings | own | self.continued
 
     def _options_now(self) -> dict[str, Any]:
-        return options(self.optimizer, self.loss_fn, self.model, self.ema)
+        return options(self.optimizer, self.loss_fn, self.model, self.ema, self.arch.augmentation)
 
     @property
     def continued(self) -> dict[str, str]:

@@ -64,17 +64,17 @@ def dataset_of(name: str, data_dir: Path | None, form: Form = AS_THEY_ARE) -> "D
     if name in in_memory:
         return in_memory[name]
     key = name, folder_of(name, data_dir), form
-    if key not in _loaded or _loaded[key].checksums != checksums_of(name, form):
+    if key not in _loaded or _loaded[key].checksums != checksums_of(name, form, data_dir):
         _loaded[key] = load_dataset(name, data_dir, **form._asdict())
     return _loaded[key]
 
 
-def checksums_now(name: str, form: Form) -> dict[str, str]:
+def checksums_now(name: str, form: Form, data_dir: Path | None) -> dict[str, str]:
     """SHA-256 of the files of a data set as they are now; of arrays of the images and labels in memory.
 
     Raises as `checksums_of`.
     """
-    return in_memory[name].checksums if name in in_memory else checksums_of(name, form)
+    return in_memory[name].checksums if name in in_memory else checksums_of(name, form, data_dir)
 
 
 def data_of(plan: Plan) -> "Dataset":
@@ -114,6 +114,9 @@ def make_parts(plan: Plan, stored: Run | None = None) -> "Parts":
         optimizer=partial(make_optimizer, settings.optimizer, **settings.optimizer_options()),
         loss_fn=_loss_of(settings, train_loader, n_classes),
         ema=settings.ema,
+        shift=settings.shift,
+        flip=settings.flip,
+        cutout=settings.cutout,
         seed=plan.seed,
         device=plan.device,
         verbose=False,
@@ -235,11 +238,15 @@ def check_data(due: list[Plan]) -> None:
 
     And where the predictions for the test images would be too large to be read again.
     """
+    from modelflow.training.augmentation import Augmentation
+
     loaded: dict[tuple[str, Path | None, Form], Dataset] = {}
     for plan in {plan.model_name: plan for plan in due}.values():
         which = plan.settings.dataset, plan.data_dir, plan.settings.form
         data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
         check_predictions(plan.model_name, len(data.test_y_N), _checked_logits(plan, data))
+        augmentation = Augmentation(plan.settings.shift, plan.settings.flip, plan.settings.cutout)
+        augmentation.check(data.train_x_NCHW.shape[1:], data.name)
         held_out = data.held_out_count(plan.settings.validation_images) if plan.settings.protocol == "held-out" else 0
         images, size = len(data.train_y_N) - held_out, plan.settings.batch_size
         if size > images:

@@ -121,7 +121,8 @@ def resolved(
 
     Also `UsageError` for models that are in files of code, unless it is allowed to run these: `allow_code`.
     """
-    planned = plans(settings, where, data_dir, checksums_now(settings.dataset, settings.form), device)
+    checksums = checksums_now(settings.dataset, settings.form, data_dir)
+    planned = plans(settings, where, data_dir, checksums, device)
     _check_code(planned, allow_code)
     return ResolvedStudy(settings, where, data_dir, planned)
 

@@ -36,12 +36,22 @@ OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
 def unsupported_reason(
-    model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: Any, averages: bool = False
+    model: nn.Module,
+    loss_fn: Loss,
+    optimizer: torch.optim.Optimizer,
+    loader: Any,
+    averages: bool = False,
+    augments: bool = False,
 ) -> str:
-    """Why the compiled step cannot train these, in words; empty when it can. `averages`: whether weights are to be."""
+    """Why the compiled step cannot train these, in words; empty when it can.
+
+    `averages`: whether weights are to be averaged, `augments`: whether images are to be changed at each step.
+    """
     about_both = _about_machine() or _about_model(model)
     reason = about_both or _about_loss(loss_fn) or _about_optimizer(optimizer, model) or _about_loader(loader, model)
-    return reason or ("the compiled step does not average weights" if averages else "")
+    if reason or not (averages or augments):
+        return reason
+    return "the compiled step does not augment images" if augments else "the compiled step does not average weights"
 
 
 def unsupported_inference_reason(model: nn.Module, loader: Any) -> str:

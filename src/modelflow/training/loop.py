@@ -45,20 +45,22 @@ def train_epoch(
     factors_S: Array | None = None,
     begun: EpochProgress = START,
     on_begun: Callable[[], None] = lambda: None,
+    augmented: Callable[[Tensor, int], Tensor] = lambda x, _step: x,
 ) -> float:
     """The mean loss over the images of one epoch, each batch's taken before its update.
 
     `factors_S` multiply the learning rates of the optimizer, which stay as they are, for one step each. `on_steps` is
     called after each update. An epoch already `begun` goes on: its first batches are passed over, then `on_begun` is
-    called. Raises `RunError` naming epoch and step when the loss is no longer a finite number (the update that such a
-    loss would make is not made), and `DataError` without any batch.
+    called. `augmented` gives the images that a step, counted from 1, is trained on. Raises `RunError` naming epoch and
+    step when the loss is no longer a finite number (the update that such a loss would make is not made), and
+    `DataError` without any batch.
     """
     model.train()
     fitted = as_fitted(loss_fn)
     total, images = begun.total, begun.images
     given = pairs(batches, dtype_of(model), fitted.note)
     for step, (x, y) in enumerate(_after(given, begun.steps, on_begun), start=begun.steps + 1):
-        x, y = x.to(device), y.to(device)
+        x, y = augmented(x.to(device), step), y.to(device)
         with explained(f"epoch {epoch}, step {step}", x):
             loss = fitted(model(x), y)
         value = fitted.mean(loss.item(), len(x))

@@ -17,6 +17,7 @@ from torch.utils.data import RandomSampler, SequentialSampler, SubsetRandomSampl
 
 from modelflow.data.memory import is_numbers, sha256_of
 from modelflow.io.files import sha256
+from modelflow.training.augmentation import AS_THEY_ARE, Augmentation
 
 MAX_OPTIONS = 32  # of an optimizer, or of a loss; more are known by one SHA-256
 MAX_NUMBERS = 32  # of a list; more are known by their SHA-256
@@ -28,18 +29,23 @@ NO_DEFAULT = object()
 
 
 def options(
-    optimizer: torch.optim.Optimizer, loss_fn: Any, model: nn.Module, ema: float | None = None
+    optimizer: torch.optim.Optimizer,
+    loss_fn: Any,
+    model: nn.Module,
+    ema: float | None = None,
+    augmentation: Augmentation = AS_THEY_ARE,
 ) -> dict[str, Any]:
     """By names such as `optimizer.weight_decay` and `loss_fn.label_smoothing`; empty where all have their defaults.
 
     `optimizer.1.lr` is of the second group of parameters, where it differs from the first group's;
     `optimizer.parameters` says how many numbers each group trains, where that is not one group of all. Values are
     numbers, texts and lists of numbers; of what is long it is the SHA-256. `averaging.ema` is the decay by which the
-    weights are averaged, where they are.
+    weights are averaged, where they are. `augmentation.shift` and the like say how training images are changed.
     """
     of_optimizer = dict(_of_groups(optimizer)) | _trained(optimizer, model)
     averaging = {} if ema is None else {"averaging.ema": ema}
-    return _few("optimizer.", of_optimizer) | _few("loss_fn.", dict(_of_loss(loss_fn))) | averaging
+    augmented = {f"augmentation.{name}": value for name, value in augmentation.asked.items()}
+    return _few("optimizer.", of_optimizer) | _few("loss_fn.", dict(_of_loss(loss_fn))) | averaging | augmented
 
 
 def loader_options(loader: Any) -> dict[str, Any]:

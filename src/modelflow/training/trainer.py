@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from modelflow.data.convert import unheard
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.io.arguments import MAX_SEED, file, whole
 from modelflow.io.bounds import check_epochs
 from modelflow.io.process import without_widgets
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.seeds import stream
+from modelflow.training.augmentation import AS_THEY_ARE
 from modelflow.training.averaging import Averaging, saved_average
 from modelflow.training.callback import Callback
 from modelflow.training.checkpoint import load_into, most_bytes, read_checkpoint, write_checkpoint
@@ -61,6 +64,7 @@ class Trainer:
     what takes a while. `threads` says how many may share in large layers and in evaluation, which changes no byte.
     `notes` holds what was converted for training. `callbacks` are called at steps, pauses and epochs, in their order.
     With `ema`, the model has the weights that are trained on within an epoch, their average at all other times.
+    `augmentation` says how training images are changed at each step. Those of validation never are.
     """
 
     def __init__(self, model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, verbose: bool = True) -> None:
@@ -85,6 +89,7 @@ class Trainer:
         self._step: CompiledStep | None = None
         self._fitted = FittedLoss(self.loss_fn), FittedLoss(self.loss_fn)  # for training and for validation
         self.averaging = Averaging()
+        self.augmentation = AS_THEY_ARE
         self.callbacks: list[Callback] = []
         self._midway: EpochProgress | None = None
         self._begun: tuple[EpochProgress, RandomState | None] = (START, None)
@@ -167,7 +172,8 @@ class Trainer:
     ) -> None:
         """Trains `n_epochs` more epochs; two calls of 5 epochs give what one call of 10 gives.
 
-        The order of the images and the dropout of each epoch come from streams of `seed` and the epoch's number.
+        The order of the images, the dropout and the augmentation of each epoch come from streams of `seed` and the
+        epoch's number.
         `verbose` tells of every `batch_report`-th epoch and of the last, `verbose_mini_batch` of every
         `mini_batch_report`-th step. Raises `UsageError` or `DataError` before the first step for what cannot be
         trained, `RunError` when a loss is not finite: that of a validation by a second thread is looked at when it is
@@ -246,6 +252,9 @@ class Trainer:
         if self._is_covered():
             return
         check_last_batch(self.model, self.train_loader, self.device)
+        if self.augmentation:
+            x, _ = first_pair(self.train_loader, self.model, "training loader", unheard)
+            self.augmentation.check(x.shape[1:], "the training loader")
         if self.val_loader is not None:
             batch = first_pair(self.val_loader, self.model, "validation loader", self.note)
             with seeded_rng(0, "preflight"):
@@ -259,7 +268,7 @@ class Trainer:
     def why_autograd(self) -> str:
         """Why the compiled step cannot train this, in words; empty when it can."""
         parts = (self.model, self.loss_fn, self.optimizer, self.train_loader)
-        return unsupported_reason(*parts, averages=self.ema is not None)
+        return unsupported_reason(*parts, averages=self.ema is not None, augments=bool(self.augmentation))
 
     def _train_one(self, epoch: int, seed: int, on_steps: OnSteps, goes_on: bool) -> None:
         settle(self.model, self.optimizer)
@@ -289,13 +298,17 @@ class Trainer:
             on_steps(losses, midway)
             give_way()
 
+        def augmented(x: Tensor, step: int) -> Tensor:
+            return self.augmentation.applied(x, seed, epoch, step)
+
         with (
             self.averaging.training(self.model, self.note),
             seeded_rng(seed, "dropout", epoch) as give_way,
             seeded_order(self.train_loader, seed, "order", epoch) as loader,
         ):
             parts = (self.model, self._fitted[0], self.optimizer, loader, self.device)
-            return train_epoch(*parts, stepped, epoch, factors_S, begun, lambda: set_random_state(randomness))
+            resumed = partial(set_random_state, randomness)
+            return train_epoch(*parts, stepped, epoch, factors_S, begun, resumed, augmented)
 
     def _take_up_evaluation(self) -> None:
         """The validation loss that a second thread was at; the epoch does not count when it is not finite."""

@@ -4,12 +4,12 @@ Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images, https:
 """
 
 import os
-import tarfile
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from modelflow.data.archives import is_archive
 from modelflow.data.idx import MAX_BYTES
 from modelflow.data.origins.origin import FileRow, Origin
 from modelflow.data.parts import source_of_parts
@@ -106,7 +106,7 @@ def found_in(path: Path) -> tuple[Path, Kind]:
         binary = f"Get the binary version (cifar-10-binary.tar.gz or cifar-100-binary.tar.gz): {HOME}"
         if path.is_dir() and _is_pickled(path):
             raise DataError(f"{path}: is CIFAR's version for Python, whose pickles could run code. {binary}")
-        if path.is_file() and tarfile.is_tarfile(path):
+        if is_archive(path):
             raise DataError(f"{path}: is an archive, expected its folder. Unpack it: tar xzf {path.name}")
         raise DataError(f"{path}: no data_batch_1.bin or train.bin there, expected CIFAR's binary files. {binary}")
     return found

@@ -38,9 +38,14 @@ BLOCK = 1 << 22  # bytes that are read at a time
 MAX_LINE = 1 << 20
 MAX_TEXT = 4 * MAX_BYTES  # bytes of all tables: three digits and a comma a pixel
 MAX_LABEL = 100
+MAX_IMAGES = 2_000_000  # of a table, however small they are
+MAX_BLANK = 100_000  # lines, beside one for each image
 DELIMITERS = b",;\t"
 MAX_MISSING = 5  # numbers between labels that a note names
 WHOLE = re.compile(rb"\d+(\.0*)?")
+NUMBER = re.compile(rb"[+-]?\d+(\.\d*)?(e[+-]?\d{1,3})?", re.IGNORECASE)  # as numpy.savetxt writes them too
+SEPARATOR = re.compile(rb"sep=.", re.IGNORECASE)  # a first line of Excel's
+EXACT = 2**53  # whole numbers below are exact in floats
 UTF_8_MARK = b"\xef\xbb\xbf"
 Array = NDArray[Any]
 
@@ -121,6 +126,7 @@ class Table:
     path: Path
     head: "Head"
     labels: list[str] = field(default_factory=list)
+    classes: dict[str, str] = field(default_factory=dict)  # each label once
     pixels_NP: Images = field(default_factory=lambda: np.empty((0, 0), np.uint8))
     sha256: str = ""
     notes: list[str] = field(default_factory=list)
@@ -129,6 +135,14 @@ class Table:
     def name(self) -> str:
         """Of the uncompressed file."""
         return _unpacked(self.path)
+
+    def add(self, label: str, line: int) -> None:
+        """One more label. Raises `DataError` where there are too many different ones."""
+        self.labels.append(self.classes.setdefault(label, label))
+        if len(self.classes) > MAX_CLASSES:
+            _wrong(
+                self.path, line, f"more than {MAX_CLASSES:,} different labels. Is another column that of the labels?"
+            )
 
 
 class Head(NamedTuple):
@@ -236,7 +250,7 @@ def _wrong(path: Path, line: int | None, reason: str) -> NoReturn:
 
 def _read(path: Path, limit: int, train: Table | None) -> Table | None:
     """The table, of at most `limit` pixels; None of one without labels beside that for training."""
-    digest, blocks, count = hashlib.sha256(), [], 0
+    digest, blocks, count, blank = hashlib.sha256(), [], 0, 0
     table: Table | None = None
     try:
         with _opened(path) as stream:
@@ -248,8 +262,8 @@ def _read(path: Path, limit: int, train: Table | None) -> Table | None:
                     table, lines, first = Table(path, head, notes=notes), lines[skipped:], first + skipped
                 pixels_NP = _pixels(table, lines, first)
                 count += len(pixels_NP)
-                if count * table.head.pixels > limit:
-                    _wrong(path, first, f"more than {MAX_BYTES:,} pixels in all. Use fewer or smaller images.")
+                blank += len(lines) - len(pixels_NP)
+                _check_bounds(table, first, count, blank, limit)
                 blocks.append(pixels_NP)
     except FileNotFoundError:
         _wrong(path, None, "no such file, expected a CSV table.")
@@ -260,6 +274,16 @@ def _read(path: Path, limit: int, train: Table | None) -> Table | None:
         _wrong(path, None, "holds no images, expected a line for each. Replace it.")
     table.pixels_NP, table.sha256 = np.concatenate(blocks), digest.hexdigest()
     return table
+
+
+def _check_bounds(table: Table, line: int, images: int, blank: int, limit: int) -> None:
+    """Raises `DataError` for more pixels than the limit, more images or blank lines than any table has."""
+    if images * table.head.pixels > limit:
+        _wrong(table.path, line, f"more than {MAX_BYTES:,} pixels in all. Use fewer or smaller images.")
+    if images > MAX_IMAGES:
+        _wrong(table.path, line, f"more than {MAX_IMAGES:,} images. Use fewer images.")
+    if blank > images + MAX_BLANK:
+        _wrong(table.path, line, f"{blank:,} blank lines and {images:,} images. Remove the blank lines.")
 
 
 def _opened(path: Path) -> Any:
@@ -273,7 +297,7 @@ def _opened(path: Path) -> Any:
 
 def _blocks(path: Path, stream: BinaryIO, digest: Any) -> Iterator[tuple[int, list[bytes]]]:
     """Whole lines, some thousand at a time without what ends them, with the number of the first one."""
-    rest, number, total = b"", 1, 0
+    rest, number, total, ends = b"", 1, 0, b""
     while piece := stream.read(BLOCK):
         digest.update(piece)
         total += len(piece)
@@ -281,7 +305,9 @@ def _blocks(path: Path, stream: BinaryIO, digest: Any) -> Iterator[tuple[int, li
             _wrong(path, number, f"more than {MAX_TEXT:,} bytes of text. Use fewer or smaller images.")
         if number == 1 and not rest:
             piece = _without_mark(path, piece)
-        *lines, rest = (rest + piece).split(b"\n")
+        text = rest + piece
+        ends = ends or _line_end(text)
+        *lines, rest = text.split(ends or b"\n")
         if len(rest) > MAX_LINE or any(len(line) > MAX_LINE for line in lines):
             _wrong(path, number, f"longer than {MAX_LINE:,} bytes, expected a line for each image. Is it a CSV table?")
         if lines:
@@ -289,6 +315,13 @@ def _blocks(path: Path, stream: BinaryIO, digest: Any) -> Iterator[tuple[int, li
         number += len(lines)
     if rest:
         yield number, [rest.removesuffix(b"\r")]
+
+
+def _line_end(text: bytes) -> bytes:
+    """What ends its lines, \\r alone on old Macintoshes; empty where no line has ended yet."""
+    if b"\n" in text:
+        return b"\n"
+    return b"\r" if b"\r" in text[:-1] else b""
 
 
 def _without_mark(path: Path, piece: bytes) -> bytes:
@@ -310,7 +343,7 @@ def _fields(line: bytes, delimiter: bytes) -> list[bytes]:
 
 def _head(path: Path, lines: list[bytes], train: Table | None) -> tuple[Head, int, list[str]]:
     """What the first line that holds something says, how many lines are no images, and notes."""
-    place = next((i for i, line in enumerate(lines) if line.strip()), None)
+    place = next((i for i, line in enumerate(lines) if line.strip() and not SEPARATOR.fullmatch(line.strip())), None)
     if place is None:
         _wrong(path, 1, "is empty, expected a label and pixels. Replace it.")
     line = lines[place]
@@ -322,7 +355,8 @@ def _head(path: Path, lines: list[bytes], train: Table | None) -> tuple[Head, in
         return Head(delimiter, len(cells), None, place + 1), 0, []
     if _is_header(cells):
         label = _label_column(path, place + 1, cells)
-        others = tuple(_shown(cell) for i, cell in enumerate(cells) if i != label and not cell[-1:].isdigit())[:5]
+        _check_order(path, place + 1, [cell for i, cell in enumerate(cells) if i != label])
+        others = tuple(_shown(cell) for i, cell in enumerate(cells) if i != label and not _names_pixel(cell))[:5]
         return Head(delimiter, len(cells), label, place + 2, others), place + 1, []
     label = len(cells) - 1 if _is_number(cells[0]) and not _is_number(cells[-1]) else 0
     which = "first" if label == 0 else "last"
@@ -330,7 +364,36 @@ def _head(path: Path, lines: list[bytes], train: Table | None) -> tuple[Head, in
 
 
 def _is_number(cell: bytes) -> bool:
-    return WHOLE.fullmatch(cell) is not None
+    return len(cell) <= MAX_LABEL and NUMBER.fullmatch(cell) is not None
+
+
+def _whole(cell: bytes) -> int | None:
+    """The value of a whole number, in whichever notation; None for anything else."""
+    if not _is_number(cell):
+        return None
+    if WHOLE.fullmatch(cell):
+        return int(cell.partition(b".")[0])
+    value = float(cell)
+    return int(value) if value.is_integer() and abs(value) < EXACT else None
+
+
+def _names_pixel(cell: bytes) -> bool:
+    """Whether a column is called as pixels are: by a number at the end, but for what pandas calls a nameless one."""
+    return cell[-1:].isdigit() and not cell.startswith(b"Unnamed")
+
+
+def _check_order(path: Path, line: int, cells: list[bytes]) -> None:
+    """Raises `DataError` where columns are numbered, each once, and do not stand in the order of their numbers."""
+    numbers = [int(match[0]) for cell in cells if (match := re.search(rb"\d{1,18}$", cell))]
+    if len(set(numbers)) < len(cells) or numbers == sorted(numbers):
+        return
+    place = next(i for i in range(1, len(numbers)) if numbers[i] < numbers[i - 1])
+    _wrong(
+        path,
+        line,
+        f"{_shown(cells[place])} stands behind {_shown(cells[place - 1])}, expected pixels in the order of their "
+        "numbers. Sort the columns by number.",
+    )
 
 
 def _named_label(cells: list[bytes]) -> list[int]:
@@ -366,7 +429,8 @@ def _pixels(table: Table, lines: list[bytes], first: int) -> Images:
         labels = [_unquoted(one[0] if begins else one[2]) for one in split]
         fast_NP = _by_digits(b"\n".join(one[2] if begins else one[0] for one in split), head)
         if fast_NP is not None and all(map(_plain_label, labels)):
-            table.labels += [_as_text(label) for label in labels]
+            for (number, _), label in zip(numbered, labels, strict=True):
+                table.add(_as_text(label), number)
             return fast_NP
     rows = [_row(table, number, line) for number, line in numbered]
     return np.array(rows, np.uint8).reshape(len(rows), head.pixels)
@@ -384,9 +448,8 @@ def _plain_label(label: bytes) -> bool:
 def _as_text(label: bytes) -> str:
     """A label as it stands, a whole number without zeros before and behind it."""
     text = label.decode("utf-8")
-    if _is_number(label):
-        return str(int(text.partition(".")[0]))
-    return text
+    whole = _whole(label)
+    return text if whole is None else str(whole)
 
 
 def _by_digits(text: bytes, head: Head) -> Images | None:
@@ -426,20 +489,20 @@ def _row(table: Table, number: int, line: bytes) -> list[int]:
         _wrong(path, number, f"the label {_shown(label)} is not UTF-8. Save the table as “CSV UTF-8”.")
     if not text:
         _wrong(path, number, "the label is empty, expected one. Fix the line.")
-    table.labels.append(text)
+    table.add(text, number)
     return [_pixel(path, number, column, cell, head) for column, cell in enumerate(cells)]
 
 
 def _pixel(path: Path, number: int, column: int, cell: bytes, head: Head) -> int:
     place = column + 1 + (head.label is not None and column >= head.label)
-    if not _is_number(cell):
-        fix = "Scale the values to 0 to 255." if re.fullmatch(rb"\d*\.\d+(e-?\d+)?", cell) else "Fix the line."
+    value = _whole(cell)
+    if value is None:
+        fix = "Scale the values to 0 to 255." if _is_number(cell) or cell[:1] == b"." else "Fix the line."
         _wrong(path, number, f"column {place}: {_shown(cell)}, expected a whole number from 0 to 255. {fix}")
-    digits = cell.partition(b".")[0].lstrip(b"0") or b"0"
-    if len(digits) > 3 or int(digits) > 255:
+    if not 0 <= value <= 255:
         fix = "Scale the values to 0 to 255."
         _wrong(path, number, f"column {place}: {_shown(cell)}, expected 0 to 255. {fix}")
-    return int(digits)
+    return value
 
 
 def _shown(cell: bytes) -> str:

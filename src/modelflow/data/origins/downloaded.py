@@ -1,14 +1,21 @@
-"""Known sets, whose files are used where they lie, else fetched, and checked by their SHA-256 in any case."""
+"""Known sets, whose files are used where they lie, else fetched, and checked by their checksums in any case."""
 
+import math
 import os
+from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
 from modelflow.data import fetch
+from modelflow.data.idx import IdxFile
+from modelflow.data.known_sets import KNOWN_SETS, RECORD, KnownSet
 from modelflow.data.origins.origin import FileRow, Origin, rows_of
-from modelflow.data.source import Source
+from modelflow.data.source import Images, Labels, Source
+from modelflow.data.unchanged import while_unchanged
 from modelflow.networks.data_shape import DataShape
 
-KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST, fetch.MNIST)}
+MEGABYTE = 10**6
 
 
 class Downloaded(Origin):
@@ -22,30 +29,64 @@ class Downloaded(Origin):
         return name in KNOWN_SETS
 
     @property
+    def known(self) -> KnownSet:
+        """What is known of it."""
+        return KNOWN_SETS[self.name]
+
+    @property
     def folder(self) -> str | None:
         named = fetch.named_folder(self.data_dir)
         return None if named is None else os.path.abspath(named)
 
     @property
     def words(self) -> str:
-        return "is downloaded and checked unless it is on the machine"
+        archive = self.known.archive
+        size = "" if archive is None else f" ({archive.size / MEGABYTE:.0f} MB)"
+        return f"is downloaded{size} and checked unless it is on the machine"
 
     def read(self, download: bool) -> Source:
-        known = KNOWN_SETS[self.name]
-        found = fetch.fetch(known, self.data_dir) if download else fetch.find_all(known, self.data_dir)
-        return Source.of_files(self.name, found, known.class_names)
+        find = fetch.fetch if download else fetch.find_all
+        return source_of(self.known, find(self.known, self.data_dir))
 
     def shape(self) -> DataShape:
         """As its files are known to be, unread."""
-        known = KNOWN_SETS[self.name]
-        _, height, width = next(file.sizes for file in known.files if file.role == "train-images")
-        return DataShape(self.name, 1, (height, width), len(known.class_names))
+        channels, height, width = self.known.image_shape
+        return DataShape(self.name, channels, (height, width), len(self.known.class_names))
 
     def checksums(self) -> dict[str, str]:
-        return {file.name: file.sha256 for file in KNOWN_SETS[self.name].files}
+        """Of files whose .gz alone was published, by reading them, fetched where they are nowhere."""
+        if all(file.sha256 for file in self.known.files):
+            return {file.name: file.sha256 for file in self.known.files}
+        files = fetch.paths(self.known, self.data_dir)
+        if len(files) < len(self.known.files):
+            return self._sums()
+        return dict(while_unchanged((self.name, *files), files, self._sums))
+
+    def _sums(self) -> dict[str, str]:
+        return _sums(fetch.fetch(self.known, self.data_dir))
 
     def verify(self) -> list[FileRow]:
-        return rows_of(fetch.find_all(KNOWN_SETS[self.name], self.data_dir))
+        return rows_of(fetch.find_all(self.known, self.data_dir))
 
     def fetch(self) -> list[FileRow]:
-        return rows_of(fetch.fetch(KNOWN_SETS[self.name], self.data_dir))
+        return rows_of(fetch.fetch(self.known, self.data_dir))
+
+
+def source_of(known: KnownSet, files: Mapping[str, IdxFile]) -> Source:
+    """The data set of its files by role, images upright and labels from 0."""
+    if known.image_shape == RECORD:
+        train, test = (_records(known, files, part) for part in ("train", "test"))
+        return Source(known.name, *train, *test, known.class_names, _sums(files))
+    source = Source.of_files(known.name, files, known.class_names)
+    source = source.counted_from(known.labels_from) if known.labels_from else source
+    return source.transposed() if known.transposed else source
+
+
+def _records(known: KnownSet, files: Mapping[str, IdxFile], part: str) -> tuple[Images, Labels]:
+    """Images and labels of a part, in the order of the known files."""
+    rows = np.concatenate([files[file.role].values for file in known.files if file.role.startswith(part)])
+    return rows[:, -math.prod(RECORD) :].reshape(-1, *RECORD), rows[:, 0].astype(np.int64)
+
+
+def _sums(files: Mapping[str, IdxFile]) -> dict[str, str]:
+    return {file.name: file.sha256 for file in files.values()}

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from modelflow.data.folder import NAME, find_files, read_folder
 from modelflow.data.idx import IdxFile
 from modelflow.data.origins.origin import FileRow, Origin, rows_of
@@ -40,14 +38,9 @@ class IdxFolder(Origin):
         first = first if first == 1 else 0  # as EMNIST's letters have it
         source = Source.of_files(self.name, files, tuple(map(str, range(first, most + 1))))
         if first:
-            source = replace(
-                source,
-                train_labels=source.train_labels - 1,
-                test_labels=source.test_labels - 1,
-                labels_from=1,
-                notes=("labels begin at 1. Classes are counted from 0, and named by their labels.",),
-            )
-        return transposed(source) if self.form.transpose else source
+            note = "labels begin at 1. Classes are counted from 0, and named by their labels."
+            source = replace(source.counted_from(1), notes=(note,))
+        return source.transposed() if self.form.transpose else source
 
     def checksums(self) -> dict[str, str]:
         """As of any origin; the files are read again only when they may have changed."""
@@ -57,12 +50,6 @@ class IdxFolder(Origin):
 
     def verify(self) -> list[FileRow]:
         return rows_of(read_folder(self.path))
-
-
-def transposed(source: Source) -> Source:
-    """Rows and columns of all images exchanged."""
-    train, test = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (source.train_images, source.test_images))
-    return replace(source, train_images=train, test_images=test)
 
 
 def sums_of(files: Mapping[str, IdxFile]) -> dict[str, str]:

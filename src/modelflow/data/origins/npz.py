@@ -206,12 +206,15 @@ def _images(path: Path, array: Array, where: str) -> Images:
 def _labels(path: Path, array: Array, where: str) -> Labels:
     """One label an image (int64) of whole numbers N or N x 1."""
     problem = ""
-    if array.dtype.kind not in "ui":
-        problem = f"its labels are {array.dtype.name}, expected whole numbers. Write labels.astype(int)"
-    elif array.ndim == 2 and array.shape[1] > 1:
+    if array.dtype.kind == "U":
         problem = (
-            f"holds labels {by_x(array.shape)}, expected one per image. For one-hot labels, write labels.argmax(1)"
+            "its labels are texts, expected whole numbers. Write class_names, labels = np.unique(labels, "
+            "return_inverse=True)"
         )
+    elif array.ndim == 2 and array.shape[1] > 1:
+        problem = f"holds labels {by_x(array.shape)}, expected one per image. {_single(array)}"
+    elif array.dtype.kind not in "ui":
+        problem = f"its labels are {array.dtype.name}, expected whole numbers. Write labels.astype(int)"
     elif array.ndim not in (1, 2) or not array.size:
         problem = f"holds labels {by_x(array.shape)}, expected one per image. Write them as N or N x 1"
     elif array.max() >= MAX_CLASSES or array.min() < 0:
@@ -220,6 +223,12 @@ def _labels(path: Path, array: Array, where: str) -> Labels:
     if problem:
         raise DataError(f"{path}: {where}{problem}.")
     return array.reshape(-1).astype(np.int64)
+
+
+def _single(labels: Array) -> str:
+    """How to make several numbers per image one label."""
+    one_hot = bool(((labels != 0).sum(1) == 1).all())
+    return "Write labels.argmax(1)" if one_hot else "Several classes per image cannot be trained: choose one of them"
 
 
 def read_arrays(path: Path, content: bytes, keys: set[str], limit: int) -> dict[str, Array]:

@@ -344,7 +344,7 @@ def _refused_for(reason: str) -> Refused:
 def _other_data(plan: Plan) -> str:
     """What differs of the data on this machine from those of the plan; empty when nothing does, or none can be read."""
     try:
-        here = checksums_of(plan.settings.dataset, plan.settings.form)
+        here = checksums_of(plan.settings.dataset, plan.settings.form, plan.data_dir)
     except ModelFlowError:  # which the run says by itself
         return ""
     return "" if plan.checksums in (None, here) else other_files(plan.checksums, here)
