@@ -20,9 +20,9 @@ from modelflow.data.sources import read_source
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.export.c import quantise
 from modelflow.export.c.compiled import FLAGS, logits_of
-from modelflow.export.c.lowering import lowered
+from modelflow.networks.program.lowering import lowered
 from modelflow.export.c.memory import planned
-from modelflow.export.c.operations import IN_PLACE
+from modelflow.networks.program.operations import IN_PLACE
 from modelflow.export.c.pixels import Pixels
 from modelflow.export.c.source import c_model
 from modelflow.networks.build import GenericCNN
@@ -323,7 +323,7 @@ def test_a_kind_of_layer_without_c_is_refused():
     traced = trace(EVERY_KIND)
     first = traced.layers[0]
     odd = replace(traced, layers=(replace(first, written=Doubled()), *traced.layers[1:]))
-    with pytest.raises(UsageError, match=r"layers\.0: layers of the kind Doubled cannot be exported to C"):
+    with pytest.raises(UsageError, match=r"layers\.0: layers of the kind Doubled run in PyTorch alone"):
         lowered(odd, state_of(GenericCNN(EVERY_KIND)))
 
 

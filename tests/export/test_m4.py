@@ -12,7 +12,7 @@ from test_c import EVERY_KIND, assert_alike, by_torch, images_for, network_of, p
 from modelflow.export.c import quantise
 from modelflow.export.c.compiled import FLAGS
 from modelflow.export.c.device import CODE_BYTES
-from modelflow.export.c.lowering import lowered
+from modelflow.networks.program.lowering import lowered
 from modelflow.export.c.pixels import Pixels
 from modelflow.networks.resolve import preset
 

@@ -13,7 +13,7 @@ from modelflow.analysis.archive import read_class_names, read_history
 from modelflow.analysis.identity import identity_of
 from modelflow.errors import DataError, ModelFlowError, RunError
 from modelflow.export.given import WHITE, Given, image_of, images_of
-from modelflow.export.normalisation import Normalisation, normalisation_of
+from modelflow.results.normalisation import Normalisation, normalisation_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
 from modelflow.io.bounds import MAX_RECORD_BYTES
 from modelflow.io.config import read_fields

@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh
+from modelflow.networks.program.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh
 from modelflow.export.c.pieces import Array, Place, Step, Window, number
 
 ACTIVATIONS = {

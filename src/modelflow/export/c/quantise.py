@@ -17,8 +17,8 @@ from torch import Tensor
 
 from modelflow.errors import UsageError
 from modelflow.export.c.evaluate import activated, convolved, evaluated, largest, means
-from modelflow.export.c.lowering import Program
-from modelflow.export.c.operations import (
+from modelflow.networks.program.lowering import Program
+from modelflow.networks.program.operations import (
     Activate,
     Add,
     Bounds,
