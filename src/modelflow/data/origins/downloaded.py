@@ -5,10 +5,14 @@ from typing import ClassVar
 
 from modelflow.data import fetch
 from modelflow.data.origins.origin import FileRow, Origin, rows_of
-from modelflow.data.source import Source
+from modelflow.data.source import Framing, Source
 from modelflow.networks.data_shape import DataShape
 
 KNOWN_SETS = {known.name: known for known in (fetch.FASHION_MNIST, fetch.MNIST)}
+FRAMINGS = {  # Xiao et al. (2017), figure 1, https://arxiv.org/abs/1708.07747; http://yann.lecun.com/exdb/mnist/
+    "fashion-mnist": Framing(28, by_mass=False),
+    "mnist": Framing(20, by_mass=True),
+}
 
 
 class Downloaded(Origin):
@@ -25,6 +29,10 @@ class Downloaded(Origin):
     def folder(self) -> str | None:
         named = fetch.named_folder(self.data_dir)
         return None if named is None else os.path.abspath(named)
+
+    @property
+    def framing(self) -> Framing:
+        return FRAMINGS[self.name]
 
     @property
     def words(self) -> str:
