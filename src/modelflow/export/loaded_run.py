@@ -13,13 +13,13 @@ from modelflow.analysis.archive import read_class_names, read_history
 from modelflow.analysis.identity import identity_of
 from modelflow.errors import DataError, ModelFlowError, RunError
 from modelflow.export.given import WHITE, Given, image_of, images_of
-from modelflow.results.normalisation import Normalisation, normalisation_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
 from modelflow.io.bounds import MAX_RECORD_BYTES
 from modelflow.io.config import read_fields
 from modelflow.networks.description import Description, parse_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.results import layout
+from modelflow.results.normalisation import Normalisation, normalisation_of
 from modelflow.results.records import Epoch, Run, other_files
 from modelflow.text import ended, one_line, shown
 

@@ -78,7 +78,10 @@ def evaluated_source(data: DataRecord, labels_N: Array, data_dir: str | Path | N
 
 
 def as_bytes(images: Array, white: int) -> Array:
-    """Images whose white is `white` as bytes up to 255: N x H x W in grey, or N x H x W x 3; of other numbers of channels the first one."""
+    """Images whose white is `white` as bytes up to 255: N x H x W in grey, or N x H x W x 3.
+
+    Of other numbers of channels it is the first one.
+    """
     if images.ndim == 4:
         images = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images[:, 0]
     if white == 255:

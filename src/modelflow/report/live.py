@@ -247,7 +247,7 @@ def described(program: Program) -> list[dict[str, Any]]:
 
 
 @singledispatch
-def _options(operation: Operation) -> dict[str, Any]:
+def _options(_: Operation) -> dict[str, Any]:
     return {}
 
 
@@ -285,11 +285,16 @@ def _pairs(group: Group) -> Iterator[Pair]:
 
 def _apart(first: Model, second: Model) -> Array:
     """By image: how far the mean probabilities of two models are apart, from 0 to 1 (total variation)."""
-    mean_NK, other_NK = (np.mean([probabilities(z_NK) for z_NK, _ in model.predictions()], 0) for model in (first, second))
+    mean_NK, other_NK = _mean_probabilities(first), _mean_probabilities(second)
     if mean_NK.shape != other_NK.shape:
         return np.zeros(len(mean_NK))
     distance_N: Array = np.abs(mean_NK - other_NK).sum(1) / 2
     return distance_N
+
+
+def _mean_probabilities(model: Model) -> Array:
+    mean_NK: Array = np.mean([probabilities(logits_NK) for logits_NK, _ in model.predictions()], 0)
+    return mean_NK
 
 
 def _chosen(found: Mistakes, apart_N: Iterable[Array], size: int) -> Array:

@@ -13,6 +13,18 @@ from typing import Any
 import numpy as np
 
 from modelflow.errors import DataError, UsageError
+from modelflow.networks.layers.activation import Activation, activation_parts
+from modelflow.networks.layers.conv import Convolution
+from modelflow.networks.layers.dropout import Dropout
+from modelflow.networks.layers.flatten import Flatten
+from modelflow.networks.layers.kind import LayerKind, Shape, shape_text
+from modelflow.networks.layers.linear import Product
+from modelflow.networks.layers.norm import Norm
+from modelflow.networks.layers.pool import GLOBAL
+from modelflow.networks.layers.pool import Pool as PoolLayer
+from modelflow.networks.layers.residual import Residual
+from modelflow.networks.layers.squeeze import Squeeze
+from modelflow.networks.layers.tape import Values
 from modelflow.networks.program.operations import (
     CUTS,
     Activate,
@@ -28,18 +40,6 @@ from modelflow.networks.program.operations import (
     Window,
     single,
 )
-from modelflow.networks.layers.activation import Activation, activation_parts
-from modelflow.networks.layers.conv import Convolution
-from modelflow.networks.layers.dropout import Dropout
-from modelflow.networks.layers.flatten import Flatten
-from modelflow.networks.layers.kind import LayerKind, Shape, shape_text
-from modelflow.networks.layers.linear import Product
-from modelflow.networks.layers.norm import Norm
-from modelflow.networks.layers.pool import GLOBAL
-from modelflow.networks.layers.pool import Pool as PoolLayer
-from modelflow.networks.layers.residual import Residual
-from modelflow.networks.layers.squeeze import Squeeze
-from modelflow.networks.layers.tape import Values
 from modelflow.networks.trace import Trace
 
 EPSILON = 1e-5  # of batch norm, PyTorch's default

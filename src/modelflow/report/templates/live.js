@@ -304,7 +304,7 @@ const live = (() => {
   const squares = (width, height) => {
     const size = Math.max(1, Math.round(Math.min(width, height) / 4));
     const step = Math.max(1, half(size / 2 + 0.5));
-    const along = (side) => Array.from({ length: Math.floor((side - size) / step) + 1 }, (_, i) => i * step);
+    const along = (side) => Array.from({ length: Math.ceil((side - size) / step) + 1 }, (_, i) => Math.min(i * step, side - size));
     return { size, across: along(width), down: along(height) };
   };
   const covered = (shares, width, height, left, top, size, ground) => {

@@ -10,7 +10,8 @@
   const MAPS = 16; // of a layer
   const ACROSS = 8; // maps in a row
   const CELL = 60; // pixels that a map takes, where there is room
-  const GAP = 3; // between maps
+  const GAP = 4; // between maps
+  const LEAST_FALL = 0.05; // of a probability, drawn in full colour
   const VALUES = 128; // of a layer without maps
 
   const percent = (share) => {
@@ -38,7 +39,7 @@
       const found = colour(i);
       if (found) image.data.set([255 * found[0], 255 * found[1], 255 * found[2], 255], 4 * i);
     }
-    canvas.getContext("2d").putImageData(image, 0, 0);
+    canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
   };
   const rgb = ({ planes }) => (i) => (planes.length === 3 ? planes.map((plane) => plane[i]) : Array(3).fill(planes[0][i]));
   const paintPicture = (canvas, picture) => paint(canvas, picture.width, picture.height, rgb(picture));
@@ -305,11 +306,10 @@
       if (vote.shares.length > 1) text.append(`, ${vote.agree} of ${vote.shares.length} seeds agree`);
       views[i].said.replaceChildren(text);
     };
-    const showFalls = (i, picture, falls) => {
-      const most = falls.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+    const showFalls = (i, picture, falls, most) => {
       const light = rgb(picture);
       paint(views[i].canvas, picture.width, picture.height, (p) => {
-        const colour = heat(most > 0.005 ? falls[p] / most : 0);
+        const colour = heat(falls[p] / most);
         return light(p).map((share, c) => 0.45 * share + 0.85 * colour[c]);
       });
       const least = falls.reduce((a, b) => Math.min(a, b), 0);
@@ -325,9 +325,10 @@
           paintPicture(views[i].canvas, picture);
           views[i].note.textContent = "Covering …";
         });
-        for (const [i, model] of chosen().entries()) {
-          showFalls(i, picture, yield* occluded(found, model, shares, votes[i]));
-        }
+        const falls = [];
+        for (const [i, model] of chosen().entries()) falls.push(yield* occluded(found, model, shares, votes[i]));
+        const most = falls.flatMap((side) => [...side]).reduce((a, b) => Math.max(a, Math.abs(b)), LEAST_FALL);
+        falls.forEach((side, i) => showFalls(i, picture, side, most));
       },
     };
   };
