@@ -22,6 +22,7 @@ from modelflow.networks.program.compute import computed
 from modelflow.networks.program.lowering import lowered
 from modelflow.networks.resolve import preset
 from modelflow.report import live
+from modelflow.report import page as report_page
 from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import TEMPLATES, render
 from programs import EVERY_KIND, PREACTIVATED, assert_alike, by_torch, images_for, network_of, pixels_for, state_of
@@ -44,7 +45,7 @@ def script(browser):
     return page.evaluate
 
 
-def found_of(content, room=live.MAX_BYTES):
+def found_of(content, room=1_000_000):
     group = content.groups[0]
     return live.live_of(group, mistakes_of(group), read_source("digits"), room)
 
@@ -229,7 +230,7 @@ def test_the_images_are_of_each_class_and_where_two_models_differ_most(content):
 def test_models_too_large_are_named_and_left_out(content):
     whole = found_of(content)
     sizes = [one.size for one in whole.models]
-    some = found_of(content, min(sizes))
+    some = found_of(content, whole.size - max(sizes))
     large = whole.models[sizes.index(max(sizes))].model.name
     assert [one.model.name for one in some.models] != [one.model.name for one in whole.models]
     assert some.left_out[0][0] == large
@@ -238,8 +239,9 @@ def test_models_too_large_are_named_and_left_out(content):
 
 
 def test_the_bytes_of_weights_are_limited_in_all(content, monkeypatch):
-    sizes = sorted(one.size for one in found_of(content).models)
-    monkeypatch.setattr(live, "MAX_BYTES", sizes[0] + 10)
+    (one,) = report_page._all_shown(content, None)
+    sizes = sorted(model.size for model in one.live.models)
+    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size - sizes[1] + 10)
     html = render(content)
     weights = re.findall(r'"weights":"([^"]*)"', html)
     assert sum(map(len, weights)) == sizes[0]
@@ -413,7 +415,7 @@ def test_a_drawing_is_framed_and_warned_of(report, opened):
     ready(page)
     rows = np.flatnonzero(pixels_seen(page).max(1) > 100)
     assert (rows[0], rows[-1]) == (0, 7)  # made as long as the image
-    assert page.get_by_text("Made 8 pixels long, its middle in the middle").is_visible()
+    assert page.get_by_text("Scaled to 8 pixels and centred, as").is_visible()
     assert page.locator(".answer-said .sign").count() == 0  # nobody knows what it is
 
 

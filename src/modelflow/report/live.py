@@ -1,7 +1,7 @@
 """The models that run in the page: their operations, weights in float16, some test images, and how far all agree with
 what is stored. No torch.
 
-found = live_of(group, mistakes, source, room=2_000_000)
+found = live_of(group, mistakes, source, room=1_000_000)
 found.models[0].agreement, found.left_out
 """
 
@@ -31,7 +31,6 @@ from modelflow.report.words import count
 from modelflow.results.normalisation import Normalisation, normalisation_of
 from modelflow.results.weights import ROOM, read_weights
 
-MAX_BYTES = 2_000_000  # of the weights of all models, as text in the page
 MAX_IMAGES, MAX_IMAGE_BYTES = 40, 100_000
 LEAST_IMAGES = 4
 OF_A_CLASS = 2  # ordinary images
@@ -71,7 +70,7 @@ class LiveModel:
     @property
     def size(self) -> int:
         """Bytes of its weights as text."""
-        return sum(text_bytes(seed.weights.size) for seed in self.seeds)
+        return sum(text_bytes(seed.weights.nbytes) for seed in self.seeds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +92,8 @@ class Live:
 
     @property
     def size(self) -> int:
-        """Bytes of all weights as text."""
-        return sum(model.size for model in self.models)
+        """Bytes of all weights and images as text."""
+        return sum(model.size for model in self.models) + text_bytes(self.images_NCHW.size)
 
     @property
     def ground(self) -> tuple[float, ...]:
@@ -105,23 +104,23 @@ class Live:
     @property
     def brush(self) -> float:
         """A width in pixels to begin with."""
-        return max(1.0, round(min(self.images_NCHW.shape[2:]) / 12))
+        return max(1.0, float(round(min(self.images_NCHW.shape[2:]) / 12)))
 
     @property
     def brought(self) -> str:
         """How a drawing or a picture is made like the images, in words."""
         if self.framing is None:
-            return "Made as large as fits, the rest black, as pictures of a folder are."
-        middle = "centre of mass" if self.framing.by_mass else "middle"
-        return f"Made {self.framing.box} pixels long, its {middle} in the middle, as the data set was made."
+            return "Scaled to fit, the rest black, as pictures of a folder are."
+        by = " by its centre of mass" if self.framing.by_mass else ""
+        return f"Scaled to {self.framing.box} pixels and centred{by}, as the images of the data set were."
 
 
-def text_bytes(parameters: int) -> int:
-    """Of so many numbers in float16 as base64."""
-    return 4 * -(-2 * parameters // 3)
+def text_bytes(count: int) -> int:
+    """Of so many bytes as base64."""
+    return 4 * -(-count // 3)
 
 
-def live_of(group: Group, found: Mistakes, source: Source, room: int = MAX_BYTES) -> Live:
+def live_of(group: Group, found: Mistakes, source: Source, room: int) -> Live:
     """What of a group can run in the page, models in their order as long as `room` bytes last.
 
     `source` is the data set on whose test images the runs were evaluated.
@@ -129,6 +128,7 @@ def live_of(group: Group, found: Mistakes, source: Source, room: int = MAX_BYTES
     images_NCHW = source.test_images[:, None] if source.test_images.ndim == 3 else source.test_images
     apart_N = {pair: _apart(*(group.models[i] for i in pair)) for pair in _pairs(group)}
     chosen = _chosen(found, apart_N.values(), images_NCHW[0].size)
+    room -= text_bytes(images_NCHW[chosen].size)
     models, left_out = list[LiveModel](), list[tuple[str, str]]()
     for model in group.models:
         try:
@@ -153,7 +153,7 @@ def _live_model(model: Model, group: Group, images_NCHW: Array, chosen: Array, w
     if not tested_on(model, group.labels_N) or len(model.predicting) < len(model.seeds):
         raise DataError("Its predictions cannot be read, so it cannot be compared with them.")
     traced = _traced(model, images_NCHW.shape[1:])
-    if text_bytes(traced.parameters) * len(model.seeds) > room:
+    if text_bytes(2 * traced.parameters) * len(model.seeds) > room:
         raise DataError(f"{count(traced.parameters)} parameters in each run: too large for this page.")
     measured = chosen[: max(LEAST_IMAGES, MEASURED_MACS // max(1, traced.macs))]
     seeds, agreements, operations = list[LiveSeed](), list[Agreement](), list[dict[str, Any]]()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ NOTICE = (
     "/* Vega, Vega-Lite, Vega-Embed and Vega-Interpreter: (c) University of Washington Interactive Data Lab and "
     "contributors, BSD 3-Clause License; D3: (c) Mike Bostock, ISC License. Unchanged but for being bundled. */"
 )
-MAX_PICTURE_BYTES = 1_500_000
+MAX_EMBEDDED_BYTES = 1_600_000  # of test images, weights and pictures, as text; all else takes up to 1.5 MB
 ROOM = 0.04  # on either side of the intervals
 
 
@@ -67,7 +67,6 @@ class Shown:
 
     group: Group
     charts: dict[str, charts.Chart]
-    insides: tuple["Inside", ...]
     verdicts: tuple[VerdictRow, ...]
     axis: Axis | None
     mistakes: Mistakes | None
@@ -75,11 +74,17 @@ class Shown:
     no_images: str
     live: live.Live | None
     no_live: str
+    insides: tuple["Inside", ...] = ()
 
     @property
     def id(self) -> str:
         """What its parts are called in the page."""
         return f"g{self.group.number}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of test images and weights, as text."""
+        return (len(self.sheet.picture.address) if self.sheet else 0) + (self.live.size if self.live else 0)
 
     @property
     def places(self) -> dict[int, int]:
@@ -108,10 +113,7 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
     Images come from the data set where it is on this machine, in `data_dir` or where ModelFlow keeps it; nothing is
     downloaded.
     """
-    insides, shown, room = _insides(content), list[Shown](), live.MAX_BYTES
-    for group, of_group in zip(content.groups, insides, strict=True):
-        shown.append(_shown(group, of_group, data_dir, room))
-        room -= shown[-1].live.size if shown[-1].live else 0
+    shown = _with_insides(content, _all_shown(content, data_dir))
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")
     template = _environment().get_template("report.html.j2")
     text = template.render(
@@ -136,7 +138,16 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
     return text.strip() + "\n"
 
 
-def _shown(group: Group, insides: tuple[Inside, ...], data_dir: str | Path | None, room: int) -> Shown:
+def _all_shown(content: Content, data_dir: str | Path | None) -> list[Shown]:
+    """Each group without the pictures of its models."""
+    shown = list[Shown]()
+    for group in content.groups:
+        room = MAX_EMBEDDED_BYTES - sum(one.size for one in shown)
+        shown.append(_shown(group, data_dir, room))
+    return shown
+
+
+def _shown(group: Group, data_dir: str | Path | None, room: int) -> Shown:
     found, (rows, axis) = mistakes_of(group), verdict_rows(group)
     sheet, running, no_images, no_live = None, None, "", ""
     try:
@@ -145,10 +156,11 @@ def _shown(group: Group, insides: tuple[Inside, ...], data_dir: str | Path | Non
         source = _source(group, found, data_dir)
         if len(found.shown):
             sheet = images.sprite(images.as_bytes(source.test_images[found.shown], source.white))
+            room -= len(sheet.picture.address)
         running, no_live = _live(group, found, source, room)
     except DataError as error:
         no_images = no_live = str(error)
-    return Shown(group, charts.charts_of(group), insides, rows, axis, found, sheet, no_images, running, no_live)
+    return Shown(group, charts.charts_of(group), rows, axis, found, sheet, no_images, running, no_live)
 
 
 def _source(group: Group, found: Mistakes, data_dir: str | Path | None) -> Source:
@@ -165,18 +177,18 @@ def _live(group: Group, found: Mistakes, source: Source, room: int) -> tuple[liv
         return None, str(error)
 
 
-def _insides(content: Content) -> list[tuple[Inside, ...]]:
-    """By group, for each model; once the page has no more room, pictures from files are left out."""
-    room, found = MAX_PICTURE_BYTES, []
-    for group in content.groups:
-        of_group = []
-        for model in group.models:
+def _with_insides(content: Content, shown: list[Shown]) -> list[Shown]:
+    """With the pictures of each model; once the page has no more room, those from files are left out."""
+    room, found = MAX_EMBEDDED_BYTES - sum(one.size for one in shown), list[Shown]()
+    for one in shown:
+        insides = list[Inside]()
+        for model in one.group.models:
             inside = _inside(model, content.folder) if room > 0 else None
             if inside is None or inside.size > room:
                 room, inside = 0, Inside(images.drawing(model.first), left_out=True)
             room -= inside.size
-            of_group.append(inside)
-        found.append(tuple(of_group))
+            insides.append(inside)
+        found.append(replace(one, insides=tuple(insides)))
     return found
 
 

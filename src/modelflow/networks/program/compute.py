@@ -31,7 +31,7 @@ ACTIVATIONS: dict[Name, Callable[[Floats], Floats]] = {
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
     "leaky_relu": lambda x: np.where(x < 0, np.float32(0.01) * x, x),
-    "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "hard_swish": lambda x: single(x * np.clip(x + 3, 0, 6) / 6),
     "silu": lambda x: x * expit(x),
     "gelu": lambda x: x / 2 * (1 + erf(x / np.sqrt(np.float32(2)))),
     "tanh": np.tanh,

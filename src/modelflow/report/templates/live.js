@@ -71,18 +71,20 @@ const live = (() => {
         for (let i = first; i < first + depth; i++) {
           for (let row = 0; row < w.rows; row++) {
             for (let column = 0; column < w.columns; column++) {
-              const weight = weights[tap++];
-              for (let y = 0; y < w.high; y++) {
-                const from = (i * w.tall + y * w.down + row) * w.broad + column;
-                const to = o * area + y * w.wide;
-                for (let c = 0; c < w.wide; c++) out[to + c] += weight * x[from + c * w.right];
-              }
+              addWeighted(out, o * area, x, (i * w.tall + row) * w.broad + column, weights[tap++], w);
             }
           }
         }
       }
       cut(out, operation);
     };
+  };
+  const addWeighted = (out, to, x, from, weight, { high, wide, down, right, broad }) => {
+    // one weight times all that lies under it
+    for (let y = 0; y < high; y++, to += wide, from += down * broad) {
+      if (right === 1) for (let c = 0; c < wide; c++) out[to + c] += weight * x[from + c];
+      else for (let c = 0; c < wide; c++) out[to + c] += weight * x[from + c * right];
+    }
   };
   const dense = (operation, out) => ([x], weights, bias) => {
     const inputs = weights.length / out.length;
