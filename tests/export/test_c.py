@@ -1,6 +1,5 @@
 """Networks as C: compiled with warnings as errors, their logits beside torch's, their bytes beside what was said."""
 
-import copy
 import re
 import shutil
 import subprocess
@@ -20,17 +19,18 @@ from modelflow.data.sources import read_source
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.export.c import quantise
 from modelflow.export.c.compiled import FLAGS, logits_of
-from modelflow.export.c.lowering import lowered
 from modelflow.export.c.memory import planned
-from modelflow.export.c.operations import IN_PLACE
 from modelflow.export.c.pixels import Pixels
 from modelflow.export.c.source import c_model
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.registry import kinds
+from modelflow.networks.program.lowering import lowered
+from modelflow.networks.program.operations import IN_PLACE
 from modelflow.networks.resolve import CARD, preset
 from modelflow.networks.trace import trace
+from programs import EVERY_KIND, PREACTIVATED, assert_alike, by_torch, images_for, network_of, pixels_for, state_of
 from random_layers import NETWORKS, that_fits
 
 FEW = settings(
@@ -45,62 +45,6 @@ COMPILERS = [
 ]
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
 
-EVERY_KIND = parse_spec(
-    {
-        "input": [3, 12, 12],
-        "classes": 5,
-        "layers": [
-            {"conv": 8, "padding": "same", "norm": "batch", "activation": "relu"},
-            {"activation": "gelu"},
-            {"dropout": 0.1},
-            {"pool": "max"},
-            {"norm": "batch"},
-            {"depthwise": 3, "padding": "same", "activation": "leaky_relu"},
-            {"squeeze": 2},
-            {"separable": 8, "squeeze": 2, "activation": "hard_swish"},
-            {"residual": [{"conv": 6, "activation": "tanh"}], "shortcut": "conv", "activation": "relu6"},
-            {"repeat": 2, "layers": [{"conv": 6, "padding": "same", "activation": "silu"}]},
-            {"pool": "average", "size": 1},
-            {"flatten": "maps"},
-            {"linear": 12, "activation": "sigmoid"},
-            {"linear": "classes"},
-        ],
-    }
-)
-
-
-def network_of(spec, seed=0):
-    """A network in eval mode whose batch norms have learned something."""
-    model = GenericCNN(spec, seed).eval()
-    generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for values, low, high in (
-                *((module.running_mean, -0.5, 0.5), (module.running_var, 0.3, 2)),
-                *((module.weight.data, 0.5, 1.5), (module.bias.data, -0.5, 0.5)),
-            ):
-                values.uniform_(low, high, generator=generator)
-    return model
-
-
-def state_of(model):
-    return {name: value.numpy() for name, value in model.state_dict().items()}
-
-
-def images_for(model, count=8, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (count, *model.trace.input_shape), dtype=np.uint8)
-
-
-def pixels_for(channels):
-    return Pixels(tuple(0.2 + 0.02 * c for c in range(channels)), tuple(0.3 + 0.02 * c for c in range(channels)))
-
-
-def by_torch(model, pixels, images):
-    """Logits in float64, where torch's convolutions are right in every layout."""
-    mean, std = (np.reshape(values, (-1, 1, 1)) for values in (pixels.mean, pixels.std))
-    with torch.no_grad():
-        return copy.deepcopy(model).double()(torch.from_numpy((images / pixels.white - mean) / std)).numpy()
-
 
 def written(model, folder, images, pixels, int8=False, title="net", names=None):
     names = names or [f"class {k}" for k in range(model.spec.logits)]
@@ -110,10 +54,6 @@ def written(model, folder, images, pixels, int8=False, title="net", names=None):
     for name, content in made.files().items():
         (folder / name).write_text(content, "utf-8")
     return made
-
-
-def assert_alike(found, expected, tolerance=1e-4):
-    assert np.abs(found - expected).max() <= tolerance * max(1.0, np.abs(expected).max())
 
 
 @given(NETWORKS, st.integers(0, 5))
@@ -136,21 +76,6 @@ def test_random_networks_in_int8_give_what_was_computed_without_a_compiler(tmp_p
     made = quantise.quantised(lowered(traced, state_of(model)), pixels, images)
     expected = quantise.logits(made, images)
     assert np.array_equal(logits_of(folder / "model.c", images, "gcc"), expected)
-
-
-PREACTIVATED = parse_spec(
-    {
-        "input": [2, 6, 6],
-        "classes": 3,
-        "layers": [
-            {"conv": 4},
-            {"residual": [{"norm": "batch"}, {"activation": "relu"}, {"conv": 4, "padding": "same"}]},
-            {"residual": [{"activation": "gelu"}, {"squeeze": 2}]},
-            {"residual": [{"squeeze": 2}]},
-            {"linear": "classes"},
-        ],
-    }
-)
 
 
 def test_what_is_read_again_later_is_kept(tmp_path):
@@ -323,7 +248,7 @@ def test_a_kind_of_layer_without_c_is_refused():
     traced = trace(EVERY_KIND)
     first = traced.layers[0]
     odd = replace(traced, layers=(replace(first, written=Doubled()), *traced.layers[1:]))
-    with pytest.raises(UsageError, match=r"layers\.0: layers of the kind Doubled cannot be exported to C"):
+    with pytest.raises(UsageError, match=r"layers\.0: layers of the kind Doubled run in PyTorch alone"):
         lowered(odd, state_of(GenericCNN(EVERY_KIND)))
 
 

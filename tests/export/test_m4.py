@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_c import EVERY_KIND, assert_alike, by_torch, images_for, network_of, pixels_for, state_of, written
+from test_c import written
 
 from modelflow.export.c import quantise
 from modelflow.export.c.compiled import FLAGS
 from modelflow.export.c.device import CODE_BYTES
-from modelflow.export.c.lowering import lowered
 from modelflow.export.c.pixels import Pixels
+from modelflow.networks.program.lowering import lowered
 from modelflow.networks.resolve import preset
+from programs import EVERY_KIND, assert_alike, by_torch, images_for, network_of, pixels_for, state_of
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 pytestmark = pytest.mark.skipif(

@@ -21,15 +21,17 @@ def opened(picture):
 
 def test_pixels_are_those_of_the_test_images(content):
     group = content.groups[0]
-    pixels = images.evaluated_pixels(group.data, group.labels_N)
+    found = images.evaluated_source(group.data, group.labels_N)
     source = read_source("digits")
+    pixels = images.as_bytes(found.test_images, found.white)
     assert pixels.shape == (355, 8, 8)
     assert (pixels == np.round(source.test_images * (255 / 16))).all()
 
 
 def test_tiles_lie_row_by_row_within_one_grey_level_of_sixteen(content):
     group = content.groups[0]
-    pixels = images.evaluated_pixels(group.data, group.labels_N)[:30]
+    source = images.evaluated_source(group.data, group.labels_N)
+    pixels = images.as_bytes(source.test_images[:30], source.white)
     sheet = images.sprite(pixels)
     drawn = np.asarray(opened(sheet.picture).convert("L")).astype(int)
     assert (sheet.columns, sheet.rows, sheet.width, sheet.height) == (24, 2, 8, 8)
@@ -45,19 +47,19 @@ def test_large_images_in_colour_are_made_small():
 
 
 def test_channels_become_colours_or_the_first_one_grey():
-    assert images._as_bytes(np.zeros((2, 3, 5, 4), np.uint8), 255).shape == (2, 5, 4, 3)
-    assert images._as_bytes(np.zeros((2, 2, 5, 4), np.uint8), 255).shape == (2, 5, 4)
+    assert images.as_bytes(np.zeros((2, 3, 5, 4), np.uint8), 255).shape == (2, 5, 4, 3)
+    assert images.as_bytes(np.zeros((2, 2, 5, 4), np.uint8), 255).shape == (2, 5, 4)
 
 
 def test_data_that_are_not_those_of_the_runs_are_not_shown(content):
     data, labels_N = content.groups[0].data, content.groups[0].labels_N
     other = data.model_copy(update={"checksums": {"digits": "0" * 64}})
     with pytest.raises(DataError, match="differs by SHA-256"):
-        images.evaluated_pixels(other, labels_N)
+        images.evaluated_source(other, labels_N)
     with pytest.raises(DataError, match="not evaluated on the test images"):
-        images.evaluated_pixels(data, labels_N[::-1])
+        images.evaluated_source(data, labels_N[::-1])
     with pytest.raises(DataError, match="unknown data set"):
-        images.evaluated_pixels(data.model_copy(update={"name": "TensorDataset"}), labels_N)
+        images.evaluated_source(data.model_copy(update={"name": "TensorDataset"}), labels_N)
 
 
 def test_pictures_keep_their_pixels_and_lose_all_else(tmp_path):

@@ -1,7 +1,6 @@
 """The page as a whole: made from any folder, and, in a real browser without a network, every control used."""
 
 import json
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -12,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chromium import needs_chromium
 from modelflow.analysis.archive import Content, group_of, read_content
+from modelflow.data.source import Source
 from modelflow.evaluation.measure import measure
 from modelflow.report import page as report_page
 from modelflow.report.charts import charts_of
@@ -24,18 +25,7 @@ from modelflow.results.records import Epoch
 from modelflow.studies.study import write_pages
 from report_studies import HOSTILE, SEEDS, change, made_by, made_up, rename_classes, run_folders_of
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-needs_chromium = pytest.mark.skipif(not os.path.isfile(CHROMIUM), reason="needs chromium: apt-get install chromium")
 MIB = 1 << 20
-
-
-def write_report(folder):
-    write_pages(folder)
-    return folder / "report.html"
 
 
 def data_of(html):
@@ -46,9 +36,8 @@ def data_of(html):
 
 
 def test_the_page_is_written_into_the_folder_and_is_the_same_again(copied):
-    path = write_report(copied)
-    assert path == copied / "report.html"
-    assert path.read_text("utf-8") == render(read_content(copied))
+    write_pages(copied)
+    assert (copied / "report.html").read_text("utf-8") == render(read_content(copied))
     assert not list(copied.glob(".report*"))
 
 
@@ -61,7 +50,7 @@ def test_the_page_answers_in_order(content):
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-SECTIONS = ("best", "cost", "learning", "models", "mistakes", "how")
+SECTIONS = ("best", "cost", "learning", "models", "mistakes", "try", "how")
 
 
 def test_the_policy_allows_this_very_script_and_no_network(content):
@@ -251,12 +240,14 @@ def test_the_page_of_seven_models_with_five_seeds_and_ten_thousand_images_is_sma
         seeds.append(replace(base, run=run, figures=measure(logits_NK, labels_N), logits_NK=logits_NK))
     group = group_of(0, seeds, {f"model_{i}": i for i in range(7)})
     pixels = rng.integers(0, 256, (10_000, 28, 28), np.uint8)
-    monkeypatch.setattr(report_page.images, "evaluated_pixels", lambda *_: pixels)
+    source = Source("noise", pixels, labels_N, pixels, labels_N, tuple("0123456789"), {})
+    monkeypatch.setattr(report_page.images, "evaluated_source", lambda *_: source)
     html = render(Content(tmp_path, (group,), ()))
     assert html.count("</table>") > 40
     assert "Numbers of the 1,000 most confident of" in html
     assert html.count("data:image/png") == 1
-    assert len(html.encode()) + report_page.MAX_PICTURE_BYTES < 3 * MIB
+    sheet = len(re.search(r"url\((data:image/png[^)]+)", html).group(1))
+    assert len(html.encode()) - sheet + report_page.MAX_EMBEDDED_BYTES < 3 * MIB
 
 
 def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monkeypatch):
@@ -265,61 +256,14 @@ def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monk
     assert html.count("Activation maps: what its layers make of images") == 2
     assert html.count('src="data:image/png') == pictures
     own = sum(map(len, re.findall('src="(data:image/png[^"]+)', html[: html.index("g0-model-1")])))
-    monkeypatch.setattr(report_page, "MAX_PICTURE_BYTES", own + 1000)
+    (one,) = report_page._all_shown(content, None)
+    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size + own + 1000)
     html = render(content)
     assert html.count('src="data:image/png') == pictures / 2
     assert html.count("to keep this page small") == 1
 
 
 # --- the page in a browser -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test installs it")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
-def hostile_report(results, tmp_path_factory) -> Path:
-    """The report of the study with hostile class names, a dead run, and a warning with markup."""
-    copy = Path(shutil.copytree(results, tmp_path_factory.mktemp("hostile") / "results"))
-    for folder in [*run_folders_of(copy, "wide"), *run_folders_of(copy, "narrow")]:
-        rename_classes(folder, HOSTILE)
-    change(copy / "narrow", warnings=[f"96 % of the images are called {HOSTILE[0]!r}"], notes=[HOSTILE[4]])
-    return write_report(copy)
-
-
-@pytest.fixture
-def opened(browser):
-    """Opens a report in a context of its own, offline; afterwards nothing may have gone wrong or been asked for."""
-    contexts, wrong = [], []
-
-    def open_(path, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-        context.set_offline(True)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda one: one.url.startswith(("file:", "data:")) or wrong.append(f"request: {one.url}"))
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready=true]")
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-@pytest.fixture(scope="module")
-def report(results) -> Path:
-    return write_report(results)
 
 
 @needs_chromium
@@ -562,7 +506,8 @@ OF_FONTS = "▲▼▶▸▾◀●■◆◐✓✗✔✘⚠★"
 def test_no_mark_depends_on_a_font(copied):
     change(copied / "wide", warnings=["dead"])
     html = render(read_content(copied))
-    own = html[: html.index("<script")] + (report_page.TEMPLATES / "report.js").read_text("utf-8")
+    scripts = [(report_page.TEMPLATES / f"{name}.js").read_text("utf-8") for name in report_page.SCRIPTS]
+    own = html[: html.index("<script")] + "".join(scripts)
     assert not set(own) & set(OF_FONTS)
     assert "u2713" not in own
     assert html.count('href="#sign-warning"') == 2

@@ -56,6 +56,16 @@ class Form(NamedTuple):
 AS_THEY_ARE = Form()
 
 
+class Framing(NamedTuple):
+    """How things were put into the images of a data set, bright on black, when it was made.
+
+    The longer side is `box` pixels. In the middle of the image is that of the thing, or, `by_mass`, its centre of mass.
+    """
+
+    box: int
+    by_mass: bool
+
+
 def size_of(given: Any) -> tuple[int, int]:
     """Height and width of 32, "32", "32x48" (height first) or (32, 48).
 

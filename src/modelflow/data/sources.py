@@ -12,7 +12,7 @@ from pathlib import Path
 import modelflow.data.origins as folder
 from modelflow.data.archives import is_archive
 from modelflow.data.origins.origin import FileRow, Origin, prefix_of
-from modelflow.data.source import AS_THEY_ARE, Form, Source
+from modelflow.data.source import AS_THEY_ARE, Form, Framing, Source
 from modelflow.errors import UsageError
 from modelflow.io.found import classes_in
 from modelflow.networks.data_shape import DataShape
@@ -102,6 +102,11 @@ def is_fixed(name: str) -> bool:
 def white_of(name: str) -> int:
     """The value of a white pixel in the files of the data set of this name; 255 where the name is not known."""
     return next((origin.white for origin in origins() if origin.takes(name)), 255)
+
+
+def framing_of(name: str) -> Framing | None:
+    """How things were put into the images of the data set of this name; None where that is not known."""
+    return next((origin(name).framing for origin in origins() if origin.takes(name)), None)
 
 
 def shape_of(name: str, form: Form = AS_THEY_ARE) -> DataShape:

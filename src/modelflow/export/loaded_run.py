@@ -18,7 +18,6 @@ from modelflow.analysis.units import range_words
 from modelflow.errors import DataError, ModelFlowError, RunError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.export.given import WHITE, Given, image_of, images_of
-from modelflow.export.normalisation import Normalisation, normalisation_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
 from modelflow.faces import html
 from modelflow.faces.face import Face
@@ -34,6 +33,7 @@ from modelflow.report.history import History
 from modelflow.report.leaderboard import paper_table
 from modelflow.results import layout
 from modelflow.results.asked import metric_of_run
+from modelflow.results.normalisation import Normalisation, normalisation_of
 from modelflow.results.protocol import protocol_name
 from modelflow.results.records import Run, other_files
 from modelflow.text import ended, one_line, sentence, shown

@@ -1,7 +1,7 @@
 """Pictures for the report: test images as one sprite, a run's own pictures with their pixels alone. No torch.
 
-pixels = evaluated_pixels(run.data, labels_N)           # or a DataError that says why there are none
-sheet = sprite(pixels[:10])                         # one PNG with a tile an image
+source = evaluated_source(run.data, labels_N)       # or a DataError that says why there is none
+sheet = sprite(as_bytes(source.test_images[:10], source.white))   # one PNG with a tile an image
 """
 
 import base64
@@ -10,6 +10,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,9 @@ from modelflow.networks.diagram import svg
 from modelflow.networks.trace import Trace, trace
 from modelflow.results.layout import OUTPUTS
 from modelflow.results.records import DataRecord, Run
+
+if TYPE_CHECKING:
+    from modelflow.data.source import Source
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PNG_BYTES = 4 << 20
@@ -54,8 +58,8 @@ class Sheet:
     height: int
 
 
-def evaluated_pixels(data: DataRecord, labels_N: Array, data_dir: str | Path | None = None) -> Array:
-    """The test images N x H x W (or N x H x W x 3) as bytes that these runs were evaluated on; nothing is downloaded.
+def evaluated_source(data: DataRecord, labels_N: Array, data_dir: str | Path | None = None) -> "Source":
+    """The data set on whose test images these runs were evaluated; nothing is downloaded.
 
     Raises `DataError` when the data set is not on this machine, or is not the one of the runs.
     """
@@ -70,11 +74,14 @@ def evaluated_pixels(data: DataRecord, labels_N: Array, data_dir: str | Path | N
         raise DataError(f"{data.name} on this machine differs by SHA-256 from the data of the runs")
     if not np.array_equal(source.test_labels, labels_N):
         raise DataError("the runs were not evaluated on the test images of this data set")
-    return _as_bytes(source.test_images, source.white)
+    return source
 
 
-def _as_bytes(images: Array, white: int) -> Array:
-    """N x H x W in grey, or N x H x W x 3; of other numbers of channels the first one."""
+def as_bytes(images: Array, white: int) -> Array:
+    """Images whose white is `white` as bytes up to 255: N x H x W in grey, or N x H x W x 3.
+
+    Of other numbers of channels it is the first one.
+    """
     if images.ndim == 4:
         images = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images[:, 0]
     if white == 255:

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,40 +19,49 @@ import vl_convert
 
 from modelflow.analysis.archive import Array, Content, Group, Model
 from modelflow.analysis.units import range_words
+from modelflow.data.source import Source
 from modelflow.errors import DataError
 from modelflow.networks.trace import Trace
-from modelflow.report import answer, charts, how, images, marks, words
+from modelflow.report import answer, charts, how, images, live, marks, words
 from modelflow.report.bars import Axis, VerdictRow, bars
 from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
 from modelflow.text import sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("dom", "report", "live", "try")  # in the order in which they run
 MAX_CLASSES, MAX_CONFUSIONS = 30, 30
 TOP_CONFUSIONS = 6
 NOTICE = (
     "/* Vega, Vega-Lite, Vega-Embed and Vega-Interpreter: (c) University of Washington Interactive Data Lab and "
     "contributors, BSD 3-Clause License; D3: (c) Mike Bostock, ISC License. Unchanged but for being bundled. */"
 )
-MAX_PICTURE_BYTES = 1_500_000
+MAX_EMBEDDED_BYTES = 1_600_000  # of test images, weights and pictures, as text; all else takes up to 1.5 MB
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A group with all that its part of the page shows; `no_images` says why there are none."""
+    """A group with all that its part of the page shows; `no_images` and `no_live` say why there are none."""
 
     group: Group
     charts: dict[str, charts.Chart]
-    insides: tuple["Inside", ...]
     verdicts: tuple[VerdictRow, ...]
     axis: Axis | None
     mistakes: Mistakes | None
     sheet: images.Sheet | None
     no_images: str
+    live: live.Live | None
+    no_live: str
+    insides: tuple["Inside", ...] = ()
 
     @property
     def id(self) -> str:
         """What its parts are called in the page."""
         return f"g{self.group.number}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of test images and weights, as text."""
+        return (len(self.sheet.picture.address) if self.sheet else 0) + (self.live.size if self.live else 0)
 
     @property
     def places(self) -> dict[int, int]:
@@ -81,8 +90,7 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
     Images come from the data set where it is on this machine, in `data_dir` or where ModelFlow keeps it; nothing is
     downloaded.
     """
-    insides = _insides(content)
-    shown = [_shown(group, insides[i], data_dir) for i, group in enumerate(content.groups)]
+    shown = _with_insides(content, _all_shown(content, data_dir))
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")
     template = _environment().get_template("report.html.j2")
     text = template.render(
@@ -107,37 +115,57 @@ def render(content: Content, data_dir: str | Path | None = None) -> str:
     return text.strip() + "\n"
 
 
-def _shown(group: Group, insides: tuple[Inside, ...], data_dir: str | Path | None) -> Shown:
-    found = mistakes_of(group)
-    sheet, why = None, ""
-    if found is None:
-        why = "The predictions of these runs cannot be read, so their mistakes cannot be shown."
-    elif len(found.shown):
-        sheet, why = _sheet(group, found, data_dir)
-    rows, axis = verdict_rows(group)
-    return Shown(group, charts.charts_of(group), insides, rows, axis, found, sheet, why)
-
-
-def _sheet(group: Group, found: Mistakes, data_dir: str | Path | None) -> tuple[images.Sheet | None, str]:
-    try:
-        pixels = images.evaluated_pixels(group.data, found.labels_N, data_dir)
-    except DataError as error:
-        return None, f"The images cannot be shown: {error}"
-    return images.sprite(pixels[found.shown]), ""
-
-
-def _insides(content: Content) -> list[tuple[Inside, ...]]:
-    """By group, for each model; once the page has no more room, pictures from files are left out."""
-    room, found = MAX_PICTURE_BYTES, []
+def _all_shown(content: Content, data_dir: str | Path | None) -> list[Shown]:
+    """Each group without the pictures of its models."""
+    shown = list[Shown]()
     for group in content.groups:
-        of_group = []
-        for model in group.models:
+        room = MAX_EMBEDDED_BYTES - sum(one.size for one in shown)
+        shown.append(_shown(group, data_dir, room))
+    return shown
+
+
+def _shown(group: Group, data_dir: str | Path | None, room: int) -> Shown:
+    found, (rows, axis) = mistakes_of(group), verdict_rows(group)
+    sheet, running, no_images, no_live = None, None, "", ""
+    try:
+        if found is None:
+            raise DataError("The predictions of these runs cannot be read, so their mistakes cannot be shown.")
+        source = _source(group, found, data_dir)
+        if len(found.shown):
+            sheet = images.sprite(images.as_bytes(source.test_images[found.shown], source.white))
+            room -= len(sheet.picture.address)
+        running, no_live = _live(group, found, source, room)
+    except DataError as error:
+        no_images = no_live = str(error)
+    return Shown(group, charts.charts_of(group), rows, axis, found, sheet, no_images, running, no_live)
+
+
+def _source(group: Group, found: Mistakes, data_dir: str | Path | None) -> Source:
+    try:
+        return images.evaluated_source(group.data, found.labels_N, data_dir)
+    except DataError as error:
+        raise DataError(f"The images cannot be shown: {error}") from None
+
+
+def _live(group: Group, found: Mistakes, source: Source, room: int) -> tuple[live.Live | None, str]:
+    try:
+        return live.live_of(group, found, source, room), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def _with_insides(content: Content, shown: list[Shown]) -> list[Shown]:
+    """With the pictures of each model; once the page has no more room, those from files are left out."""
+    room, found = MAX_EMBEDDED_BYTES - sum(one.size for one in shown), list[Shown]()
+    for one in shown:
+        insides = list[Inside]()
+        for model in one.group.models:
             inside = _inside(model, content.folder) if room > 0 else None
             if inside is None or inside.size > room:
                 room, inside = 0, Inside(images.drawing(model.first), left_out=True)
             room -= inside.size
-            of_group.append(inside)
-        found.append(tuple(of_group))
+            insides.append(inside)
+        found.append(replace(one, insides=tuple(insides)))
     return found
 
 
@@ -179,6 +207,7 @@ def _data(shown: Iterable[Shown]) -> dict[str, Any]:
         "charts": {name: chart.spec for one in shown for name, chart in one.charts.items()},
         "datasets": {f"{one.id}-curves": charts.curve_rows(one.group) for one in shown},
         "mistakes": {one.id: _mistake_data(one) for one in shown if one.mistakes},
+        "live": {one.id: _live_data(one.live, one.group) for one in shown if one.live and one.live.models},
     }
 
 
@@ -205,6 +234,47 @@ def _mistake_data(one: Shown) -> dict[str, Any]:
     }
 
 
+def _live_data(found: live.Live, group: Group) -> dict[str, Any]:
+    """What the page's script computes with; pixels as they lie in the files, weights in float16."""
+    assert group.labels_N is not None
+    return {
+        "classes": list(group.class_names),
+        "shape": found.images_NCHW.shape[1:],
+        "white": found.white,
+        "framing": found.framing and found.framing._asdict(),
+        "ground": found.ground,
+        "images": {
+            "numbers": found.chosen.tolist(),
+            "labels": group.labels_N[found.chosen].tolist(),
+            "pixels": _base64(found.images_NCHW.tobytes()),
+        },
+        "models": [_live_model(one) for one in found.models],
+        "apart": {f"{i},{j}": place for (i, j), place in found.apart.items()},
+    }
+
+
+def _live_model(one: live.LiveModel) -> dict[str, Any]:
+    return {
+        "name": one.model.name,
+        "shape": charts.shape(one.model),
+        "colour": charts.colour(one.model),
+        "operations": one.operations,
+        "seeds": [
+            {
+                "seed": seed.number,
+                "mean": seed.normalisation.mean,
+                "std": seed.normalisation.std,
+                "weights": _base64(seed.weights.astype("<f2").tobytes()),
+            }
+            for seed in one.seeds
+        ],
+    }
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
 def _places(lists: dict[Pair, Array], one: Shown) -> dict[str, list[int]]:
     """For each pair "0,1" of models the places of its images among those shown."""
     places = one.places
@@ -219,9 +289,9 @@ def _json(data: dict[str, Any]) -> str:
 
 @cache
 def _script() -> str:
-    """Vega, Vega-Lite and Vega-Embed, then the page's own script; each keeps its names to itself."""
+    """Vega, Vega-Lite and Vega-Embed, then the page's own scripts."""
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    own = (TEMPLATES / "report.js").read_text("utf-8")
+    own = "".join((TEMPLATES / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     script = f"{NOTICE}\n(() => {{\n{bundle}\n}})();\n{own}"
     return script.replace("</script", r"<\/script").replace("<!--", r"\x3c!--")
 

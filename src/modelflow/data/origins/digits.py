@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelflow.data.origins.origin import FileRow, Origin
-from modelflow.data.source import Labels, Source
+from modelflow.data.source import Framing, Labels, Source
 from modelflow.errors import DataError
 
 SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"  # of the images' bytes, then the labels'
@@ -27,6 +27,10 @@ class Digits(Origin):
     names: ClassVar[tuple[str, ...]] = ("digits",)
     fixed: ClassVar[bool] = True
     white: ClassVar[int] = WHITE
+
+    @property
+    def framing(self) -> Framing:
+        return Framing(8, by_mass=False)  # measured: docs/decisions.md
 
     @property
     def words(self) -> str:

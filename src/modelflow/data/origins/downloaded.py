@@ -11,11 +11,15 @@ from modelflow.data import fetch
 from modelflow.data.idx import IdxFile
 from modelflow.data.known_sets import KNOWN_SETS, RECORD, KnownSet
 from modelflow.data.origins.origin import FileRow, Origin, rows_of
-from modelflow.data.source import Images, Labels, Source
+from modelflow.data.source import Framing, Images, Labels, Source
 from modelflow.data.unchanged import while_unchanged
 from modelflow.networks.data_shape import DataShape
 
 MEGABYTE = 10**6
+FRAMINGS = {  # Xiao et al. (2017), figure 1, https://arxiv.org/abs/1708.07747; http://yann.lecun.com/exdb/mnist/
+    "fashion-mnist": Framing(28, by_mass=False),
+    "mnist": Framing(20, by_mass=True),
+}
 
 
 class Downloaded(Origin):
@@ -37,6 +41,10 @@ class Downloaded(Origin):
     def folder(self) -> str | None:
         named = fetch.named_folder(self.data_dir)
         return None if named is None else os.path.abspath(named)
+
+    @property
+    def framing(self) -> Framing | None:
+        return FRAMINGS.get(self.name)
 
     @property
     def words(self) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from modelflow.data.idx import IdxFile
-from modelflow.data.source import AS_THEY_ARE, Form, Images, Labels, Parts, Source
+from modelflow.data.source import AS_THEY_ARE, Form, Framing, Images, Labels, Parts, Source
 from modelflow.errors import UsageError
 from modelflow.networks.data_shape import DataShape
 
-__all__ = ["FileRow", "Form", "Images", "Labels", "Origin", "Parts", "Source", "prefix_of", "rows_of"]
+__all__ = ["FileRow", "Form", "Framing", "Images", "Labels", "Origin", "Parts", "Source", "prefix_of", "rows_of"]
 
 
 class FileRow(NamedTuple):
@@ -72,6 +72,11 @@ class Origin(ABC):
     @property
     def folder(self) -> str | None:
         """The folder of its files as a path from anywhere; None where none was named."""
+        return None
+
+    @property
+    def framing(self) -> Framing | None:
+        """How things were put into its images; None where they are whole pictures, or it is not known."""
         return None
 
     @property

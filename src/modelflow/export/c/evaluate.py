@@ -9,10 +9,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelflow.export.c.lowering import Program
-from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Real, Weigh, Window
 from modelflow.networks.layers.activation import Activation
 from modelflow.networks.layers.tape import Values
+from modelflow.networks.program.lowering import Program
+from modelflow.networks.program.operations import (
+    Activate,
+    Add,
+    Bounds,
+    Convolve,
+    Dense,
+    Operation,
+    Pool,
+    Real,
+    Weigh,
+    Window,
+)
 
 
 def evaluated(program: Program, x_NCHW: Tensor) -> dict[Values, Tensor]:

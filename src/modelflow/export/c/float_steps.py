@@ -5,8 +5,8 @@ from math import prod
 
 import numpy as np
 
-from modelflow.export.c.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh
 from modelflow.export.c.pieces import Array, Place, Step, Window, number
+from modelflow.networks.program.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh
 
 ACTIVATIONS = {
     "relu": "x < 0.0f ? 0.0f : x",

@@ -3,9 +3,9 @@
 from functools import singledispatch
 from math import prod
 
-from modelflow.export.c.operations import Activate, Add, Convolve, Dense, Operation, Pool, Weigh
 from modelflow.export.c.pieces import Array, Place, Step, Window, number
 from modelflow.export.c.quantise import Quantised, add_factors, mean_factor, sums, table, weigh_factor
+from modelflow.networks.program.operations import Activate, Add, Convolve, Dense, Operation, Pool, Weigh
 
 
 @singledispatch

@@ -6,9 +6,9 @@ https://arxiv.org/abs/2001.03288
 
 from dataclasses import dataclass
 
-from modelflow.export.c.lowering import Program
-from modelflow.export.c.operations import IN_PLACE, Operation
 from modelflow.networks.layers.tape import Values
+from modelflow.networks.program.lowering import Program
+from modelflow.networks.program.operations import IN_PLACE, Operation
 
 
 @dataclass(frozen=True)

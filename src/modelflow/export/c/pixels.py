@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelflow.export.c.operations import Floats, single
+from modelflow.networks.program.operations import Floats, single
 
 Images = NDArray[np.uint8]
 

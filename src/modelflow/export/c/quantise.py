@@ -17,8 +17,10 @@ from torch import Tensor
 
 from modelflow.errors import UsageError
 from modelflow.export.c.evaluate import activated, convolved, evaluated, largest, means
-from modelflow.export.c.lowering import Program
-from modelflow.export.c.operations import (
+from modelflow.export.c.pixels import Images, Pixels
+from modelflow.networks.layers.tape import Values
+from modelflow.networks.program.lowering import Program
+from modelflow.networks.program.operations import (
     Activate,
     Add,
     Bounds,
@@ -31,8 +33,6 @@ from modelflow.export.c.operations import (
     Weigh,
     single,
 )
-from modelflow.export.c.pixels import Images, Pixels
-from modelflow.networks.layers.tape import Values
 
 LEAST, MOST = -128, 127
 MAX_TAPS = (2**31 - 1) // (255 * 127)  # products that a sum of 32 bits holds for certain

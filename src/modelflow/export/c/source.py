@@ -20,12 +20,12 @@ from jinja2 import Environment, FileSystemLoader
 from modelflow.errors import UsageError
 from modelflow.export.c import float_steps, int8_steps, quantise
 from modelflow.export.c.evaluate import evaluated
-from modelflow.export.c.lowering import Program, lowered
 from modelflow.export.c.memory import Memory, planned
-from modelflow.export.c.operations import Floats, Operation
 from modelflow.export.c.pieces import Array, Constant, Place, Step, number, text
 from modelflow.export.c.pixels import Images, Pixels
 from modelflow.networks.layers.tape import Values
+from modelflow.networks.program.lowering import Program, lowered
+from modelflow.networks.program.operations import Floats, Operation
 from modelflow.networks.trace import Trace
 
 CODE = Path(__file__).parent / "code"

@@ -1,25 +1,7 @@
 // What the page does beyond its text: draws the charts, answers the controls. Every text from data is set as text.
 (() => {
   "use strict";
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const element = (name, text = "", kind = "") => {
-    const made = document.createElement(name);
-    made.textContent = text;
-    if (kind) made.className = kind;
-    return made;
-  };
-  const SVG = "http://www.w3.org/2000/svg";
-  const sign = (name) => {
-    const made = document.createElementNS(SVG, "svg");
-    made.setAttribute("class", "sign");
-    made.setAttribute("role", "img");
-    made.setAttribute("aria-label", name);
-    made.append(document.createElementNS(SVG, "use"));
-    made.firstChild.setAttribute("href", `#sign-${name}`);
-    return made;
-  };
-  const commas = (number) => number.toLocaleString("en-US");
+  const { data, all, element, sign, commas } = dom;
 
   // --- light and dark: the system's choice, until the button is used
   const root = document.documentElement;
@@ -101,7 +83,7 @@
   };
 
   // --- which cost the accuracy is shown against
-  for (const radio of all('input[type="radio"]')) {
+  for (const radio of all('input[name$="-cost"]')) {
     radio.addEventListener("change", () => {
       const group = radio.name.replace(/-cost$/, "");
       for (const pane of all(`[data-cost^="${group}-"]`)) pane.hidden = pane.dataset.cost !== `${group}-${radio.value}`;

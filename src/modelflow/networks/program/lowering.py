@@ -13,7 +13,19 @@ from typing import Any
 import numpy as np
 
 from modelflow.errors import DataError, UsageError
-from modelflow.export.c.operations import (
+from modelflow.networks.layers.activation import Activation, activation_parts
+from modelflow.networks.layers.conv import Convolution
+from modelflow.networks.layers.dropout import Dropout
+from modelflow.networks.layers.flatten import Flatten
+from modelflow.networks.layers.kind import LayerKind, Shape, shape_text
+from modelflow.networks.layers.linear import Product
+from modelflow.networks.layers.norm import Norm
+from modelflow.networks.layers.pool import GLOBAL
+from modelflow.networks.layers.pool import Pool as PoolLayer
+from modelflow.networks.layers.residual import Residual
+from modelflow.networks.layers.squeeze import Squeeze
+from modelflow.networks.layers.tape import Values
+from modelflow.networks.program.operations import (
     CUTS,
     Activate,
     Add,
@@ -28,21 +40,10 @@ from modelflow.export.c.operations import (
     Window,
     single,
 )
-from modelflow.networks.layers.activation import Activation, activation_parts
-from modelflow.networks.layers.conv import Convolution
-from modelflow.networks.layers.dropout import Dropout
-from modelflow.networks.layers.flatten import Flatten
-from modelflow.networks.layers.kind import LayerKind, Shape
-from modelflow.networks.layers.linear import Product
-from modelflow.networks.layers.norm import Norm
-from modelflow.networks.layers.pool import GLOBAL
-from modelflow.networks.layers.pool import Pool as PoolLayer
-from modelflow.networks.layers.residual import Residual
-from modelflow.networks.layers.squeeze import Squeeze
-from modelflow.networks.layers.tape import Values
 from modelflow.networks.trace import Trace
 
 EPSILON = 1e-5  # of batch norm, PyTorch's default
+OTHER = "Are they of another network?"
 
 
 @dataclass(frozen=True)
@@ -71,25 +72,27 @@ class Writer:
         self.operations.append(kind(name, inputs, Values(shape), **fields))
         return self.operations[-1].output
 
-    def weight(self, name: str, what: str) -> Floats:
-        """A tensor of a module. Raises `DataError` where it is missing or not finite."""
+    def weight(self, name: str, what: str, *shape: int) -> Floats:
+        """A tensor of a module. Raises `DataError` where it is missing, of another shape or not finite."""
         owner = name if f"{name}.{what}" in self.state else name.rpartition(".")[0]  # the card's own their part's
         if f"{owner}.{what}" not in self.state:
-            raise DataError(f"the weights have no {name}.{what}. Export a run of the network that it was trained as.")
+            raise DataError(f"the weights have no {name}.{what}. {OTHER}")
         found = np.ascontiguousarray(self.state[f"{owner}.{what}"], np.float32)
+        if found.shape != shape:
+            raise DataError(f"{owner}.{what} is {shape_text(found.shape)}, expected {shape_text(shape)}. {OTHER}")
         if not np.isfinite(found).all():
             raise DataError(f"{owner}.{what} has values that are not finite. Train again with a lower learning rate.")
         return found
 
     def bias(self, name: str, has_bias: bool, features: int) -> Floats:
-        return self.weight(name, "bias") if has_bias else np.zeros(features, np.float32)
+        return self.weight(name, "bias", features) if has_bias else np.zeros(features, np.float32)
 
 
 def lowered(traced: Trace, state: Mapping[str, np.ndarray]) -> Program:
     """The operations of a network, batch norm and activations merged into what comes before where possible.
 
-    `state` are the tensors of `GenericCNN`'s state by name. Raises `UsageError` for a layer that has no C, `DataError`
-    for weights that are missing or not finite.
+    `state` are the tensors of `GenericCNN`'s state by name. Raises `UsageError` for a layer that has no operations,
+    `DataError` for weights that are missing, of another shape or not finite.
     """
     writer, image = Writer(state), Values(traced.input_shape)
     x = image
@@ -104,8 +107,8 @@ def _lower(writer: Writer, name: str, layer: LayerKind, x: Values) -> Values:
     parts = list(layer.parts(x.shape))
     if not parts:
         raise UsageError(
-            f"{name}: layers of the kind {layer.key or type(layer).__name__} cannot be exported to C yet. "
-            "Export to another format."
+            f"{name}: layers of the kind {layer.key or type(layer).__name__} run in PyTorch alone, not yet as C "
+            "or in the report. Export to another format."
         )
     return _chain(writer, name, parts, x)
 
@@ -121,19 +124,24 @@ def _convolution(writer: Writer, name: str, layer: Convolution, x: Values) -> Va
     pad = [(k - 1) // 2 if layer.padding == "same" else layer.padding for k in layer.kernel]
     down, right = (0 if at_each_end == "valid" else at_each_end for at_each_end in pad)
     window = Window(_maps(x.shape), _maps(shape), layer.kernel, layer.stride, (down, right), layer.groups)
-    weight, bias = writer.weight(name, "weight"), writer.bias(name, layer.bias, layer.features)
+    weight = writer.weight(name, "weight", layer.features, x.shape[0] // layer.groups, *layer.kernel)
+    bias = writer.bias(name, layer.bias, layer.features)
     return writer.add(Convolve, name, shape, x, window=window, weight=weight, bias=bias)
 
 
 def _product(writer: Writer, name: str, layer: Product, x: Values) -> Values:
-    weight, bias = writer.weight(name, "weight"), writer.bias(name, layer.bias, layer.features)
+    weight = writer.weight(name, "weight", layer.features, x.count)
+    bias = writer.bias(name, layer.bias, layer.features)
     return writer.add(Dense, name, (layer.features,), x, weight=weight, bias=bias)
 
 
 def _norm(writer: Writer, name: str, layer: Norm, x: Values) -> Values:
-    variance = writer.weight(name, "running_var").astype(np.float64)
-    factor = writer.weight(name, "weight") / np.sqrt(variance + EPSILON)
-    shift = writer.weight(name, "bias") - writer.weight(name, "running_mean") * factor
+    scale, bias, mean, variance = (
+        writer.weight(name, what, x.shape[0]).astype(np.float64)
+        for what in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = scale / np.sqrt(variance + EPSILON)
+    shift = bias - mean * factor
     return writer.add(ScaleShift, name, x.shape, x, factor=single(factor), shift=single(shift))
 
 
@@ -160,8 +168,9 @@ def _squeeze(writer: Writer, name: str, layer: Squeeze, x: Values) -> Values:
 
 
 def _pointwise(writer: Writer, name: str, features: int, x: Values, bounds: Bounds) -> Values:
-    weight = writer.weight(name, "weight").reshape(features, -1)
-    return writer.add(Dense, name, (features,), x, weight=weight, bias=writer.weight(name, "bias"), bounds=bounds)
+    weight = writer.weight(name, "weight", features, x.count, 1, 1).reshape(features, -1)
+    bias = writer.weight(name, "bias", features)
+    return writer.add(Dense, name, (features,), x, weight=weight, bias=bias, bounds=bounds)
 
 
 def _residual(writer: Writer, name: str, layer: Residual, x: Values) -> Values:

@@ -33,6 +33,13 @@ class Normalisation:
         normalised: Array = ((images_NCHW / scale - mean_C11) / std_C11).astype(np.float32)
         return normalised
 
+    def over(self, channels: int) -> "Normalisation":
+        """With a mean and a standard deviation for each of so many channels."""
+        if len(self.mean) == len(self.std) == channels:
+            return self
+        mean, std = (values if len(values) == channels else values * channels for values in (self.mean, self.std))
+        return Normalisation(mean, std, self.white)
+
     def exchanged(self, mean: float) -> str:
         """What to know of images of this mean: whether black and white seem to be exchanged; else empty."""
         usual, spread = sum(self.mean) / len(self.mean), sum(self.std) / len(self.std)

@@ -1,4 +1,4 @@
-"""What a network computes for one image, as a list of operations on values: what an export to C works on. No torch.
+"""What a network computes for one image, as a list of operations on values, as C and the report run it. No torch.
 
     Convolve("layers.0.conv", (image,), maps, window, weight, bias), Pool("layers.1", (maps,), pooled, window, "max"), …
 

@@ -1,0 +1,484 @@
+// The section Try it: a picture picked, dropped, drawn or painted on; every model answers, live.
+(() => {
+  "use strict";
+  const { data, all, element, sign, modelName, commas } = dom;
+  const FRAME = 10; // milliseconds of computing, so that a frame has some left to paint
+  const QUIET = 700; // milliseconds without a change, until the answer is read out
+  const FINER = 8; // pixels of a blank board for one of the data, along a side
+  const LARGEST = 2048; // pixels a side of a chosen picture
+  const TOP = 3; // classes of each answer
+  const MAPS = 16; // of a layer
+  const ACROSS = 8; // maps in a row
+  const CELL = 60; // pixels that a map takes, where there is room
+  const GAP = 4; // between maps
+  const LEAST_FALL = 0.05; // of a probability, drawn in full colour
+  const VALUES = 128; // of a layer without maps
+
+  const percent = (share) => {
+    if (share >= 0.9995) return "100\u00a0%";
+    return share < 0.0005 ? "0\u00a0%" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
+  };
+  const counted = (number, word) => `${commas(number)} ${word}${number === 1 ? "" : "s"}`;
+  const sentence = (...parts) => {
+    const made = element("span");
+    made.append(...parts);
+    return made;
+  };
+
+  // --- colours: black at zero, orange above, blue below
+  const heat = (share) => {
+    const size = Math.min(1, Math.abs(share));
+    const [strong, middle, weak] = [Math.min(1, 1.6 * size), 0.8 * size ** 1.4, 0.7 * Math.max(0, 2 * size - 1) ** 2];
+    return share >= 0 ? [strong, middle, weak] : [weak, middle, strong];
+  };
+  const paint = (canvas, width, height, colour) => {
+    canvas.width = width;
+    canvas.height = height;
+    const image = new ImageData(width, height);
+    for (let i = 0; i < width * height; i++) {
+      const found = colour(i);
+      if (found) image.data.set([255 * found[0], 255 * found[1], 255 * found[2], 255], 4 * i);
+    }
+    canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
+  };
+  const rgb = ({ planes }) => (i) => (planes.length === 3 ? planes.map((plane) => plane[i]) : Array(3).fill(planes[0][i]));
+  const paintPicture = (canvas, picture) => paint(canvas, picture.width, picture.height, rgb(picture));
+
+  // --- pictures of the data's form
+  const testImage = (found, place) => {
+    const [channels, height, width] = found.shape;
+    const area = width * height;
+    const planes = Array.from({ length: channels }, (_, c) => {
+      const from = (place * channels + c) * area;
+      return Float64Array.from(found.bytes.subarray(from, from + area), (byte) => byte / found.white);
+    });
+    return { width, height, planes };
+  };
+  const brought = (found, picture) => {
+    const [, height, width] = found.shape;
+    return found.framing ? live.framed(picture, width, height, found.framing) : live.fitted(picture, width, height);
+  };
+  const blank = (found) => {
+    const [channels, height, width] = found.shape;
+    const area = FINER * height * FINER * width;
+    const planes = Array.from({ length: channels }, (_, c) => new Float64Array(area).fill(found.ground[c]));
+    return { width: FINER * width, height: FINER * height, planes };
+  };
+  const ofFile = async (found, file) => {
+    const bitmap = await createImageBitmap(file);
+    const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
+    const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, width, height);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, width, height);
+    const pixels = context.getImageData(0, 0, width, height).data;
+    const planes = [0, 1, 2].map((c) => Float64Array.from({ length: width * height }, (_, i) => pixels[4 * i + c] / 255));
+    const picture = found.shape[0] === 1 ? live.grey({ width, height, planes }) : { width, height, planes };
+    return brought(found, found.framing ? live.brightOnBlack(picture) : picture);
+  };
+
+  // --- the board: what is on it, how it is painted on by pointer and by keys; `changed` hears of each change
+  const boardOf = (part, found, changed) => {
+    const canvas = part.querySelector("[data-board]");
+    const cursor = part.querySelector("[data-cursor]");
+    const [channels, height, width] = found.shape;
+    let on = null; // { picture, origin: "test" | "picture" | "drawing", place, edited }
+    let before = null;
+    let at = [width / 2, height / 2]; // of the cursor, in pixels of the data
+
+    const scale = () => on.picture.width / width;
+    const show = () => paintPicture(canvas, on.picture);
+    const start = (picture, origin, place = null) => {
+      const copy = { ...picture, planes: picture.planes.map((plane) => plane.slice()) };
+      before = { picture: copy, origin, place };
+      on = { picture, origin, place, edited: false };
+      show();
+      changed();
+    };
+    const ink = () => {
+      if (part.querySelector("[data-tool]:checked").value === "erase") return found.ground;
+      const chosen = part.querySelector("[data-ink]").value;
+      if (channels !== 3) return Array(channels).fill(Number(chosen) / 100);
+      return [1, 3, 5].map((place) => parseInt(chosen.slice(place, place + 2), 16) / 255);
+    };
+    const stroke = (from, to) => {
+      const radius = (Number(part.querySelector("[data-brush]").value) * scale()) / 2;
+      live.stroke(on.picture, from.map((n) => n * scale()), to.map((n) => n * scale()), radius, ink());
+      on.edited = true;
+      show();
+      changed();
+    };
+
+    const placeOf = (event) => {
+      const box = canvas.getBoundingClientRect();
+      return [((event.clientX - box.left) * width) / box.width, ((event.clientY - box.top) * height) / box.height];
+    };
+    let last = null;
+    canvas.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      canvas.setPointerCapture(event.pointerId);
+      last = placeOf(event);
+      stroke(last, last);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!last) return;
+      const next = placeOf(event);
+      stroke(last, next);
+      last = next;
+    });
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (last = null));
+
+    const showCursor = () => {
+      cursor.style.left = `${(100 * at[0]) / width}%`;
+      cursor.style.top = `${(100 * at[1]) / height}%`;
+    };
+    const STEPS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
+    canvas.addEventListener("keydown", (event) => {
+      const step = STEPS[event.key];
+      if (!step && event.key !== " ") return;
+      event.preventDefault();
+      const from = at;
+      if (step) at = [Math.min(width, Math.max(0, at[0] + step[0])), Math.min(height, Math.max(0, at[1] + step[1]))];
+      if (event.key === " " || event.shiftKey) stroke(from, at);
+      showCursor();
+    });
+    showCursor();
+
+    return {
+      pick: (place) => start(testImage(found, place), "test", place),
+      blank: () => start(blank(found), "drawing"),
+      give: (picture) => start(picture, "picture"),
+      restore: () => start(before.picture, before.origin, before.place),
+      get state() {
+        return on;
+      },
+      seen: () => (on.origin === "drawing" ? brought(found, on.picture) : on.picture),
+    };
+  };
+
+  // --- the models: what each run gives of shares of white
+  const modelsOf = (found) =>
+    found.models.map((model) => {
+      const run = live.network(model.operations);
+      const seeds = model.seeds.map((seed) => ({ ...seed, weights: live.halvesOf(seed.weights) }));
+      const values = (shares, { weights, mean, std }) => run(live.normalised(shares, mean, std), weights);
+      const logits = (shares, seed) => values(shares, seed).at(-1);
+      return { ...model, seeds, values, shares: (given, seed) => live.softmax(logits(given, seed)) };
+    });
+  const flat = ({ planes }) => {
+    const made = new Float64Array(planes.length * planes[0].length);
+    planes.forEach((plane, c) => made.set(plane, c * plane.length));
+    return made;
+  };
+
+  // --- the answer of a model: its likeliest classes, a tick for each seed
+  const answerCard = (found, model) => {
+    const card = element("li", "", "answer");
+    const head = element("div", "", "answer-head");
+    const agree = element("span", "", "quiet");
+    const said = element("p", "", "answer-said");
+    const bars = element("div", "", "answer-bars");
+    head.append(modelName(model), agree);
+    card.append(head, said, bars);
+    card.style.setProperty("--own", model.colour);
+    const bar = (vote, k) => {
+      const [row, track, fill] = [element("div", "", "answer-bar"), element("span", "", "track"), element("span", "", "fill")];
+      fill.style.width = `${100 * vote.mean[k]}%`;
+      track.append(fill);
+      for (const shares of vote.shares.length > 1 ? vote.shares : []) {
+        const tick = element("span", "", "tick");
+        tick.style.left = `${100 * shares[k]}%`;
+        track.append(tick);
+      }
+      row.append(element("bdi", found.classes[k]), track, element("span", percent(vote.mean[k]), "n"));
+      return row;
+    };
+    const show = (vote, truth) => {
+      agree.textContent = model.seeds.length > 1 ? `${vote.agree} of ${model.seeds.length} seeds agree` : "one run";
+      said.replaceChildren(element("bdi", found.classes[vote.predicted]));
+      if (truth !== null) said.prepend(sign(vote.predicted === truth ? "right" : "wrong"), " ");
+      said.className = truth === null ? "answer-said" : `answer-said says ${vote.predicted === truth ? "right" : "wrong"}`;
+      const others = [...vote.mean.keys()].filter((k) => k !== vote.predicted).sort((a, b) => vote.mean[b] - vote.mean[a]);
+      bars.replaceChildren(...[vote.predicted, ...others].slice(0, TOP).map((k) => bar(vote, k)));
+    };
+    return { card, show };
+  };
+
+  // --- what all models say, in a sentence
+  const consensus = (found, answers, state) => {
+    const parts = [];
+    if (state.origin === "test") {
+      const { numbers, labels } = found.images;
+      parts.push(`Test image ${numbers[state.place]}${state.edited ? ", painted on; it was " : " is "}`);
+      parts.push(element("bdi", found.classes[labels[state.place]]), ". ");
+    }
+    const tally = new Map();
+    for (const { predicted } of answers) tally.set(predicted, (tally.get(predicted) ?? 0) + 1);
+    const most = [...tally].sort((a, b) => b[1] - a[1]);
+    if (most.length === 1) {
+      const who = ["The model says", "Both models say"][answers.length - 1] ?? `All ${answers.length} models say`;
+      parts.push(`${who} `, element("bdi", found.classes[most[0][0]]), ".");
+    } else {
+      most.forEach(([k, number], i) => {
+        parts.push(`${i ? ", " : ""}${i ? number : counted(number, "model")} ${number === 1 ? "says" : "say"} `, element("bdi", found.classes[k]));
+      });
+      parts.push(".");
+    }
+    return sentence(...parts);
+  };
+
+  // --- activation maps of one run
+  const WORDS = { convolve: "convolution", dense: "linear", add: "sum", weigh: "channels weighted" };
+  const wordsOf = ({ kind, how, low, high, shape }) => {
+    const what = kind === "pool" ? (how === "max" ? "max pool" : "average pool") : (WORDS[kind] ?? how.replace("_", " "));
+    const bound = low !== 0 ? "" : high === 6 ? ", ReLU6" : ", ReLU";
+    const most = shape.length === 3 && shape[1] * shape[2] > 1 ? MAPS : VALUES;
+    return `: ${what}${bound}, ${shape.join(" × ")}${shape[0] > most ? `, the first ${most} shown` : ""}`;
+  };
+  const mapsOf = (place, model) => {
+    const layers = model.operations.map((operation) => {
+      const figure = element("figure", "", "maps");
+      const caption = element("figcaption");
+      const canvas = element("canvas");
+      caption.append(element("code", operation.name), wordsOf(operation));
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `Outputs of ${operation.name}${wordsOf(operation)}`);
+      figure.append(caption, canvas);
+      return { canvas, figure, shape: operation.shape };
+    });
+    place.replaceChildren(...layers.map(({ figure }) => figure));
+    return (values) => layers.forEach(({ canvas, shape }, i) => paintMaps(canvas, shape, values[i]));
+  };
+  const paintMaps = (canvas, shape, values) => {
+    const [channels, height, width] = shape.length === 3 ? shape : [shape[0], 1, 1];
+    const single = height * width === 1;
+    const shown = Math.min(channels, single ? VALUES : MAPS);
+    const columns = Math.min(shown, single ? shown : ACROSS);
+    const larger = single ? 1 : Math.max(1, Math.floor(CELL / Math.max(height, width)));
+    const [broad, tall] = [larger * width + (single ? 0 : GAP), larger * height + (single ? 0 : GAP)];
+    const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-9);
+    canvas.classList.toggle("row", single);
+    canvas.style.width = `${single ? Math.min(16 * shown, ACROSS * CELL) : columns * broad}px`;
+    paint(canvas, columns * broad, Math.ceil(shown / columns) * tall, (i) => {
+      const [x, y] = [i % (columns * broad), Math.floor(i / (columns * broad))];
+      const map = Math.floor(y / tall) * columns + Math.floor(x / broad);
+      const [dx, dy] = [x % broad, y % tall].map((place) => Math.floor(place / larger));
+      if (dx >= width || dy >= height || map >= shown) return null;
+      return heat(values[(map * height + dy) * width + dx] / most);
+    });
+  };
+
+  // --- occlusion: how much the probability of the class falls where a square of ground covers the image
+  function* occluded(found, model, shares, vote) {
+    const [, height, width] = found.shape;
+    const { size, across, down } = live.squares(width, height);
+    const [sums, times] = [new Float64Array(width * height), new Float64Array(width * height)];
+    for (const top of down) {
+      for (const left of across) {
+        const hidden = live.covered(shares, width, height, left, top, size, found.ground);
+        let mean = 0;
+        for (const seed of model.seeds) {
+          mean += model.shares(hidden, seed)[vote.predicted] / model.seeds.length;
+          yield null;
+        }
+        for (let y = top; y < top + size; y++) {
+          for (let x = left; x < left + size; x++) {
+            sums[y * width + x] += vote.mean[vote.predicted] - mean;
+            times[y * width + x] += 1;
+          }
+        }
+      }
+    }
+    return sums.map((sum, i) => sum / times[i]);
+  }
+  const comparisonOf = (part, found, models) => {
+    const sides = all("[data-compared]", part);
+    const chosen = () => sides.map((side) => models[Number(side.querySelector("select").value)]);
+    const views = sides.map((side) => ({
+      said: side.querySelector("[data-side-said]"),
+      canvas: side.querySelector("canvas"),
+      note: side.querySelector("[data-side-note]"),
+    }));
+    const show = (i, vote) => {
+      const text = sentence(element("bdi", found.classes[vote.predicted]), ` ${percent(vote.mean[vote.predicted])}`);
+      if (vote.shares.length > 1) text.append(`, ${vote.agree} of ${vote.shares.length} seeds agree`);
+      views[i].said.replaceChildren(text);
+    };
+    const showFalls = (i, picture, falls, most) => {
+      const light = rgb(picture);
+      paint(views[i].canvas, picture.width, picture.height, (p) => {
+        const colour = heat(falls[p] / most);
+        return light(p).map((share, c) => 0.45 * share + 0.85 * colour[c]);
+      });
+      const least = falls.reduce((a, b) => Math.min(a, b), 0);
+      const top = falls.reduce((a, b) => Math.max(a, b), 0);
+      views[i].note.textContent = `Covered, its probability falls by up to ${(100 * top).toFixed(0)} points and rises by up to ${(100 * -least).toFixed(0)}.`;
+    };
+    return {
+      chosen,
+      *work(picture, shares, answers) {
+        const votes = chosen().map((model) => answers[models.indexOf(model)]);
+        votes.forEach((vote, i) => {
+          show(i, vote);
+          paintPicture(views[i].canvas, picture);
+          views[i].note.textContent = "Covering …";
+        });
+        const falls = [];
+        for (const [i, model] of chosen().entries()) falls.push(yield* occluded(found, model, shares, votes[i]));
+        const most = falls.flatMap((side) => [...side]).reduce((a, b) => Math.max(a, Math.abs(b)), LEAST_FALL);
+        falls.forEach((side, i) => showFalls(i, picture, side, most));
+      },
+    };
+  };
+
+  // --- one computation at a time, a little of it each frame; what is asked for meanwhile begins when it is done
+  const worker = (begin) => {
+    let [running, asked] = [null, false];
+    const frame = () => {
+      const until = performance.now() + FRAME;
+      while (running && performance.now() < until) {
+        const { done, value } = running.next();
+        if (done || (asked && value === "answered")) running = null;
+      }
+      if (!running && asked) [running, asked] = [begin(), false];
+      if (running) requestAnimationFrame(frame);
+    };
+    return () => {
+      const idle = !running && !asked;
+      asked = true;
+      if (idle) requestAnimationFrame(frame);
+    };
+  };
+
+  const tryIt = (part) => {
+    const stored = data.live[part.dataset.try];
+    const found = { ...stored, bytes: live.bytesOf(stored.images.pixels) };
+    const models = modelsOf(found);
+    const cards = models.map((model) => answerCard(found, model));
+    part.querySelector("[data-answers]").replaceChildren(...cards.map(({ card }) => card));
+    const [summary, spoken] = ["summary", "spoken"].map((name) => part.querySelector(`[data-${name}]`));
+    const [ofModel, ofSeed] = ["model", "seed"].map((name) => part.querySelector(`[data-inside=${name}]`));
+    const seesCanvas = part.querySelector("[data-sees]");
+    const compare = part.querySelector("[data-compare]");
+    const comparison = compare && comparisonOf(compare, found, models);
+    let paintLayers = null;
+    let reading = 0;
+
+    function* work() {
+      const { state } = board;
+      const picture = board.seen();
+      const shares = flat(picture);
+      const truth = state.origin === "test" && !state.edited ? found.images.labels[state.place] : null;
+      paintPicture(seesCanvas, picture);
+      const first = Number(ofModel.value);
+      const answers = [];
+      for (const i of [first, ...models.keys()].filter((i, place) => i !== first || place === 0)) {
+        const votes = [];
+        for (const seed of models[i].seeds) {
+          votes.push(models[i].shares(shares, seed));
+          yield null;
+        }
+        answers[i] = live.votes(votes);
+        cards[i].show(answers[i], truth);
+        if (i === first) paintLayers(models[i].values(shares, models[i].seeds[Number(ofSeed.value)]));
+        yield null;
+      }
+      tell(answers, state);
+      yield "answered";
+      if (compare?.open) {
+        for (const _ of comparison.work(picture, shares, answers)) yield "answered";
+      }
+      part.dataset.ready = "true";
+    }
+    const tell = (answers, state) => {
+      summary.replaceChildren(consensus(found, answers, state));
+      clearTimeout(reading);
+      reading = setTimeout(() => (spoken.textContent = summary.textContent), QUIET);
+    };
+    const start = worker(work);
+    const changed = () => {
+      delete part.dataset.ready;
+      part.dataset.origin = board.state.origin;
+      part.querySelector("[data-restore]").disabled = !board.state.edited;
+      start();
+    };
+    const board = boardOf(part, found, changed);
+
+    // test images: one stop of the tab key, arrows walk
+    const tiles = found.images.numbers.map((number, place) => {
+      const tile = element("button", "", "pick");
+      tile.type = "button";
+      tile.setAttribute("role", "radio");
+      tile.setAttribute("aria-label", `Test image ${number}, ${found.classes[found.images.labels[place]]}`);
+      const canvas = element("canvas");
+      paintPicture(canvas, testImage(found, place));
+      tile.append(canvas);
+      tile.addEventListener("click", () => choose(place));
+      return tile;
+    });
+    const mark = (place) => {
+      tiles.forEach((tile, i) => {
+        tile.setAttribute("aria-checked", String(i === place));
+        tile.tabIndex = i === (place ?? 0) ? 0 : -1;
+      });
+    };
+    const choose = (place) => {
+      mark(place);
+      board.pick(place);
+    };
+    const holder = part.querySelector("[data-images]");
+    holder.replaceChildren(...tiles);
+    holder.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const next = (tiles.indexOf(event.target) + step + tiles.length) % tiles.length;
+      choose(next);
+      tiles[next].focus();
+    });
+
+    // pictures of the reader's
+    const file = part.querySelector("[data-file]");
+    const give = async (given) => {
+      try {
+        const picture = await ofFile(found, given);
+        mark(null);
+        board.give(picture);
+      } catch {
+        summary.textContent = spoken.textContent = "This file cannot be read as a picture.";
+      }
+    };
+    file?.addEventListener("change", () => file.files[0] && give(file.files[0]));
+    part.addEventListener("dragover", (event) => event.preventDefault());
+    part.addEventListener("drop", (event) => {
+      event.preventDefault();
+      if (file && event.dataTransfer.files[0]) give(event.dataTransfer.files[0]);
+    });
+    part.querySelector("[data-blank]").addEventListener("click", () => {
+      mark(null);
+      board.blank();
+    });
+    part.querySelector("[data-restore]").addEventListener("click", () => board.restore());
+
+    // which model is looked into
+    const lookInto = () => {
+      const model = models[Number(ofModel.value)];
+      ofSeed.replaceChildren(...model.seeds.map(({ seed }, i) => new Option(seed, i)));
+      paintLayers = mapsOf(part.querySelector("[data-maps]"), model);
+    };
+    ofModel.addEventListener("change", () => (lookInto(), changed()));
+    ofSeed.addEventListener("change", changed);
+    lookInto();
+
+    compare?.addEventListener("toggle", changed);
+    compare?.addEventListener("change", changed);
+    compare?.querySelector("[data-apart]").addEventListener("click", () => {
+      const [a, b] = comparison.chosen().map((model) => models.indexOf(model));
+      if (a !== b) choose(found.apart[`${Math.min(a, b)},${Math.max(a, b)}`]);
+    });
+    choose(0);
+  };
+  for (const part of all("[data-try]")) tryIt(part);
+})();

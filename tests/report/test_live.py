@@ -1,0 +1,539 @@
+"""The networks that run in the page: beside torch for every kind of layer, beside what is stored, and in a browser."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.numpy import load, save
+
+from chromium import needs_chromium
+from modelflow.analysis.archive import read_content
+from modelflow.data.pictures import to_form
+from modelflow.data.sources import read_source
+from modelflow.errors import DataError
+from modelflow.io.files import sha256
+from modelflow.networks.program.compute import computed
+from modelflow.networks.program.lowering import lowered
+from modelflow.networks.resolve import preset
+from modelflow.report import live
+from modelflow.report import page as report_page
+from modelflow.report.mistakes import mistakes_of
+from modelflow.report.page import TEMPLATES, render
+from programs import EVERY_KIND, PREACTIVATED, assert_alike, by_torch, images_for, network_of, pixels_for, state_of
+from random_layers import NETWORKS, that_fits
+from report_studies import HOSTILE, SEEDS, change, run_folders_of
+
+FEW = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+
+
+@pytest.fixture(scope="module")
+def script(browser):
+    """The page's functions in a browser: calls one with arguments as JSON."""
+    page = browser.new_page()
+    page.add_script_tag(content=(TEMPLATES / "live.js").read_text("utf-8"))
+    return page.evaluate
+
+
+def found_of(content, room=1_000_000):
+    group = content.groups[0]
+    return live.live_of(group, mistakes_of(group), read_source("digits"), room)
+
+
+# --- a network's operations ------------------------------------------------------------------------------------------
+
+LOGITS = """({operations, weights, images}) => {
+    const run = live.network(operations);
+    return images.map(image => [...run(Float32Array.from(image), Float32Array.from(weights)).at(-1)]);
+}"""
+
+
+def by_script(script, model, images, pixels):
+    """Logits of normalised images, with the weights in float32."""
+    program = lowered(model.trace, state_of(model))
+    weights = [v.ravel() for op in program.operations if hasattr(op, "weight") for v in (op.weight, op.bias)]
+    given = {
+        "operations": live.described(program),
+        "weights": np.concatenate([np.zeros(0), *weights]).tolist(),
+        "images": pixels.normalised(images).reshape(len(images), -1).tolist(),
+    }
+    return np.array(script(LOGITS, given))
+
+
+@needs_chromium
+@given(fields=NETWORKS, seed=st.integers(0, 5))
+@FEW
+def test_random_networks_give_torchs_logits_in_the_browser(script, fields, seed):
+    spec, _ = that_fits(fields)
+    model = network_of(spec, seed)
+    images, pixels = images_for(model, 3), pixels_for(spec.input_shape[0])
+    assert_alike(by_script(script, model, images, pixels), by_torch(model, pixels, images), 2e-5)
+
+
+@needs_chromium
+@pytest.mark.parametrize("spec", [EVERY_KIND, PREACTIVATED, preset("generic_2"), preset("cnn2_7")])
+def test_every_kind_of_layer_gives_torchs_logits_in_the_browser(script, spec):
+    model = network_of(spec)
+    images, pixels = images_for(model), pixels_for(spec.input_shape[0])
+    assert_alike(by_script(script, model, images, pixels), by_torch(model, pixels, images), 2e-5)
+
+
+@given(fields=NETWORKS, seed=st.integers(0, 5))
+@FEW
+def test_random_networks_give_torchs_logits_by_numpy(fields, seed):
+    spec, traced = that_fits(fields)
+    model = network_of(spec, seed)
+    images, pixels = images_for(model, 3), pixels_for(spec.input_shape[0])
+    found = computed(lowered(traced, state_of(model)), pixels.normalised(images).numpy())
+    assert_alike(found, by_torch(model, pixels, images), 2e-5)
+
+
+def test_every_kind_of_layer_gives_torchs_logits_by_numpy():
+    for spec in (EVERY_KIND, PREACTIVATED):
+        model = network_of(spec)
+        images, pixels = images_for(model), pixels_for(spec.input_shape[0])
+        found = computed(lowered(model.trace, state_of(model)), pixels.normalised(images).numpy())
+        assert_alike(found, by_torch(model, pixels, images), 2e-5)
+
+
+@needs_chromium
+def test_halves_are_read_as_they_were_written(script):
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)]
+    text = base64.b64encode(finite.astype("<f2").tobytes()).decode()
+    assert np.array_equal(script("text => [...live.halvesOf(text)]", text), finite.astype(np.float64))
+
+
+# --- pictures in the form of the data --------------------------------------------------------------------------------
+
+FITTED = """({planes, width, height, wide, high}) => live.fitted({width, height, planes}, wide, high).planes"""
+
+
+@needs_chromium
+@pytest.mark.parametrize(("height", "width"), [(60, 60), (90, 41), (20, 75), (8, 8), (5, 3)])
+def test_pictures_are_fitted_as_those_of_a_folder(script, height, width):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    given = {"planes": (pixels / 255).transpose(2, 0, 1).reshape(3, -1).tolist(), "width": width, "height": height}
+    found = 255 * np.array(script(FITTED, given | {"wide": 28, "high": 20})).reshape(3, 20, 28)
+    expected = to_form(Image.fromarray(pixels), (20, 28), 3).transpose(2, 0, 1)
+    assert np.abs(found - expected).max() <= 1.5
+
+
+FRAMED = """({plane, side, wanted, framing}) => [...live.framed(
+    {width: side, height: side, planes: [plane]}, wanted, wanted, framing).planes[0]]"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("by_mass", [False, True])
+def test_a_thing_is_framed_by_its_middle_or_its_mass(script, by_mass):
+    plane = np.zeros((224, 224))
+    plane[100:200, 20:60] = 1  # tall
+    plane[180:200, 60:120] = 1  # with a foot to the right
+    framing = {"box": 20, "by_mass": by_mass}
+    found = script(FRAMED, {"plane": plane.ravel().tolist(), "side": 224, "wanted": 28, "framing": framing})
+    image = np.array(found).reshape(28, 28)
+    rows, columns = (np.flatnonzero(image.max(axis) > 0.3) for axis in (1, 0))
+    assert len(rows) == len(columns) == 20
+    places = np.arange(28) + 0.5
+    mass = (image.sum(1) @ places / image.sum(), image.sum(0) @ places / image.sum())
+    if by_mass:
+        assert mass == pytest.approx((14, 14), abs=0.51)
+    else:
+        assert (rows[0], rows[-1], columns[0], columns[-1]) == (4, 23, 4, 23)
+
+
+@needs_chromium
+def test_an_empty_board_is_an_image_of_black(script):
+    given = {"plane": [0] * 64, "side": 8, "wanted": 28, "framing": {"box": 20, "by_mass": True}}
+    assert script(FRAMED, given) == [0] * 784
+
+
+@needs_chromium
+def test_a_dark_thing_on_white_becomes_bright_on_black(script):
+    plane = np.full((20, 20), 0.96)
+    plane[5:15, 8:12] = 0.2
+    call = "plane => [...live.brightOnBlack({width: 20, height: 20, planes: [Float64Array.from(plane)]}).planes[0]]"
+    found = np.array(script(call, plane.ravel().tolist())).reshape(20, 20)
+    assert found[5:15, 8:12] == pytest.approx(1)
+    assert found.sum() == pytest.approx(40)
+
+
+@needs_chromium
+def test_a_brush_paints_where_it_is_and_nowhere_else(script):
+    call = """() => { const p = {width: 12, height: 10, planes: [new Float64Array(120)]};
+        live.stroke(p, [3, 4], [8, 4], 1, [0.5]); return [...p.planes[0]]; }"""
+    image = np.array(script(call)).reshape(10, 12)
+    assert image[3:5, 3:8] == pytest.approx(0.5)
+    assert image[:2].sum() == image[6:].sum() == image[:, :1].sum() == image[:, 11:].sum() == 0
+
+
+@needs_chromium
+def test_squares_cover_every_pixel(script):
+    for width, height in ((28, 28), (8, 8), (1, 1), (30, 17), (5, 2)):
+        found = script("([w, h]) => live.squares(w, h)", [width, height])
+        seen = np.zeros((height, width))
+        for top in found["down"]:
+            for left in found["across"]:
+                seen[top : top + found["size"], left : left + found["size"]] += 1
+        assert seen.min() >= 1, (width, height)
+        assert max(found["down"]) + found["size"] == height
+
+
+# --- what is put into the page ---------------------------------------------------------------------------------------
+
+
+def test_the_models_agree_with_what_is_stored(content):
+    found = found_of(content)
+    assert [one.model.name for one in found.models] == [model.name for model in content.groups[0].models]
+    assert found.left_out == ()
+    for one in found.models:
+        assert one.agreement.predictions == len(SEEDS) * len(found.chosen)
+        assert one.agreement.alike >= one.agreement.predictions - 1
+        assert 0 < one.agreement.difference < 0.05
+
+
+def test_weights_are_those_of_the_runs_in_float16(content):
+    found = found_of(content)
+    for one in found.models:
+        for seed, stored in zip(one.seeds, one.model.seeds, strict=True):
+            state = load((stored.folder / "model.safetensors").read_bytes())
+            assert sum(value.size for value in state.values()) == seed.weights.size
+            assert np.array_equal(
+                seed.weights[: state["conv_layers.0.weight"].size],
+                state["conv_layers.0.weight"].ravel().astype(np.float16),
+            )
+
+
+def test_the_images_are_of_each_class_and_where_two_models_differ_most(content):
+    found, group = found_of(content), content.groups[0]
+    labels = group.labels_N[found.chosen]
+    assert set(labels[:10]) == set(range(10))
+    assert len(set(found.chosen.tolist())) == len(found.chosen) <= live.MAX_IMAGES
+    mean = [
+        np.mean([torch.softmax(torch.from_numpy(z), 1).numpy() for z, _ in m.predictions()], 0) for m in group.models
+    ]
+    distance = np.abs(mean[0] - mean[1]).sum(1)
+    assert found.chosen[found.apart[0, 1]] == distance.argmax()
+    assert np.array_equal(found.images_NCHW[:, 0], read_source("digits").test_images[found.chosen])
+
+
+def test_models_too_large_are_named_and_left_out(content):
+    whole = found_of(content)
+    sizes = [one.size for one in whole.models]
+    some = found_of(content, whole.size - max(sizes))
+    large = whole.models[sizes.index(max(sizes))].model.name
+    assert [one.model.name for one in some.models] != [one.model.name for one in whole.models]
+    assert some.left_out[0][0] == large
+    assert "parameters in each run: too large for this page" in some.left_out[0][1]
+    assert some.apart == {}
+
+
+def test_the_bytes_of_weights_are_limited_in_all(content, monkeypatch):
+    (one,) = report_page._all_shown(content, None)
+    sizes = sorted(model.size for model in one.live.models)
+    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size - sizes[1] + 10)
+    html = render(content)
+    weights = re.findall(r'"weights":"([^"]*)"', html)
+    assert sum(map(len, weights)) == sizes[0]
+    assert "Left out of this section" in html
+
+
+def stored_again(folder, content):
+    """Other weights, which run.json takes for its own."""
+    (folder / "model.safetensors").write_bytes(content)
+    change(folder, files={"model.safetensors": sha256(content)})
+
+
+def with_bias(folder, make):
+    """The run with another bias of a layer."""
+    state = load((folder / "model.safetensors").read_bytes())
+    stored_again(folder, save(state | {BIAS: make(state[BIAS])}))
+
+
+def as_a_module(folder):
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"spec": None}))
+
+
+BIAS = "fc_layers.0.bias"
+DAMAGES = {
+    "no such file": lambda folder: (folder / "model.safetensors").unlink(),
+    "SHA-256 differs": lambda folder: (folder / "model.safetensors").write_bytes(b"{}"),
+    "larger than": lambda folder: (folder / "model.safetensors").write_bytes(bytes(4 << 20)),
+    "not readable as safetensors": lambda folder: stored_again(folder, b"<script>"),
+    "fc_layers.0.bias is 3, expected 20": lambda folder: with_bias(folder, lambda b: b[:3].copy()),
+    "not finite": lambda folder: with_bias(folder, lambda b: b * np.nan),
+    "too large for float16": lambda folder: with_bias(folder, lambda b: b + 1e6),
+    "classes as stored": lambda folder: with_bias(folder, lambda b: b + 100 * np.arange(20, dtype=np.float32)),
+    "a module of Python": lambda folder: [as_a_module(each) for each in run_folders_of(folder.parent, folder.name)],
+}
+
+
+@pytest.mark.parametrize("why", DAMAGES)
+def test_what_cannot_run_is_left_out_with_the_reason(copied, why):
+    DAMAGES[why](copied / "wide")
+    found = found_of(read_content(copied))
+    assert [one.model.name for one in found.models] == ["narrow"]
+    assert [name for name, _ in found.left_out] == ["wide"]
+    assert why in found.left_out[0][1]
+
+
+def test_images_too_large_for_a_page_leave_all_out(content, monkeypatch):
+    monkeypatch.setattr(live, "MAX_IMAGE_BYTES", 200)
+    with pytest.raises(DataError, match="64 bytes each"):
+        found_of(content)
+    assert "Its images take 64 bytes each, too many for this page." in render(content)
+
+
+def test_without_the_data_set_nothing_can_be_tried_and_the_page_says_so(copied):
+    for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
+        change(folder, data={"checksums": {"digits": "0" * 64}})
+    html = render(read_content(copied))
+    assert 'data-try="' not in html[: html.index("<script")]
+    assert html.count("The images cannot be shown: digits on this machine differs by SHA-256") == 2
+
+
+# --- in the page -----------------------------------------------------------------------------------------------------
+
+
+def ready(page):
+    page.wait_for_selector("[data-try][data-ready=true]")
+
+
+@needs_chromium
+def test_test_images_are_called_as_they_were_when_evaluated(report, opened, content):
+    """Every image that can be picked, by every model: the class of the majority as in the stored predictions."""
+    page = opened(report)
+    ready(page)
+    found, picks = found_of(content), page.locator(".pick")
+    votes = {one.model.name: one.predicted_N for one in mistakes_of(content.groups[0]).votes}  # votes[].model
+    assert picks.count() == len(found.chosen)
+    same = 0
+    for place, image in enumerate(found.chosen.tolist()):
+        picks.nth(place).click()
+        ready(page)
+        for i, one in enumerate(found.models):
+            said = page.locator(".answer").nth(i).locator(".answer-said bdi").text_content()
+            same += said == str(votes[one.model.name][image])
+        assert page.locator("[data-summary]").text_content().startswith(f"Test image {image} is ")
+    assert same >= 2 * len(found.chosen) - 1
+
+
+def answers(page):
+    """What each model says, and how sure its seeds are in the mean."""
+    ready(page)
+    cards = page.locator(".answer")
+    said = [cards.nth(i).locator(".answer-said bdi").text_content() for i in range(cards.count())]
+    sure = [cards.nth(i).locator(".answer-bar .n").first.text_content() for i in range(cards.count())]
+    return said, sure
+
+
+def pixels_seen(page):
+    """The lightness of what the networks see, from 0 to 255."""
+    call = """canvas => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]"""
+    return np.array(page.locator("[data-sees]").evaluate(call)).reshape(8, 8, 4)[:, :, 0]
+
+
+@needs_chromium
+def test_an_image_is_picked_by_arrow_keys(report, opened, content):
+    page = opened(report)
+    ready(page)
+    found = found_of(content)
+    page.locator(".pick").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    ready(page)
+    assert page.evaluate("document.activeElement.ariaLabel") == f"Test image {found.chosen[2]}, 2"
+    assert page.locator('.pick[aria-checked="true"]').count() == page.locator('.pick[tabindex="0"]').count() == 1
+    assert np.array_equal(pixels_seen(page), np.rint(found.images_NCHW[2, 0] * (255 / 16)))
+
+
+@needs_chromium
+def test_painting_by_keys_changes_the_answer_and_is_undone(report, opened):
+    page = opened(report)
+    before, image = answers(page), None
+    image = pixels_seen(page)
+    restore = page.get_by_role("button", name="Undo all")
+    assert restore.is_disabled()
+    page.locator("[data-board]").focus()
+    assert page.locator("[data-cursor]").is_visible()
+    page.keyboard.press("Space")
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowRight")
+    assert answers(page) != before
+    changed = pixels_seen(page) != image
+    assert changed[3:5, 4:].any()
+    assert not changed[:2].any()
+    assert "painted on; it was 0" in page.locator("[data-summary]").text_content()
+    restore.click()
+    assert answers(page) == before
+    assert np.array_equal(pixels_seen(page), image)
+
+
+@needs_chromium
+def test_erasing_by_the_pointer_leaves_black(report, opened):
+    page = opened(report)
+    ready(page)
+    page.get_by_label("Erase").check()
+    page.locator("[data-brush]").fill("3")
+    board = page.locator("[data-board]")
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    for row in range(8):
+        page.mouse.move(box["x"] + 2, box["y"] + (row + 0.5) * box["height"] / 8)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] - 2, box["y"] + (row + 0.5) * box["height"] / 8, steps=4)
+        page.mouse.up()
+    ready(page)
+    assert pixels_seen(page).max() == 0
+
+
+@needs_chromium
+def test_a_drawing_is_framed_and_warned_of(report, opened):
+    page = opened(report)
+    ready(page)
+    note = page.get_by_text("A drawing is unlike the images that these networks learned from.")
+    assert not note.is_visible()
+    page.get_by_role("button", name="Blank board").click()
+    ready(page)
+    assert note.is_visible()
+    assert pixels_seen(page).max() == 0
+    board = page.locator("[data-board]")
+    board.focus()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowDown")
+    ready(page)
+    rows = np.flatnonzero(pixels_seen(page).max(1) > 100)
+    assert (rows[0], rows[-1]) == (0, 7)  # made as long as the image
+    assert page.get_by_text("Scaled to 8 pixels and centred, as").is_visible()
+    assert page.locator(".answer-said .sign").count() == 0  # nobody knows what it is
+
+
+@needs_chromium
+def test_a_chosen_picture_is_brought_to_the_form_of_the_data(report, opened, tmp_path):
+    page = opened(report)
+    ready(page)
+    paper = np.full((120, 90, 3), 245, np.uint8)
+    paper[20:100, 40:50] = 30
+    Image.fromarray(paper).save(tmp_path / "one.png")
+    page.locator("[data-file]").set_input_files(tmp_path / "one.png")
+    page.wait_for_selector("[data-try][data-origin=picture][data-ready=true]")
+    seen = pixels_seen(page)
+    assert seen[:, 3:5].max(1).min() > 100
+    assert seen[:, :3].max() < 40
+    assert page.locator('.pick[aria-checked="true"]').count() == 0
+    (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
+    page.locator("[data-file]").set_input_files(tmp_path / "no.png")
+    page.locator("[data-summary]", has_text="This file cannot be read as a picture.").wait_for()
+
+
+@needs_chromium
+def test_layers_of_the_chosen_model_and_seed_are_shown(report, opened, content):
+    page = opened(report)
+    ready(page)
+    models = content.groups[0].models
+    maps = page.locator("[data-maps] canvas")
+    assert maps.count() == 4
+    call = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    first = maps.nth(0).evaluate(call)
+    assert max(first) == 255
+    assert (
+        page.locator("[data-maps] figcaption")
+        .nth(0)
+        .text_content()
+        .startswith("conv_layers.0.conv: convolution, ReLU, ")
+    )
+    page.locator("[data-inside=seed]").select_option(label=str(SEEDS[1]))
+    ready(page)
+    assert maps.nth(0).evaluate(call) != first
+    page.locator("[data-inside=model]").select_option(label=models[1].name)
+    ready(page)
+    caption = page.locator("[data-maps] figcaption").nth(0).text_content()
+    assert caption.split(", ")[-1].split()[0] == str(models[1].first.spec["cov_features"][0])
+
+
+@needs_chromium
+def test_two_models_are_compared_where_they_differ_most(report, opened, content):
+    page = opened(report)
+    ready(page)
+    found = found_of(content)
+    page.locator("[data-compare] summary").click()
+    page.get_by_role("button", name="Image where they differ most").click()
+    ready(page)
+    image = found.chosen[found.apart[0, 1]]
+    assert page.locator("[data-summary]").text_content().startswith(f"Test image {image} is ")
+    said = page.locator("[data-side-said]").all_text_contents()
+    model = content.groups[0].models[0]
+    mean = np.mean([torch.softmax(torch.from_numpy(z[image]), 0).numpy() for z, _ in model.predictions()], 0)
+    assert said[0].split()[0] in map(str, np.flatnonzero(mean > mean.max() - 0.02))
+    notes = page.locator("[data-side-note]").all_text_contents()
+    assert all(re.match(r"Covered, its probability falls by up to \d+ points and rises", note) for note in notes)
+    colours = (
+        page.locator("[data-compared] canvas")
+        .nth(0)
+        .evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]")
+    )
+    pixels = np.array(colours).reshape(-1, 4)
+    assert (pixels[:, 0] != pixels[:, 2]).any()
+
+
+@needs_chromium
+def test_the_answer_is_read_out_once_the_hand_rests(report, opened):
+    page = opened(report)
+    ready(page)
+    page.locator("[data-spoken]", has_text="Test image ").wait_for(state="attached")
+    page.locator(".pick").nth(3).click()
+    ready(page)
+    page.wait_for_timeout(900)
+    assert page.locator("[data-spoken]").text_content() == page.locator("[data-summary]").text_content()
+
+
+@needs_chromium
+def test_hostile_class_names_are_text_here_too(hostile_report, opened):
+    page = opened(hostile_report)
+    ready(page)
+    page.locator(".pick").nth(4).click()
+    ready(page)
+    assert HOSTILE[4] in page.locator("[data-summary]").text_content()
+    assert HOSTILE[4] in page.locator(".pick").nth(4).get_attribute("aria-label")
+    assert page.locator("#try img, #try script").count() == 0
+
+
+@needs_chromium
+def test_nothing_of_it_is_printed(report, opened):
+    page = opened(report)
+    ready(page)
+    page.emulate_media(media="print")
+    assert not page.locator("#try").is_visible()
+
+
+FRAME = """({operations, weights}) => {
+    const run = live.network(operations), w = Float32Array.from(weights), x = new Float32Array(784).fill(0.5);
+    const times = Array.from({length: 20}, () => {
+        const begin = performance.now();
+        for (let i = 0; i < 35; i++) run(x, w);
+        return performance.now() - begin;
+    });
+    return times.sort((a, b) => a - b)[10];
+}"""
+
+
+@needs_chromium
+def test_35_networks_answer_within_a_few_frames(script):
+    """Of the card's size, like generic_2, one image: 17 ms a frame; with room for a busy machine."""
+    model = network_of(preset("generic_2"))
+    program = lowered(model.trace, state_of(model))
+    weights = live.weights_of(program).astype(float).tolist()
+    took = script(FRAME, {"operations": live.described(program), "weights": weights})
+    print(f"35 networks: {took:.1f} ms")
+    assert took < 150
