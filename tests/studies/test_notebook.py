@@ -160,7 +160,7 @@ def test_it_works_on_after_autoreload_has_loaded_its_modules_again(tmp_path):
     try:
         kernel.run("%load_ext autoreload\n%autoreload 2")
         kernel.run(f"first = mf.run_study({study(seeds=1)!r}, 'results', jobs=1)")
-        for name in ("report/leaderboard.py", "faces/face.py", "studies/study.py", "errors.py", "__init__.py"):
+        for name in ("report/leaderboard.py", "io/faces/face.py", "studies/study.py", "errors.py", "__init__.py"):
             path = source / "modelflow" / name
             path.write_text(path.read_text() + "\n# changed\n")
         kernel.run(f"second = mf.run_study({study()!r}, 'results', jobs=1)")

@@ -17,7 +17,7 @@ from modelflow.analysis.reading import Tallies, Tally, names_of, read_folder, re
 from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric
-from modelflow.faces.table import Table
+from modelflow.io.faces.table import Table
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.resolve import CARD, CardResult, preset
 from modelflow.results.layout import csv_text, read_predictions

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modelflow.analysis.archive import Content
     from modelflow.analysis.leaderboard import LeaderboardRow
     from modelflow.errors import ModelFlowError
-    from modelflow.faces.face import Face
+    from modelflow.io.faces.face import Face
     from modelflow.networks.difference import Difference
     from modelflow.networks.trace import Layer, Shape, Trace
     from modelflow.report.comparison import ShownComparison

@@ -19,12 +19,12 @@ from modelflow.errors import DataError, ModelFlowError, RunError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.export.given import WHITE, Given, image_of, images_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
-from modelflow.faces import html
-from modelflow.faces.face import Face
-from modelflow.faces.html import Markup
-from modelflow.faces.table import Table
 from modelflow.io.bounds import MAX_RECORD_BYTES
 from modelflow.io.config import read_fields
+from modelflow.io.faces import html
+from modelflow.io.faces.face import Face
+from modelflow.io.faces.html import Markup
+from modelflow.io.faces.table import Table
 from modelflow.networks.description import Description, parse_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.report.card_tables import run_figures

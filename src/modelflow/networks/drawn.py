@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelflow.faces import html
-from modelflow.faces.face import Face
-from modelflow.faces.html import Markup
-from modelflow.faces.table import Table
 from modelflow.io.arguments import whole
+from modelflow.io.faces import html
+from modelflow.io.faces.face import Face
+from modelflow.io.faces.html import Markup
+from modelflow.io.faces.table import Table
 from modelflow.networks.diagram import WIDTH, svg
 from modelflow.networks.resolve import resolve, spec_of
 from modelflow.networks.trace import MAX_PARAMETERS, Trace, shape_text

@@ -17,10 +17,10 @@ from modelflow.analysis.units import difference_words, range_words
 from modelflow.analysis.verdicts import Verdict, margin_words, trained_words
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric, Unit
-from modelflow.faces import html
-from modelflow.faces.face import Face
-from modelflow.faces.html import Markup
-from modelflow.faces.table import Table
+from modelflow.io.faces import html
+from modelflow.io.faces.face import Face
+from modelflow.io.faces.html import Markup
+from modelflow.io.faces.table import Table
 from modelflow.report.answer import headline_of, standing_of
 from modelflow.report.bars import Axis, VerdictRow, bars, best_first, best_of, estimate
 from modelflow.report.leaderboard import OF_SEEDS, of_one_run

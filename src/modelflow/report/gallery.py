@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelflow.errors import DataError
-from modelflow.faces import html
+from modelflow.io.faces import html
 from modelflow.io.files import read_bounded
 from modelflow.report.images import MAX_PNG_BYTES, PNG_SIGNATURE
 from modelflow.report.words import counted

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from modelflow.faces import html
-from modelflow.faces.face import Face
-from modelflow.faces.html import Markup
-from modelflow.faces.table import Table
 from modelflow.io.bounds import MAX_EPOCHS
+from modelflow.io.faces import html
+from modelflow.io.faces.face import Face
+from modelflow.io.faces.html import Markup
+from modelflow.io.faces.table import Table
 from modelflow.report.answer import of_validation
 from modelflow.results.records import Epoch
 

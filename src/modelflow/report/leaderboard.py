@@ -23,8 +23,8 @@ from modelflow.analysis.leaderboard import (
 from modelflow.analysis.units import range_words
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
-from modelflow.faces.face import Face
-from modelflow.faces.table import Table
+from modelflow.io.faces.face import Face
+from modelflow.io.faces.table import Table
 from modelflow.report.answer import one_run_method
 from modelflow.report.words import counted, listed
 from modelflow.results.asked import missing

@@ -8,10 +8,10 @@ from typing import Any
 from modelflow.analysis.archive import read_content
 from modelflow.errors import DataError
 from modelflow.export.loaded_run import LoadedRun, load_run
-from modelflow.faces import html
-from modelflow.faces.face import Face
-from modelflow.faces.html import Markup
-from modelflow.faces.table import Table
+from modelflow.io.faces import html
+from modelflow.io.faces.face import Face
+from modelflow.io.faces.html import Markup
+from modelflow.io.faces.table import Table
 from modelflow.report.answer import answers
 from modelflow.report.comparison import ShownComparison, compare
 from modelflow.report.leaderboard import Leaderboard, leaderboard_of

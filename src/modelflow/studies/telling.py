@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from modelflow.faces import html
+from modelflow.io.faces import html
 from modelflow.studies.plan import Event, Outcome, Plan
 from modelflow.studies.progress import Pace, StudyProgress
 

@@ -1,6 +1,6 @@
 """Tables in LaTeX for a paper, in the style of booktabs. No torch."""
 
-from modelflow.faces.table import Table
+from modelflow.io.faces.table import Table
 from modelflow.text import ended, latex
 
 HEAD = r"% \usepackage{booktabs}"

@@ -8,11 +8,11 @@ class Leaderboard(Face, list[LeaderboardRow]):
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelflow.faces import html
-from modelflow.faces.frame import frame
-from modelflow.faces.html import Markup
-from modelflow.faces.latex import document_part
-from modelflow.faces.table import Table
+from modelflow.io.faces import html
+from modelflow.io.faces.frame import frame
+from modelflow.io.faces.html import Markup
+from modelflow.io.faces.latex import document_part
+from modelflow.io.faces.table import Table
 from modelflow.text import escaped, markdown_table
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
-from modelflow.faces.table import Table
+from modelflow.io.faces.table import Table
 from modelflow.text import shown
 
 LONG = 40  # characters of a cell that is broken into lines

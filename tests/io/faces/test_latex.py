@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from modelflow.faces.latex import document_part
-from modelflow.faces.table import Table
+from modelflow.io.faces.latex import document_part
+from modelflow.io.faces.table import Table
 from modelflow.text import latex, plain
 from report_studies import HOSTILE
 

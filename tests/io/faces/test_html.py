@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from modelflow.faces import html
-from modelflow.faces.face import Face
-from modelflow.faces.table import Table
+from modelflow.io.faces import html
+from modelflow.io.faces.face import Face
+from modelflow.io.faces.table import Table
 from modelflow.text import shown
 from report_studies import HOSTILE
 
