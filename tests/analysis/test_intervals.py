@@ -332,7 +332,7 @@ def test_a_smaller_group_leaves_more_open():
     classes = difference_of(*[answers(values_SN, (1000, 10))] * 2)
     assert whole.error == pytest.approx(1 / 1010)
     assert classes.error == pytest.approx(1 / (2 * 10))
-    assert classes.p_value_of_equivalence(0.05) > 0.05 > whole.p_value_of_equivalence(0.05)
+    assert classes.p_value_of_equivalence(0.12) > 0.05 > whole.p_value_of_equivalence(0.05)
     assert (whole.freedom, round(classes.freedom, 2)) == (1009, 9.18)
 
 
