@@ -152,7 +152,7 @@ def _verdicts_with_bars(found: ShownComparison) -> Table:
         if axis is not None
     ]
     ticks = _ticks(axis) if axis else ""
-    header = ("Verdict", "In words", Markup(f"Difference in points, 95 % for this pair alone{ticks}"), "p (Holm)")
+    header = ("Verdict", "In words", Markup(f"Points, 95 % for this pair alone{ticks}"), "p (Holm)")
     return Table(header, lines, 3)
 
 
