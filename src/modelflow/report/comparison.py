@@ -172,12 +172,8 @@ def _verdicts_with_bars(found: ShownComparison) -> Table:
         if axis is not None
     ]
     ticks = _ticks(axis) if axis else ""
-    header = (
-        "Verdict",
-        "In words",
-        Markup(f"Difference in {unit.difference}, 95 % for this pair alone{ticks}"),
-        "p (Holm)",
-    )
+    difference = Markup(f"{sentence(unit.difference)}, 95 % for this pair alone{ticks}")
+    header = ("Verdict", "In words", difference, "p (Holm)")
     return Table(header, lines, 3)
 
 
