@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import load, save
 
 from chromium import needs_chromium
+from modelflow import run_study
 from modelflow.analysis.archive import read_content
 from modelflow.data.pictures import to_form
 from modelflow.data.sources import read_source
@@ -537,3 +538,65 @@ def test_35_networks_answer_within_a_few_frames(script):
     took = script(FRAME, {"operations": live.described(program), "weights": weights})
     print(f"35 networks: {took:.1f} ms")
     assert took < 150
+
+
+# --- whole pictures in colour ----------------------------------------------------------------------------------------
+
+
+def blots(count, seed):
+    """Noise in colour, 20 x 24, with a square that is red, green or blue; and which."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 90, (count, 20, 24, 3), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = rng.integers(2, 10, 2)
+        image[row : row + 8, column : column + 8, label] += 150
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def in_colour(tmp_path_factory):
+    """The results of a network of many kinds of layers on blots."""
+    folder = tmp_path_factory.mktemp("blots")
+    (x, y), (test_x, test_y) = blots(300, 0), blots(120, 1)
+    np.savez(folder / "blots.npz", x_train=x, y_train=y, x_test=test_x, y_test=test_y)
+    models = [{"name": "several_kinds", "spec": "c4/2 s8e2 s8r gap fc"}]
+    settings = {"dataset": str(folder / "blots.npz"), "models": models, "seeds": 1, "epochs": 2, "lr": 5e-3}
+    run_study(settings, folder / "results", jobs=1, verbose=False)
+    return folder / "results"
+
+
+def colours_seen(page):
+    call = """canvas => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]"""
+    return np.array(page.locator("[data-sees]").evaluate(call)).reshape(20, 24, 4)[:, :, :3]
+
+
+@needs_chromium
+def test_whole_pictures_in_colour(in_colour, opened, tmp_path):
+    """Picked, erased, painted on, and one of the reader's, read as a picture of a folder is."""
+    content = read_content(in_colour)
+    group = content.groups[0]
+    found = live.live_of(group, mistakes_of(group), read_source(group.data.name), 1_000_000)
+    assert found.models[0].agreement.alike == found.models[0].agreement.predictions > 0
+    page = opened(in_colour / "report.html")
+    said = mistakes_of(group).votes[0].predicted_N[found.chosen]
+    for place in range(len(found.chosen)):
+        page.locator(".pick").nth(place).click()
+        assert answers(page)[0] == [str(said[place])]
+        assert np.array_equal(colours_seen(page), found.images_NCHW[place].transpose(1, 2, 0))
+    page.locator("[data-ink]").fill("#ff8000")
+    page.locator("[data-brush]").fill("4")
+    page.locator("[data-board]").focus()
+    page.keyboard.press("Space")
+    ready(page)
+    assert colours_seen(page)[10, 12].tolist() == [255, 128, 0]
+    page.get_by_label("Erase").check()
+    page.locator("[data-board]").focus()
+    page.keyboard.press("Space")
+    ready(page)
+    assert np.abs(colours_seen(page)[10, 12] - 255 * np.array(group.data.mean)).max() <= 1
+    picture = np.random.default_rng(2).integers(0, 256, (90, 50, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "photo.png")
+    page.locator("[data-file]").set_input_files(tmp_path / "photo.png")
+    page.wait_for_selector("[data-try][data-origin=picture][data-ready=true]")
+    assert np.abs(colours_seen(page) - to_form(Image.fromarray(picture), (20, 24), 3).astype(int)).max() <= 2

@@ -270,7 +270,7 @@ def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monk
 def test_every_chart_is_drawn_and_named(report, opened):
     page = opened(report)
     charts = page.locator("[data-chart]")
-    assert charts.count() == 8
+    assert charts.count() == 12
     for i in range(charts.count()):
         svg = charts.nth(i).locator("svg")
         assert svg.get_attribute("role") == "img"
