@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,12 +20,13 @@ from modelflow.data.pictures import to_form
 from modelflow.data.sources import read_source
 from modelflow.errors import DataError
 from modelflow.io.files import sha256
+from modelflow.networks.layers.activation import WORDS, Activation
 from modelflow.networks.program.compute import computed
 from modelflow.networks.program.lowering import lowered
 from modelflow.networks.resolve import preset
 from modelflow.report import live
 from modelflow.report import page as report_page
-from modelflow.report.mistakes import mistakes_of
+from modelflow.report.mistakes import mistakes_of, vote
 from modelflow.report.page import TEMPLATES, render
 from programs import EVERY_KIND, PREACTIVATED, assert_alike, by_torch, images_for, network_of, pixels_for, state_of
 from random_layers import NETWORKS, that_fits
@@ -108,11 +110,36 @@ def test_every_kind_of_layer_gives_torchs_logits_by_numpy():
 
 
 @needs_chromium
+@pytest.mark.parametrize("name", WORDS)
+def test_activations_are_torchs(script, name):
+    x = torch.linspace(-9, 9, 2001, dtype=torch.float64)
+    operation = {"kind": "activate", "how": name, "inputs": [0], "shape": [len(x)], "taken": [0, 0]}
+    found = script(LOGITS, {"operations": [operation], "weights": [], "images": [x.tolist()]})[0]
+    expected = Activation(name=name).module((len(x),), torch.Generator())(x)
+    assert np.array(found) == pytest.approx(expected.numpy(), abs=1.5e-6)
+
+
+@needs_chromium
 def test_halves_are_read_as_they_were_written(script):
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     finite = every[np.isfinite(every)]
     text = base64.b64encode(finite.astype("<f2").tobytes()).decode()
     assert np.array_equal(script("text => [...live.halvesOf(text)]", text), finite.astype(np.float64))
+
+
+@needs_chromium
+def test_seeds_vote_as_in_the_rest_of_the_report(script, content):
+    """Five seeds of random logits: the majority, at a tie the greater mean probability."""
+    base = content.groups[0].models[0]
+    logits_SNK = np.random.default_rng(0).normal(size=(5, 355, 10)).astype(np.float32) * 2
+    seeds = tuple(replace(base.seeds[0], logits_NK=logits_NK) for logits_NK in logits_SNK)
+    expected = vote(replace(base, seeds=seeds))
+    call = """all => all.map(image => { const v = live.votes(image.map(live.softmax));
+        return [v.predicted, v.mean[v.predicted], v.agree]; })"""
+    found = np.array(script(call, logits_SNK.transpose(1, 0, 2).tolist()))
+    assert np.array_equal(found[:, 0], expected.predicted_N)
+    assert found[:, 1] == pytest.approx(expected.confidence_N, abs=1e-6)
+    assert np.array_equal(found[:, 2], (logits_SNK.argmax(2) == expected.predicted_N).sum(0))
 
 
 # --- pictures in the form of the data --------------------------------------------------------------------------------
