@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,17 +14,19 @@ from PIL import Image
 from safetensors.numpy import load, save
 
 from chromium import needs_chromium
+from modelflow import run_study
 from modelflow.analysis.archive import read_content
 from modelflow.data.pictures import to_form
 from modelflow.data.sources import read_source
 from modelflow.errors import DataError
 from modelflow.io.files import sha256
+from modelflow.networks.layers.activation import WORDS, Activation
 from modelflow.networks.program.compute import computed
 from modelflow.networks.program.lowering import lowered
 from modelflow.networks.resolve import preset
 from modelflow.report import live
 from modelflow.report import page as report_page
-from modelflow.report.mistakes import mistakes_of
+from modelflow.report.mistakes import mistakes_of, vote
 from modelflow.report.page import TEMPLATES, render
 from programs import EVERY_KIND, PREACTIVATED, assert_alike, by_torch, images_for, network_of, pixels_for, state_of
 from random_layers import NETWORKS, that_fits
@@ -107,11 +110,36 @@ def test_every_kind_of_layer_gives_torchs_logits_by_numpy():
 
 
 @needs_chromium
+@pytest.mark.parametrize("name", WORDS)
+def test_activations_are_torchs(script, name):
+    x = torch.linspace(-9, 9, 2001, dtype=torch.float64)
+    operation = {"kind": "activate", "how": name, "inputs": [0], "shape": [len(x)], "taken": [0, 0]}
+    found = script(LOGITS, {"operations": [operation], "weights": [], "images": [x.tolist()]})[0]
+    expected = Activation(name=name).module((len(x),), torch.Generator())(x)
+    assert np.array(found) == pytest.approx(expected.numpy(), abs=1.5e-6)
+
+
+@needs_chromium
 def test_halves_are_read_as_they_were_written(script):
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     finite = every[np.isfinite(every)]
     text = base64.b64encode(finite.astype("<f2").tobytes()).decode()
     assert np.array_equal(script("text => [...live.halvesOf(text)]", text), finite.astype(np.float64))
+
+
+@needs_chromium
+def test_seeds_vote_as_in_the_rest_of_the_report(script, content):
+    """Five seeds of random logits: the majority, at a tie the greater mean probability."""
+    base = content.groups[0].models[0]
+    logits_SNK = np.random.default_rng(0).normal(size=(5, 355, 10)).astype(np.float32) * 2
+    seeds = tuple(replace(base.seeds[0], logits_NK=logits_NK) for logits_NK in logits_SNK)
+    expected = vote(replace(base, seeds=seeds))
+    call = """all => all.map(image => { const v = live.votes(image.map(live.softmax));
+        return [v.predicted, v.mean[v.predicted], v.agree]; })"""
+    found = np.array(script(call, logits_SNK.transpose(1, 0, 2).tolist()))
+    assert np.array_equal(found[:, 0], expected.predicted_N)
+    assert found[:, 1] == pytest.approx(expected.confidence_N, abs=1e-6)
+    assert np.array_equal(found[:, 2], (logits_SNK.argmax(2) == expected.predicted_N).sum(0))
 
 
 # --- pictures in the form of the data --------------------------------------------------------------------------------
@@ -537,3 +565,65 @@ def test_35_networks_answer_within_a_few_frames(script):
     took = script(FRAME, {"operations": live.described(program), "weights": weights})
     print(f"35 networks: {took:.1f} ms")
     assert took < 150
+
+
+# --- whole pictures in colour ----------------------------------------------------------------------------------------
+
+
+def blots(count, seed):
+    """Noise in colour, 20 x 24, with a square that is red, green or blue; and which."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 90, (count, 20, 24, 3), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = rng.integers(2, 10, 2)
+        image[row : row + 8, column : column + 8, label] += 150
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def in_colour(tmp_path_factory):
+    """The results of a network of many kinds of layers on blots."""
+    folder = tmp_path_factory.mktemp("blots")
+    (x, y), (test_x, test_y) = blots(300, 0), blots(120, 1)
+    np.savez(folder / "blots.npz", x_train=x, y_train=y, x_test=test_x, y_test=test_y)
+    models = [{"name": "several_kinds", "spec": "c4/2 s8e2 s8r gap fc"}]
+    settings = {"dataset": str(folder / "blots.npz"), "models": models, "seeds": 1, "epochs": 2, "lr": 5e-3}
+    run_study(settings, folder / "results", jobs=1, verbose=False)
+    return folder / "results"
+
+
+def colours_seen(page):
+    call = """canvas => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]"""
+    return np.array(page.locator("[data-sees]").evaluate(call)).reshape(20, 24, 4)[:, :, :3]
+
+
+@needs_chromium
+def test_whole_pictures_in_colour(in_colour, opened, tmp_path):
+    """Picked, erased, painted on, and one of the reader's, read as a picture of a folder is."""
+    content = read_content(in_colour)
+    group = content.groups[0]
+    found = live.live_of(group, mistakes_of(group), read_source(group.data.name), 1_000_000)
+    assert found.models[0].agreement.alike == found.models[0].agreement.predictions > 0
+    page = opened(in_colour / "report.html")
+    said = mistakes_of(group).votes[0].predicted_N[found.chosen]
+    for place in range(len(found.chosen)):
+        page.locator(".pick").nth(place).click()
+        assert answers(page)[0] == [str(said[place])]
+        assert np.array_equal(colours_seen(page), found.images_NCHW[place].transpose(1, 2, 0))
+    page.locator("[data-ink]").fill("#ff8000")
+    page.locator("[data-brush]").fill("4")
+    page.locator("[data-board]").focus()
+    page.keyboard.press("Space")
+    ready(page)
+    assert colours_seen(page)[10, 12].tolist() == [255, 128, 0]
+    page.get_by_label("Erase").check()
+    page.locator("[data-board]").focus()
+    page.keyboard.press("Space")
+    ready(page)
+    assert np.abs(colours_seen(page)[10, 12] - 255 * np.array(group.data.mean)).max() <= 1
+    picture = np.random.default_rng(2).integers(0, 256, (90, 50, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "photo.png")
+    page.locator("[data-file]").set_input_files(tmp_path / "photo.png")
+    page.wait_for_selector("[data-try][data-origin=picture][data-ready=true]")
+    assert np.abs(colours_seen(page) - to_form(Image.fromarray(picture), (20, 24), 3).astype(int)).max() <= 2

@@ -5,7 +5,7 @@ found = live_of(group, mistakes, source, room=1_000_000)
 found.models[0].agreement, found.left_out
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from itertools import combinations
@@ -33,7 +33,7 @@ from modelflow.results.weights import ROOM, read_weights
 
 MAX_IMAGES, MAX_IMAGE_BYTES = 40, 100_000
 LEAST_IMAGES = 4
-OF_A_CLASS = 2  # ordinary images
+OF_A_CLASS, MORE_OF_A_CLASS = 2, 4  # ordinary images: at first, and where there is room
 MEASURED_MACS = 1_000_000_000  # of a run, when it is measured
 LEAST_ALIKE = 0.9  # of the classes, so that a model is shown
 
@@ -305,9 +305,14 @@ def _chosen(found: Mistakes, apart_N: Iterable[Array], size: int) -> Array:
     most = min(MAX_IMAGES, MAX_IMAGE_BYTES // size)
     if most < LEAST_IMAGES:
         raise DataError(f"Its images take {count(size)} bytes each, too many for this page.")
-    classes = range(int(found.labels_N.max()) + 1)
-    of_class = [np.flatnonzero(found.labels_N == k)[:OF_A_CLASS] for k in classes]
-    ordinary = [int(images[i]) for i in range(OF_A_CLASS) for images in of_class if i < len(images)][: most // 2]
-    others = [int(distance_N.argmax()) for distance_N in apart_N]
-    wrong = [int(images[i]) for i in range(most) for images in found.most_confident if i < len(images)]
-    return np.array(list(dict.fromkeys([*ordinary, *others, *wrong]))[:most], np.int64)
+    of_class = [np.flatnonzero(found.labels_N == k) for k in range(int(found.labels_N.max()) + 1)]
+    ordinary, more = _in_turn(of_class, range(OF_A_CLASS)), _in_turn(of_class, range(OF_A_CLASS, MORE_OF_A_CLASS))
+    apart = [int(distance_N.argmax()) for distance_N in apart_N]
+    wrong = _in_turn(found.most_confident, range(most))
+    distinct = dict.fromkeys([*ordinary[: most // 2], *apart, *wrong, *more])
+    return np.array(list(distinct)[:most], np.int64)
+
+
+def _in_turn(lists: Sequence[Array], ranks: range) -> list[int]:
+    """Of each list what has the first rank, then of each what has the next."""
+    return [int(images[rank]) for rank in ranks for images in lists if rank < len(images)]

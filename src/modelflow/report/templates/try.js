@@ -307,7 +307,7 @@
       views[i].said.replaceChildren(text);
     };
     const showFalls = (i, picture, falls, most) => {
-      const light = rgb(picture);
+      const light = rgb(picture.planes.length === 3 ? live.grey(picture) : picture);
       paint(views[i].canvas, picture.width, picture.height, (p) => {
         const colour = heat(falls[p] / most);
         return light(p).map((share, c) => 0.45 * share + 0.85 * colour[c]);
