@@ -58,6 +58,7 @@ MORE = (  # slower tests: those of make test-more
     "test_card_revisited.py",
     "test_extending.py",
     "test_readme.py",
+    "test_tutorials.py",
     "test_wheel.py",
     "torture",
     "training/test_compiled.py",
