@@ -52,7 +52,7 @@ def test_verdicts_are_those_of_the_folders(results, stored, form):
     expected = compare_folders([results / "narrow", results / "wide"])
     assert found.verdicts == expected.verdicts
     assert found.margin == expected.margin
-    assert found.entries == tuple(replace(entry, protocol=Protocol("")) for entry in expected.entries)
+    assert found.entries == tuple(replace(entry, protocol=Protocol(""), data="") for entry in expected.entries)
 
 
 @pytest.mark.parametrize("form", ["logits", "probabilities", "classes"])

@@ -146,7 +146,7 @@ TRAINING = {
     f"train net.json {DIGITS} --seed {2**40}": [f"seeds[0] = {2**40}"],
     f"train net.json {DIGITS} --optimizer lion": ["--optimizer", "'lion' is not one of"],
     f"train net.json {DIGITS} --max-parameters 10": ["net: ", "expected at most 10"],
-    "train net.json --results other --dataset imagenet": ["'imagenet'", "digits, fashion-mnist"],
+    "train net.json --results other --dataset imagenet": ["'imagenet'", "digits", "fashion-mnist"],
     "train net.json --results other --dataset ''": ["''", "digits"],
     "train net.json --results other --dataset idx:nowhere": ["nowhere: no such folder"],
     "train net.json --results other --dataset idx:idx": ["idx/train-images-idx3-ubyte"],

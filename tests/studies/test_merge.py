@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from modelflow import run_study
 from modelflow.analysis.leaderboard import leaderboard
 from modelflow.cli import run_command
 from modelflow.errors import DataError, ModelFlowError, UsageError
@@ -29,11 +28,10 @@ def zipped(folder: Path, path: Path, above: str = "") -> Path:
 
 
 @pytest.fixture
-def ben(tmp_path):
+def ben(trained, tmp_path):
     """Another study by the same protocol: one model, other settings."""
-    folder = tmp_path / "made" / "ben"
-    run_study(digits_study(protocol="card", models=digits_study().models[:1], epochs=1), folder, jobs=1, verbose=False)
-    return folder
+    made = trained(digits_study(protocol="card", models=digits_study().models[:1], epochs=1))
+    return Path(shutil.copytree(made, tmp_path / "made" / "ben"))
 
 
 def files_below(folder):

@@ -215,5 +215,6 @@ def _compared(models: Mapping[str, _Runs], margin: float, metric: Metric, groups
 def _entry(name: str, runs: _Runs, died: Sequence[bool], metric: Metric, groups: tuple[int, ...]) -> Entry:
     accuracies, scores = (values_SN.mean(1).tolist() for values_SN in (runs.correct_SN, runs.values_SN))
     interval = score_interval(metric, scores, len(runs.labels_N), runs.values_SN[0], groups)
-    means = float(np.mean(accuracies)), float(np.mean(scores))
-    return Entry(name, len(scores), means[0], interval, Protocol(""), sum(died), score=means[1])
+    accuracy, score = float(np.mean(accuracies)), float(np.mean(scores))
+    images = len(runs.labels_N)
+    return Entry(name, len(scores), accuracy, interval, Protocol(""), sum(died), score=score, images=images)
