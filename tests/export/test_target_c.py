@@ -25,6 +25,8 @@ def test_a_run_is_written_in_float_and_in_int8(run, tmp_path):
     float_says, int8_says, accuracy = written.remarks
     assert float_says.startswith("model.c: ")
     assert int8_says.startswith("model_int8.c: ")
+    card = (written.folder / "README.md").read_text("utf-8")
+    assert "Images: bytes from 0 to 16, one image per call, 8x8x1 (H x W x C)." in card
     assert "paired over 355 test images" in accuracy
     assert "#define MODEL_WHITE 16\n" in (written.folder / "model.h").read_text("utf-8")
 

@@ -23,7 +23,6 @@ from modelflow.export.prediction import softmax
 from modelflow.export.target import Target, as_NCHW
 from modelflow.io.files import make_folder, write_atomic
 from modelflow.io.found import classes_in, files_in
-from modelflow.networks.trace import shape_text
 from modelflow.report.model_card import Exported, run_card
 from modelflow.report.words import counted
 from modelflow.results.asked import metric_of_run
@@ -171,7 +170,7 @@ def _describe(run: LoadedRun, target: Target, folder: Path, golden_NCHW: Array, 
     write_atomic(folder / GOLDEN, packed.getvalue())
     captions = CAPTIONS | target.captions
     (folder / CARD).touch()  # so that it lists itself
-    takes = f"Images: bytes from 0 to {normalisation.white}, N x {shape_text(run.spec.input_shape)} (N x C x H x W)."
+    takes = f"Images: bytes from 0 to {normalisation.white}, {target.images_of(run.spec.input_shape)}."
     exported = Exported(folder, target.use, (takes, *remarks), captions)
     card = run_card(read_seed(run.folder), exported, metric_of_run(run.folder, run.record))
     write_atomic(folder / CARD, card)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from modelflow.export.loaded_run import LoadedRun
+from modelflow.networks.layers.kind import Shape, shape_text
 
 Array = np.ndarray[Any, Any]
 
@@ -24,6 +25,10 @@ class Target(ABC):
     name: ClassVar[str]  # that of its file, as `--to` takes it
     captions: ClassVar[dict[str, str]] = {}  # of the files that it writes
     use: ClassVar[str]  # how to run what it writes, as Markdown
+
+    def images_of(self, shape: Shape) -> str:
+        """The order of the bytes of images C x H x W of this shape, in words."""
+        return f"N x {shape_text(shape)} (N x C x H x W)"
 
     @abstractmethod
     def write(self, run: LoadedRun, folder: Path) -> None:

@@ -13,6 +13,7 @@ from modelflow.export.int8 import beside_float, calibration
 from modelflow.export.loaded_run import LoadedRun
 from modelflow.export.target import Target, as_NCHW
 from modelflow.io.files import write_atomic
+from modelflow.networks.layers.kind import Shape, shape_text
 
 Array = np.ndarray[Any, Any]
 MODEL, INT8 = "model", "model_int8"
@@ -45,6 +46,11 @@ class C(Target):
         "model_int8.h": "the same of the model in 8 bits",
     }
     use: ClassVar[str] = USE
+
+    def images_of(self, shape: Shape) -> str:
+        """Channels come last, as pictures are in most devices' memory."""
+        channels, height, width = shape
+        return f"one image per call, {shape_text((height, width, channels))} (H x W x C)"
 
     def write(self, run: LoadedRun, folder: Path) -> None:
         _compiler()
