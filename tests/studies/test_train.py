@@ -52,6 +52,7 @@ def test_each_way_to_say_a_network_will_do(tmp_path):
         ("generic_2", {"epoch": 3}, UsageError, "epoch"),
         ("generic_2", {"lr": -1}, UsageError, "lr"),
         ("generic_2", {"seeds": 5}, UsageError, r"train: seeds: is of a study, and one run is trained\. Use run_study"),
+        ("generic_2", {"metric": "nll"}, UsageError, "train: metric: is of a study"),
         ("generic_2", {"models": []}, UsageError, "train: models: is of a study"),
         ("generic_2", {"seed": -1}, UsageError, "seed = -1: must be 0 or more"),
         ("generic_2", {"seed": "7"}, UsageError, "seed = '7': must be a whole number"),

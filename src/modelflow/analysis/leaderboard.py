@@ -304,7 +304,7 @@ def table_of(rows: Sequence[LeaderboardRow], sorted_by: str | None = None) -> Ta
         **({} if metric is ACCURACY else {"Accuracy": lambda row: f"{row.accuracy:.2%}"}),
         **({} if metric.name == "macro_f1" else {"Macro F1": lambda row: f"{row.macro_f1:.4f}"}),
         "Parameters": lambda row: f"{row.parameters:,}",
-        **_sorted_column(sorted_by or metric.name, metric),
+        **sorted_column(sorted_by or metric.name, metric),
         **_card_columns(rows),
     }
     lines = [tuple(cell(row) for cell in columns.values()) for row in rows]
@@ -351,7 +351,7 @@ def _name(protocol: str) -> str:
 USUAL = {"model", "group", "protocol", "seeds", "accuracy", "macro_f1", "parameters", "card_accuracy", "card_macro_f1"}
 
 
-def _sorted_column(field: str, metric: Metric) -> dict[str, Cell]:
+def sorted_column(field: str, metric: Metric) -> dict[str, Cell]:
     """Headed as in leaderboard.csv."""
     return {} if field in {*USUAL, metric.name} else {field: lambda row: _figure(field, figure_of(row, field))}
 
@@ -411,8 +411,8 @@ def notes(rows: Sequence[LeaderboardRow]) -> list[str]:
     return [note for note in (dead_note(rows), left_out_note(rows)) if note]
 
 
-def as_markdown(rows: Sequence[LeaderboardRow], *further: str) -> str:
+def as_markdown(rows: Sequence[LeaderboardRow], *further: str, sorted_by: str | None = None) -> str:
     """leaderboard.md: the table as it is shown, under its heading, and what there is to say of it, `further` too."""
-    table = table_of(rows)
+    table = table_of(rows, sorted_by)
     said = [f"{escaped(note)}\n" for note in (*notes(rows), *further) if note]
     return "\n".join([f"{escaped(heading(rows))}\n\n{markdown_table([table.header, *table.lines], table.left)}", *said])

@@ -43,12 +43,13 @@ def leaderboard(
     rows = leaderboard_of(results, sort, only, where, metric)
     if rows.missing:
         terminal.tell(rows.missing)
-    _tell_of_metric(metric, results)
+    if rows.caution:
+        terminal.tell(rows.caution)
     if as_json:
         terminal.say_json([as_data(row) for row in rows])
     elif form == "csv":
         terminal.say_csv(as_csv(rows))
-    elif form:
+    elif rows and form:
         terminal.say_text(rows, form)
     elif rows:
         terminal.leaderboard_table(rows, sort)
@@ -105,8 +106,8 @@ def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, fo
     from modelflow.analysis.comparison import as_data
 
     comparison = _comparison(runs, margin, metric)
-    if comparison.beside:
-        terminal.tell(comparison.beside)
+    for said in filter(None, (comparison.caution, comparison.beside)):
+        terminal.tell(said)
     if as_json:
         terminal.say_json(as_data(comparison))
     elif form:
@@ -117,13 +118,10 @@ def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, fo
 
 def _comparison(runs: tuple[Path, ...], margin: float | None, metric: str | None) -> "ShownComparison":
     """Of folders, or of files of predictions."""
-    from modelflow.analysis.comparison import study_of
     from modelflow.analysis.predictions import compare_files
     from modelflow.report.comparison import compare as compare_runs
     from modelflow.report.comparison import showing
 
     if any(run.suffix.lower() == ".npz" for run in runs):
         return showing(compare_files(runs, margin, metric))
-    comparison = compare_runs(runs, margin, metric)
-    _tell_of_metric(metric, study_of(runs))
-    return comparison
+    return compare_runs(runs, margin, metric)

@@ -47,7 +47,12 @@ FORM = options(  # of the images as they are read
     click.option("--image-size", help="Size of the images: a side such as 32, or HEIGHTxWIDTH such as 32x48."),
     click.option("--channels", type=int, help="1 (grey) or 3 (RGB)."),
     click.option("--transpose", is_flag=True, default=None, help="Exchange rows and columns, as EMNIST needs it."),
-    click.option("--skip-bad", is_flag=True, default=None, help="Leave out files that cannot be read."),
+    click.option(
+        "--skip-bad",
+        is_flag=True,
+        default=None,
+        help="Leave out unreadable files and copies.",
+    ),
 )
 DATASET = options(
     click.option("--dataset", help="Name as in `modelflow data list`, or a path (default: fashion-mnist)."), FORM
@@ -63,7 +68,7 @@ MAX_PARAMETERS = click.option(
 MARGIN = click.option(
     "--margin",
     type=float,
-    help="Smallest difference that matters, in points of accuracy (default 0.5, or 4 test images if more). "
+    help="Smallest difference that matters, in points of the metric (default 0.5, or 4 test images if more). "
     "By nll in nats (default 0.01).",
 )
 

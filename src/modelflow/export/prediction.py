@@ -1,11 +1,16 @@
 """What a model says of some images. No torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from modelflow.io.faces.face import Face
+from modelflow.io.faces.table import Table
+from modelflow.text import shown
+
+MAX_SHOWN = 50  # images
 Array = np.ndarray[Any, Any]
 
 
@@ -16,8 +21,8 @@ class Guess(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Face):
     """Of N images: the most probable class of each, and the probabilities of all K classes.
 
     `names` are the classes in the order of the columns. `logits` are those of the network, None for the mean of several
@@ -50,6 +55,28 @@ class Prediction:
 
     def __len__(self) -> int:
         return len(self.probabilities)
+
+    def _tables(self) -> Sequence[Table]:
+        guesses = list(zip(range(len(self)), self.top(), strict=False))
+        lines = [
+            (str(i), shown(first.name), f"{first.probability:.1%}", ", ".join(map(_words, others)))
+            for i, (first, *others) in guesses[:MAX_SHOWN]
+        ]
+        return [Table(("Image", "Class", "Probability", "Next"), lines, 2)]
+
+    def _notes(self) -> Sequence[str]:
+        more = len(self) - MAX_SHOWN
+        return [*self.notes, *([f"{more:,} more images"] if more > 0 else [])]
+
+    def _rows(self) -> Sequence[dict[str, Any]]:
+        return [
+            {"class": label, **dict(zip(self.names, map(float, p_K), strict=True))}
+            for label, p_K in zip(self.labels, self.probabilities, strict=True)
+        ]
+
+
+def _words(guess: Guess) -> str:
+    return f"{shown(guess.name)} {guess.probability:.1%}"
 
 
 def softmax(logits_NK: Array) -> Array:

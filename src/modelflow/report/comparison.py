@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from modelflow.analysis.comparison import Comparison, Entry, beside, compare_folders, notes
+from modelflow.analysis.comparison import Comparison, Entry, beside, compare_folders, notes, study_of
 from modelflow.analysis.identity import unlike_words
 from modelflow.analysis.leaderboard import heading_of, protocols_words
 from modelflow.analysis.predictions import compare_predictions as of_predictions
@@ -25,6 +25,7 @@ from modelflow.report.answer import headline_of, standing_of
 from modelflow.report.bars import Axis, VerdictRow, bars, best_first, best_of, estimate
 from modelflow.report.leaderboard import OF_SEEDS, of_one_run
 from modelflow.report.words import counted, in_words, minus, p_text
+from modelflow.results.asked import other_metric
 from modelflow.text import ended, one_line, sentence, shown
 
 SAID = {"better": "better", "equivalent": "equivalent", "cannot tell": "inconclusive"}
@@ -45,10 +46,12 @@ OF_VALUES = {"interval": "the paired t interval of the values of images", "test"
 class ShownComparison(Face, Comparison):
     """A `Comparison` that shows itself: `entries`, the best first, and `verdicts`, the best pair first.
 
-    `beside` says that more models lie beside those that were compared; empty where none do.
+    `beside` says that more models lie beside those that were compared, `caution` that their study keeps another metric;
+    both are empty where nothing is to be said.
     """
 
     beside: str = field(default="", kw_only=True)
+    caution: str = field(default="", kw_only=True)
 
     @property
     def headline(self) -> str:
@@ -81,7 +84,7 @@ class ShownComparison(Face, Comparison):
         return [self.scores(), Table(("Verdict", "In words", "p (Holm)"), lines, 2)]
 
     def _notes(self) -> Sequence[str]:
-        return [*self.notes, self.beside] if self.beside else self.notes
+        return [*self.notes, *filter(None, [self.beside, self.caution])]
 
     def _body(self) -> Sequence[Markup]:
         return [html.table(self.scores()), html.table(_verdicts_with_bars(self))]
@@ -117,7 +120,9 @@ def compare(
     the smallest difference that matters, in its points (of nll in nats). Left out, both are the study's own. The
     method: docs/statistics.md. Raises `UsageError` for what may not be compared, and `DataError` for a damaged run.
     """
-    return showing(compare_folders(folders, margin, metric), _beside_words(folders))
+    found, study = compare_folders(folders, margin, metric), study_of(folders)
+    caution = "" if metric is None or study is None else other_metric(found.metric, study)
+    return showing(found, _beside_words(folders), caution)
 
 
 def compare_predictions(
@@ -127,11 +132,11 @@ def compare_predictions(
     return showing(of_predictions(predictions, labels_N, margin, metric))
 
 
-def showing(found: Comparison, beside: str = "") -> ShownComparison:
+def showing(found: Comparison, beside: str = "", caution: str = "") -> ShownComparison:
     """A comparison as one that shows itself."""
     values = {one.name: getattr(found, one.name) for one in fields(found)}
     ordered = tuple(best_first(found.verdicts, best_of(found.verdicts)))
-    return ShownComparison(**values | {"verdicts": ordered}, beside=beside)
+    return ShownComparison(**values | {"verdicts": ordered}, beside=beside, caution=caution)
 
 
 def _beside_words(folders: Sequence[str | Path] | str | Path) -> str:
@@ -231,7 +236,7 @@ def _paper_verdicts(found: ShownComparison) -> Table:
     ]
     caption = f"Each pair of {_of_what(found)}, {_how_many_seeds(found)}. {_by_protocol(found)}"
     header = ("First", "Second", "Verdict", "Difference", "95 % interval", "p")
-    return Table(header, lines, 3, caption, _method(found))
+    return Table(header, lines, 3, caption, " ".join(filter(None, [_method(found), found.caution])))
 
 
 def _precisely(difference: float, unit: Unit) -> str:

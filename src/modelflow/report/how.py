@@ -170,7 +170,7 @@ def repeat_command(content: Content) -> tuple[str, str]:
     path = content.folder / STUDY
     if not path.is_file():
         each = "The MODEL_CARD.md of each says how to repeat it, its run.json how it was made"
-        return "", f"There is no {STUDY} here: the runs were trained one by one. {each}."
+        return "", f"There is no {STUDY} here: the runs were trained one by one, or brought together. {each}."
     try:
         study = read_written_study(content.folder)
         planned = study.specs()

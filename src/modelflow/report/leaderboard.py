@@ -18,6 +18,7 @@ from modelflow.analysis.leaderboard import (
     leaderboard,
     notes,
     protocols_words,
+    sorted_column,
     table_of,
 )
 from modelflow.analysis.units import range_words
@@ -27,7 +28,7 @@ from modelflow.io.faces.face import Face
 from modelflow.io.faces.table import Table
 from modelflow.report.answer import one_run_method
 from modelflow.report.words import counted, listed
-from modelflow.results.asked import missing
+from modelflow.results.asked import metric_of, missing, other_metric
 from modelflow.text import shown
 
 OF_SEEDS = "Means over seeds, with the 95 % interval of the mean on these test images (Student's t)."
@@ -43,29 +44,36 @@ def of_one_run(metric: Metric) -> str:
 class Leaderboard(Face, list[LeaderboardRow]):
     """The models, best first: a list of `LeaderboardRow`, sorted by the column `sorted_by`, left out by the metric.
 
-    `missing` says which runs of the study are not finished; empty where all are.
+    `missing` says which runs of the study are not finished, `caution` that the study keeps another metric; both are
+    empty where nothing is to be said.
     """
 
-    def __init__(self, rows: Iterable[LeaderboardRow] = (), sorted_by: str | None = None, missing: str = "") -> None:
+    def __init__(
+        self,
+        rows: Iterable[LeaderboardRow] = (),
+        sorted_by: str | None = None,
+        missing: str = "",
+        caution: str = "",
+    ) -> None:
         super().__init__(rows)
-        self.sorted_by, self.missing = sorted_by, missing
+        self.sorted_by, self.missing, self.caution = sorted_by, missing, caution
 
     def _tables(self) -> Sequence[Table]:
         found = table_of(self, self.sorted_by)
         return [Table(found.header, found.lines, found.left, heading(self))]
 
     def _notes(self) -> Sequence[str]:
-        return [note for note in (*notes(self), self.missing) if note]
+        return [note for note in (*notes(self), self.missing, self.caution) if note]
 
     def _rows(self) -> Sequence[dict[str, Any]]:
         return [{name: figure_of(row, name) for name in columns_of(self)} for row in self]
 
     def _paper_tables(self) -> Sequence[Table]:
-        return [paper_table(self, self.missing)]
+        return [paper_table(self, [self.missing, self.caution], self.sorted_by)]
 
     def to_markdown(self) -> str:
         """As leaderboard.md: the table as it is shown, under its heading, and what there is to say of it."""
-        return as_markdown(self, self.missing)
+        return as_markdown(self, self.missing, self.caution, sorted_by=self.sorted_by)
 
 
 def leaderboard_of(
@@ -81,11 +89,16 @@ def leaderboard_of(
     metric; `where` are conditions such as "parameters < 10000". Raises `UsageError` for a metric, a column or a
     condition that is none, and `DataError` where there is no finished run, or a damaged one.
     """
-    return Leaderboard(filter_and_sort(leaderboard(results, metric), sort, only, where), sort, missing(results))
+    rows = filter_and_sort(leaderboard(results, metric), sort, only, where)
+    caution = "" if metric is None else other_metric(metric_of(metric, None), results)
+    return Leaderboard(rows, sort, missing(results), caution)
 
 
-def paper_table(rows: Sequence[LeaderboardRow], missing: str = "") -> Table:
-    """The models with n and an interval of each; in the caption what was tested on, by which protocol, and how."""
+def paper_table(rows: Sequence[LeaderboardRow], further: Sequence[str] = (), sorted_by: str | None = None) -> Table:
+    """The models with n and an interval of each; in the caption what was tested on, by which protocol, and how.
+
+    `further` is to be said too.
+    """
     metric = rows[0].metric if rows else ACCURACY
     data = _several(f"{shown(row.data)} ({row.images:,} images)" for row in rows)
     protocols = _several(row.protocol_name for row in rows)
@@ -100,11 +113,12 @@ def paper_table(rows: Sequence[LeaderboardRow], missing: str = "") -> Table:
         **({} if metric is ACCURACY else {"Accuracy (%)": [f"{100 * row.accuracy:.2f}" for row in rows]}),
         **({} if metric.name == "macro_f1" else {"Macro F1": [f"{row.macro_f1:.4f}" for row in rows]}),
         "Parameters": [f"{row.parameters:,}" for row in rows],
+        **{heading: list(map(cell, rows)) for heading, cell in sorted_column(sorted_by or metric.name, metric).items()},
     }
     lines = list(zip(*columns.values(), strict=True))
     whose = rows[0].model if len(rows) == 1 else counted(len(rows), "model")
     caption = f"Test {metric.title} of {whose}{_tested_on(rows) if len(data) == 1 else ''}"
-    return Table(tuple(columns), lines, tuple(columns).index("Seeds"), caption, _method(rows, missing))
+    return Table(tuple(columns), lines, tuple(columns).index("Seeds"), caption, _method(rows, further))
 
 
 def _several(values: Iterable[str]) -> list[str]:
@@ -119,7 +133,7 @@ def _tested_on(rows: Sequence[LeaderboardRow]) -> str:
     return f" on the {rows[0].images:,} test images of {shown(rows[0].data)}"
 
 
-def _method(rows: Sequence[LeaderboardRow], missing: str) -> str:
+def _method(rows: Sequence[LeaderboardRow], further: Sequence[str]) -> str:
     """How the figures were found, and what a reader must know of them."""
     protocols = protocols_words(row.protocol_name for row in rows)
     said = [f"{protocols[:1].upper()}{protocols[1:]}."] if rows else []
@@ -128,4 +142,4 @@ def _method(rows: Sequence[LeaderboardRow], missing: str) -> str:
     said += [NO_TEST] if len(rows) > 1 else []
     if dead := [row.model for row in rows if row.warnings]:
         said.append(f"Runs of {listed(dead)} look dead and are counted.")
-    return " ".join([*said, missing]).strip()
+    return " ".join(filter(None, [*said, *further]))

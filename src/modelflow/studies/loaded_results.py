@@ -85,9 +85,12 @@ class Results(Face):
         """
         return compare(self.folder, margin, metric)
 
-    def report(self) -> Report:
-        """Writes report.html, the leaderboard and the model cards again. Raises `DataError` as `load_results` does."""
-        content = write_pages(self.folder, self.data_dir)
+    def report(self, metric: str | None = None) -> Report:
+        """Writes report.html, the leaderboard and the model cards again, by `metric`, left out the study's.
+
+        Raises `DataError` as `load_results` does, and `UsageError` for a metric that is none.
+        """
+        content = write_pages(self.folder, self.data_dir, metric)
         return Report(self.folder / layout.REPORT, tuple(answers(content)))
 
     def _body(self) -> Sequence[Markup]:

@@ -29,7 +29,7 @@ from modelflow.text import short
 from modelflow.training.compiled import OWN_METHODS
 
 if TYPE_CHECKING:
-    from modelflow.analysis.leaderboard import LeaderboardRow
+    from modelflow.report.leaderboard import Leaderboard
 
 FRESH = "a second seed would train on. Give a function that makes it: lambda: MyNet()"
 DEFAULT_SEED = 42  # of the weights of a network of a spec
@@ -46,7 +46,7 @@ def run_models(
     on_event: OnEvent | None = None,
     verbose: bool = True,
     **settings: Any,
-) -> "list[LeaderboardRow]":
+) -> "Leaderboard":
     """Trains each module with each seed as a study. Returns its leaderboard, best first: one row per model.
 
     The runs train in this process, one after the other, since functions of a notebook cannot be sent to others. Runs
@@ -63,7 +63,7 @@ def run_models(
         data_dir: the folder of the data set's files.
         device: as for `ModelFlow`.
         on_event: called with an `Event` now and then.
-        verbose: whether to print on the error stream how each run ends and what is left.
+        verbose: whether to say how far the study is: in a notebook's cell, else in lines on the error stream.
         settings: what else a study file may set, such as `epochs`, `lr`, `batch_size`, `margin`.
 
     Raises:

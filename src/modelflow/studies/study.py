@@ -36,7 +36,7 @@ from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies import engines
 from modelflow.studies.engines.local import cores
 from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan, interrupted, plans, unfinished
-from modelflow.studies.run import check_data, checksums_now, dataset_of
+from modelflow.studies.run import check_data, checksums_now, data_notices, dataset_of
 from modelflow.studies.telling import telling
 from modelflow.text import ended, sentence
 
@@ -408,6 +408,8 @@ def run_study(
     notebook's cell, else in lines on the error stream. `on_event` is called with an `Event` now and then. Raises
     `RunError` when a run failed, after the others are done. An interruption loses nothing: the same call resumes.
     """
+    from modelflow.analysis.verdicts import seeds_wanted
+
     settings = study if isinstance(study, StudySettings) else read_study(study)
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
     whole = resolved(settings, place, data_dir, device, allow_code)
@@ -417,7 +419,8 @@ def run_study(
     whole = whole.decided()
 
     def train(due: list[Plan], written: Written) -> list[str]:
-        return _told(due, chosen, jobs or cores(), written, on_event, verbose)
+        few = seeds_wanted(len(settings.models), len(settings.seeds))
+        return _told(due, chosen, jobs or cores(), written, on_event, verbose, [f"note: {few}"] if few else [])
 
     try:
         failures, _ = complete(whole, train)
@@ -436,6 +439,7 @@ def train(
     seed: int = 42,
     data_dir: str | Path | None = None,
     device: str | None = None,
+    allow_code: bool = False,
     on_event: OnEvent | None = None,
     verbose: bool = True,
     **settings: object,
@@ -450,12 +454,12 @@ def train(
     """
     from modelflow.export.loaded_run import load_run
 
-    if several := sorted({"models", "seeds", "margin"} & settings.keys()):
+    if several := sorted({"models", "seeds", "margin", "metric"} & settings.keys()):
         raise UsageError(f"train: {several[0]}: is of a study, and one run is trained. Use run_study, or seed=….")
     asked = read_study(None, **settings | {"models": [model], "seeds": [whole_number("seed", seed, 0, 2**32)]})
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
     check_device_of("local", device)
-    (plan,) = planned = resolved(asked, place, data_dir, device).planned
+    (plan,) = planned = resolved(asked, place, data_dir, device, allow_code).planned
     due = unfinished(planned)
     check_data(due)
     try:
@@ -469,12 +473,20 @@ def train(
 
 
 def _told(
-    due: list[Plan], engine: Engine, jobs: int, written: Written, on_event: OnEvent | None, verbose: bool
+    due: list[Plan],
+    engine: Engine,
+    jobs: int,
+    written: Written,
+    on_event: OnEvent | None,
+    verbose: bool,
+    notes: Sequence[str] = (),
 ) -> list[str]:
-    """`train_due`, told of as it suits where Python runs."""
+    """`train_due`, told of as it suits where Python runs; first what is to be known of the data, and the `notes`."""
     if not due:
         return []
     with telling(due, jobs, verbose) as told:
+        for said in (*(f"warning: {notice}" for notice in data_notices(due[0])), *notes):
+            told.tell(said)
         told.tell(f"training {len(due)} run{'s' * (len(due) != 1)} …")
 
         def ended(plan: Plan, outcome: Outcome) -> None:
