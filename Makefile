@@ -14,10 +14,10 @@ study: $(VENV)/.ready  ## train the seven models with five seeds each and write 
 
 setup: $(VENV)/.ready  ## set up .venv only. Then: . .venv/bin/activate
 
-test: $(VENV)/.ready-dev  ## run the quick tests, on the real Fashion-MNIST (about five minutes on two cores)
+test: $(VENV)/.ready-dev  ## run the quick tests, on the real Fashion-MNIST (about five minutes on two idle cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not more"
 
-test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, kills, fuzzing, exports (some fifteen minutes)
+test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, kills, fuzzing, exports, notebooks (half an hour or more)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m more
 
 test-arm: $(VENV)/.ready-dev  ## run the tests of the compiled step on ARM, elsewhere under qemu's emulation (some two minutes)

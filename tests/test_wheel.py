@@ -149,7 +149,7 @@ def test_whatever_is_imported_stands_among_the_dependencies(modelflow):
     """Also what the main job does not come to."""
     own = next(modelflow.parents[1].rglob("site-packages"))
     wanted = map(Requirement, next(iter(metadata.distributions(name="modelflow", path=[str(own)]))).requires or [])
-    asked = [{"extra": ""}, {"extra": "export"}]
+    asked = [{"extra": extra} for extra in ("", "export", "notebook")]
     named = {one.name for one in wanted if one.marker is None or any(map(one.marker.evaluate, asked))}
     named = set(map(canonicalize_name, named))
     providers = metadata.packages_distributions()
