@@ -4,7 +4,7 @@ comparison = compare_folders([Path("results/generic_1"), Path("results/generic_2
 for verdict in comparison.verdicts: print(verdict.words)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -199,14 +199,28 @@ def compare_sides(
         _entry(name, runs, apart, metric, values_SN, groups)
         for (name, (runs, values_SN)), apart in zip(sides.items(), settings, strict=True)
     ]
+    values = {name: values_SN for name, (_, values_SN) in sides.items()}
+    died = {name: [run.died for run in runs] for name, (runs, _) in sides.items()}
+    first_runs = {f"{name}, seed {runs[0].seed}" if len(runs) > 1 else name: v[0] for name, (runs, v) in sides.items()}
+    return judged(entries, values, died, first_runs, margin, metric, groups)
+
+
+def judged(
+    entries: Sequence[Entry],
+    values: Mapping[str, Array],
+    died: Mapping[str, Sequence[bool]],
+    first_runs: Mapping[str, Array],
+    margin: float,
+    metric: Metric,
+    groups: tuple[int, ...],
+) -> Comparison:
+    """Verdicts on models of several runs, by name their `values` (S x N); else on the `first_runs` (N) of all."""
     best_first = tuple(sorted(entries, key=lambda entry: -metric.merit(entry.by(metric))))
-    several = {name: values_SN for name, (_, values_SN) in sides.items() if len(values_SN) > 1}
+    several = {name: values_SN for name, values_SN in values.items() if len(values_SN) > 1}
     if len(several) > 1:
-        left_out = tuple(name for name in sides if name not in several)
-        died = {name: [run.died for run in runs] for name, (runs, _) in sides.items()}
+        left_out = tuple(name for name in values if name not in several)
         verdicts = tuple(compare(several, margin, died=died, metric=metric, groups=groups))
         return Comparison(best_first, verdicts, left_out, margin=margin, metric=metric)
-    first_runs = {f"{name}, seed {runs[0].seed}" if len(runs) > 1 else name: v[0] for name, (runs, v) in sides.items()}
     return Comparison(best_first, tuple(compare_runs(first_runs, metric, groups)), margin=margin, metric=metric)
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from modelflow.analysis.comparison import Comparison, Entry
+from modelflow.analysis.comparison import Comparison, Entry, judged
 from modelflow.analysis.identity import told_apart
 from modelflow.analysis.intervals import score_interval
-from modelflow.analysis.verdicts import compare, compare_runs, margin_of
+from modelflow.analysis.verdicts import margin_of
 from modelflow.data.idx import MAX_BYTES
 from modelflow.data.origins.npz import read_arrays
 from modelflow.errors import DataError, UsageError
@@ -198,18 +198,12 @@ def _check_classes(predicted_SN: Array, name: str) -> Array:
 
 
 def _compared(models: Mapping[str, _Runs], margin: float, metric: Metric, groups: tuple[int, ...]) -> Comparison:
-    """As `comparison.compare_sides` compares what has records."""
+    """As runs are compared that have records."""
     died = {name: runs.died for name, runs in models.items()}
     entries = [_entry(name, runs, died[name], metric, groups) for name, runs in models.items()]
-    best_first = tuple(sorted(entries, key=lambda entry: -metric.merit(entry.by(metric))))
-    several = {name: runs.values_SN for name, runs in models.items() if len(runs.values_SN) > 1}
-    if len(several) > 1:
-        left_out = tuple(name for name in models if name not in several)
-        of_several = {name: died[name] for name in several}
-        verdicts = compare(several, margin, died=of_several, metric=metric, groups=groups)
-        return Comparison(best_first, tuple(verdicts), left_out, margin=margin, metric=metric)
-    first = {name: runs.values_SN[0] for name, runs in models.items()}
-    return Comparison(best_first, tuple(compare_runs(first, metric, groups)), margin=margin, metric=metric)
+    values = {name: runs.values_SN for name, runs in models.items()}
+    first_runs = {name: values_SN[0] for name, values_SN in values.items()}
+    return judged(entries, values, died, first_runs, margin, metric, groups)
 
 
 def _entry(name: str, runs: _Runs, died: Sequence[bool], metric: Metric, groups: tuple[int, ...]) -> Entry:

@@ -72,16 +72,10 @@ def report(results: Path, metric: str | None, data_dir: Path | None) -> None:
     from modelflow.studies.study import write_pages
 
     terminal.tell("writing the report …")
-    terminal.answer(write_pages(results, data_dir, metric))
-    _tell_of_metric(metric, results)
-
-
-def _tell_of_metric(metric: str | None, study: Path | None) -> None:
-    """That another metric was chosen than the study keeps."""
-    from modelflow.results.asked import metric_of, other_metric
-
-    if metric is not None and study is not None and (note := other_metric(metric_of(metric, None), study)):
-        terminal.tell(note)
+    content = write_pages(results, data_dir, metric)
+    terminal.answer(content)
+    if content.other_metric:
+        terminal.tell(content.other_metric)
 
 
 @click.command(
