@@ -10,7 +10,7 @@ import numpy as np
 from modelflow.data import fetch
 from modelflow.data.idx import IdxFile
 from modelflow.data.known_sets import KNOWN_SETS, RECORD, KnownSet
-from modelflow.data.origins.origin import FileRow, Origin, rows_of
+from modelflow.data.origins.origin import FileRow, Origin, rows_of, sums_of
 from modelflow.data.source import Framing, Images, Labels, Source
 from modelflow.data.unchanged import while_unchanged
 from modelflow.networks.data_shape import DataShape
@@ -71,7 +71,7 @@ class Downloaded(Origin):
         return dict(while_unchanged((self.name, *files), files, self._sums))
 
     def _sums(self) -> dict[str, str]:
-        return _sums(fetch.fetch(self.known, self.data_dir))
+        return sums_of(fetch.fetch(self.known, self.data_dir))
 
     def verify(self) -> list[FileRow]:
         return rows_of(fetch.find_all(self.known, self.data_dir))
@@ -84,7 +84,7 @@ def source_of(known: KnownSet, files: Mapping[str, IdxFile]) -> Source:
     """The data set of its files by role, images upright and labels from 0."""
     if known.image_shape == RECORD:
         train, test = (_records(known, files, part) for part in ("train", "test"))
-        return Source(known.name, *train, *test, known.class_names, _sums(files))
+        return Source(known.name, *train, *test, known.class_names, sums_of(files))
     source = Source.of_files(known.name, files, known.class_names)
     source = source.counted_from(known.labels_from) if known.labels_from else source
     return source.transposed() if known.transposed else source
@@ -94,7 +94,3 @@ def _records(known: KnownSet, files: Mapping[str, IdxFile], part: str) -> tuple[
     """Images and labels of a part, in the order of the known files."""
     rows = np.concatenate([files[file.role].values for file in known.files if file.role.startswith(part)])
     return rows[:, -math.prod(RECORD) :].reshape(-1, *RECORD), rows[:, 0].astype(np.int64)
-
-
-def _sums(files: Mapping[str, IdxFile]) -> dict[str, str]:
-    return {file.name: file.sha256 for file in files.values()}

@@ -1,14 +1,12 @@
 """A folder of the user's in MNIST's IDX format."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from modelflow.data.folder import NAME, find_files, read_folder
-from modelflow.data.idx import IdxFile
-from modelflow.data.origins.origin import FileRow, Origin, rows_of
+from modelflow.data.origins.origin import FileRow, Origin, rows_of, sums_of
 from modelflow.data.source import Source
 from modelflow.data.unchanged import while_unchanged
 
@@ -50,8 +48,3 @@ class IdxFolder(Origin):
 
     def verify(self) -> list[FileRow]:
         return rows_of(read_folder(self.path))
-
-
-def sums_of(files: Mapping[str, IdxFile]) -> dict[str, str]:
-    """The SHA-256 of the uncompressed files by their names."""
-    return {file.name: file.sha256 for file in files.values()}

@@ -114,3 +114,8 @@ def prefix_of(origin: type[Origin]) -> str:
 def rows_of(files: Mapping[str, IdxFile]) -> list[FileRow]:
     """A row for each of some files that were read and are right."""
     return [FileRow(file.path.name, str(file.path.parent), file.sha256, ok=True) for file in files.values()]
+
+
+def sums_of(files: Mapping[str, IdxFile]) -> dict[str, str]:
+    """The SHA-256 of the uncompressed files by their names."""
+    return {file.name: file.sha256 for file in files.values()}
