@@ -21,9 +21,10 @@ from torch.utils.data import DataLoader
 
 from modelflow.errors import RunError
 from modelflow.results.settings import StudySettings
+from modelflow.studies.pages import write_study
 from modelflow.studies.plan import Plan
+from modelflow.studies.resolved import resolved
 from modelflow.studies.run import SEARCH_FROM, make_flow
-from modelflow.studies.study import resolved, write_study
 from peers import lightning as quiet  # noqa: F401  its import silences Lightning
 from peers.contender import BETAS, EPS, EVALUATED_AT_ONCE, LR
 

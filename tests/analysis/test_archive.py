@@ -40,9 +40,9 @@ from modelflow.report.mistakes import A_MODEL, A_PAIR, MAX_TILES, mistakes_of, v
 from modelflow.report.model_card import study_card
 from modelflow.report.page import render
 from modelflow.report.words import MINUS, NONE, p_text, percent, significant
+from modelflow.results.asked import write_asked
 from modelflow.results.layout import read_predictions, read_run
 from modelflow.results.settings import StudySettings, validated
-from modelflow.studies.study import write_asked
 from modelflow.text import NO_NAME, shown
 from report_studies import HOSTILE, SEEDS, change, made_by, made_up, rename_classes, run_folders_of, write_predictions
 

@@ -23,7 +23,7 @@ from modelflow.report.model_card import study_card
 from modelflow.report.page import render
 from modelflow.results.layout import read_run, write_run
 from modelflow.results.records import DataRecord, other_data
-from modelflow.studies.study import write_pages
+from modelflow.studies.pages import write_pages
 from small import a_run, digits_study, spec
 
 

@@ -15,7 +15,7 @@ from modelflow.report.model_card import study_card
 from modelflow.report.page import render
 from modelflow.results.layout import write_run
 from modelflow.results.records import DataRecord
-from modelflow.studies.study import write_pages
+from modelflow.studies.pages import write_pages
 from modelflow.text import escaped
 from small import a_run, digits_study, spec, spec_of_four, write_four
 

@@ -27,8 +27,8 @@ from modelflow.data.known_sets import CIFAR_10, EMNIST_LETTERS, KMNIST, KNOWN_SE
 from modelflow.data.sources import checksums_of, origin_of, read_source, shape_of, verify
 from modelflow.errors import DataError
 from modelflow.results.settings import read_study
+from modelflow.studies.resolved import resolved
 from modelflow.studies.run import check_data, open_run, train_run
-from modelflow.studies.study import resolved
 
 RECORDS = {f"data_batch_{i}.bin": 20 for i in range(1, 6)} | {"test_batch.bin": 20}
 

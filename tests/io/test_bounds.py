@@ -18,13 +18,12 @@ from modelflow.compat.architecture import Architecture
 from modelflow.errors import DataError, UsageError
 from modelflow.io import bounds
 from modelflow.io.bounds import MAX_CLASSES, MAX_EPOCHS, MAX_PREDICTION_BYTES, MAX_RUNS, MAX_STUDY_BYTES
-from modelflow.results.asked import missing, read_studies, read_written_study
+from modelflow.results.asked import missing, read_studies, read_written_study, write_asked
 from modelflow.results.layout import csv_text, filters_png, history_csv, predictions_npz, read_predictions
 from modelflow.results.records import Epoch
 from modelflow.results.settings import MAX_STUDY_LAYERS, read_study
 from modelflow.studies.flow import ModelFlow
 from modelflow.studies.plan import plans
-from modelflow.studies.study import write_asked
 from modelflow.training.checkpoint import read_checkpoint, write_checkpoint
 
 LEAST = {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [1], "fc_sizes": []}

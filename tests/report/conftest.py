@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chromium import CHROMIUM, FLAGS
-from modelflow.studies.study import write_pages
+from modelflow.studies.pages import write_pages
 from report_studies import HOSTILE, change, rename_classes, run_folders_of
 
 

@@ -16,7 +16,7 @@ from modelflow.networks.description import parse_spec
 from modelflow.report.how import RELATIVE, data_options, repeat_command, repeat_run
 from modelflow.report.page import render
 from modelflow.results.layout import read_run
-from modelflow.studies.study import write_pages
+from modelflow.studies.pages import write_pages
 from small import spec_of_four as spec
 from small import write_four as write
 

@@ -30,7 +30,7 @@ from modelflow.report.answer import headline
 from modelflow.report.page import render
 from modelflow.results.layout import read_run
 from modelflow.results.settings import RunSettings, StudySettings, read_study, validated
-from modelflow.studies.study import write_pages
+from modelflow.studies.pages import write_pages
 from modelflow.text import escaped, markdown_table, plain, shown
 
 HOSTILE = [

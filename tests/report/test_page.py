@@ -22,7 +22,7 @@ from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import confusions, render, sure
 from modelflow.report.words import significant
 from modelflow.results.records import Epoch
-from modelflow.studies.study import write_pages
+from modelflow.studies.pages import write_pages
 from report_studies import HOSTILE, SEEDS, change, made_by, made_up, rename_classes, run_folders_of
 
 MIB = 1 << 20

@@ -22,7 +22,7 @@ from modelflow.report.charts import charts_of
 from modelflow.report.how import _decided_words
 from modelflow.results.asked import read_written_study
 from modelflow.results.layout import read_predictions, read_run, run_folders
-from modelflow.studies.study import write_pages
+from modelflow.studies.pages import write_pages
 from small import digits_study
 
 COLUMNS = {"accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy", "macro_f1": "macro_f1", "nll": "loss"}

@@ -11,9 +11,8 @@ from modelflow.analysis.leaderboard import leaderboard
 from modelflow.cli import run_command
 from modelflow.errors import SpecError
 from modelflow.networks.resolve import check_name
-from modelflow.results.asked import joined, missing, read_studies, read_written_study, together, whole
+from modelflow.results.asked import joined, missing, read_studies, read_written_study, together, whole, write_asked
 from modelflow.results.settings import read_study
-from modelflow.studies.study import write_asked
 from small import digits_study, spec
 
 

@@ -31,9 +31,10 @@ from modelflow.results.asked import missing
 from modelflow.results.layout import read_run
 from modelflow.results.settings import StudySettings
 from modelflow.studies.engines.local import _children_spared_interrupts
+from modelflow.studies.pages import SoFar, _NowAndThen, write_pages
 from modelflow.studies.plan import interrupted, is_finished, plans, set_aside, unfinished
+from modelflow.studies.resolved import kept_margin_of, resolved
 from modelflow.studies.run import make_flow, open_run, train_run
-from modelflow.studies.study import _NowAndThen, _SoFar, kept_margin_of, resolved, write_pages
 from small import digits_study, spec
 
 SAME_BYTES = ("model.safetensors", "history.csv", "predictions.npz")
@@ -526,8 +527,8 @@ def test_what_another_process_works_on_is_not_set_aside(tmp_path):
 
 
 def test_what_the_runs_so_far_say_is_written_as_they_end_and_told_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("modelflow.studies.study.SECONDS_BETWEEN_WRITINGS", 0)
-    monkeypatch.setattr("modelflow.studies.study.SHARE_OF_WRITING", 1e9)
+    monkeypatch.setattr("modelflow.studies.pages.SECONDS_BETWEEN_WRITINGS", 0)
+    monkeypatch.setattr("modelflow.studies.pages.SHARE_OF_WRITING", 1e9)
     (tmp_path / "s.json").write_text(digits_study(epochs=1).model_dump_json(exclude_none=True))
     where, seen = tmp_path / "r", []
 
@@ -566,14 +567,14 @@ def test_what_is_written_as_runs_end_takes_a_hundredth_of_the_time(monkeypatch):
 
 
 def test_a_report_so_far_that_cannot_be_written_stops_nothing_and_is_told_once(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("modelflow.studies.study.SECONDS_BETWEEN_WRITINGS", 0)
+    monkeypatch.setattr("modelflow.studies.pages.SECONDS_BETWEEN_WRITINGS", 0)
     where = shutil.copytree(finished[0], tmp_path / "r")
     (where / "leaderboard.csv").unlink()
     (where / "leaderboard.csv").mkdir()
-    so_far = _SoFar(resolved(digits_study(), where, None, None), due=9)
+    so_far = SoFar(resolved(digits_study(), where, None, None), due=9)
     run = read_run(where / "wide")
     said = [so_far(run)]
-    monkeypatch.setattr("modelflow.studies.study.SHARE_OF_WRITING", 1e9)
+    monkeypatch.setattr("modelflow.studies.pages.SHARE_OF_WRITING", 1e9)
     said += [so_far(run) for _ in range(3)]
     assert said[0] == "the report could not be written yet: Is a directory. Training continues."
     assert said[1:] == ["", "", ""]

@@ -69,7 +69,7 @@ def report(results: Path, metric: str | None, data_dir: Path | None) -> None:
 
     Also writes leaderboard.csv, leaderboard.md, pareto.png and MODEL_CARD.md of the study and its runs.
     """
-    from modelflow.studies.study import write_pages
+    from modelflow.studies.pages import write_pages
 
     terminal.tell("writing the report …")
     content = write_pages(results, data_dir, metric)

@@ -24,7 +24,7 @@ def merge(sources: tuple[Path, ...], into: Path) -> None:
     from modelflow.report.words import counted
     from modelflow.studies.merge import differences
     from modelflow.studies.merge import merge as merged_into
-    from modelflow.studies.study import write_pages
+    from modelflow.studies.pages import write_pages
 
     merged = merged_into(sources, into)
     for name, new in merged.new.items():

@@ -217,7 +217,7 @@ class RunsProgress:
         self._tasks: dict[str, TaskID] = {}
         self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=study.runs > 1)
 
-    def show(self, event: "Event") -> None:
+    def hear(self, event: "Event") -> None:
         """How far one run is; what is heard late, of a run that has ended, is not shown."""
         if event.title in self._study.ended:
             return

@@ -17,8 +17,9 @@ from modelflow.studies import engines
 if TYPE_CHECKING:
     from modelflow.analysis.archive import Content
     from modelflow.results.settings import StudySettings
-    from modelflow.studies.plan import Engine, Outcome, Plan
-    from modelflow.studies.study import ResolvedStudy, Written
+    from modelflow.studies.engine import Written
+    from modelflow.studies.plan import Engine, Plan
+    from modelflow.studies.resolved import ResolvedStudy
 
 MANY_RUNS = 1000  # it takes a while to see what is there of them
 
@@ -62,7 +63,7 @@ def run(
     """
     from modelflow.networks.resolve import is_model
     from modelflow.results.settings import read_study
-    from modelflow.studies.study import check_device_of, engine_named
+    from modelflow.studies.engine import check_device_of, engine_named
 
     if is_model(str(study)):
         again = shlex.join(["modelflow", "train", str(study)])
@@ -96,7 +97,7 @@ def train(model: str, seed: int | None, like: Path | None, **given: Any) -> None
     pictures.
     """
     from modelflow.results.settings import read_study
-    from modelflow.studies.study import check_device_of, engine_named
+    from modelflow.studies.engine import check_device_of, engine_named
 
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
     asked: dict[str, Any] = {"models": [model], "seeds": seeds_of(None, seed), **given}
@@ -151,7 +152,8 @@ def _train(
     from modelflow.io.arguments import make_writable
     from modelflow.report.words import counted
     from modelflow.studies.plan import interrupted, runs_asked, unfinished
-    from modelflow.studies.study import complete, resolved
+    from modelflow.studies.resolved import resolved
+    from modelflow.studies.study import complete
 
     if (runs := runs_asked(settings)) > MANY_RUNS:
         terminal.tell(f"checking which of {runs:,} runs are finished …")
@@ -199,29 +201,23 @@ def _tell_of_seeds(settings: "StudySettings", due: "list[Plan]") -> None:
 def _train_due(
     due: "list[Plan]", written: "Written", planned: int, engine: "Engine", jobs: int | None, epochs: int
 ) -> list[str]:
+    from modelflow.studies.engine import train_due
     from modelflow.studies.engines.local import cores
     from modelflow.studies.progress import StudyProgress
-    from modelflow.studies.study import train_due
 
     if len(due) < planned:
         terminal.tell(f"{planned - len(due)} of {planned} runs are already finished and are kept")
     if not due:
         terminal.tell("writing the tables and the report …")
         return []
-    with terminal.runs_progress(StudyProgress(due, jobs or cores()), epochs) as progress:
-
-        def ended(plan: "Plan", outcome: "Outcome") -> None:
-            progress.end(plan, outcome)
-            if said := written(outcome):
-                progress.tell(said)
-
-        return train_due(due, engine, progress.show, ended)
+    with terminal.runs_progress(StudyProgress(due, jobs or cores()), epochs) as told:
+        return train_due(due, engine, told, written)
 
 
 def _start_anew(study: "ResolvedStudy", folders: list[Path]) -> None:
     """Sets the folders aside, once it is known that all that is asked for can be trained."""
+    from modelflow.studies.resolved import margin_asked
     from modelflow.studies.run import check_data
-    from modelflow.studies.study import margin_asked
 
     check_data(study.planned)
     margin_asked(study.settings, study.data_dir)
@@ -240,7 +236,7 @@ def _set_aside(folder: Path) -> None:
 
 def _show_results(study: "ResolvedStudy", content: "Content | None", as_json: bool) -> None:
     """The runs' table; of a study (`content`) the report's answer and address too."""
-    from modelflow.studies.study import finished_rows
+    from modelflow.studies.pages import finished_rows
 
     rows = finished_rows(study.planned, study.settings.metric)
     if as_json:

@@ -1,5 +1,6 @@
 """What was asked for in a results folder, by study.json and studies.json, and what is still missing of it. No torch."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from modelflow.evaluation.measure import ACCURACY, metric_named
 from modelflow.evaluation.scores.score import Metric
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
+from modelflow.io.files import write_atomic
 from modelflow.results import layout
 from modelflow.results.records import Run
 from modelflow.results.settings import RunSettings, StudySettings, read_study, validated
+from modelflow.text import ended
 
 MAX_NAMED = 5  # models of which a message says what is missing
 CHECKSUMS = "checksums"  # of the data, in plan.json
@@ -193,3 +196,31 @@ def settings_of(run: Run) -> dict[str, Any]:
 def knows_data(stored: dict[str, Any]) -> bool:
     """Whether what a run was asked for, as it is stored, says of which data; that of older versions does not."""
     return bool(stored.get(CHECKSUMS))
+
+
+def write_asked(study: StudySettings, where: Path) -> None:
+    """study.json, before anything is trained, so that what is missing can be told from what was never asked for.
+
+    Models that were asked for in this folder before stay in it, with settings or seeds of their own in studies.json.
+    """
+    studies = joined(read_studies(where), study)
+    _check_readable(together(studies), where)
+    if len(studies) > 1:
+        _write_json(where / layout.STUDIES, [study_fields(one) for one in studies])
+    else:
+        (where / layout.STUDIES).unlink(missing_ok=True)
+    _write_json(where / layout.STUDY, study_fields(together(studies)))
+
+
+def _check_readable(study: StudySettings, where: Path) -> None:
+    """Raises `UsageError` where all that was asked for in a folder is more than one study may be, or could be read."""
+    try:
+        read_study(study_fields(study))
+    except ModelFlowError as error:
+        raise UsageError(
+            f"{where}: together with its earlier studies, {ended(error)} Give another folder with --results."
+        ) from None
+
+
+def _write_json(path: Path, fields: object) -> None:
+    write_atomic(path, json.dumps(fields, indent=2) + "\n")

@@ -16,7 +16,7 @@ from modelflow.report.answer import answers
 from modelflow.report.comparison import ShownComparison, compare
 from modelflow.report.leaderboard import Leaderboard, leaderboard_of
 from modelflow.results import layout
-from modelflow.studies.study import write_pages
+from modelflow.studies.pages import write_pages
 from modelflow.text import one_line
 
 

@@ -16,10 +16,10 @@ from modelflow.data.sources import checksums_of
 from modelflow.errors import UsageError
 from modelflow.results.layout import read_run, write_plan
 from modelflow.results.settings import StudySettings
+from modelflow.studies.engine import engine_named
 from modelflow.studies.engines import ray as ray_engine
 from modelflow.studies.plan import asked, plans
 from modelflow.studies.run import train_run
-from modelflow.studies.study import engine_named
 from small import spec_of_four
 from small import write_four as write
 
