@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "explanation" / "card.md"
 BEGIN = "<!-- the card repeated: benchmarks/card_repeated.py writes this -->"
 HEADER = (
     "Model | Card | Its protocol, {card} seeds: mean ± sd | 95 % range, next seed | 95 % range, new test images | Card's run within? | "
-    "`--recipe best`, {best} seeds: mean ± sd | gain (points)"
+    "`--recipe best`, {best} seeds: mean ± sd | gain over its protocol (points)"
 )
 
 
@@ -60,7 +60,7 @@ def row(name, card, best):  # type: ignore[no-untyped-def]
     ours, better = ([run.metrics.accuracy for run in runs] for runs in (card, best))
     another, elsewhere = prediction_interval(ours), prediction_interval(ours, card[0].metrics.images)
     within = "yes" if reported in another else "on other images" if reported in elsewhere else "no"
-    gain = 100 * (statistics.fmean(better) - reported)
+    gain = 100 * (statistics.fmean(better) - statistics.fmean(ours))
     intervals = (f"{100 * one.low:.2f} to {100 * one.high:.2f}" for one in (another, elsewhere))
     return [name, f"{100 * reported:.2f}", spread(ours), *intervals, within, spread(better), f"{gain:+.2f}"]
 

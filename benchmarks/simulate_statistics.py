@@ -5,7 +5,7 @@
 Parts: coverage, sentences, family, freedom, equivalence, power, more_seeds, deaths, stopping, single, metrics (all of
 them when none is named). Each asks the functions that a study uses, `intervals.difference` and `verdicts.compare`. Populations
 are made up, or made of the real predictions kept in benchmarks/results/revisited. Writes
-benchmarks/results/statistics.json and the tables in docs/statistics.md. One core, some 15 minutes; with `--studies 2000`
+benchmarks/results/statistics.json and the tables in docs/statistics-simulated.md. One core, some 15 minutes; with `--studies 2000`
 an hour.
 """
 
@@ -39,7 +39,7 @@ from modelflow.results import provenance
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results" / "statistics.json"
 PREDICTIONS = ROOT / "benchmarks" / "results" / "revisited" / "held-out"
-DOCUMENT = ROOT / "docs" / "statistics.md"
+DOCUMENT = ROOT / "docs" / "statistics-simulated.md"
 BEGIN = "<!-- simulated: benchmarks/simulate_statistics.py writes this -->"
 ACCURACY, SPREAD, UNEQUAL = 0.85, 0.006, (0.0035, 0.0103)  # of the card's models; the least and the greatest spread
 CARD = (0.8139, 0.8406, 0.8556, 0.8531, 0.8326, 0.8772, 0.8398)  # the means of its seven models
@@ -749,7 +749,7 @@ def block(parts: dict[str, Row]) -> str:
     texts = []
     for part, (title, made) in TABLES.items():
         if part in parts:
-            texts.append(f"### {title}\n\n{made(parts[part]['rows'])}\n{_source(parts[part])}\n")
+            texts.append(f"## {title}\n\n{made(parts[part]['rows'])}\n{_source(parts[part])}\n")
     return "\n".join(texts)
 
 

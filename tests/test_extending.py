@@ -52,6 +52,7 @@ def test_the_page_has_an_example_of_each():
         "modelflow/kernels/rules/rmsprop.py",
         "modelflow/evaluation/scores/reciprocal_rank.py",
         "modelflow/results/artifacts/confidence.py",
+        "modelflow/export/targets/torchscript.py",
         "modelflow/studies/engines/here.py",
     ]
 
@@ -84,6 +85,14 @@ def test_they_train_a_study_together(extended):
     assert len(lines) == 1 + 100
     assert "each test image's predicted class" in (extended / "r" / "padded" / "MODEL_CARD.md").read_text("utf-8")
     assert "stripes is made from a seed" in (extended / "r" / "report.html").read_text("utf-8")
+
+
+def test_a_new_export_is_run_before_it_is_put_in_place(extended):
+    modelflow(extended, "train", "generic_2", "--dataset", "digits", "--epochs", "1", "--results", "taken")
+    said = modelflow(extended, "export", "taken/generic_2", "--to", "torchscript", "--output", "out")
+    assert "largest difference" in said
+    assert "torch.jit.load" in (extended / "out" / "README.md").read_text("utf-8")
+    assert (extended / "out" / "model.ts").is_file()
 
 
 def test_a_rule_trains_compiled_what_autograd_trains_without_it(extended):

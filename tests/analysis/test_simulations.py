@@ -225,6 +225,5 @@ def test_what_is_kept_meets_its_goals():
 
 
 def test_the_words_on_looking_are_those_of_what_is_kept():
-    for row in json.loads(KEPT.read_text("utf-8"))["stopping"]["rows"]:
-        assert 0.08 - 2 * row["error"] <= row["share"] <= 0.16 + 2 * row["error"], row
-    assert "8 to 16 % false claims" in AFTER_A_LOOK
+    shares = [100 * row["share"] for row in json.loads(KEPT.read_text("utf-8"))["stopping"]["rows"]]
+    assert f"{min(shares):.0f} to {max(shares):.0f} % false claims" in AFTER_A_LOOK

@@ -8,6 +8,7 @@ from torch import nn
 from modelflow.compat.architecture import Architecture
 from modelflow.data.batches import Batches
 from modelflow.evaluation.health import dead_units, likely_cause, prediction_warnings, unit_warnings
+from modelflow.evaluation.signs import is_sign_of_death
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.resolve import preset
 from modelflow.results.records import Run
@@ -44,6 +45,7 @@ def test_a_run_that_a_learning_rate_has_killed_is_called_so(warnings_of, optimiz
     assert any("of the images are called '" in warning for warning in warnings)
     assert any("is no better than guessing (2." in warning for warning in warnings)
     assert any("units never fire" in warning for warning in warnings)
+    assert all(map(is_sign_of_death, warnings))
     assert all("The likely cause is a high learning rate: try one" in warning for warning in warnings)
 
 
@@ -102,7 +104,9 @@ def even(n=1000):
 
 def test_one_class_for_nearly_all_images_is_a_warning_unless_nearly_all_are_of_it():
     predicted_N = np.where(np.arange(1000) < 960, 7, even())
-    assert prediction_warnings(predicted_N, even(), 0.5, NAMES)[0].startswith("96% of the images are called 'h'")
+    (warning,) = prediction_warnings(predicted_N, even(), 0.5, NAMES)
+    assert warning.startswith("96% of the images are called 'h'")
+    assert is_sign_of_death(warning)
     assert prediction_warnings(np.where(np.arange(1000) < 900, 7, even()), even(), 0.5, NAMES) == []
     assert prediction_warnings(np.full(1000, 7), predicted_N, 0.05, NAMES) == []
 

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modelflow.evaluation.signs import DEAD_UNITS, GUESSING, ONE_CLASS
 from modelflow.training.modes import as_written, evaluating
 
 Array = np.ndarray[Any, Any]
 
 NEARLY_ALL = 0.95
-GUESSING = 0.98
+NO_BETTER = 0.98
 DEAD_SHARE = 0.5
 NEAR_CHANCE = 0.05
 LEARNED, EXPLODED = 0.7, 1.5  # times the loss of guessing: of training when it has learnt, of any epoch when not
@@ -61,11 +62,11 @@ def prediction_warnings(
     top = int(counts_K.argmax())
     if counts_K[top] > NEARLY_ALL * len(predicted_N) > support_K[top]:
         share = counts_K[top] / len(predicted_N)
-        warnings.append(f"{share:.0%} of the images are called {class_names[top]!r}. {why}")
+        warnings.append(f"{share:.0%} {ONE_CLASS} {class_names[top]!r}. {why}")
     guess = guessing_loss(y_N)
     chance = support_K.max() / len(y_N) + NEAR_CHANCE
-    if loss >= GUESSING * guess > 0 and (predicted_N == y_N).mean() <= chance:
-        warnings.append(f"the loss {loss:.3f} is no better than guessing ({guess:.3f}). {why}")
+    if loss >= NO_BETTER * guess > 0 and (predicted_N == y_N).mean() <= chance:
+        warnings.append(f"the loss {loss:.3f} {GUESSING} ({guess:.3f}). {why}")
     return warnings
 
 
@@ -105,7 +106,7 @@ def _record_highest(highest: dict[str, Tensor], name: str) -> Any:
 def unit_warnings(dead: dict[str, tuple[int, int]], why: str = FIX) -> list[str]:
     """Warnings for layers in which at least half of the units never fire; `why` ends each."""
     return [
-        f"{name}: {n_dead} of {n_units} units never fire. {why}"
+        f"{name}: {n_dead} of {n_units} {DEAD_UNITS}. {why}"
         for name, (n_dead, n_units) in dead.items()
         if n_dead >= math.ceil(DEAD_SHARE * n_units)
     ]

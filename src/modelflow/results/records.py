@@ -7,12 +7,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from modelflow.data.source import IN_MEMORY, Form
 from modelflow.evaluation.record import Metrics, Record
+from modelflow.evaluation.signs import is_sign_of_death
 from modelflow.io.bounds import MAX_CLASSES
 from modelflow.networks.code import Code
 from modelflow.text import short
 
 RECORD_VERSION = 1
-SIGNS_OF_DEATH = ("of the images are called", "is no better than guessing", "units never fire")  # evaluation/health.py
 SHOWN_DIGITS = 12
 OnDevice = Literal["flash", "ram", "int8_flash", "int8_ram"]
 BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
@@ -156,8 +156,8 @@ class Run(Record):
 
     @property
     def died(self) -> bool:
-        """Whether a warning of it is the health rule's (evaluation/health.py), and not of another kind."""
-        return any(sign in warning for warning in self.warnings for sign in SIGNS_OF_DEATH)
+        """Whether a warning of it is a sign of death."""
+        return any(map(is_sign_of_death, self.warnings))
 
 
 def other_data(checksums: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
