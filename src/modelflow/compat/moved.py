@@ -54,7 +54,7 @@ MOVED = {  # where the names of a module are now; none: a package that only held
     "shapes": ("networks.trace",),
     "spec": ("networks.description", "io.config", "io.validation", "io.arguments", "text"),
     "statistics": ("analysis.intervals",),
-    "study": ("studies.study",),
+    "study": ("studies.study", "studies.pages", "studies.resolved", "studies.engine", "results.asked"),
     "surroundings": ("io.process",),
     "terminal": ("cli.terminal",),
     "training.architecture": ("compat.architecture", "training.trainer"),
