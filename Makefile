@@ -15,10 +15,13 @@ study: $(VENV)/.ready  ## train the seven models with five seeds each and write 
 setup: $(VENV)/.ready  ## set up .venv only. Then: . .venv/bin/activate
 
 test: $(VENV)/.ready-dev  ## run the quick tests, on the real Fashion-MNIST (about five minutes on two idle cores)
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not more"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not more and not slow"
 
 test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, kills, fuzzing, exports, notebooks (half an hour or more)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m more
+
+test-slow: $(VENV)/.ready-dev  ## run the slowest tests: lost machines, long kills, tutorials (nightly, and before a release)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 test-arm: $(VENV)/.ready-dev  ## run the tests of the compiled step on ARM, elsewhere under qemu's emulation (some two minutes)
 	tests/kernels/on_arm.sh
@@ -96,5 +99,5 @@ $(VENV)-bench/.ready: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --no-deps fastai==2.8.12
 	touch $@
 
-.PHONY: study setup test test-more test-arm test-m4 lint docs bench card pictures fuzz torture audit help
+.PHONY: study setup test test-more test-slow test-arm test-m4 lint docs bench card pictures fuzz torture audit help
 .DEFAULT_GOAL := help

@@ -70,11 +70,24 @@ MORE = (  # slower tests: those of make test-more
 )
 
 
+SLOW = (  # the slowest of them, each half a minute and more: those of make test-slow, run nightly and before a release
+    "studies/engines/test_ray.py::test_a_machine_with_other_data_is_given_no_run_and_named",
+    "studies/engines/test_ray.py::test_after_the_head_was_lost_the_same_command_trains_the_rest",
+    "studies/engines/test_ray.py::test_machines_unlike_this_one_are_given_no_run_and_named",
+    "studies/engines/test_ray.py::test_runs_of_a_machine_that_is_lost_are_trained_elsewhere",
+    "test_tutorials.py",
+    "torture",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the slower tests, so that `-m "not more"` leaves them out."""
+    """Marks the slower tests, so that `-m "not more and not slow"` leaves them out."""
     for item in items:
         path = item.path.relative_to(Path(__file__).parent).as_posix()
-        if path.startswith(MORE):
+        name = f"{path}::{item.name}"
+        if name.startswith(SLOW):
+            item.add_marker("slow")
+        elif path.startswith(MORE):
             item.add_marker("more")
 
 
