@@ -66,9 +66,9 @@ def test_pictures_keep_their_pixels_and_lose_all_else(tmp_path):
     note = PngImagePlugin.PngInfo()
     note.add_text("Comment", "<script>alert(1)</script>")
     Image.new("RGB", (2000, 500), "#ff0000").save(tmp_path / "a.png", pnginfo=note)
-    picture = images.stored_picture(tmp_path / "a.png", tmp_path, "layer")
+    picture = images.stored_picture(tmp_path / "a.png", tmp_path)
     drawn = opened(picture)
-    assert (picture.width, picture.height, picture.name) == (1000, 250, "layer")
+    assert (picture.width, picture.height) == (1000, 250)
     assert drawn.convert("RGB").getpixel((5, 5)) == (255, 0, 0)
     assert "Comment" not in drawn.info
 

@@ -443,20 +443,15 @@ def _repeated(data: Told) -> str:
     )
 
 
-def by_protocol(protocol: str) -> str:
-    """The protocol in short, for captions, titles and labels that may be read alone."""
-    return f"protocol {split_kind(protocol)}"
+def told_of_protocol(content: Content, group: Group) -> str:
+    """What captions, titles and labels say of a group's protocol: nothing where all groups have the same."""
+    several = len({one.protocol for one in content.groups}) > 1
+    return f", protocol {split_kind(group.protocol)}" if several else ""
 
 
 def of_validation(protocol: str) -> str:
     """What figures of the validation images need to say with them."""
     return " (these are the test images)" if split_kind(protocol) == "card" else ""
-
-
-def of_test(protocol: str) -> str:
-    """What figures of the test images need to say with them."""
-    also = ": these are the test images, also validated on" if split_kind(protocol) == "card" else ""
-    return f" ({by_protocol(protocol)}{also})"
 
 
 def latency_words(model: Model) -> str:

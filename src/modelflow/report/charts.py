@@ -16,7 +16,7 @@ from modelflow.analysis.archive import Group, Model, every_so_many
 from modelflow.analysis.intervals import Interval
 from modelflow.evaluation.scores.score import Metric
 from modelflow.figures.pareto import Box, pareto_front, place_labels
-from modelflow.report.answer import by_protocol, of_validation, score_words
+from modelflow.report.answer import of_validation, score_words
 from modelflow.report.marks import MODELS
 from modelflow.report.words import counted, listed
 from modelflow.text import sentence
@@ -33,9 +33,12 @@ ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
 TEXT_ROOM = 0.09
 WIDTH, NARROW, LABEL_SIZE, MAX_LABEL = 600, 270, 11.0, 18
 POINT = 11  # across, in pixels
+FEW = 30  # predictions of a bin: their share of right ones is uncertain by 9 points or more
 MEASURED = ("seconds", "latency")
 INK, MUTED, LINE, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+NONE_HIDDEN: Spec = {"name": "hidden", "value": []}  # the names of models that are not shown
+SHOWN = "indexof(hidden, datum.model) < 0"
 CONFIG: Spec = {
     "background": "transparent",
     "font": FONT,
@@ -100,14 +103,14 @@ def shape(model: Model) -> str:
     return MODELS[model.index % len(MODELS)]
 
 
-def charts_of(group: Group) -> dict[str, Chart]:
-    """All charts of a group by their names in the page."""
+def charts_of(group: Group, told: str = "") -> dict[str, Chart]:
+    """All charts of a group by their names in the page; `told` is what their titles say of the protocol."""
     at = f"g{group.number}"
-    charts = {f"{at}-accuracy": accuracy_chart(group)}
-    charts |= {f"{at}-cost-{cost.key}": cost_chart(group, cost) for cost in costs_of(group)}
+    charts = {f"{at}-accuracy": accuracy_chart(group, told)}
+    charts |= {f"{at}-cost-{cost.key}": cost_chart(group, cost, told) for cost in costs_of(group)}
     if curve_rows(group):
-        charts |= {f"{at}-{name}": curves_chart(group, name) for name in ("training", "validation")}
-    return charts | {f"{at}-bins-{i}": bins_chart(model) for i, model in enumerate(group.models) if model.bins}
+        charts |= {f"{at}-{name}": curves_chart(group, name, told) for name in ("training", "validation")}
+    return charts | {f"{at}-bins-{i}": bins_chart(model, told) for i, model in enumerate(group.models) if model.bins}
 
 
 # --- accuracy --------------------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ def seed_rows(group: Group) -> Rows:
     ]
 
 
-def accuracy_chart(group: Group) -> Chart:
+def accuracy_chart(group: Group, told: str = "") -> Chart:
     """Each run's accuracy as a dot, the mean of each model, and its interval."""
     names = [model.name for model in group.models]
     y: Spec = {"field": "model", "type": "nominal", "sort": names, "title": None}
@@ -159,7 +162,7 @@ def accuracy_chart(group: Group) -> Chart:
     ends[1] += TEXT_ROOM * (ends[1] - ends[0])
 
     def x(field: str) -> Spec:
-        return _share(field, f"test {_axis(group.metric)}, {by_protocol(group.protocol)}", ends)
+        return _share(field, f"test {_axis(group.metric)}{told}", ends)
 
     bars = _layer(
         {"type": "bar", "height": 10, "opacity": 0.28, "cornerRadius": 5},
@@ -187,12 +190,11 @@ def accuracy_chart(group: Group) -> Chart:
         {"y": y, "x": x("end"), "text": {"field": "text", "type": "nominal"}},
         means,
     )
-    spec = _spec({"layer": [bars, dots, mean, text], "height": ROW_HEIGHT * len(names)})
-    return Chart(
-        spec,
-        f"{sentence(group.metric.title)}, {by_protocol(group.protocol)}: {_span(group.models)}. "
-        "The table below has every figure.",
-    )
+    layers = [_of_shown(layer) for layer in (bars, dots, mean, text)]
+    rows = {"height": ROW_HEIGHT, "models": names}  # the page makes it as high as the models that are shown
+    spec = _spec({"params": [NONE_HIDDEN], "layer": layers, "height": ROW_HEIGHT * len(names), "usermeta": rows})
+    what = f"{sentence(group.metric.title)}{told}: {_span(group.models)}"
+    return Chart(spec, f"{what}. The table below has every figure.")
 
 
 def _span(models: Sequence[Model]) -> str:
@@ -242,13 +244,16 @@ def cost_rows(group: Group, cost: Cost) -> Rows:
 
 
 def _set_apart(rows: Rows) -> list[float]:
-    """The costs at which models are drawn: those that would lie on others moved side by side, in the order of cost."""
+    """The costs at which models are drawn: those that would lie on others moved side by side, in the order of cost.
+
+    Of equal costs the model on the front stays, where the line of the front turns.
+    """
     if not rows:
         return []
     low, high = _log_ends([row["cost"] for row in rows])
     across = WIDTH / math.log(high / low)
     at: dict[int, float] = {}
-    for i in sorted(range(len(rows)), key=lambda i: (rows[i]["cost"], rows[i]["model"])):
+    for i in sorted(range(len(rows)), key=lambda i: (rows[i]["cost"], not rows[i]["front"], rows[i]["model"])):
         beside = [at[j] for j in at if rows[j]["low"] <= rows[i]["high"] and rows[i]["low"] <= rows[j]["high"]]
         at[i] = rows[i]["cost"]
         while any(abs(math.log(at[i] / other)) * across < POINT for other in beside):
@@ -261,7 +266,7 @@ def _ordered(value: float) -> int:
     return round(1000 * value)
 
 
-def cost_chart(group: Group, cost: Cost) -> Chart:
+def cost_chart(group: Group, cost: Cost, told: str = "") -> Chart:
     """The score over what a model costs, with the models that no other beats joined by a line."""
     rows = cost_rows(group, cost)
     x_ends, y_ends = (
@@ -270,7 +275,7 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     )
     x = {"field": "at", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
     x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
-    title = f"{_axis(group.metric)}, {by_protocol(group.protocol)}"
+    title = f"{_axis(group.metric)}{told}"
     y = _share("mean", title, y_ends)
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])
     line = _layer(
@@ -281,10 +286,12 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
     bars = _layer(
         {"type": "rule", "strokeWidth": 3, "opacity": 0.4},
         {"x": x, "y": _share("low", title, y_ends), "y2": {"field": "high"}, "color": _colours(group)},
+        {"values": rows},
     )
     points = _layer(
         {"type": "point", "filled": True, "size": 110, "opacity": 1, "stroke": SURFACE, "strokeWidth": 1},
         {"x": x, "y": y, "color": _colours(group), "shape": _shapes(group)} | _tips(_cost_tips(cost, group.metric)),
+        {"values": rows},
     )
     names = [
         _layer(
@@ -295,14 +302,11 @@ def cost_chart(group: Group, cost: Cost) -> Chart:
         )
         for row, (dx, dy, align) in zip(rows, _places(rows, x_ends, y_ends), strict=True)
     ]
-    layers = [line, bars, points, *names]
-    spec = _spec({"data": {"values": rows}, "layer": layers, "height": COST_HEIGHT})
+    layers = [line, *(_of_shown(layer) for layer in (bars, points, *names))]
+    spec = _spec({"params": [NONE_HIDDEN], "layer": layers, "height": COST_HEIGHT})
     unbeaten = listed([row["model"] for row in front])
-    return Chart(
-        spec,
-        f"{sentence(group.metric.title)}, {by_protocol(group.protocol)}, against {cost.title.lower()}. "
-        f"Pareto front: {unbeaten}.",
-    )
+    what = f"{sentence(group.metric.title)}{told}, against {cost.title.lower()}"
+    return Chart(spec, f"{what}. Pareto front: {unbeaten}.")
 
 
 def _cost_tips(cost: Cost, metric: Metric) -> list[Tip]:
@@ -378,11 +382,8 @@ def _rounded(loss: float | None) -> float | None:
     return float(f"{loss:.4g}") if loss is not None and math.isfinite(loss) else None
 
 
-def curves_chart(group: Group, which: str) -> Chart:
-    """The training or validation loss of every run over its epochs, thin, and the mean of each model.
-
-    Models in the signal `hidden` are left out.
-    """
+def curves_chart(group: Group, which: str, told: str = "") -> Chart:
+    """The training or validation loss of every run over its epochs, thin, and the mean of each model."""
     rows = curve_rows(group)
     losses = [row[name] for row in rows for name in ("training", "validation") if row[name] is not None]
     x: Spec = {"field": "epoch", "type": "quantitative", "axis": {"title": "epoch", "tickMinStep": 1, "grid": False}}
@@ -408,12 +409,8 @@ def curves_chart(group: Group, which: str) -> Chart:
     near = {"type": "point", "on": "pointermove", "clear": "pointerout", "nearest": True}
     points["params"] = [{"name": "near", "select": near | {"fields": ["model", "seed", "epoch"]}}]
     spec = _spec({"data": {"name": f"g{group.number}-curves"}, "layer": [runs, means, points], "height": CURVES_HEIGHT})
-    spec["params"] = [{"name": "hidden", "value": []}]
-    spec["transform"] = [{"filter": f"isValid(datum.{which}) && indexof(hidden, datum.model) < 0"}]
-    return Chart(
-        spec,
-        f"The {title} of every run over its epochs, {by_protocol(group.protocol)}. The tables below have its values.",
-    )
+    spec |= {"params": [NONE_HIDDEN], "transform": [{"filter": f"isValid(datum.{which}) && {SHOWN}"}]}
+    return Chart(spec, f"The {title} of every run over its epochs{told}. The tables below have its values.")
 
 
 def _epoch_ends(epochs: Sequence[int]) -> list[float]:
@@ -431,12 +428,13 @@ def _loss_scale(losses: Sequence[float]) -> Spec:
 
 
 def bin_rows(model: Model) -> Rows:
-    """A row for each bin that holds images."""
+    """A row for each bin that holds images, and whether these are few."""
     return [
         {
             "low": round(one.low, 4),
             "high": round(one.high, 4),
             "images": one.images,
+            "few": one.images < FEW,
             "confidence": round(one.confidence, 4),
             "accuracy": round(one.accuracy, 4),
         }
@@ -445,17 +443,18 @@ def bin_rows(model: Model) -> Rows:
     ]
 
 
-def bins_chart(model: Model) -> Chart:
+def bins_chart(model: Model, told: str = "") -> Chart:
     """The reliability diagram: accuracy over confidence, where a calibrated model lies on the diagonal."""
     unit = {"domain": [0, 1], "nice": False}
     x: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "confidence", "format": ".1f", "grid": False}}
-    share = {"title": f"accuracy, {by_protocol(model.protocol)}", "format": ".1f"}
+    share = {"title": f"accuracy{told}", "format": ".1f"}
     y: Spec = {"type": "quantitative", "scale": unit, "axis": share}
     tips = [("low", "confidence above", ".2f"), ("high", "up to", ".2f"), ("images", "predictions", ",")]
     tips += [("confidence", "mean confidence", ".3f"), ("accuracy", "accuracy", ".3f")]
     bars = _layer(
-        {"type": "rect", "color": colour(model), "opacity": 0.3, "stroke": SURFACE, "strokeWidth": 1},
+        {"type": "rect", "color": colour(model), "stroke": SURFACE, "strokeWidth": 1},
         {"x": x | {"field": "low"}, "x2": {"field": "high"}, "y": y | {"field": "accuracy"}, "y2": {"datum": 0}}
+        | {"opacity": _faded(0.1, 0.4)}
         | _tips(tips),
     )
     diagonal = _layer(
@@ -466,16 +465,19 @@ def bins_chart(model: Model) -> Chart:
     size: Spec = {"field": "images", "type": "quantitative", "legend": None}
     size["scale"] = {"type": "sqrt", "range": [18, 240]}
     points = _layer(
-        {"type": "point", "filled": True, "opacity": 1, "color": colour(model), "stroke": SURFACE, "strokeWidth": 1},
-        {"x": x | {"field": "confidence"}, "y": y | {"field": "accuracy"}, "size": size, **_tips(tips)},
+        {"type": "point", "filled": True, "color": colour(model), "stroke": SURFACE, "strokeWidth": 1},
+        {"x": x | {"field": "confidence"}, "y": y | {"field": "accuracy"}, "size": size, **_tips(tips)}
+        | {"opacity": _faded(0.35, 1)},
     )
     rows = bin_rows(model)
     spec = _spec({"data": {"values": rows}, "layer": [bars, diagonal, points], "height": BINS_HEIGHT})
-    return Chart(
-        spec,
-        f"Reliability diagram of {model.name}, {by_protocol(model.protocol)}, {len(rows)} bins with images. The "
-        "table below has every figure.",
-    )
+    what = f"Reliability diagram of {model.name}{told}, {len(rows)} bins with images"
+    return Chart(spec, f"{what}. The table below has every figure.")
+
+
+def _faded(few: float, usual: float) -> Spec:
+    """How opaque what stands for a bin is."""
+    return {"condition": {"test": "datum.few", "value": few}, "value": usual}
 
 
 # --- what all share --------------------------------------------------------------------------------------------------
@@ -484,6 +486,11 @@ def bins_chart(model: Model) -> Chart:
 def _spec(own: Spec) -> Spec:
     fit = {"type": "fit-x", "contains": "padding"}
     return {"$schema": SCHEMA, "width": WIDTH, "autosize": fit, "padding": 2, "config": CONFIG} | own
+
+
+def _of_shown(layer: Spec) -> Spec:
+    """A layer with data of its own, without the models in the signal `hidden`."""
+    return layer | {"transform": [{"filter": SHOWN}]}
 
 
 def _layer(mark: Spec, encoding: Spec, data: Spec | None = None) -> Spec:

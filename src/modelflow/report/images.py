@@ -34,17 +34,15 @@ MAX_PIXELS = 12_000_000
 WIDEST, COLOURS = 1000, 192
 MAX_COLOURS = 1 << 15  # of a picture, for a reduction that is slow with many; ours have some thousands
 MAX_TILE_SIZE, TILE_COLOURS, A_ROW = 32, 16, 24
-MAX_FILTERS = 6
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a data address, with its size in pixels; `name` is the layer's, where it shows one."""
+    """A picture as a data address, with its size in pixels."""
 
     address: str
     width: int
     height: int
-    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,11 +114,11 @@ def _few_colours(sheet: Image.Image) -> Image.Image:
     return few
 
 
-def _picture(image: Image.Image, name: str = "") -> Picture:
+def _picture(image: Image.Image) -> Picture:
     buffer = io.BytesIO()
     few = image.mode == "P" and len(image.getpalette() or []) <= 3 * TILE_COLOURS
     image.save(buffer, "PNG", optimize=True, **({"bits": 4} if few else {}))
-    return Picture(_address("image/png", buffer.getvalue()), *image.size, name)
+    return Picture(_address("image/png", buffer.getvalue()), *image.size)
 
 
 def _address(kind: str, content: bytes) -> str:
@@ -140,19 +138,12 @@ def drawing(run: Run) -> tuple[Picture, Trace] | None:
     return Picture(_address("image/svg+xml", drawn.encode()), 900, height), traced
 
 
-def filter_pictures(folder: Path, root: Path) -> list[Picture]:
-    """The pictures of a run's filters, in the order of their layers' names."""
-    paths = sorted(folder.glob("filters_*.png"))[:MAX_FILTERS]
-    found = [stored_picture(path, root, path.stem.removeprefix("filters_")) for path in paths]
-    return [picture for picture in found if picture is not None]
-
-
 def outputs_picture(folder: Path, root: Path) -> Picture | None:
     """The picture of what a run's layers make of images."""
     return stored_picture(folder / OUTPUTS, root)
 
 
-def stored_picture(path: Path, root: Path, name: str = "") -> Picture | None:
+def stored_picture(path: Path, root: Path) -> Picture | None:
     """A PNG of the results folder `root`, its pixels drawn anew in few colours; None for what is no such file.
 
     Colours that are rare, as of the strongest weights, are nearly kept. Links that lead out of the folder are not
@@ -172,7 +163,7 @@ def stored_picture(path: Path, root: Path, name: str = "") -> Picture | None:
     if image.width > WIDEST:
         image = image.reduce(math.ceil(image.width / WIDEST))  # which makes few new colours
     method = Image.Quantize.MAXCOVERAGE if image.getcolors(MAX_COLOURS) else Image.Quantize.MEDIANCUT
-    return _picture(image.quantize(COLOURS, method=method, dither=Image.Dither.NONE), name)
+    return _picture(image.quantize(COLOURS, method=method, dither=Image.Dither.NONE))
 
 
 def _bytes_inside(path: Path, root: Path) -> bytes:

@@ -14,6 +14,7 @@ MODELS = (
 )
 SIGNS = {
     "better": TRIANGLE_UP,
+    "worse": MODELS[5],
     "closed": TRIANGLE_RIGHT,
     "right": "M-1 0.1L-0.65 -0.25L-0.25 0.2L0.65 -0.8L1 -0.5L-0.25 0.9Z",
     "wrong": "M-0.85 -0.5L-0.5 -0.85L0 -0.35L0.5 -0.85L0.85 -0.5L0.35 0"

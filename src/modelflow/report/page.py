@@ -22,30 +22,37 @@ from modelflow.analysis.units import range_words
 from modelflow.data.source import Source
 from modelflow.errors import DataError
 from modelflow.networks.trace import Trace
-from modelflow.report import answer, charts, how, images, live, marks, words
+from modelflow.report import answer, charts, finding, how, images, live, marks, words
 from modelflow.report.bars import Axis, VerdictRow, bars
+from modelflow.report.filters import Filters, filters_of
 from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
+from modelflow.report.pairs import Row, pairs_of
 from modelflow.text import sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("dom", "report", "live", "try")  # in the order in which they run
+SCRIPTS = ("dom", "report", "live", "try", "follow")  # in the order in which they run
 MAX_CLASSES, MAX_CONFUSIONS = 30, 30
 TOP_CONFUSIONS = 6
 NOTICE = (
     "/* Vega, Vega-Lite, Vega-Embed and Vega-Interpreter: (c) University of Washington Interactive Data Lab and "
     "contributors, BSD 3-Clause License; D3: (c) Mike Bostock, ISC License. Unchanged but for being bundled. */"
 )
-MAX_EMBEDDED_BYTES = 1_600_000  # of test images, weights and pictures, as text; all else takes up to 1.5 MB
+MAX_EMBEDDED_BYTES = 1_550_000  # of test images, weights and pictures, as text; all else takes up to 1.55 MB
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A group with all that its part of the page shows; `no_images` and `no_live` say why there are none."""
+    """A group with all that its part of the page shows; `no_images` and `no_live` say why there are none.
+
+    `told` is what captions say of its protocol.
+    """
 
     group: Group
+    told: str
     charts: dict[str, charts.Chart]
     verdicts: tuple[VerdictRow, ...]
     axis: Axis | None
+    pairs: list[Row]
     mistakes: Mistakes | None
     sheet: images.Sheet | None
     no_images: str
@@ -57,6 +64,11 @@ class Shown:
     def id(self) -> str:
         """What its parts are called in the page."""
         return f"g{self.group.number}"
+
+    @property
+    def indices(self) -> dict[str, int]:
+        """What each model is called where the reader chooses which are shown."""
+        return {model.name: model.index for model in self.group.models}
 
     @property
     def size(self) -> int:
@@ -71,39 +83,44 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """The pictures of one model: its architecture, and those that its first run left (`left_out` to save room)."""
+    """The pictures of one model: its architecture, and those of its first run's layers (`left_out` to save room)."""
 
     drawing: tuple[images.Picture, Trace] | None
-    filters: tuple[images.Picture, ...] = ()
+    filters: tuple[Filters, ...] = ()
     outputs: images.Picture | None = None
     left_out: bool = False
 
     @property
     def size(self) -> int:
-        """Of the pictures from files, as they stand in the page."""
-        return sum(len(picture.address) for picture in (*self.filters, self.outputs) if picture)
+        """Of what is from files, as it stands in the page."""
+        return sum(len(layer.svg) for layer in self.filters) + (len(self.outputs.address) if self.outputs else 0)
 
 
-def render(content: Content, data_dir: str | Path | None = None) -> str:
+def render(content: Content, data_dir: str | Path | None = None, training: bool = False) -> str:
     """The page as text: the same for the same folder and data.
 
     Images come from the data set where it is on this machine, in `data_dir` or where ModelFlow keeps it; nothing is
-    downloaded.
+    downloaded. While runs are `training`, the page brings itself up to date.
     """
     shown = _with_insides(content, _all_shown(content, data_dir))
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")
     template = _environment().get_template("report.html.j2")
     text = template.render(
         content=content,
+        training=training,
         shown=shown,
         how=how.how_made(content),
         name=how.results_name(content.folder),
+        title=finding.title(content),
+        glance=finding.glance,
+        data_title=finding.data_title,
         data=_json(_data(shown)),
         script=script,
         style=style,
         policy=_policy(script),
         most_classes=MAX_CLASSES,
         most_numbers=MAX_NUMBERS,
+        distinct_models=list({model.index: model for model in content.models}.values()),
         confusions=confusions,
         top_confusions=TOP_CONFUSIONS,
         sure=sure,
@@ -120,11 +137,11 @@ def _all_shown(content: Content, data_dir: str | Path | None) -> list[Shown]:
     shown = list[Shown]()
     for group in content.groups:
         room = MAX_EMBEDDED_BYTES - sum(one.size for one in shown)
-        shown.append(_shown(group, data_dir, room))
+        shown.append(_shown(group, answer.told_of_protocol(content, group), data_dir, room))
     return shown
 
 
-def _shown(group: Group, data_dir: str | Path | None, room: int) -> Shown:
+def _shown(group: Group, told: str, data_dir: str | Path | None, room: int) -> Shown:
     found, (rows, axis) = mistakes_of(group), verdict_rows(group)
     sheet, running, no_images, no_live = None, None, "", ""
     try:
@@ -137,7 +154,8 @@ def _shown(group: Group, data_dir: str | Path | None, room: int) -> Shown:
         running, no_live = _live(group, found, source, room)
     except DataError as error:
         no_images = no_live = str(error)
-    return Shown(group, charts.charts_of(group), rows, axis, found, sheet, no_images, running, no_live)
+    drawn = charts.charts_of(group, told)
+    return Shown(group, told, drawn, rows, axis, pairs_of(group), found, sheet, no_images, running, no_live)
 
 
 def _source(group: Group, found: Mistakes, data_dir: str | Path | None) -> Source:
@@ -171,8 +189,7 @@ def _with_insides(content: Content, shown: list[Shown]) -> list[Shown]:
 
 def _inside(model: Model, root: Path) -> Inside:
     folder = model.seeds[0].folder
-    filters = tuple(images.filter_pictures(folder, root))
-    return Inside(images.drawing(model.first), filters, images.outputs_picture(folder, root))
+    return Inside(images.drawing(model.first), filters_of(folder, model.first), images.outputs_picture(folder, root))
 
 
 def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:

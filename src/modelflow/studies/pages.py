@@ -34,9 +34,9 @@ def write_study(study: ResolvedStudy) -> "Content":
     return content
 
 
-def _write_all_but_cards(study: ResolvedStudy) -> "Content":
+def _write_all_but_cards(study: ResolvedStudy, training: bool = False) -> "Content":
     _write_samples(study)
-    return _write_page(study.where, study.data_dir)
+    return _write_page(study.where, study.data_dir, training=training)
 
 
 def _write_samples(study: ResolvedStudy) -> None:
@@ -64,8 +64,10 @@ def write_pages(where: str | Path, data_dir: str | Path | None = None, metric: s
     return content
 
 
-def _write_page(where: str | Path, data_dir: str | Path | None, metric: str | None = None) -> "Content":
-    """All that `write_pages` writes but the cards of the runs."""
+def _write_page(
+    where: str | Path, data_dir: str | Path | None, metric: str | None = None, training: bool = False
+) -> "Content":
+    """All that `write_pages` writes but the cards of the runs; while runs are `training`, a report that follows."""
     from modelflow.analysis.archive import content_of
     from modelflow.report.model_card import study_card
     from modelflow.report.page import render
@@ -74,7 +76,7 @@ def _write_page(where: str | Path, data_dir: str | Path | None, metric: str | No
     reading = _read(where, metric)
     content = content_of(reading)
     _write_pareto(where, _write_tables(reading, content.missing, content.other_metric), reading.metric)
-    _write_shared(where / layout.REPORT, render(content, data_dir))
+    _write_shared(where / layout.REPORT, render(content, data_dir, training))
     _write_shared(where / layout.MODEL_CARD, study_card(content))
     return content
 
@@ -146,7 +148,7 @@ class SoFar:
         self._report = study.where / layout.REPORT
         self._told: set[str] = set()
         self._tables = _NowAndThen(lambda: _write_tables(_read(study.where), missing(study.where)))
-        self._page = _NowAndThen(partial(_write_all_but_cards, study))
+        self._page = _NowAndThen(partial(_write_all_but_cards, study, training=True))
 
     def __call__(self, outcome: Outcome) -> str:
         self._left -= 1

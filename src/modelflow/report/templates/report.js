@@ -67,6 +67,7 @@
     const options = { actions: false, renderer: "svg", ast: true, tooltip: showTip, defaultStyle: false };
     const { view } = await vegaEmbed(place, spec, options);
     views[name] = view;
+    if (hidden.size) filterChart(name);
     const svg = place.querySelector("svg");
     svg.setAttribute("role", "img");
     svg.removeAttribute("aria-roledescription");
@@ -90,23 +91,46 @@
     });
   }
 
-  // --- which models the learning curves show
-  const showCurves = (field) => {
-    const hidden = all('input[type="checkbox"]', field).filter((box) => !box.checked).map((box) => box.value);
-    for (const kind of ["training", "validation"]) {
-      const view = views[`${field.dataset.curves}-${kind}`];
-      if (view) view.signal("hidden", hidden).runAsync();
+  // --- which models every chart and list shows: one choice, wherever it is made
+  const boxes = all("[data-filter] input");
+  const hidden = new Set();
+  const nameOf = (index) => boxes.find((box) => box.value === index).parentElement.querySelector("bdi").textContent;
+  const showChosen = () => {
+    for (const box of boxes) box.checked = !hidden.has(box.value);
+    for (const part of all("[data-models]")) part.hidden = part.dataset.models.split(" ").some((index) => hidden.has(index));
+    for (const name of Object.keys(views)) filterChart(name);
+    for (const told of all("[data-filtered]")) {
+      const number = new Set(boxes.map((box) => box.value)).size;
+      told.textContent = hidden.size ? `${number - hidden.size} of ${number}` : `all ${number}`;
     }
   };
-  for (const field of all("[data-curves]")) {
-    field.addEventListener("change", () => showCurves(field));
-    const set = (checked) => () => {
-      for (const box of all('input[type="checkbox"]', field)) box.checked = checked;
-      showCurves(field);
-    };
-    field.querySelector("[data-all]").addEventListener("click", set(true));
-    field.querySelector("[data-none]").addEventListener("click", set(false));
+  const filterChart = (name) => {
+    const view = views[name];
+    const names = [...hidden].map(nameOf);
+    const rows = data.charts[name].usermeta;
+    if ("hidden" in view.getState().signals) view.signal("hidden", names);
+    if (rows) view.height(rows.height * Math.max(1, rows.models.filter((model) => !names.includes(model)).length));
+    view.runAsync();
+  };
+  for (const field of all("[data-filter]")) {
+    field.addEventListener("change", ({ target }) => {
+      hidden[target.checked ? "delete" : "add"](target.value);
+      showChosen();
+    });
+    field.querySelector("[data-all]").addEventListener("click", () => (hidden.clear(), showChosen()));
+    field.querySelector("[data-none]").addEventListener("click", () => {
+      for (const box of boxes) hidden.add(box.value);
+      showChosen();
+    });
   }
+  const panel = document.querySelector(".filter");
+  const closePanel = (event) => {
+    if (panel?.open && (event.key === "Escape" || (event.type === "click" && !panel.contains(event.target)))) {
+      panel.open = false;
+      if (event.key) panel.querySelector("summary").focus();
+    }
+  };
+  for (const kind of ["click", "keydown"]) addEventListener(kind, closePanel);
 
   // --- confusion matrices: one stop of the tab key each, arrows walk
   for (const table of all("[data-confusion]")) {
@@ -143,6 +167,7 @@
   document.getElementById("close-all").addEventListener("click", setCards(false));
 
   // --- where two models disagree
+  const FIRST = 6; // images of a list, until more are asked for
   const tileOf = (id, place) => {
     const tile = element("span", "", "tile");
     const columns = Number(getComputedStyle(tileProbe(id)).getPropertyValue("--columns")) || 1;
@@ -156,7 +181,7 @@
     const right = found.predicted[model][place] === found.labels[place];
     const said = right ? "right" : "wrong";
     const line = element("span", "", `says ${said}`);
-    line.append(sign(said), " ", element("bdi", found.classes[found.predicted[model][place]]), ` ${found.confidence[model][place]}\u00a0%`);
+    line.append(sign(said), " ", element("bdi", found.classes[found.predicted[model][place]]), ` (${found.confidence[model][place]}\u00a0%)`);
     return line;
   };
   const listed = (id, found, [a, b], title, total, places) => {
@@ -165,7 +190,7 @@
     if (total) heading.append(", each with its confidence");
     if (places.length < total) heading.append(element("span", surestWords(places.length), "quiet"));
     const list = element("ul", "", "tiles");
-    for (const place of places) {
+    for (const [rank, place] of places.entries()) {
       const item = element("li");
       if (tileProbe(id) !== root) item.append(tileOf(id, place));
       item.append(says(found, a, place), says(found, b, place));
@@ -175,11 +200,25 @@
         item.append(truth);
       }
       item.append(element("span", `image ${found.shown[place]}`, "quiet"));
+      item.hidden = rank >= FIRST;
       list.append(item);
     }
     const part = element("div");
     part.append(heading, list);
+    if (places.length > FIRST) part.append(moreButton(list, places.length));
     return part;
+  };
+  const moreButton = (list, number) => {
+    const button = element("button", `Show all ${number}`);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      const [first, ...others] = all("li[hidden]", list);
+      for (const item of [first, ...others]) item.hidden = false;
+      first.tabIndex = -1;
+      first.focus();
+      button.remove();
+    });
+    return button;
   };
   const surestWords = (number) => {
     if (!number) return "; none of them is among the images of this page";

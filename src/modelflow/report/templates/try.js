@@ -401,6 +401,7 @@
     const changed = () => {
       delete part.dataset.ready;
       part.dataset.origin = board.state.origin;
+      part.dataset.edited = board.state.edited;
       part.querySelector("[data-restore]").disabled = !board.state.edited;
       start();
     };
