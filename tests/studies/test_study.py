@@ -161,11 +161,16 @@ def test_a_run_alone_gives_the_bytes_that_it_gives_within_a_study(finished, tmp_
 
 def test_a_run_says_that_it_compiles_and_only_the_first_time(tmp_path, monkeypatch):
     monkeypatch.setenv("MODELFLOW_KERNELS", str(tmp_path / "kernels"))
-    notes = {}
+    notes, seconds = {}, {}
     for where in ("first", "again"):
-        events = []
-        train_run(plans(digits_study(epochs=1), tmp_path / where)[0], events.append)
+        events, began = [], time.monotonic()
+        plan = plans(digits_study(epochs=1), tmp_path / where)[0]
+        train_run(plan, events.append)
         notes[where] = [(event.title, event.note) for event in events if event.note]
+        seconds[where] = read_run(plan.folder).seconds
+        assert sum(seconds[where].values()) < time.monotonic() - began
+    first, again = seconds["first"], seconds["again"]
+    assert first["compiling"] > max(first["training"], 5 * again["compiling"])
     assert notes == {"first": [("narrow, seed 42", "compiling its training step, once on this machine")], "again": []}
 
 

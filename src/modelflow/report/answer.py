@@ -466,6 +466,13 @@ def latency_words(model: Model) -> str:
     return f"A forward pass on one thread takes {times} ({how} beside other trainings). Differences are not tested."
 
 
+def seconds_words(group: Group) -> str:
+    """What the seconds of training of a group's runs include."""
+    runs = [seed.run for model in group.models for seed in model.seeds]
+    older = any("compiling" not in run.seconds and not run.engine.startswith("autograd") for run in runs)
+    return f"Seconds include {'compiling and ' if older else ''}waiting for a shared core."
+
+
 def protocol_words(protocol: str, reads: Sequence[int | None]) -> str:
     """What the protocol means for the accuracies that stand there; `reads` as for `reads_words`."""
     kept = split_kind(protocol)

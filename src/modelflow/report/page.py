@@ -273,6 +273,7 @@ def _live_data(found: live.Live, group: Group) -> dict[str, Any]:
 def _live_model(one: live.LiveModel) -> dict[str, Any]:
     return {
         "name": one.model.name,
+        "index": one.model.index,
         "shape": charts.shape(one.model),
         "colour": charts.colour(one.model),
         "operations": one.operations,

@@ -99,7 +99,8 @@ class Run(Record):
 
     `settings` has the options of optimizer and loss that are not their defaults, as `optimizer.weight_decay`. `metrics`
     are of the test images, `validation` of the images held out, where there are such; `test_reads` counts how often the
-    test images were evaluated, None where they served as validation too, each epoch. `seconds` are elapsed;
+    test images were evaluated, None where they served as validation too, each epoch. `seconds` are elapsed, in
+    training and evaluation; those of compiling apart, which older records count to training;
     `latency_ms` the least milliseconds of a forward pass of PyTorch by its batch size, on one thread; `bytes_on_disk`
     the size of model.safetensors; `bytes_on_device` what the network needs as C code, in float32 and in int8; `files`
     the SHA-256 of those files that are read back; `dead_units` gives per layer (units that never fire, units); `spec`

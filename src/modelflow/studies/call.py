@@ -38,12 +38,17 @@ class Call(Callback):
         self._parts, self._folder, self._autosave = parts, parts.folder, autosave
         self._first_epoch, self._resumes = first_epoch, resumes
         self._has_taken = False
-        self._began = time.perf_counter() - parts.history.seconds.get("training", 0.0)
+        self._began, self._compiled_before = time.perf_counter(), parts.arch.seconds_compiling
+        self._before = dict(parts.history.seconds)
 
     @property
-    def seconds(self) -> float:
-        """Of training so far, the calls before included."""
-        return time.perf_counter() - self._began
+    def seconds(self) -> dict[str, float]:
+        """Of training so far, the calls before included; and of compiling, where there was any."""
+        compiling = self._parts.arch.seconds_compiling - self._compiled_before
+        here = {"training": time.perf_counter() - self._began - compiling} | (
+            {"compiling": compiling} if compiling else {}
+        )
+        return {name: self._before.get(name, 0.0) + seconds for name, seconds in here.items()}
 
     def take_folder(self) -> None:
         """From its first step on, the folder holds no other run, finished or half-way."""
@@ -73,7 +78,7 @@ class Call(Callback):
             "made_by": _made_by(parts),
             "notes": parts.notes,
             "started": history.started.isoformat(),
-            "seconds": history.seconds | {"training": self.seconds},
+            "seconds": history.seconds | self.seconds,
         }
         return parts.arch.state() | {"call": call}
 

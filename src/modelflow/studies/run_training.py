@@ -96,7 +96,7 @@ class RunTraining:
             arch.callbacks.remove(call)
             self._first_epoch = None
             history.continuation.end(arch.total_epochs, training_facts(parts.recorded_settings, parts.data))
-            history.seconds["training"] = call.seconds
+            history.seconds |= call.seconds
 
     def save_checkpoint(self) -> None:
         """model_checkpoint.pth, from which training goes on."""

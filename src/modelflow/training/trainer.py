@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -87,6 +88,7 @@ class Trainer:
         self.notes: list[str] = []
         self.threads: Callable[[], int] = torch.get_num_threads
         self._step: CompiledStep | None = None
+        self.seconds_compiling = 0.0  # until the compiled step was there, each time that it was made
         self._fitted = FittedLoss(self.loss_fn), FittedLoss(self.loss_fn)  # for training and for validation
         self.averaging = Averaging()
         self.augmentation = AS_THEY_ARE
@@ -363,7 +365,9 @@ class Trainer:
             return None
         if self._step is None or self._step.model is not self.model or self._step.optimizer is not self.optimizer:
             assert isinstance(self.model, GenericCNN)
+            began = time.perf_counter()
             self._step = CompiledStep(self.model, self.optimizer, self.say, lambda: self.threads())
+            self.seconds_compiling += time.perf_counter() - began
         return self._step
 
     def _validate(self, evaluator: CompiledStep | None, epoch: int, seed: int) -> float | None:

@@ -176,6 +176,7 @@
   // --- the answer of a model: its likeliest classes, a tick for each seed
   const answerCard = (found, model) => {
     const card = element("li", "", "answer");
+    card.dataset.models = model.index;
     const head = element("div", "", "answer-head");
     const agree = element("span", "", "quiet");
     const said = element("p", "", "answer-said");
@@ -473,12 +474,22 @@
     ofSeed.addEventListener("change", changed);
     lookInto();
 
-    compare?.addEventListener("toggle", changed);
-    compare?.addEventListener("change", changed);
-    compare?.querySelector("[data-apart]").addEventListener("click", () => {
-      const [a, b] = comparison.chosen().map((model) => models.indexOf(model));
-      if (a !== b) choose(found.apart[`${Math.min(a, b)},${Math.max(a, b)}`]);
-    });
+    if (compare) {
+      const button = compare.querySelector("[data-apart]");
+      const chosen = () => comparison.chosen().map((model) => models.indexOf(model));
+      const showAlike = () => {
+        const [a, b] = chosen();
+        button.disabled = a === b;
+        compare.querySelector("[data-alike]").hidden = a !== b;
+      };
+      compare.addEventListener("toggle", changed);
+      compare.addEventListener("change", () => (showAlike(), changed()));
+      button.addEventListener("click", () => {
+        const [a, b] = chosen();
+        choose(found.apart[`${Math.min(a, b)},${Math.max(a, b)}`]);
+      });
+      showAlike();
+    }
     choose(0);
   };
   for (const part of all("[data-try]")) tryIt(part);
