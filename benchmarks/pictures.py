@@ -46,14 +46,15 @@ def outputs(flow: ModelFlow) -> Callable[[], Figure]:
 
 
 def report(browser: Browser, page_file: Path) -> None:
-    """The answer of the report, down to its first chart."""
+    """The answer of the report, down to the card beside its first chart."""
     for scheme, (ending, _) in THEMES.items():
         page = browser.new_page(viewport=VIEW, device_scale_factor=2, color_scheme=scheme, offline=True)
         page.goto(page_file.resolve().as_uri())
-        answer, chart = page.locator(".headline").first, page.locator(".chart svg").first
-        chart.wait_for()
-        top, end = answer.bounding_box()["y"] - ROOM, chart.bounding_box()
-        place = {"x": 0, "y": top, "width": VIEW["width"], "height": end["y"] + end["height"] + ROOM / 2 - top}
+        parts = page.locator("h1"), page.locator(".chart svg").first, page.locator(".glance").first
+        parts[1].wait_for()
+        answer, *ends = (part.bounding_box() for part in parts)
+        top, end = answer["y"] - ROOM, max(box["y"] + box["height"] for box in ends)
+        place = {"x": 0, "y": top, "width": VIEW["width"], "height": end + ROOM - top}
         save(f"report{ending}", page.screenshot(full_page=True, clip=place))
         page.close()
 

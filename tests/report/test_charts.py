@@ -78,6 +78,15 @@ def test_points_that_would_hide_each_other_are_set_apart_in_the_order_of_their_c
     assert rows["a"]["at"] == rows["d"]["at"] == 1000 < rows["b"]["at"] < rows["c"]["at"] < 1100
 
 
+def test_of_points_of_one_cost_that_on_the_front_stays_where_its_line_turns(content):
+    accuracies = {"a": 0.8, "b": 0.82}
+    group = made_up(content, {name: [np.arange(200) < 200 * share] for name, share in accuracies.items()})
+    models = tuple(replace(m, seeds=tuple(costing(seed, 1000) for seed in m.seeds)) for m in group.models)
+    rows = {row["model"]: row for row in charts.cost_rows(replace(group, models=models), charts.COSTS[0])}
+    assert (rows["a"]["front"], rows["b"]["front"]) == (False, True)
+    assert rows["b"]["at"] == 1000 < rows["a"]["at"]
+
+
 def test_a_cost_that_no_run_knows_is_not_offered(group):
     without = [
         replace(model, seeds=tuple(replace(s, run=s.run.model_copy(update={"macs": None})) for s in model.seeds))
@@ -134,6 +143,18 @@ def test_bins_without_images_are_not_drawn(group):
     model = group.models[0]
     rows = charts.bin_rows(model)
     assert [row["images"] for row in rows] == [one.images for one in model.bins if one.images]
+
+
+def test_bins_of_few_predictions_are_faded(group):
+    model = group.models[0]
+    rows = charts.bin_rows(model)
+    assert {row["few"] for row in rows} == {True, False}
+    assert all(row["few"] == (row["images"] < charts.FEW) for row in rows)
+    bars, _, points = charts.bins_chart(model).spec["layer"]
+    for layer in (bars, points):
+        opacity = layer["encoding"]["opacity"]
+        assert opacity["condition"]["test"] == "datum.few"
+        assert opacity["condition"]["value"] < opacity["value"] / 2
 
 
 def test_models_have_colours_and_marks_of_their_own(content):

@@ -61,8 +61,8 @@ def test_the_page_is_called_by_its_finding_and_begins_with_the_answer(content):
     assert body.startswith('<h1 id="top-title">c is the most accurate of the three models: better than each of')
     paragraphs = re.findall(r"<p[ >]", body[: body.index('data-chart="g0-accuracy"')])
     assert len(paragraphs) == 2  # which data, how many models and runs; what is said without JavaScript
-    glanced = body[body.index('<aside class="glance"') : body.index("</aside>")]
-    assert body.index('data-chart="g0-accuracy"') < body.index("<aside") < body.index('class="conditions"')
+    glanced = body[body.index('<div class="glance"') : body.index('class="conditions"')]
+    assert body.index('data-chart="g0-accuracy"') < body.index('<div class="glance"')
     assert "Best model" in glanced
     for words in ("parameters", "KB of weights", "ms per image"):
         assert words in glanced

@@ -16,8 +16,9 @@ from safetensors.numpy import load, save
 from chromium import needs_chromium
 from modelflow import run_study
 from modelflow.analysis.archive import read_content
+from modelflow.data.known_sets import KNOWN_SETS
 from modelflow.data.pictures import to_form
-from modelflow.data.sources import read_source
+from modelflow.data.sources import framing_of, read_source
 from modelflow.errors import DataError
 from modelflow.io.files import sha256
 from modelflow.networks.layers.activation import WORDS, Activation
@@ -178,6 +179,20 @@ def test_a_thing_is_framed_by_its_middle_or_its_mass(script, by_mass):
         assert mass == pytest.approx((14, 14), abs=0.51)
     else:
         assert (rows[0], rows[-1], columns[0], columns[-1]) == (4, 23, 4, 23)
+
+
+def test_each_data_set_of_things_on_black_has_its_own_rule():
+    """Of MNIST and Fashion-MNIST as in `FRAMED`; letters are upright when they are read."""
+    rules = {name: framing_of(name) for name in ("fashion-mnist", "mnist", "emnist-letters", "kmnist", "digits")}
+    assert rules == {
+        "fashion-mnist": (28, False),
+        "mnist": (20, True),
+        "emnist-letters": (24, False),
+        "kmnist": (28, False),
+        "digits": (8, False),
+    }
+    assert framing_of("cifar-10") is None
+    assert KNOWN_SETS["emnist-letters"].transposed
 
 
 @needs_chromium
@@ -513,6 +528,34 @@ def test_two_models_are_compared_where_they_differ_most(report, opened, content)
     )
     pixels = np.array(colours).reshape(-1, 4)
     assert (pixels[:, 0] != pixels[:, 2]).any()
+
+
+@needs_chromium
+def test_a_model_beside_itself_says_so_in_place_of_an_image(report, opened, content):
+    page = opened(report)
+    ready(page)
+    page.locator("[data-compare] summary").click()
+    button = page.get_by_role("button", name="Image where they differ most")
+    note = page.get_by_text("Both sides show the same model. Choose two different models.")
+    assert button.is_enabled()
+    assert not note.is_visible()
+    second = page.locator("[data-compared] select").nth(1)
+    second.select_option(label=content.groups[0].models[0].name)
+    assert button.is_disabled()
+    assert note.is_visible()
+    second.select_option(label=content.groups[0].models[1].name)
+    assert button.is_enabled()
+    assert not note.is_visible()
+
+
+@needs_chromium
+def test_models_that_are_not_shown_do_not_answer(report, opened):
+    page = opened(report)
+    ready(page)
+    page.locator("#learning [data-filter]").get_by_label("wide").uncheck()
+    shown = page.locator(".answer:visible bdi").all_text_contents()
+    assert "narrow" in shown
+    assert "wide" not in shown
 
 
 @needs_chromium

@@ -235,6 +235,17 @@ def test_of_many_classes_the_most_frequent_confusions_are_listed(content, monkey
     assert [n for *_, n, _ in rows] == sorted(off[off > 0].tolist(), reverse=True)[:30]
 
 
+def test_a_mistake_says_what_was_predicted_and_what_is_true(content):
+    html = render(content)
+    group, found = content.groups[0], mistakes_of(content.groups[0])
+    image = found.wrong[0][0]
+    votes = found.votes[0]
+    words = re.search(r'<span class="says">(.*?)</span>', html, re.S).group(1)
+    said, true = (group.class_names[k] for k in (votes.predicted_N[image], found.labels_N[image]))
+    text = re.sub(r"<[^>]+>", "", words).replace("&nbsp;", " ")
+    assert text == f"predicted {said} ({sure(votes.confidence_N[image])} %), is {true}"
+
+
 def test_confidence_is_whole_only_when_it_is():
     assert [sure(x) for x in (0.994, 0.9999, 1.0, 0.5)] == [99, 99, 100, 50]
 
@@ -420,6 +431,11 @@ def test_disagreements_follow_both_choices(report, opened, content):
     part.locator("[data-side=a]").select_option("1")
     assert numbers(part)[1:3] == [only[1][0], only[0][1]]
     lists = part.locator("ul.tiles")
+    assert [lists.nth(i).locator("li:visible").count() for i in range(2)] == [6, 6]
+    assert [part.get_by_role("button").count(), part.get_by_role("button").first.text_content()] == [3, "Show all 24"]
+    part.get_by_role("button").first.click()
+    assert [lists.nth(i).locator("li:visible").count() for i in range(2)] == [24, 6]
+    assert page.evaluate("document.activeElement.matches('.tiles li:nth-child(7)')")
     totals = [only[1][0], only[0][1], pair.wrong_apart]
     assert [lists.nth(i).locator("li").count() for i in range(3)] == [min(24, total) for total in totals]
     assert lists.nth(2).locator(".says.wrong").count() == 2 * min(24, pair.wrong_apart)
@@ -510,6 +526,19 @@ def test_nothing_is_wider_than_a_phone(hostile_report, opened):
     outside = """all => all.filter(e => !e.closest('.scroll, .contents, pre, svg, .hidden') &&
         e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 200))"""
     assert page.eval_on_selector_all("main *", outside) == []
+
+
+@needs_chromium
+def test_on_a_phone_all_of_the_navigation_is_seen_and_a_drawing_says_that_it_scrolls(report, opened):
+    page = opened(report, viewport={"width": 390, "height": 844})
+    for link in page.locator(".contents a, .contents summary, .contents button:visible").all():
+        box = link.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    hint = page.get_by_text("Scroll the drawing sideways to see all of it.").first
+    assert hint.is_visible()
+    page.set_viewport_size({"width": 1280, "height": 844})
+    assert not hint.is_visible()
 
 
 @needs_chromium
@@ -659,3 +688,14 @@ def test_the_colours_of_models_stand_out_and_differ_for_everyone(side):
         places = [TO_OKLAB @ np.cbrt(TO_LMS @ np.clip(np.asarray(seen) @ colour, 0, 1)) for colour in models]
         apart = [np.linalg.norm(a - b) for i, a in enumerate(places) for b in places[:i]]
         assert min(apart) > 0.07
+
+
+def test_a_model_has_one_hue_in_light_and_dark():
+    """In OKLCH, within 16 degrees; the last one is grey in both."""
+    light, dark = colours(0), colours(1)
+    for i in range(7):
+        pair = [TO_OKLAB @ np.cbrt(TO_LMS @ linear(side[f"m{i}"])) for side in (light, dark)]
+        first, second = (np.degrees(np.arctan2(b, a)) for _, a, b in pair)
+        assert abs((first - second + 180) % 360 - 180) < 16, i
+    for side in (light, dark):
+        assert np.hypot(*(TO_OKLAB @ np.cbrt(TO_LMS @ linear(side["m7"])))[1:]) < 0.02

@@ -19,7 +19,9 @@ MEGABYTE = 10**6
 FRAMINGS = {  # Xiao et al. (2017), figure 1, https://arxiv.org/abs/1708.07747; http://yann.lecun.com/exdb/mnist/
     "fashion-mnist": Framing(28, by_mass=False),
     "mnist": Framing(20, by_mass=True),
-    "emnist-letters": Framing(24, by_mass=False),  # 2 pixels around: Cohen et al. (2017), https://arxiv.org/abs/1702.05373
+    "emnist-letters": Framing(
+        24, by_mass=False
+    ),  # 2 pixels around: Cohen et al. (2017), https://arxiv.org/abs/1702.05373
     "kmnist": Framing(28, by_mass=False),  # cut from pages by their boxes; its authors publish no more of it
 }
 
