@@ -270,9 +270,14 @@
 
   // --- print: charts as wide as paper, as they were afterwards
   const PAPER = 660;
+  const BESIDE = 270; // that the card beside the first chart takes
+  const room = (place, most) => {
+    if (place.closest(".pair")) return (most - 20) / 2;
+    return place.closest(".first") ? most - BESIDE : most;
+  };
   const resizeAll = (most) => {
     for (const place of all("[data-chart]")) {
-      const width = Math.min(widthOf(place), place.closest(".pair") ? (most - 20) / 2 : most);
+      const width = Math.min(widthOf(place), room(place, most));
       views[place.dataset.chart]?.width(width).run();
     }
   };
