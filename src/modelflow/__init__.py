@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from modelflow.compat.architecture import Architecture
     from modelflow.compat.card import CNN2, GerenicCNN
     from modelflow.data.datasets import load_dataset
+    from modelflow.evaluation.inspection.trace import trace
     from modelflow.export.loaded_run import load_run
     from modelflow.networks.build import GenericCNN
     from modelflow.networks.description import Spec, read_spec
-    from modelflow.networks.drawn import trace
     from modelflow.report.comparison import compare, compare_predictions
     from modelflow.studies.flow import ModelFlow
     from modelflow.studies.loaded_results import load_results
@@ -59,7 +59,7 @@ _HOMES = {
     "read_spec": "modelflow.networks.description",
     "run_models": "modelflow.studies.models",
     "run_study": "modelflow.studies.study",
-    "trace": "modelflow.networks.drawn",
+    "trace": "modelflow.evaluation.inspection.trace",
     "train": "modelflow.studies.study",
 }
 

@@ -167,9 +167,17 @@ def _head(parts: list[Part], study: bool) -> dict[str, Any]:
     else:
         title = f"{first.model_name}, seed {first.seed}, trained on {names}"
         summary = [f"A small image classifier, with {_figure(models[0])}{_also_validated(models[0].protocol)}."]
-    layers = [] if study or first.spec is None else tables.layers(first)
+    layers = [] if study else tables.layers(first)
+    notes = first.traced.notes if layers and first.traced else ()
     front = Ready(yaml.safe_dump(_front(models), sort_keys=False, allow_unicode=True, width=10**6).rstrip("\n"))
-    return {"front": front, "title": title, "summary": summary, "layers": layers, "data_names": names}
+    return {
+        "front": front,
+        "title": title,
+        "summary": summary,
+        "layers": layers,
+        "layer_notes": notes,
+        "data_names": names,
+    }
 
 
 def _summary(part: Part, several: bool) -> list[str]:
