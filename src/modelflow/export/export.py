@@ -24,9 +24,8 @@ from modelflow.export.target import Target, as_NCHW
 from modelflow.io.files import make_folder, write_atomic
 from modelflow.io.found import classes_in, files_in
 from modelflow.report.model_card import Exported, run_card
-from modelflow.report.words import counted
 from modelflow.results.asked import metric_of_run
-from modelflow.text import one_line, short
+from modelflow.text import counted, one_line, short
 
 Array = np.ndarray[Any, Any]
 GOLDEN, CARD, SELF_TEST = "golden.npz", "README.md", "selftest.py"

@@ -13,12 +13,13 @@ from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
 from modelflow.networks.description import parse_spec
 from modelflow.networks.trace import shape_text, trace
-from modelflow.report.words import counted, significant
+from modelflow.report.words import significant
 from modelflow.results import layout
 from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.contents import caption_of
 from modelflow.results.protocol import protocol_of
 from modelflow.results.records import OPTIONS, DataRecord, OnDevice, Run
+from modelflow.text import counted
 
 Rows = list[list[str]]
 MAX_COLUMNS = 8

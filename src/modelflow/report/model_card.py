@@ -26,11 +26,10 @@ from modelflow.evaluation.scores.score import SHARE, Metric
 from modelflow.report import answer
 from modelflow.report import card_tables as tables
 from modelflow.report.how import SAME_BYTES, repeat_command, repeat_run
-from modelflow.report.words import counted
 from modelflow.results import layout
 from modelflow.results.protocol import Kept, protocol_name, split_kind
 from modelflow.results.records import Run
-from modelflow.text import Ready, escaped, markdown_table, plain, sentence
+from modelflow.text import Ready, counted, escaped, markdown_table, plain, sentence
 
 MAX_COMPARED = 20
 HUB_DATA = {"fashion-mnist": "zalando-datasets/fashion_mnist"}

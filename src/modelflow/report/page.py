@@ -25,7 +25,7 @@ from modelflow.networks.trace import Trace
 from modelflow.report import answer, charts, how, images, live, marks, words
 from modelflow.report.bars import Axis, VerdictRow, bars
 from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
-from modelflow.text import sentence, shown
+from modelflow.text import counted, sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("dom", "report", "live", "try")  # in the order in which they run
@@ -320,7 +320,7 @@ def _environment() -> jinja2.Environment:
         "minus": words.minus,
         "significant": words.significant,
         "p": words.p_text,
-        "counted": words.counted,
+        "counted": counted,
         "shown": shown,
         "range": range_words,
         "sentence": sentence,
