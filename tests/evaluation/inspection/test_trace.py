@@ -97,6 +97,14 @@ def test_an_odd_module_is_counted_whole():
     assert "Did not run: never." in found.to_markdown()
 
 
+def test_a_layer_of_two_names_is_called_by_its_first():
+    shared = nn.ReLU()
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 2, 3), shared), nn.Sequential(nn.Conv2d(2, 2, 3), shared))
+    found = mf.trace(model, input=(1, 8, 8))
+    assert [layer.name for layer in found.layers] == ["0.0", "0.1", "1.0", "0.1"]
+    assert found.idle == ()
+
+
 def test_what_nobody_can_count_is_said():
     found = mf.trace(Recurrent(), input=(1, 28, 28))
     assert found.known_macs is None

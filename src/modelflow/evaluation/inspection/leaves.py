@@ -1,6 +1,6 @@
 """A module run once on an image: each call of a layer with what it gave, its parameters and its multiply-accumulates.
 
-module_trace(torchvision.models.resnet18(), torch.zeros(1, 3, 224, 224), "resnet18").macs  ->  1_814_073_344
+module_trace(GenericCNN("generic_2"), torch.zeros(1, 1, 28, 28), "generic_2").macs  ->  69_320
 """
 
 import re
@@ -40,9 +40,9 @@ class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves 
         self.macs, self.uncounted = 0, dict[str, None]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is None:
+        kwargs, packet = kwargs or {}, getattr(func, "_overloadpacket", func)
+        formula = flop_registry.get(packet)
+        if formula is None and isinstance(func, torch._ops.OpOverload):
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
@@ -50,7 +50,7 @@ class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves 
         given = func(*args, **kwargs)
         if formula is not None:
             self.macs += formula(*args, **kwargs, out_val=given) // 2
-        elif MULTIPLIES.search(name := func._overloadpacket.__name__):
+        elif MULTIPLIES.search(name := packet.__name__):
             self.uncounted[name] = None
         return given
 
@@ -94,7 +94,7 @@ def module_trace(model: nn.Module, x_NCHW: Tensor, name: str) -> ModuleTrace:
 
     Mode, buffers, gradients and random numbers are afterwards as before. What the forward pass raises is not caught.
     """
-    leaves = dict(_leaves(model, ""))
+    leaves = dict({id(module): (place, module) for place, module in reversed([*_leaves(model, "")])}.values())
     x_1CHW = x_NCHW[:1]
     with _untouched(model), Work() as work, _noted(leaves, _Notes(work)) as notes:
         output = model(x_1CHW)
@@ -131,7 +131,7 @@ def _noted(leaves: Mapping[str, nn.Module], notes: _Notes) -> Iterator[_Notes]:
     """Hooks that take notes, removed whatever happens."""
     handles: list[Any] = []
     try:
-        for name, module in {id(module): (name, module) for name, module in leaves.items()}.values():
+        for name, module in leaves.items():
             handles.append(module.register_forward_pre_hook(notes.begin))
             handles.append(module.register_forward_hook(lambda *call, name=name: notes.end(name, *call)))
         with as_written():
