@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from modelflow.report.comparison import compare, compare_predictions
     from modelflow.studies.flow import ModelFlow
     from modelflow.studies.loaded_results import load_results
+    from modelflow.studies.merge import merge
     from modelflow.studies.models import run_models
     from modelflow.studies.study import run_study, train
 
@@ -37,6 +38,7 @@ __all__ = [
     "load_dataset",
     "load_results",
     "load_run",
+    "merge",
     "read_spec",
     "run_models",
     "run_study",
@@ -56,6 +58,7 @@ _HOMES = {
     "load_dataset": "modelflow.data.datasets",
     "load_results": "modelflow.studies.loaded_results",
     "load_run": "modelflow.export.loaded_run",
+    "merge": "modelflow.studies.merge",
     "read_spec": "modelflow.networks.description",
     "run_models": "modelflow.studies.models",
     "run_study": "modelflow.studies.study",

@@ -71,6 +71,15 @@ def test_without_being_allowed_nothing_is_run_or_written(tmp_path, capsys):
     assert not (tmp_path / "r").exists()
 
 
+def test_a_finished_study_asks_for_nothing(finished, capsys):
+    study, results = str(finished / "study.yaml"), str(finished / "results")
+    assert run_command(["run", study, "--results", results]) == 0
+    assert "4 of 4 runs are already finished" in capsys.readouterr().err
+    assert run_command(["run", study, "--results", results, "--restart"]) == 2
+    assert "training would run the code of r" in capsys.readouterr().err
+    assert (finished / "results" / "r" / "run.json").is_file()
+
+
 def test_its_run_predicts_where_its_code_may_run(finished, tmp_path, capsys):
     from PIL import Image
 

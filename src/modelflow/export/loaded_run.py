@@ -13,12 +13,12 @@ import numpy as np
 
 from modelflow.analysis.archive import Model, every_epoch, model_of, read_class_names, seed_of
 from modelflow.analysis.identity import identity_of
-from modelflow.analysis.intervals import accuracy_interval
 from modelflow.analysis.leaderboard import protocols_words, table
 from modelflow.analysis.reading import FIGURES
 from modelflow.analysis.units import range_words
 from modelflow.errors import DataError, ModelFlowError, RunError, UsageError
 from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
 from modelflow.export.given import WHITE, Given, image_of, images_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
 from modelflow.io.bounds import MAX_RECORD_BYTES
@@ -244,10 +244,21 @@ class LoadedRun(Face):
         return model_of(self.record.model_name, 0, [seed], known)
 
     def _headline(self) -> str:
-        figures, data = self._evaluated.seeds[0].figures, shown(self.record.data.name)
-        span = range_words(accuracy_interval([figures.accuracy], figures.images))
-        accuracy = f"{100 * figures.accuracy:.2f} % (95 % interval {span})"
-        return f"{self.title}: accuracy {accuracy} on {figures.images:,} test images of {data}"
+        found, data = self._evaluated, shown(self.record.data.name)
+        metric, span = found.metric, found.interval
+        interval = "" if span is None else f" (95 % interval {range_words(span, metric.unit)})"
+        score = f"{metric.title} {metric.text(found.score)}{interval}"
+        return f"{self.title}: {score} on {found.seeds[0].figures.images:,} test images of {data}"
+
+    @property
+    def metric(self) -> Metric:
+        """What it is judged by: the metric that its study keeps, accuracy where its record lacks that one."""
+        return self._evaluated.metric
+
+    @property
+    def score(self) -> float:
+        """Its figure by that metric."""
+        return self._evaluated.score
 
     def _tables(self) -> Sequence[Table]:
         header, *lines = map(tuple, run_figures(self._evaluated))

@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from modelflow.errors import ModelFlowError, RunError, UsageError
+from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
 from modelflow.io.arguments import folder
 from modelflow.io.arguments import whole as whole_number
 from modelflow.io.files import remove_parts, write_atomic
 from modelflow.io.found import files_in
 from modelflow.io.locks import folder_lock
+from modelflow.io.process import cores
 from modelflow.io.signals import raise_if_heard
 from modelflow.networks.code import Code
 from modelflow.results import layout
@@ -32,9 +34,9 @@ from modelflow.results.asked import (
     study_fields,
     together,
 )
+from modelflow.results.asked import like as settings_like
 from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies import engines
-from modelflow.studies.engines.local import cores
 from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan, interrupted, plans, unfinished
 from modelflow.studies.run import check_data, checksums_now, data_notices, dataset_of
 from modelflow.studies.telling import telling
@@ -119,16 +121,17 @@ def resolved(
 ) -> ResolvedStudy:
     """Raises `SpecError`, `UsageError` or `DataError` for what cannot be trained.
 
-    Also `UsageError` for models that are in files of code, unless it is allowed to run these: `allow_code`.
+    Also `UsageError` for models to train that are in files of code, unless it is allowed to run these: `allow_code`.
     """
     checksums = checksums_now(settings.dataset, settings.form, data_dir)
     planned = plans(settings, where, data_dir, checksums, device)
-    _check_code(planned, allow_code)
+    if any(isinstance(plan.spec, Code) for plan in planned):
+        check_code(unfinished(planned), allow_code)
     return ResolvedStudy(settings, where, data_dir, planned)
 
 
-def _check_code(planned: list[Plan], allowed: bool) -> None:
-    """Raises `UsageError` for code that is not at hand, has changed, or is in a file and not `allowed`."""
+def check_code(planned: list[Plan], allowed: bool) -> None:
+    """Raises `UsageError` for code of runs that is not at hand, has changed, or is in a file and not `allowed`."""
     codes = {plan.model_name: plan.spec for plan in planned if isinstance(plan.spec, Code)}
     for name, code in codes.items():
         code.check_at_hand(name)
@@ -420,7 +423,10 @@ def run_study(
 
     def train(due: list[Plan], written: Written) -> list[str]:
         few = seeds_wanted(len(settings.models), len(settings.seeds))
-        return _told(due, chosen, jobs or cores(), written, on_event, verbose, [f"note: {few}"] if few else [])
+        notes = [f"note: {few}"] if few else []
+        return _told(
+            due, chosen, jobs or cores(), written, on_event, verbose, notes, metric_of(whole.settings.metric, None)
+        )
 
     try:
         failures, _ = complete(whole, train)
@@ -436,7 +442,8 @@ def train(
     model: object,
     where: str | Path = "results",
     *,
-    seed: int = 42,
+    seed: int | None = None,
+    like: str | Path | None = None,
     data_dir: str | Path | None = None,
     device: str | None = None,
     allow_code: bool = False,
@@ -446,18 +453,32 @@ def train(
 ) -> "LoadedRun":
     """Trains one model, as `modelflow train` does, and returns its finished run. A finished run is kept.
 
+    Joined to a study, `like` being its folder, it is trained with that one's data set, settings and seeds, into its
+    folder, and the run of the first seed is returned. What is given here wins.
+
     `model` is a preset's name, a short form, a spec, its fields, the path of a spec file, a model built from a spec, or
-    `{"name": …, "spec": …}`. Its results are in the folder of its name in `where`. `seed` sets initial weights, order
-    of the images and dropout. `settings` are those of a study file, such as `dataset="digits"`, `epochs=3`, `lr=1e-3`.
-    The others are as for `run_study`. Raises `UsageError`, `SpecError` or `DataError` for what cannot be trained, and
-    `RunError` when the run failed. An interruption loses nothing: the same call resumes.
+    `{"name": …, "spec": …}`. Its results are in the folder of its name in `where`. `seed`, 42 where it is left out,
+    sets initial weights, order of the images and dropout. `settings` are those of a study file, such as
+    `dataset="digits"`, `epochs=3`, `lr=1e-3`. The others are as for `run_study`. Raises `UsageError`, `SpecError` or
+    `DataError` for what cannot be trained, and `RunError` when the run failed. An interruption loses nothing: the same
+    call resumes.
     """
     from modelflow.export.loaded_run import load_run
 
     if several := sorted({"models", "seeds", "margin", "metric"} & settings.keys()):
         raise UsageError(f"train: {several[0]}: is of a study, and one run is trained. Use run_study, or seed=….")
-    asked = read_study(None, **settings | {"models": [model], "seeds": [whole_number("seed", seed, 0, 2**32)]})
-    place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
+    fields: dict[str, Any] = {**settings, "models": [model]}
+    if seed is not None or like is None:
+        fields["seeds"] = [whole_number("seed", 42 if seed is None else seed, 0, 2**32)]
+    data_dir = None if data_dir is None else folder("data_dir", data_dir)
+    if like is not None:
+        study, found, note = settings_like(place := folder("like", like), fields)
+        if note and verbose:
+            print(note, file=sys.stderr)
+        how: dict[str, Any] = {"device": device, "allow_code": allow_code, "on_event": on_event, "verbose": verbose}
+        run_study(study, place, data_dir=data_dir or found, jobs=1, **how)
+        return load_run(place / next(iter(study.specs())), data_dir or found)
+    asked, place = read_study(None, **fields), folder("where", where)
     check_device_of("local", device)
     (plan,) = planned = resolved(asked, place, data_dir, device, allow_code).planned
     due = unfinished(planned)
@@ -480,11 +501,12 @@ def _told(
     on_event: OnEvent | None,
     verbose: bool,
     notes: Sequence[str] = (),
+    metric: Metric = ACCURACY,
 ) -> list[str]:
     """`train_due`, told of as it suits where Python runs; first what is to be known of the data, and the `notes`."""
     if not due:
         return []
-    with telling(due, jobs, verbose) as told:
+    with telling(due, jobs, verbose, metric) as told:
         for said in (*(f"warning: {notice}" for notice in data_notices(due[0])), *notes):
             told.tell(said)
         told.tell(f"training {len(due)} run{'s' * (len(due) != 1)} …")
