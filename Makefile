@@ -60,7 +60,7 @@ pictures: $(VENV)/.ready-dev results-pictures/report.html  ## draw the pictures 
 results-pictures/report.html: | $(VENV)/.ready
 	$(BIN)/modelflow run benchmarks/pictures.yaml --results results-pictures
 
-fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes, 300 random specs beside PyTorch (about 40 minutes). Options: COUNT=2000 TARGETS='idx where'
+fuzz: $(VENV)/.ready-fuzz  ## 100,000 hostile inputs for each parser, 20,000 changed bytes, 300 random specs beside PyTorch (two hours or more). Options: COUNT=2000 TARGETS='idx where'
 	MODELFLOW_SPECS=300 $(BIN)/python -m pytest -q tests/kernels -k random_specs
 	$(BIN)/python tests/fuzz/run.py $(TARGETS) $(if $(COUNT),--count $(COUNT))
 

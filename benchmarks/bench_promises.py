@@ -23,10 +23,10 @@ from promises import processes, training
 from promises.measure import EPOCH, Row, Scope, tell
 
 from modelflow.io.files import write_atomic
+from modelflow.io.process import cores
 from modelflow.kernels.machine import host
 from modelflow.networks.resolve import CARD
 from modelflow.results import provenance
-from modelflow.studies.engines.local import cores
 
 
 @dataclass(frozen=True)

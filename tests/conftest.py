@@ -38,6 +38,7 @@ MORE = (  # slower tests: those of make test-more
     "cli/test_like.py",
     "cli/test_taking.py",
     "data/test_class_folders.py",
+    "data/test_from_files_to_export.py",
     "export",
     "fuzz",
     "io/test_bounds.py",

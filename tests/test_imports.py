@@ -36,6 +36,7 @@ NO_TORCH = [
     "report.comparison",
     "report.leaderboard",
     "networks.drawn",
+    "evaluation.inspection.trace",
     "studies.loaded_results",
     "export.export",
     "export.loaded_run",

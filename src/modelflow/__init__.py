@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from modelflow.compat.architecture import Architecture
     from modelflow.compat.card import CNN2, GerenicCNN
     from modelflow.data.datasets import load_dataset
+    from modelflow.evaluation.inspection.trace import trace
     from modelflow.export.loaded_run import load_run
     from modelflow.networks.build import GenericCNN
     from modelflow.networks.description import Spec, read_spec
-    from modelflow.networks.drawn import trace
     from modelflow.report.comparison import compare, compare_predictions
     from modelflow.studies.flow import ModelFlow
     from modelflow.studies.loaded_results import load_results
+    from modelflow.studies.merge import merge
     from modelflow.studies.models import run_models
     from modelflow.studies.study import run_study, train
 
@@ -37,6 +38,7 @@ __all__ = [
     "load_dataset",
     "load_results",
     "load_run",
+    "merge",
     "read_spec",
     "run_models",
     "run_study",
@@ -56,10 +58,11 @@ _HOMES = {
     "load_dataset": "modelflow.data.datasets",
     "load_results": "modelflow.studies.loaded_results",
     "load_run": "modelflow.export.loaded_run",
+    "merge": "modelflow.studies.merge",
     "read_spec": "modelflow.networks.description",
     "run_models": "modelflow.studies.models",
     "run_study": "modelflow.studies.study",
-    "trace": "modelflow.networks.drawn",
+    "trace": "modelflow.evaluation.inspection.trace",
     "train": "modelflow.studies.study",
 }
 

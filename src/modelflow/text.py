@@ -95,6 +95,11 @@ def short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def sentence(text: str) -> str:
     """`text` with a capital letter at its beginning."""
     return text[:1].upper() + text[1:]

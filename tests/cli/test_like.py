@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import modelflow as mf
 from modelflow.cli import run_command
-from modelflow.results.asked import missing, read_studies
+from modelflow.errors import UsageError
+from modelflow.results.asked import like, missing, read_studies
 from modelflow.results.layout import read_run
 
 MINE = {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [5], "fc_sizes": [20]}
@@ -36,6 +38,23 @@ def test_a_model_joins_a_study_with_its_settings(copied, tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)["verdicts"]) == 3
     assert "mine" in (copied / "report.html").read_text()
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_python_joins_a_study_too(copied, tmp_path):
+    study = json.loads((copied / "study.json").read_text())
+    run = mf.train(file_of(tmp_path), like=copied, verbose=False)
+    assert (run.record.seed, run.folder) == (study["seeds"][0], copied / "mine")
+    assert (copied / "mine" / "seeds" / str(study["seeds"][1]) / "run.json").is_file()
+    with pytest.raises(UsageError, match="recipe: the study that is joined has all settings"):
+        mf.train("generic_2", like=copied, recipe="best")
+
+
+def test_the_folder_of_the_data_is_that_of_the_study(copied):
+    fields = json.loads((copied / "narrow" / "run.json").read_text())
+    fields["data"]["folder"] = "/data/digits"
+    (copied / "narrow" / "run.json").write_text(json.dumps(fields))
+    assert like(copied, {"models": ["generic_2"]}).data_dir == Path("/data/digits")
+    assert like(copied, {"models": ["generic_2"], "dataset": "fashion-mnist"}).data_dir is None
 
 
 def test_options_win_and_the_study_remembers_both(copied, tmp_path, capsys):
@@ -68,7 +87,7 @@ def test_a_name_that_is_taken_is_told(copied, tmp_path, capsys):
     [
         (["--like", "NOWHERE"], "no study.json there that can be read. Give the folder of a study"),
         (["--like", "COPIED", "--results", "other"], "--results: --like says where the results go"),
-        (["--like", "COPIED", "--recipe", "best"], "--recipe: --like has all settings of the study"),
+        (["--like", "COPIED", "--recipe", "best"], "recipe: the study that is joined has all settings"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(copied, tmp_path, capsys, options, said):

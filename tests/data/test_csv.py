@@ -220,6 +220,10 @@ def shuffled(order):
         ),
         ("just one word\n" * 9, "line 1: 'just one word': expected a label and pixels with commas"),
         ('label,pixel0\n"1,2\n3,4', "line 2: 1 fields, expected 2"),
+        (
+            "emotion,pixels,Usage\n0,70 80 82 72,Training\n",
+            "line 1: the column pixels holds a whole image, as in FER2013",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path, content, message):

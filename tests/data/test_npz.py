@@ -93,6 +93,18 @@ def test_a_test_part_without_labels_is_left_out_and_one_held_out(tmp_path):
     assert made.notes[0] == "x_test has no labels and is left out."
 
 
+def test_labels_that_begin_at_1_are_counted_from_0(tmp_path):
+    from_1 = keras() | {name: labels_N + 1 for name, labels_N in keras().items() if name.startswith("y_")}
+    made = source(tmp_path / "k.npz", from_1)
+    assert made.train_labels.tolist() == labels(12).tolist()
+    assert (made.class_names, made.labels_from) == (("1", "2", "3"), 1)
+    assert "labels begin at 1. Classes are counted from 0" in made.notes[0]
+    named = source(tmp_path / "k.npz", from_1 | {"class_names": np.array(["cat", "dog", "eel"])})
+    assert (named.class_names, named.labels_from) == (("cat", "dog", "eel"), 1)
+    kept = source(tmp_path / "k.npz", from_1 | {"class_names": np.array(["none", "cat", "dog", "eel"])})
+    assert (kept.class_names[int(kept.train_labels[0])], kept.labels_from) == ("cat", 0)
+
+
 def test_names_of_classes_may_be_given(tmp_path):
     made = source(tmp_path / "k.npz", keras(class_names=np.array(["cat", "dog", "eel"])))
     assert made.class_names == ("cat", "dog", "eel")

@@ -36,7 +36,7 @@ def test_a_file_is_told_by_what_it_holds(kind):
     image = colours()
     file = saved(image, kind, lossless=True) if kind == "WEBP" else saved(image, kind)
     if kind == "TIFF":
-        with pytest.raises(ValueError, match="is none of PNG, JPEG, BMP, WEBP, GIF, or is damaged"):
+        with pytest.raises(ValueError, match="is a TIFF or raw picture, expected one of PNG"):
             read_picture(file)
     else:
         assert np.array_equal(pixels(file), np.asarray(image))
@@ -98,6 +98,23 @@ def test_of_an_animation_the_first_frame():
     for kind, how in (("GIF", {}), ("WEBP", {"lossless": True})):
         file = saved(frames[0], kind, save_all=True, append_images=frames[1:], **how)
         assert (pixels(file) == RED).all()
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\0\0\0\x18ftypheic", "is a HEIC picture, as iPhones take, expected one of PNG, .* Save it as JPEG or PNG"),
+        (b"\0\0\0\x1cftypavif", "is an AVIF picture"),
+        (b"II*\0", "is a TIFF or raw picture"),
+        (b"MM\0*", "is a TIFF or raw picture"),
+        (b'<?xml version="1.0"?>\n<svg', "is a drawing in SVG"),
+        (b"\n<!DOCTYPE html>", "is a web page, .* Download the picture itself"),
+        (b"version https://git-lfs.github.com/spec/v1", "is a pointer of Git LFS, .* Fetch the file: git lfs pull"),
+    ],
+)
+def test_files_that_are_no_picture_of_ours_are_called_by_their_kind(head, said):
+    with pytest.raises(ValueError, match=said):
+        read_picture(io.BytesIO(head + bytes(100)))
 
 
 def test_what_is_cut_empty_or_no_picture_is_said(monkeypatch):

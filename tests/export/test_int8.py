@@ -16,6 +16,14 @@ def test_a_model_that_lost_images_is_told_to_be_worse():
     assert low < -2 < high < 0
 
 
+def test_few_images_without_a_difference_leave_one_open():
+    """By 46 images, of which none differs, up to 1 - 0.025 ** (1 / 46) = 7.7 % of all may (Clopper and Pearson)."""
+    right_N = np.ones(46, bool)
+    words = beside_float("x.c", right_N, right_N)
+    low, high = map(float, words.split("interval ")[1].split(",")[0].split(" to "))
+    assert -7.7 < low < -2 < 2 < high < 7.7
+
+
 @pytest.mark.parametrize(("count", "found"), [(10, 10), (10**6, 1442)])
 def test_scales_are_chosen_by_training_images_alone_evenly_spread(count, found):
     source = read_source("digits")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from modelflow import GenericCNN, ModelFlow, load_dataset, load_run, run_study
+from modelflow import GenericCNN, ModelFlow, load_dataset, load_run, run_models, run_study
 from modelflow.data.sources import read_source
-from modelflow.errors import DataError, RunError
+from modelflow.errors import DataError, RunError, UsageError
+from modelflow.export.export import export
 from modelflow.export.loaded_run import predict_by_all, seeds_of
 from modelflow.results.layout import read_predictions
 from report_studies import change
@@ -109,14 +110,47 @@ def test_a_normalisation_that_cannot_be_is_refused(taken, tmp_path, std):
         load_run(folder).predict(np.zeros((8, 8)))
 
 
-def test_a_module_without_a_spec_is_refused(tmp_path):
-    train, val, test = load_dataset("digits").held_out_loaders()
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    ModelFlow(model, train, val, "linear", results_dir=tmp_path, test_loader=test, verbose=False).run(epochs=1)
-    run = load_run(tmp_path / "linear")
+def linear(classes=10):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))
+
+
+@pytest.fixture(scope="module")
+def of_modules(tmp_path_factory):
+    where = tmp_path_factory.mktemp("modules")
+    run_models({"linear": linear}, "digits", 2, where, epochs=1, lr=3e-3, verbose=False)
+    return where
+
+
+def test_a_module_without_a_spec_is_asked_for(of_modules):
+    run = load_run(of_modules / "linear")
     assert len(run.history) == 1
-    with pytest.raises(DataError, match="module Sequential"):
+    with pytest.raises(DataError, match=r"Give it in Python: load_run\(folder, model=Sequential\(\)\)"):
         run.predict(np.zeros((8, 8)))
+
+
+@pytest.mark.parametrize("model", [linear(), linear])
+def test_a_module_that_is_given_predicts(of_modules, model):
+    before = None if model is linear else [p.clone() for p in model.parameters()]
+    run = load_run(of_modules / "linear", model=model)
+    assert_as_stored(run, read_source("digits").test_images)
+    assert before is None or all(map(torch.equal, before, model.parameters()))
+    runs, _ = seeds_of(run)
+    assert [one.record.seed for one in runs] == [42, 43]
+    assert not torch.equal(*(one.model[1].weight for one in runs))
+
+
+def test_another_module_is_refused(of_modules):
+    with pytest.raises(DataError, match="its network is another Sequential, with other layers"):
+        load_run(of_modules / "linear", model=lambda: linear(11)).predict(np.zeros((8, 8)))
+    with pytest.raises(UsageError, match="expected a module, or a function that makes one"):
+        load_run(of_modules / "linear", model=3)
+
+
+def test_a_module_is_exported_but_not_in_c(of_modules, tmp_path):
+    run = load_run(of_modules / "linear", model=linear)
+    assert export(run, "pt2", tmp_path / "out").agreement.test
+    with pytest.raises(UsageError, match="--to c: takes networks of a spec only"):
+        export(run, "c", tmp_path / "c")
 
 
 def test_a_run_made_in_python_from_a_data_set_predicts(tmp_path):

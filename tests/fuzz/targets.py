@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -368,6 +369,63 @@ def _tars() -> list[bytes]:
     return made
 
 
+def _short_form(content: bytes, _place: Path) -> bool:
+    """A network in one line, traced, and written again."""
+    found = spec.parse_spec({"layers": _text(content), "input": [1, 8, 8], "classes": 3})
+    shapes.trace(found)
+    assert spec.parse_spec({"layers": found.short_form, "input": [1, 8, 8], "classes": 3}) == found
+    return True
+
+
+def _handed_in(content: bytes, place: Path) -> bool:
+    """A zip of somebody's results, merged into a folder of its own; nothing may be written beside that."""
+    from modelflow.studies.merge import merge
+
+    own = place / "merging"
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir()
+    source = _write(own, "anna.zip", content)
+    try:
+        merge([source], own / "class").to_markdown()
+    finally:
+        assert {path.name for path in own.iterdir()} <= {"anna.zip", "class"}
+    return True
+
+
+def _results_zips() -> list[bytes]:
+    study = json.dumps({**STUDY, "models": [{"name": "tiny", "spec": TINY}], "metric": "macro_f1", "margin": 1.0})
+    files = {"tiny/run.json": a_run(files={}).model_dump_json(), "tiny/predictions.npz": _npz()[0], "study.json": study}
+    made = []
+    for above, method in (("", zipfile.ZIP_STORED), ("home/results/", zipfile.ZIP_DEFLATED)):
+        with zipfile.ZipFile(buffer := io.BytesIO(), "w", method) as archive:
+            for name, part in files.items():
+                archive.writestr(above + name, part)
+        made.append(buffer.getvalue())
+    return made
+
+
+def _logits(content: bytes, place: Path) -> bool:
+    """Predictions made elsewhere, compared with others."""
+    from modelflow.analysis.predictions import compare_files
+
+    other = _write(place, "other.npz", _logit_files()[0])
+    return len(compare_files([_write(place, "mine.npz", content), other]).verdicts) > 0
+
+
+@cache
+def _logit_files() -> list[bytes]:
+    from modelflow.analysis.predictions import compare_files
+
+    labels_N = np.arange(6) % 3
+    made = []
+    for given in ({"logits": np.eye(3, dtype=np.float32)[labels_N]}, {"predictions": np.stack([labels_N, labels_N])}):
+        np.savez(buffer := io.BytesIO(), labels=labels_N, **given)
+        made.append(buffer.getvalue())
+    with tempfile.TemporaryDirectory() as folder:  # what the first comparison imports is not its time
+        compare_files([_write(Path(folder), f"{i}.npz", content) for i, content in enumerate(made)])
+    return made
+
+
 def _cached(content: bytes, place: Path) -> bool:
     return kernel_cache._read(_write(place, "cached.o", content)) is not None
 
@@ -675,6 +733,22 @@ TARGETS = {
             b"\x80",
         ),
     ),
+    "short_form": Target(
+        _short_form,
+        "bytes",
+        lambda: [
+            *(b"c16 s24/2 s24r gap fc", b"+valid-bn c4k5 m2 fc20drop0.3 fc", b"2*(c4 c4-act)r+conv m2 fc"),
+            *(b"c8 3*c8k3x5g2+gelu a2/2p1 e4 gmp fc", b"d2 s6e1+bias drop0.5+spatial c gap"),
+        ],
+        (b"(", b")", b")r", b"3*", b"+bn", b"-act", b"x", b"/0", b"drop", b".", b"fc", b"gap", b"\xc3\x97", *NUMBERS),
+    ),
+    "handed_in": Target(
+        _handed_in,
+        "zip",
+        _results_zips,
+        (b"tiny/run.json", b"study.json", b"studies.json", b"seeds/43/", b"../../x", b"PK\1\2", b"PK\5\6", *JSON_WORDS),
+    ),
+    "logits": Target(_logits, "zip", _logit_files, (b"logits.npy", b"predictions.npy", b"labels.npy", *NPY_WORDS)),
     "kernel_cache": Target(_cached, "bytes", _object_files, (kernel_cache.FORMAT, bytes(32))),
     "where": Target(
         _where,

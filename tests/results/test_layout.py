@@ -104,7 +104,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         ({"settings": {"batch_size": [1, 2]}}, "settings = {'batch_size': [1, 2]}: expected lists of numbers only"),
         ({"settings": {"loss_fn.weight": [[1.0]]}}, "loss_fn.weight = [[1.0]]: expected a text, a number, true"),
         ({"seconds": {"training": 1e300}}, "training = 1e+300: expected a number below 1e+100"),
-        ({"started": "yesterday"}, "Invalid isoformat string: 'yesterday'"),
+        ({"started": "yesterday"}, "started = 'yesterday': expected a date and a time"),
         ({"model_name": "../x"}, "model name '../x': expected up to 100 letters"),
         ({"model_name": "\x1b[31mred"}, r"model name '\x1b[31mred'"),
         ({"unheard": 1}, "unknown key 'unheard'"),

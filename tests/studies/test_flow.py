@@ -100,7 +100,8 @@ def test_a_compiled_model_is_trained_to_all_its_files(flow_of):
     flow = flow_of("compiled", torch.compile(generic_2(), backend="eager"))
     flow.run(layers=["conv_layers.0"], epochs=1)
     left = {path.name for path in flow.results_dir.iterdir()}
-    assert left == FILES - {"spec.json", "architecture.svg"}  # a module of torch's around the network
+    assert left == FILES - {"spec.json"}  # a module of torch's around the network
+    assert read_run(flow.results_dir).macs == generic_2().trace.macs
     assert ModelFlow.go_on is ModelFlow.resume
     assert flow.arch.go_on_from == flow.arch.resume_from
 
@@ -939,7 +940,7 @@ def test_nothing_is_left_of_another_model_of_the_same_name(flow_of, skip_train):
     second = flow_of("same", nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), load_checkpoint_path=stored)
     second.run(epochs=1, skip_train=skip_train)
     left = {path.name for path in second.results_dir.iterdir()}
-    of_a_conv = {"spec.json", "architecture.svg", "filters_conv_layers.0.png", "intermediate_outputs.png"}
+    of_a_conv = {"spec.json", "filters_conv_layers.0.png", "intermediate_outputs.png"}
     assert left == FILES - of_a_conv | {"notes.txt"}
     assert read_run(second.results_dir).model_class == "Sequential"
     of_elsewhere = read_run(elsewhere.results_dir).seconds["training"]

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import modelflow as mf
 from modelflow.analysis.leaderboard import leaderboard
 from modelflow.cli import run_command
 from modelflow.errors import DataError, ModelFlowError, UsageError
+from modelflow.results.asked import missing, read_written_study
 from modelflow.results.layout import run_folders
 from modelflow.studies.merge import called, differences, merge
 from small import digits_study
@@ -63,12 +65,53 @@ def test_a_zip_and_a_folder_are_one_leaderboard(results, anna, ben, tmp_path, ca
     assert not list(tmp_path.glob(".merge-*"))
 
 
+def decided(folder, **fields):
+    path = folder / "study.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    return folder
+
+
+def test_the_metric_and_the_margin_of_all_are_kept(copied, ben, tmp_path):
+    for folder in (copied, ben):
+        decided(folder, metric="macro_f1", margin=3.0)
+    into, source = tmp_path / "class", zipped(copied, tmp_path / "anna.zip", "home/anna/results/")
+    found = mf.merge([str(source), ben], str(into))
+    assert found.not_kept == ""
+    assert found.compare().metric.word == "macro_f1"
+    study = read_written_study(into)
+    assert (study.metric, study.margin) == ("macro_f1", 3.0)
+    assert sorted(model["name"] for model in study.models) == ["anna-narrow", "anna-wide", "ben-narrow"]
+    assert missing(into) == ""
+    assert "anna: 4 runs." in found.to_markdown()
+    assert found.report().path.is_file()
+    assert merge([source], into).not_kept == ""
+
+
+def test_that_they_differ_is_told_and_nothing_is_kept(anna, ben, tmp_path, capsys):
+    decided(ben, metric="macro_f1", margin=3.0)
+    into = tmp_path / "class"
+    assert run_command(["merge", str(anna), str(ben), "--into", str(into)]) == 0
+    said = capsys.readouterr().out
+    assert "study.json keeps no metric and margin, which differ: anna: accuracy, margin " in said
+    assert "ben: macro F1, margin 3 points. Give --metric and --margin." in said
+    assert not (into / "study.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"models": [{"name": "x", "spec": {"layers": "fc"}}], "metric": "no"}'])
+def test_a_study_that_cannot_be_read_is_not_kept(copied, tmp_path, content):
+    (copied / "study.json").write_text(content)
+    found = merge([copied], tmp_path / "class")
+    assert f"{copied.name}: not known" in found.not_kept
+
+
 def test_a_folder_that_exists_is_joined_and_nothing_is_written_over(anna, ben, tmp_path, capsys):
     into = tmp_path / "class"
     merge([anna], into)
     before = files_below(into)
+    del before["study.json"]  # which asks for ben's models too from now on
     assert merge([ben, anna], into).there == {"ben": 0, "anna": 4}
     assert files_below(into).items() >= before.items()
+    assert missing(into) == ""
     record = json.loads((ben / "narrow" / "run.json").read_text())
     (ben / "narrow" / "run.json").write_text(json.dumps(record | {"started": "2020-01-01T00:00:00+00:00"}))
     assert run_command(["merge", str(ben), "--into", str(into)]) == 2

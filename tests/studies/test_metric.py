@@ -9,6 +9,7 @@ import pytest
 import yaml
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
+import modelflow as mf
 from modelflow import run_study
 from modelflow.analysis.archive import read_content
 from modelflow.analysis.comparison import as_data, compare_folders
@@ -51,6 +52,18 @@ def printed(capsys, *arguments, code=0):
     assert run_command([str(one) for one in arguments]) == code
     said = capsys.readouterr()
     return " ".join((said.out + said.err).split())
+
+
+def test_runs_and_their_progress_are_told_by_it(copied, capsys):
+    run_study(digits_study(metric="nll", margin=0.05, seeds=4, models=digits_study().models[:1]), copied, jobs=1)
+    told = capsys.readouterr().err
+    runs = mf.load_results(copied).runs
+    new = next(run for run in runs if run.record.seed == 45)
+    loss = f"{new.record.metrics.loss:.4f}"
+    assert f"narrow, seed 45: NLL {loss}, accuracy " in told
+    assert runs.to_markdown().splitlines()[2].startswith("| Model | Seed | NLL | Accuracy | Loss |")
+    assert f"| narrow | 45 | {loss} |" in runs.to_markdown()
+    assert repr(new).startswith(f"narrow, seed 45: NLL {loss} (95 % interval ")
 
 
 def values_of(where, model, metric):

@@ -75,6 +75,19 @@ def test_modules_with_seeds_are_a_study(finished, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_modules_are_counted_and_drawn_from_a_trace(finished):
+    where, rows = finished
+    run = read_run(where / "BN")
+    conv, linear = 4 * 9 * 36, 36 * 4 * 10
+    assert {row.macs for row in rows} == {conv + linear} == {run.macs}
+    assert [(layer.name, layer.macs) for layer in run.traced.layers] == [("conv", conv), ("norm", 0), ("fc", linear)]
+    assert run.traced.input_shape == (1, 8, 8)
+    assert (where / "BN" / "architecture.svg").read_text().count("batch norm") == 2  # its caption, its description
+    card = (where / "BN" / "MODEL_CARD.md").read_text()
+    assert f"Net, a module without a spec, 1,498 parameters, {conv + linear:,} multiply-accumulates per image" in card
+    assert "| conv | conv 3x3 | 4x6x6 | 40 | 1,296 |" in card
+
+
 def test_initial_weights_are_of_the_seed_alone(tmp_path):
     """An oracle in torch alone: the stream of the seed, then the constructor."""
     first = {}

@@ -71,6 +71,35 @@ def test_without_being_allowed_nothing_is_run_or_written(tmp_path, capsys):
     assert not (tmp_path / "r").exists()
 
 
+def test_a_finished_study_asks_for_nothing(finished, capsys):
+    study, results = str(finished / "study.yaml"), str(finished / "results")
+    assert run_command(["run", study, "--results", results]) == 0
+    assert "4 of 4 runs are already finished" in capsys.readouterr().err
+    assert run_command(["run", study, "--results", results, "--restart"]) == 2
+    assert "training would run the code of r" in capsys.readouterr().err
+    assert (finished / "results" / "r" / "run.json").is_file()
+
+
+def test_its_run_predicts_where_its_code_may_run(finished, tmp_path, capsys):
+    from PIL import Image
+
+    picture, run = tmp_path / "one.png", str(finished / "results" / "r")
+    Image.new("L", (8, 8), 90).save(picture)
+    assert run_command(["predict", run, str(picture)]) == 2
+    assert "To run its code, nets.py:Net, give --allow-code" in capsys.readouterr().err
+    assert run_command(["predict", run, str(picture), "--seeds", "all", "--allow-code", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["file"] == str(picture)
+    assert run_command(["export", run, "--to", "pt2", "--output", str(tmp_path / "out"), "--allow-code"]) == 0
+    assert "same class for 355 of 355" in capsys.readouterr().out
+    (finished / "nets.py").rename(finished / "gone.py")
+    assert run_command(["predict", run, str(picture), "--allow-code"]) == 2
+    (finished / "gone.py").rename(finished / "nets.py")
+    assert (
+        "r: was made by the code nets.py:Net, which is not at hand. Call it where its file lies"
+        in capsys.readouterr().err
+    )
+
+
 def test_allowed_it_is_trained_beside_others_and_compared(finished, capsys):
     results = finished / "results"
     run = read_run(results / "r" / "seeds" / "43")

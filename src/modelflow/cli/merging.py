@@ -19,18 +19,12 @@ def merge(sources: tuple[Path, ...], into: Path) -> None:
     SOURCES are results folders, or zips of them. The model generic_1 of anna.zip becomes anna-generic_1.
 
     ModelFlow checks all runs before it copies any. It overwrites nothing. It says in what the models differ, and writes
-    the report.
+    the report. If all sources were decided by the same metric and margin, the report keeps them.
     """
-    from modelflow.report.words import counted
-    from modelflow.studies.merge import differences
     from modelflow.studies.merge import merge as merged_into
     from modelflow.studies.pages import write_pages
 
-    merged = merged_into(sources, into)
-    for name, new in merged.new.items():
-        there = f", {merged.there[name]} there already" if merged.there[name] else ""
-        terminal.say(f"{name}: {counted(new, 'run')}{there}")
-    for sentence in differences(into):
+    for sentence in merged_into(sources, into).said:
         terminal.say(sentence)
     terminal.tell("writing the report …")
     terminal.answer(write_pages(into))

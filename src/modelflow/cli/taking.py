@@ -26,6 +26,7 @@ SHOWN = 3  # classes an image
 SECONDS_WITHOUT_BAR = 2
 
 Row = tuple[str, "list[Guess]"]
+ALLOW_CODE = click.option("--allow-code", is_flag=True, help="Run the Python file that makes the model of RUN.")
 
 
 @click.command(
@@ -40,8 +41,11 @@ Row = tuple[str, "list[Guess]"]
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--seeds", type=click.Choice(["all"]), help="Average the probabilities over all seeds of the model.")
 @click.option("--csv", "as_text", is_flag=True, help="Print CSV instead of a table.")
+@ALLOW_CODE
 @JSON
-def predict(run_folder: Path, images: tuple[str, ...], seeds: str | None, as_text: bool, as_json: bool) -> None:
+def predict(
+    run_folder: Path, images: tuple[str, ...], seeds: str | None, as_text: bool, allow_code: bool, as_json: bool
+) -> None:
     """Classify images with the model of RUN.
 
     RUN is the folder of a finished run. IMAGE is a file (PNG, JPEG, BMP, WebP, GIF), a folder of such files, or - for
@@ -49,7 +53,7 @@ def predict(run_folder: Path, images: tuple[str, ...], seeds: str | None, as_tex
     """
     from modelflow.export.loaded_run import load_run, seeds_of
 
-    run = load_run(run_folder)
+    run = load_run(run_folder, allow_code=allow_code)
     _ = run.normalisation, run.model  # whose errors come first
     runs, left_out = ([run], []) if seeds is None else seeds_of(run)
     for line in left_out:
@@ -160,7 +164,8 @@ def _as_csv(rows: Sequence[Row]) -> str:
     "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder to write (default: MODEL_FORM)."
 )
 @DATA_DIR
-def export(run_folder: Path, to: str, output: Path | None, data_dir: Path | None) -> None:
+@ALLOW_CODE
+def export(run_folder: Path, to: str, output: Path | None, data_dir: Path | None, allow_code: bool) -> None:
     """Export the model of RUN for use elsewhere.
 
     RUN is the folder of a finished run. The export takes images in bytes and gives probabilities. It is run on all test
@@ -169,7 +174,7 @@ def export(run_folder: Path, to: str, output: Path | None, data_dir: Path | None
     from modelflow.export.export import export as write
     from modelflow.export.loaded_run import load_run
 
-    run = load_run(run_folder, data_dir)
+    run = load_run(run_folder, data_dir, allow_code=allow_code)
     written = write(run, to, output or Path(f"{run.record.model_name}_{to}"), terminal.tell)
     for line in (written.agreement.words, *written.remarks):
         terminal.say(line)

@@ -96,6 +96,7 @@ def train(model: str, seed: int | None, like: Path | None, **given: Any) -> None
     MODEL is a preset's name, a JSON or YAML file, or a network in the short form. The results are its tables and
     pictures.
     """
+    from modelflow.results.asked import like as settings_like
     from modelflow.results.settings import read_study
     from modelflow.studies.engine import check_device_of, engine_named
 
@@ -104,35 +105,18 @@ def train(model: str, seed: int | None, like: Path | None, **given: Any) -> None
     if like is None:
         settings = read_study(None, **asked)
     else:
-        settings, how["results"] = _like(like, how["results"], asked), like
+        if _was_given("results") and how["results"] != like:
+            raise UsageError("--results: --like says where the results go. Remove one of them.")
+        settings, data_dir, note = settings_like(like, asked)
+        how |= {"results": like, "data_dir": how["data_dir"] or data_dir}
+        if note:
+            terminal.tell(note)
     check_device_of("local", how["device"])
     _train(settings, **how, engine=engine_named("local"), jobs=None, whole=like is not None, joins=True)
 
 
-def _like(study: Path, results: Path, asked: dict[str, Any]) -> "StudySettings":
-    """What the study in a folder was asked for, but for what is `asked` otherwise.
-
-    Raises `UsageError` for `results` in another folder, and where there is no study, or its images are in no file.
-    """
-    from modelflow.data.source import IN_MEMORY
-    from modelflow.results.asked import read_studies
-    from modelflow.results.settings import read_study
-
-    source = click.get_current_context().get_parameter_source("results")
-    if source != ParameterSource.DEFAULT and results != study:
-        raise UsageError("--results: --like says where the results go. Remove one of them.")
-    if asked["recipe"] is not None:
-        raise UsageError("--recipe: --like has all settings of the study. Give single options, such as --epochs.")
-    studies = read_studies(study)
-    if not studies:
-        raise UsageError(f"--like {study}: no study.json there that can be read. Give the folder of a study.")
-    settings = studies[-1]
-    if settings.dataset.startswith(IN_MEMORY):
-        raise UsageError(f"--like {study}: its images were given as arrays. Call run_models with them again.")
-    fields = settings.model_dump(exclude={"models"})
-    if len(studies) > 1:
-        terminal.tell(f"note: {study} holds {len(studies)} studies. The settings of the last one count.")
-    return read_study(fields, **asked)
+def _was_given(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) != ParameterSource.DEFAULT
 
 
 def _train(
@@ -150,15 +134,16 @@ def _train(
     allow_code: bool = False,
 ) -> None:
     from modelflow.io.arguments import make_writable
-    from modelflow.report.words import counted
     from modelflow.studies.plan import interrupted, runs_asked, unfinished
-    from modelflow.studies.resolved import resolved
+    from modelflow.studies.resolved import check_code, resolved
     from modelflow.studies.study import complete
+    from modelflow.text import counted
 
     if (runs := runs_asked(settings)) > MANY_RUNS:
         terminal.tell(f"checking which of {runs:,} runs are finished …")
     study = resolved(settings, results, data_dir, device, allow_code)
     if restart:
+        check_code(study.planned, allow_code)
         _start_anew(study, [study.planned[0].folder] if joins else [results])
     due = unfinished(study.planned)
     _look_at_data(due)
@@ -167,7 +152,7 @@ def _train(
         _tell_of_seeds(settings, due)
     if due:
         make_writable(results, "--results")
-    train = partial(_train_due, planned=len(study.planned), engine=engine, jobs=jobs, epochs=settings.epochs)
+    train = partial(_train_due, study=study, engine=engine, jobs=jobs)
     try:
         failures, content = complete(study, train) if whole else (train(due, lambda _outcome: ""), None)
     except KeyboardInterrupt:
@@ -179,8 +164,8 @@ def _train(
 
 def _look_at_data(due: "list[Plan]") -> None:
     """Refuses what cannot be trained, and says what is to be known of the data before it is."""
-    from modelflow.report.words import counted
     from modelflow.studies.run import check_data, data_notices
+    from modelflow.text import counted
 
     if not due:
         return
@@ -199,18 +184,20 @@ def _tell_of_seeds(settings: "StudySettings", due: "list[Plan]") -> None:
 
 
 def _train_due(
-    due: "list[Plan]", written: "Written", planned: int, engine: "Engine", jobs: int | None, epochs: int
+    due: "list[Plan]", written: "Written", study: "ResolvedStudy", engine: "Engine", jobs: int | None
 ) -> list[str]:
+    from modelflow.io.process import cores
+    from modelflow.results.asked import metric_of
     from modelflow.studies.engine import train_due
-    from modelflow.studies.engines.local import cores
     from modelflow.studies.progress import StudyProgress
 
+    planned, metric = len(study.planned), metric_of(study.settings.metric, None)
     if len(due) < planned:
         terminal.tell(f"{planned - len(due)} of {planned} runs are already finished and are kept")
     if not due:
         terminal.tell("writing the tables and the report …")
         return []
-    with terminal.runs_progress(StudyProgress(due, jobs or cores()), epochs) as told:
+    with terminal.runs_progress(StudyProgress(due, jobs or cores(), metric), study.settings.epochs) as told:
         return train_due(due, engine, told, written)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from modelflow.errors import DataError
+from modelflow.io.arguments import is_picture
 from modelflow.networks.trace import shape_text
 
 IMAGES = ("image", "images", "img", "pixel_values", "x", "input", "inputs", "data")
@@ -103,15 +104,11 @@ def _tensor(values: Any, what: str, fix: str) -> Tensor:
     try:
         if isinstance(values, list | tuple) and all(isinstance(value, Tensor) for value in values):
             return torch.stack(list(values))
-        if _is_picture(values) or (isinstance(values, list | tuple) and any(map(_is_picture, values))):
+        if is_picture(values) or (isinstance(values, list | tuple) and any(map(is_picture, values))):
             raise TypeError
         return torch.as_tensor(np.ascontiguousarray(values) if np.ndim(values) else values)
     except (TypeError, ValueError, RuntimeError):
         raise DataError(f"the {what} of a batch are {_text(values)}, expected a tensor of numbers. {fix}") from None
-
-
-def _is_picture(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "PIL"
 
 
 def dtype_of(model: nn.Module) -> torch.dtype | None:

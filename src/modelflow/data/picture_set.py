@@ -6,7 +6,6 @@ read_pictures(files, sums, image_size=None, channels=None).images.shape  ->  (10
 
 import hashlib
 import io
-import os
 import sys
 import time
 import warnings
@@ -29,6 +28,7 @@ from modelflow.data.pictures import Size, common_size, read_picture, size_of_pic
 from modelflow.data.source import Form
 from modelflow.errors import DataError
 from modelflow.io.files import read_bounded, sha256
+from modelflow.io.process import cores
 from modelflow.text import shown
 
 MAX_FILE_BYTES = 1 << 27
@@ -268,7 +268,7 @@ def _each(do: Callable[[T], R], items: Sequence[T], what: str) -> Iterator[R]:
     """What `do` gives for each, in their order, by several threads; a bar where it takes longer and is seen."""
     seen = sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
     bar = tqdm(total=len(items), desc=what, unit="file", leave=False, delay=SECONDS_UNTIL_SEEN, disable=not seen)
-    pool = ThreadPoolExecutor(min(MAX_THREADS, _processors()))
+    pool = ThreadPoolExecutor(min(MAX_THREADS, cores()))
     try:
         for start in range(0, len(items), A_BLOCK):
             for found in pool.map(do, items[start : start + A_BLOCK]):
@@ -277,7 +277,3 @@ def _each(do: Callable[[T], R], items: Sequence[T], what: str) -> Iterator[R]:
     finally:
         pool.shutdown(cancel_futures=True)
         bar.close()
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

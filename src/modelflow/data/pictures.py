@@ -6,6 +6,7 @@ with open("cat.jpg", "rb") as file:
 The same for training images and for pictures that a trained network is shown later.
 """
 
+import re
 from collections.abc import Collection
 from typing import Any, BinaryIO
 
@@ -14,6 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 Size = tuple[int, int]  # height and width
+HEAD = 32  # bytes by which other kinds of files are told
+SAVE_AS = "Save it as JPEG or PNG"
+OTHERS = {  # what stands in a picture's place, by its first bytes, and what to do
+    "a HEIC picture, as iPhones take": (rb"....ftyp(heic|heix|hevc|mif1|msf1)", SAVE_AS),
+    "an AVIF picture": (rb"....ftypavi[fs]", SAVE_AS),
+    "a TIFF or raw picture": (rb"II\*\0|MM\0\*", SAVE_AS),
+    "a drawing in SVG": (rb"\s*(<\?xml|<svg)", SAVE_AS),
+    "a web page": (rb"(?i)\s*<(!doctype html|html)", "Download the picture itself"),
+    "a pointer of Git LFS": (rb"version https://git-lfs", "Fetch the file: git lfs pull"),
+}
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 MAX_PIXELS = 1 << 26  # of the largest cameras 61 million; Pillow's own limit of 89 million takes a gigabyte
 MAX_SIDE = 1 << 15  # lines of millions of pixels take half a minute
@@ -96,14 +107,22 @@ def common_size(sizes: Collection[Size]) -> Size:
     return max(height for height, _ in held), max(width for _, width in held)
 
 
+def _not_one_of_ours(head: bytes) -> str:
+    """What a file is instead, by its first bytes."""
+    ours = ", ".join(FORMATS)
+    for kind, (start, fix) in OTHERS.items():
+        if re.match(start, head, re.S):
+            return f"is {kind}, expected one of {ours}. {fix}"
+    return f"{'is none of' if head else 'is empty, expected one of'} {ours}, or is damaged"
+
+
 def _opened(file: BinaryIO) -> Image.Image:
     """The picture, its header read."""
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         file.seek(0)
-        what = "is none of" if file.read(1) else "is empty, expected one of"
-        raise ValueError(f"{what} {', '.join(FORMATS)}, or is damaged") from None
+        raise ValueError(_not_one_of_ours(file.read(HEAD))) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # of 89 million pixels or more
         raise ValueError(f"has more than {MAX_PIXELS:,} pixels, the limit") from None
     except Exception as error:  # whatever Pillow makes of a damaged file

@@ -17,6 +17,7 @@ Images = NDArray[np.uint8]
 Labels = NDArray[Any]
 Parts = Mapping[str, tuple[Images, Labels]]  # by "train", "val" and "test"
 MAX_SIDE = 512
+BEGIN_AT_1 = "labels begin at 1. Classes are counted from 0, and named by their labels."
 IN_MEMORY = "arrays:"  # how the data set of a study begins that was given as arrays; digits of its SHA-256 follow
 SIZE = re.compile(r"(\d{1,4})(?:x(\d{1,4}))?", re.ASCII)
 

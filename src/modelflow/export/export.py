@@ -24,9 +24,8 @@ from modelflow.export.target import Target, as_NCHW
 from modelflow.io.files import make_folder, write_atomic
 from modelflow.io.found import classes_in, files_in
 from modelflow.report.model_card import Exported, run_card
-from modelflow.report.words import counted
 from modelflow.results.asked import metric_of_run
-from modelflow.text import one_line, short
+from modelflow.text import counted, one_line, short
 
 Array = np.ndarray[Any, Any]
 GOLDEN, CARD, SELF_TEST = "golden.npz", "README.md", "selftest.py"
@@ -93,6 +92,8 @@ def export(run: LoadedRun, to: str, folder: Path, say: Callable[[str], None] = l
     differs from the run, `UsageError` where something else lies there, and as `LoadedRun.model` does.
     """
     target = target_named(to)
+    if target.needs_spec and run.record.spec is None:
+        raise UsageError(f"--to {to}: takes networks of a spec only. For a module: --to onnx or --to pt2.")
     _check_place(folder)
     images_NCHW, is_test = _images(run)
     own_NK = run.logits(images_NCHW)
@@ -126,7 +127,7 @@ def _images(run: LoadedRun) -> tuple[Array, bool]:
     if (source := run.source) is not None:
         return as_NCHW(source.test_images), True
     noise = np.random.default_rng(GOLDEN_SEED)
-    shape = (GOLDEN_IMAGES, *run.spec.input_shape)
+    shape = (GOLDEN_IMAGES, *run.input_shape)
     return noise.integers(0, run.normalisation.white, shape, np.uint8, endpoint=True), False
 
 
@@ -159,7 +160,7 @@ def _describe(run: LoadedRun, target: Target, folder: Path, golden_NCHW: Array, 
     normalisation = run.normalisation
     facts = {
         "classes": list(run.class_names),
-        "images": dict(zip(("channels", "height", "width"), run.spec.input_shape, strict=True)),
+        "images": dict(zip(("channels", "height", "width"), run.input_shape, strict=True)),
         "white": normalisation.white,
         "mean": list(normalisation.mean),
         "std": list(normalisation.std),
@@ -170,7 +171,7 @@ def _describe(run: LoadedRun, target: Target, folder: Path, golden_NCHW: Array, 
     write_atomic(folder / GOLDEN, packed.getvalue())
     captions = CAPTIONS | target.captions
     (folder / CARD).touch()  # so that it lists itself
-    takes = f"Images: bytes from 0 to {normalisation.white}, {target.images_of(run.spec.input_shape)}."
+    takes = f"Images: bytes from 0 to {normalisation.white}, {target.images_of(run.input_shape)}."
     exported = Exported(folder, target.use, (takes, *remarks), captions)
     card = run_card(read_seed(run.folder), exported, metric_of_run(run.folder, run.record))
     write_atomic(folder / CARD, card)

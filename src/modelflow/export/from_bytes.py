@@ -34,4 +34,4 @@ class FromBytes(nn.Module):
 
 def example(run: LoadedRun) -> Tensor:
     """Images to trace it with."""
-    return torch.zeros((EXAMPLES, *run.spec.input_shape), dtype=torch.uint8)
+    return torch.zeros((EXAMPLES, *run.input_shape), dtype=torch.uint8)

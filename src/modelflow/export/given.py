@@ -15,6 +15,7 @@ import numpy as np
 
 from modelflow.errors import DataError
 from modelflow.export.pictures import fitted_bytes, fitted_shares, pixels, read_picture
+from modelflow.io.arguments import is_picture
 from modelflow.networks.layers.kind import Shape, shape_text
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +45,7 @@ def images_of(given: Any, shape: Shape, white: int = WHITE) -> Given:
     to 1. Images of another size or colour are resized and recoloured, and `notes` say so. Raises `DataError` for
     anything else.
     """
-    if isinstance(given, str | os.PathLike) or _is_picture(given):
+    if isinstance(given, str | os.PathLike) or is_picture(given):
         given = [given]
     if isinstance(given, list | tuple) and given and not all(map(_is_number_or_list, given)):
         return _joined([_single(one, shape, white) for one in given], shape)
@@ -62,7 +63,7 @@ def _single(one: Any, shape: Shape, white: int) -> Array:
     """One image of a list, 1 x C x H x W."""
     if isinstance(one, str | os.PathLike):
         return _batch(read_picture(Path(one)))
-    if _is_picture(one):
+    if is_picture(one):
         return _batch(pixels(one))
     array, _ = _values(_array(one), white)
     found = _read(array, shape)
@@ -73,10 +74,6 @@ def _single(one: Any, shape: Shape, white: int) -> Array:
 
 def _batch(pixels_HWC: Array) -> Array:
     return np.moveaxis(pixels_HWC, -1, 0)[None]
-
-
-def _is_picture(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "PIL"
 
 
 def _is_number_or_list(value: Any) -> bool:

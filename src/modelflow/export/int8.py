@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from modelflow.analysis.intervals import bootstrap_difference
+from modelflow.analysis.intervals import paired_difference
 from modelflow.data.source import Source
 from modelflow.export.target import as_NCHW
 
@@ -19,7 +19,7 @@ def calibration(source: Source, count: int) -> Array:
 
 def beside_float(name: str, int8_N: Array, float_N: Array) -> str:
     """The accuracy of the file `name`, with the interval of its difference, by which test images each has right."""
-    interval = bootstrap_difference(int8_N, float_N)
+    interval = paired_difference(int8_N.astype(float), float_N.astype(float)).interval()
     gain, low, high = (100 * share for share in (int8_N.mean() - float_N.mean(), interval.low, interval.high))
     return (
         f"{name}: accuracy {int8_N.mean():.2%}, float {float_N.mean():.2%}. Difference {gain:+.2f} points (95 % "

@@ -1,9 +1,11 @@
 """A finished run as a model that predicts and shows itself: `load_run("results/generic_2").predict(images)`."""
 
-from collections.abc import Iterator, Sequence
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,12 @@ import numpy as np
 
 from modelflow.analysis.archive import Model, every_epoch, model_of, read_class_names, seed_of
 from modelflow.analysis.identity import identity_of
-from modelflow.analysis.intervals import accuracy_interval
 from modelflow.analysis.leaderboard import protocols_words, table
 from modelflow.analysis.reading import FIGURES
 from modelflow.analysis.units import range_words
-from modelflow.errors import DataError, ModelFlowError, RunError
+from modelflow.errors import DataError, ModelFlowError, RunError, UsageError
 from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
 from modelflow.export.given import WHITE, Given, image_of, images_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
 from modelflow.io.bounds import MAX_RECORD_BYTES
@@ -25,7 +27,9 @@ from modelflow.io.faces import html
 from modelflow.io.faces.face import Face
 from modelflow.io.faces.html import Markup
 from modelflow.io.faces.table import Table
+from modelflow.networks.code import parse_code
 from modelflow.networks.description import Description, parse_spec
+from modelflow.networks.layers.kind import Shape
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.report.card_tables import run_figures
 from modelflow.report.gallery import Gallery, gallery_of
@@ -35,12 +39,13 @@ from modelflow.results import layout
 from modelflow.results.asked import metric_of_run
 from modelflow.results.normalisation import Normalisation, normalisation_of
 from modelflow.results.protocol import protocol_name
-from modelflow.results.records import Run, other_files
-from modelflow.text import ended, one_line, sentence, shown
+from modelflow.results.records import Run, TraceRecord, other_files
+from modelflow.text import ended, one_line, sentence, short, shown
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from modelflow.data.origins.origin import Source
-    from modelflow.networks.build import GenericCNN
 
 Array = np.ndarray[Any, Any]
 BATCH = 1000
@@ -52,12 +57,13 @@ SMALL = 64 << 20  # bytes of a network that is made without another look
 class LoadedRun(Face):
     """A finished run, read from its `folder`; its data set is not needed, and looked for in `data_dir` only if asked.
 
-    `record` is run.json.
+    `record` is run.json. `make` makes the network where no spec says it.
     """
 
     folder: Path
     record: Run = field(repr=False)
     data_dir: Path | None = None
+    make: Callable[[], "nn.Module"] | None = field(default=None, repr=False)
 
     @property
     def title(self) -> str:
@@ -78,31 +84,43 @@ class LoadedRun(Face):
     def spec(self) -> Description:
         """The network. Raises `DataError` for a module that was not built from a spec."""
         if self.record.spec is None:
-            raise DataError(
-                f"{one_line(self.folder)}: its network is the module {shown(self.record.model_class)}, of which only "
-                f"the weights are stored. Create it in Python and load {layout.WEIGHTS}."
-            )
+            module = f"the module {shown(self.record.model_class)}"
+            raise DataError(f"{one_line(self.folder)}: its network is {module}. {_way(self.record)}")
         return parse_spec(self.record.spec, f"{self.folder / layout.RUN}: spec")
+
+    @property
+    def input_shape(self) -> Shape:
+        """Channels, height and width of its images."""
+        return self.spec.input_shape if self._traced is None else self._traced.input_shape
+
+    @property
+    def _logits(self) -> int:
+        return self.spec.logits if self._traced is None else math.prod(self._traced.output_shape)
+
+    @property
+    def _traced(self) -> TraceRecord | None:
+        """Of a module that was given again."""
+        return self.record.traced if self.record.spec is None and self.make is not None else None
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """One for each logit; numbers where they are not known."""
         path = self.folder / CLASSES
         if not path.is_file():
-            return read_class_names(self.folder, self.spec.logits)
+            return read_class_names(self.folder, self._logits)
         names = read_fields(path, MAX_RECORD_BYTES)
         names = names.get("classes") if isinstance(names, dict) else None
-        if not isinstance(names, list) or len(names) != self.spec.logits:
-            raise DataError(f"{one_line(path)}: expected {self.spec.logits} classes. Restore it from a copy.")
+        if not isinstance(names, list) or len(names) != self._logits:
+            raise DataError(f"{one_line(path)}: expected {self._logits} classes. Restore it from a copy.")
         return tuple(map(shown, names))
 
     @cached_property
     def normalisation(self) -> Normalisation:
         """What its images are normalised by. Raises `DataError` where the record has no mean and std."""
-        return normalisation_of(self.record, self.spec.input_shape[0])
+        return normalisation_of(self.record, self.input_shape[0])
 
     @cached_property
-    def model(self) -> "GenericCNN":
+    def model(self) -> "nn.Module":
         """The network with the weights that were evaluated, in eval mode.
 
         Raises `DataError` where the weights are missing, damaged or of another network.
@@ -110,15 +128,28 @@ class LoadedRun(Face):
         import torch
 
         path = self.folder / layout.WEIGHTS
-        self._check_size(path)
         with torch.inference_mode(False):
             return self._read_model(path)
 
-    def _read_model(self, path: Path) -> "GenericCNN":
-        from modelflow.networks.build import GenericCNN
+    def _empty(self, path: Path) -> "nn.Module":
+        """The network as it is made, whose weights are not the run's."""
+        from modelflow.networks.build import GenericCNN, module_sha256
+
+        if self._traced is None or self.make is None:
+            self._check_size(path)
+            return GenericCNN(self.spec)
+        model = self.make()
+        if module_sha256(model) != self.record.module_sha256:
+            raise DataError(
+                f"{one_line(self.folder)}: its network is another {shown(self.record.model_class)}, with other layers. "
+                "Give the module that was trained."
+            )
+        return model
+
+    def _read_model(self, path: Path) -> "nn.Module":
         from modelflow.training.checkpoint import most_bytes, parse_weights
 
-        model = GenericCNN(self.spec)
+        model = self._empty(path)
         try:
             content = layout.read_stored(path, most_bytes(model), self.record)
         except FileNotFoundError:
@@ -159,11 +190,11 @@ class LoadedRun(Face):
 
     def images_of(self, images: Any) -> Given:
         """`images` in the form of the training images. Raises `DataError` for what cannot be read as images."""
-        return self._noted(images_of(images, self.spec.input_shape, self.normalisation.white))
+        return self._noted(images_of(images, self.input_shape, self.normalisation.white))
 
     def picture_of(self, pixels_HWC: Array) -> Given:
         """A picture in bytes, as `pictures.read_picture` gives it, in the form of the training images."""
-        return self._noted(image_of(pixels_HWC, self.spec.input_shape))
+        return self._noted(image_of(pixels_HWC, self.input_shape))
 
     def _noted(self, given: Given) -> Given:
         scale = WHITE if given.images_NCHW.dtype == np.uint8 else 1
@@ -213,10 +244,21 @@ class LoadedRun(Face):
         return model_of(self.record.model_name, 0, [seed], known)
 
     def _headline(self) -> str:
-        figures, data = self._evaluated.seeds[0].figures, shown(self.record.data.name)
-        span = range_words(accuracy_interval([figures.accuracy], figures.images))
-        accuracy = f"{100 * figures.accuracy:.2f} % (95 % interval {span})"
-        return f"{self.title}: accuracy {accuracy} on {figures.images:,} test images of {data}"
+        found, data = self._evaluated, shown(self.record.data.name)
+        metric, span = found.metric, found.interval
+        interval = "" if span is None else f" (95 % interval {range_words(span, metric.unit)})"
+        score = f"{metric.title} {metric.text(found.score)}{interval}"
+        return f"{self.title}: {score} on {found.seeds[0].figures.images:,} test images of {data}"
+
+    @property
+    def metric(self) -> Metric:
+        """What it is judged by: the metric that its study keeps, accuracy where its record lacks that one."""
+        return self._evaluated.metric
+
+    @property
+    def score(self) -> float:
+        """Its figure by that metric."""
+        return self._evaluated.score
 
     def _tables(self) -> Sequence[Table]:
         header, *lines = map(tuple, run_figures(self._evaluated))
@@ -250,14 +292,59 @@ class LoadedRun(Face):
         ]
 
 
-def load_run(folder: str | Path, data_dir: str | Path | None = None) -> LoadedRun:
+def load_run(
+    folder: str | Path,
+    data_dir: str | Path | None = None,
+    model: "nn.Module | Callable[[], nn.Module] | None" = None,
+    allow_code: bool = False,
+) -> LoadedRun:
     """The finished run in a folder, or in one that `modelflow export --to huggingface` wrote.
 
-    `data_dir` is where its data set lies, for exports alone. Raises `DataError` where there is no sound run.
+    Args:
+        folder: that of the run.
+        data_dir: where its data set lies, for exports alone.
+        model: of a run of a module that no spec describes: the module, which stays as it is, or what makes one.
+        allow_code: whether to run the file of code that a study named as the model.
+
+    Raises:
+        DataError: where there is no sound run.
+        UsageError: for a file of code that is not there, or has changed.
     """
     folder = Path(folder)
     record = layout.read_run(folder)
-    return LoadedRun(folder, record, None if data_dir is None else Path(data_dir))
+    make = _maker(record, folder) if model is None and allow_code else _made_of(model)
+    return LoadedRun(folder, record, None if data_dir is None else Path(data_dir), make)
+
+
+def _made_of(model: Any) -> "Callable[[], nn.Module] | None":
+    if model is None:
+        return None
+    from torch import nn
+
+    if isinstance(model, nn.Module):
+        return partial(copy.deepcopy, model)
+    if not callable(model):
+        raise UsageError(f"load_run: model = {short(model)}: expected a module, or a function that makes one")
+    made: Callable[[], nn.Module] = model
+    return made
+
+
+def _maker(record: Run, folder: Path) -> "Callable[[], nn.Module] | None":
+    """What the file of code that a study named makes; it lies beside the results folder, or in the current one."""
+    if record.spec is not None or record.code is None:
+        return None
+    code = parse_code(record.code.model_dump(), record.model_name, layout.model_folder(folder, record).parent.parent)
+    return code.maker(record.model_name)
+
+
+def _way(record: Run) -> str:
+    """How to come by the network of a run of a module."""
+    if record.traced is None:
+        return f"Only the weights are stored. Create it in Python and load {layout.WEIGHTS}."
+    by_python = f"Give it in Python: load_run(folder, model={shown(record.model_class)}())."
+    if record.code is None or not record.code.is_in_file:
+        return by_python
+    return f"To run its code, {shown(record.code.code)}, give --allow-code (in Python: allow_code=True). {by_python}"
 
 
 def seeds_of(run: LoadedRun) -> tuple[list[LoadedRun], list[str]]:
@@ -273,7 +360,7 @@ def seeds_of(run: LoadedRun) -> tuple[list[LoadedRun], list[str]]:
 
 def _runs_beside(run: LoadedRun) -> Iterator[LoadedRun]:
     for folder in layout.model_runs(layout.model_folder(run.folder, run.record)):
-        yield load_run(folder, run.data_dir)
+        yield replace(load_run(folder, run.data_dir), make=run.make)
 
 
 def predict_by_all(runs: list[LoadedRun], given: Given) -> Prediction:

@@ -25,6 +25,7 @@ class Target(ABC):
     name: ClassVar[str]  # that of its file, as `--to` takes it
     captions: ClassVar[dict[str, str]] = {}  # of the files that it writes
     use: ClassVar[str]  # how to run what it writes, as Markdown
+    needs_spec: ClassVar[bool] = False  # whether it takes no module that only code says
 
     def images_of(self, shape: Shape) -> str:
         """The order of the bytes of images C x H x W of this shape, in words."""

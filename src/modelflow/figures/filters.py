@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from modelflow.figures.style import SMALLEST, TIMES, label, one_axes, styled, theme
 from modelflow.figures.tiles import blank, coloured, framed, mosaic, resized
+from modelflow.text import counted
 
 MAX_FILTERS, MAX_CHANNELS = 32, 16
 A_ROW, MAX_LABELLED = 8, 20
@@ -33,18 +34,14 @@ def filter_grid(weights_OIHW: np.ndarray) -> FilterGrid:
     shown_IOHW = np.asarray(weights_OIHW[:MAX_FILTERS, :MAX_CHANNELS], dtype=float).swapaxes(0, 1)
     finite = np.abs(shown_IOHW[np.isfinite(shown_IOHW)])
     limit = float(finite.max(initial=0.0)) or 1.0
-    counts = f"{_counted(n_filters, 'filter')} {TIMES} {_counted(n_channels, 'input channel')}"
+    counts = f"{counted(n_filters, 'filter')} {TIMES} {counted(n_channels, 'input channel')}"
     note = f"{counts} of {height}{TIMES}{width} weights"
     if n_filters > MAX_FILTERS or n_channels > MAX_CHANNELS:
-        note += f". Shown: the first {_counted(shown_IOHW.shape[1], 'filter')}, {_counted(len(shown_IOHW), 'channel')}"
+        note += f". Shown: the first {counted(shown_IOHW.shape[1], 'filter')}, {counted(len(shown_IOHW), 'channel')}"
     names = [[str(i) for i in range(shown_IOHW.shape[1])]]
     if n_channels > 1:
         return FilterGrid(shown_IOHW, names, limit, note)
     return FilterGrid(*_in_rows(shown_IOHW[0], names[0]), limit, note)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _in_rows(weights_OHW: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[list[str]]]:

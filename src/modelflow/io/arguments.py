@@ -147,3 +147,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple) or (isinstance(value, range) and len(value) <= MAX_RANGE_LENGTH):
         return [plain(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def is_picture(value: Any) -> bool:
+    """Whether it is an image of Pillow's."""
+    return type(value).__module__.partition(".")[0] == "PIL"

@@ -166,3 +166,8 @@ def drop_missing_backend() -> None:
     package = os.environ.get("MPLBACKEND", "").partition("module://")[2].partition(".")[0]
     if package and importlib.util.find_spec(package) is None:
         del os.environ["MPLBACKEND"]
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -71,7 +71,11 @@ class Code(BaseModel):
         if self._function is not None:
             return
         if self._file is None:
-            fix = "Give the study file that names it." if self.is_in_file else "Call run_models with it again."
+            fix = (
+                "Call it where its file lies, or give the study file that names it."
+                if self.is_in_file
+                else "Call run_models with it again."
+            )
             raise UsageError(f"{model}: was made by the code {self.code}, which is not at hand. {fix}")
         if (now := sha256(self._file[1])) != self.sha256:
             raise UsageError(

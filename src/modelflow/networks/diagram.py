@@ -60,6 +60,20 @@ class Step:
     depth: int = 0
     source: int | None = None
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it gives units, not maps."""
+        return len(self.shape) < 2
+
+    @property
+    def units(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def sides(self) -> Shape:
+        """Height and width of its maps; of rows of values a height of 1."""
+        return (1, *self.shape[1:])[-2:]
+
 
 def steps(trace: Trace) -> list[Step]:
     """The input, then every layer with its operations in the order of the forward pass (dropout, itself, ReLU)."""
@@ -95,7 +109,7 @@ def shape_text(shape: Shape) -> str:
 
 def cost_text(trace: Trace) -> str:
     """Total parameters and multiply-accumulates in words."""
-    return f"{trace.parameters:,} parameters · {trace.macs:,} multiply-accumulates (MACs) per image"
+    return f"{trace.parameters:,} parameters · {trace.macs_text} multiply-accumulates (MACs) per image"
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -146,12 +160,14 @@ def _cells(step: Step) -> tuple[str, str, str]:
 
 
 def _bars(drawn: list[Step], columns: int) -> list[str]:
-    longest = {flat: max(step.shape[-1] for step in drawn if (len(step.shape) == 1) == flat) for flat in (False, True)}
-    bars = []
-    for step in drawn:
-        flat = len(step.shape) == 1
-        bars.append(("▪" if flat else "█") * max(1, round(columns * step.shape[-1] / longest[flat])))
-    return bars
+    most_units = max((step.units for step in drawn if step.is_flat), default=1)
+    widest = max((step.sides[1] for step in drawn if not step.is_flat), default=1)
+    return [
+        "▪" * max(1, round(columns * step.units / most_units))
+        if step.is_flat
+        else "█" * max(1, round(columns * step.sides[1] / widest))
+        for step in drawn
+    ]
 
 
 # --- svg -------------------------------------------------------------------------------------------------------------
@@ -235,8 +251,8 @@ def _description(trace: Trace) -> str:
 
 
 def _glyphs(drawn: list[Step]) -> list[_Glyph]:
-    largest_map = max(max(step.shape[1:]) for step in drawn if len(step.shape) == 3)
-    most_units = max((step.shape[0] for step in drawn if len(step.shape) == 1), default=1)
+    largest_map = max((max(step.sides) for step in drawn if not step.is_flat), default=1)
+    most_units = max((step.units for step in drawn if step.is_flat), default=1)
     glyphs = []
     for step in drawn:
         width, height, depth = _box(step, largest_map, most_units)
@@ -247,10 +263,10 @@ def _glyphs(drawn: list[Step]) -> list[_Glyph]:
 
 def _box(step: Step, largest_map: int, most_units: int) -> tuple[float, float, float]:
     """Width, height and depth of the glyph: planes grow with the map's side, columns with the root of the units."""
-    if len(step.shape) == 1:
-        share = math.sqrt(step.shape[0] / most_units)
+    if step.is_flat:
+        share = math.sqrt(step.units / most_units)
         return 14.0, MIN_COLUMN + (MAX_COLUMN - MIN_COLUMN) * share, 0.0
-    height, width = (MIN_SIDE + (MAX_SIDE - MIN_SIDE) * side / largest_map for side in step.shape[1:])
+    height, width = (MIN_SIDE + (MAX_SIDE - MIN_SIDE) * side / largest_map for side in step.sides)
     planes = min(step.shape[0], MAX_PLANES)
     return width, height, STACK_DEPTH * (planes - 1) / (MAX_PLANES - 1)
 
@@ -259,7 +275,7 @@ def _rows(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
     """One row when all fits; otherwise the featurizer and the classifier on rows of their own, evenly filled."""
     if sum(glyph.room for glyph in glyphs) <= ROW_WIDTH:
         return [glyphs]
-    flat = next((i for i, glyph in enumerate(glyphs) if len(glyph.step.shape) == 1), len(glyphs))
+    flat = next((i for i, glyph in enumerate(glyphs) if glyph.step.is_flat), len(glyphs))
     return [row for part in (glyphs[:flat], glyphs[flat:]) if part for row in _evenly(part)]
 
 
@@ -296,7 +312,7 @@ def _drawn_row(row: list[_Placed]) -> Iterator[str]:
     for i, placed in enumerate(row):
         if placed.step.operations:
             yield _arrow(row[i - 1].right + 5 if i else placed.left, placed.x - 5, placed.middle + ARROW_DROP)
-        yield from _column(placed) if len(placed.step.shape) == 1 else _planes(placed)
+        yield from _column(placed) if placed.step.is_flat else _planes(placed)
         yield from _captions(placed)
     for before, placed in pairwise(row):
         if placed.step.kernel_size and min(before.glyph.height, placed.glyph.height) >= MIN_WINDOWED:
@@ -313,7 +329,7 @@ def _planes(placed: _Placed) -> Iterator[str]:
 
 def _column(placed: _Placed) -> Iterator[str]:
     """A column, with its units drawn one by one where there is room for each."""
-    units, kind, height = placed.step.shape[0], placed.step.kind, placed.glyph.height
+    units, kind, height = placed.step.units, placed.step.kind, placed.glyph.height
     yield _rect(placed.x, placed.y, placed.glyph.width, height, kind, radius=5)
     apart = height / units
     if apart < MIN_UNIT:
@@ -386,16 +402,16 @@ def _caption_lines(operation: str) -> list[str]:
 
 def _below(step: Step) -> list[Caption]:
     """What comes out and what it takes: name, shape, parameters."""
-    captions: list[Caption] = [(step.name, 11, "normal", FAINT), (_shape_words(step.shape), 13, "bold", INK)]
+    captions: list[Caption] = [(step.name, 11, "normal", FAINT), (_shape_words(step), 13, "bold", INK)]
     if step.parameters:
         captions.append((f"{step.parameters:,} parameters", 11, "normal", FAINT))
     return captions
 
 
-def _shape_words(shape: Shape) -> str:
-    if len(shape) == 1:
-        return f"{shape[0]:,} unit{'s' if shape[0] > 1 else ''}"
-    return shape_text(shape)
+def _shape_words(step: Step) -> str:
+    if step.is_flat:
+        return f"{step.units:,} unit{'s' if step.units > 1 else ''}"
+    return shape_text(step.shape)
 
 
 def _words(

@@ -30,7 +30,7 @@ class ShownTrace(Face, Trace):
     __repr__ = Trace.__str__
 
     def _headline(self) -> str:
-        return f"{self.name}: {self.parameters:,} parameters, {self.macs:,} multiply-accumulates per image"
+        return f"{self.name}: {self.parameters:,} parameters, {self.macs_text} multiply-accumulates per image"
 
     def _tables(self) -> Sequence[Table]:
         header = ("Layer", "What it does", "Output", "Parameters", "MACs", "Activation bytes")
@@ -41,20 +41,20 @@ class ShownTrace(Face, Trace):
             )
             for _, layer in self.rows()
         ]
-        total = ("total", "", "", f"{self.parameters:,}", f"{self.macs:,}", f"{self.activation_bytes:,}")
+        total = ("total", "", "", f"{self.parameters:,}", self.macs_text, f"{self.activation_bytes:,}")
         return [Table(header, [("input", "", shape_text(self.input_shape), "", "", ""), *lines, total], 3)]
 
     def _paper_tables(self) -> Sequence[Table]:
         (shown,) = self._tables()
-        return [Table(shown.header, shown.lines, shown.left, f"Layers of {self.name}", f"{ONE_IMAGE} {self._peak}")]
-
-    @property
-    def _peak(self) -> str:
-        most, layer = self.peak
-        return f"Peak activation memory: {most:,} bytes per image, while {layer.name} runs."
+        return [
+            Table(
+                shown.header, shown.lines, shown.left, f"Layers of {self.name}", " ".join([ONE_IMAGE, *self._notes()])
+            )
+        ]
 
     def _notes(self) -> Sequence[str]:
-        return [self._peak]
+        most, layer = self.peak
+        return [f"Peak activation memory: {most:,} bytes per image, while {layer.name} runs."]
 
     def _body(self) -> Sequence[Markup]:
         drawn = html.picture(svg(self, self.name).encode(), "image/svg+xml", f"The layers of {self.name}", WIDTH)

@@ -102,7 +102,7 @@ class Trace:
         ]
         wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [f"{a:{wide[0]}}  {b:{wide[1]}}  {c:>{wide[2]}}  {d:>{wide[3]}}" for a, b, c, d in rows]
-        total = f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates per image"
+        total = f"{self.parameters:,} parameters, {self.macs_text} multiply-accumulates per image"
         return "\n".join([f"input {shape_text(self.input_shape)}", *lines, total])
 
     @property
@@ -112,6 +112,16 @@ class Trace:
     @property
     def macs(self) -> int:
         return sum(layer.macs for layer in self.layers)
+
+    @property
+    def known_macs(self) -> int | None:
+        """Its multiply-accumulates for one image; None where some of them were not counted."""
+        return self.macs
+
+    @property
+    def macs_text(self) -> str:
+        """Its multiply-accumulates for one image, to be read."""
+        return f"{self.macs:,}"
 
     @property
     def activation_bytes(self) -> int:

@@ -24,11 +24,11 @@ from modelflow.analysis.verdicts import (
 )
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric
-from modelflow.report.words import count, counted, decimal, in_words, listed, ordinal, percent, significant
+from modelflow.report.words import count, decimal, in_words, listed, ordinal, percent, significant
 from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.protocol import split_kind
 from modelflow.results.records import Run
-from modelflow.text import sentence, shown
+from modelflow.text import counted, sentence, shown
 
 WIDE_MARGIN = 0.02  # a share of 1
 DECIDE_BEFORE = f"Choose the number before you train. {AFTER_A_LOOK} (docs/statistics.md)."

@@ -13,12 +13,13 @@ from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
 from modelflow.networks.description import parse_spec
 from modelflow.networks.trace import shape_text, trace
-from modelflow.report.words import counted, significant
+from modelflow.report.words import significant
 from modelflow.results import layout
 from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.contents import caption_of
 from modelflow.results.protocol import protocol_of
 from modelflow.results.records import OPTIONS, DataRecord, OnDevice, Run
+from modelflow.text import counted
 
 Rows = list[list[str]]
 MAX_COLUMNS = 8
@@ -30,8 +31,8 @@ ON_DEVICE: dict[str, OnDevice] = {"bytes of flash, as C in int8": "int8_flash", 
 def what_it_is(run: Run) -> str:
     """A model in one line: blocks, shapes, costs."""
     if run.spec is None:
-        costs = f"{run.parameters:,} parameters"
-        return f"{run.model_class}, a module without a spec, {costs}"
+        macs = "" if run.macs is None else f", {run.macs:,} multiply-accumulates per image"
+        return f"{run.model_class}, a module without a spec, {run.parameters:,} parameters{macs}"
     traced = trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS)
     costs = f"{run.parameters:,} parameters, {traced.macs:,} multiply-accumulates per image"
     if form := short_form_of(run):
@@ -45,12 +46,16 @@ def what_it_is(run: Run) -> str:
 
 
 def layers(run: Run) -> Rows:
-    """Each layer with its output and its costs for one image."""
-    rows: Rows = [["layer", "kind", "output", "parameters", "multiply-accumulates"]]
-    for _, layer in trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS).rows():
-        costs = [f"{layer.own_parameters:,}", f"{layer.own_macs:,}"]
-        rows.append([layer.name, layer.what, shape_text(layer.output_shape), *costs])
-    return rows
+    """Each layer with its output and its costs for one image; nothing of a module that was not traced."""
+    if run.spec is not None:
+        found = [layer for _, layer in trace(parse_spec(run.spec), max_parameters=MAX_PARAMETERS).rows()]
+        lines = [(one.name, one.what, one.output_shape, one.own_parameters, one.own_macs) for one in found]
+    elif run.traced is not None:
+        lines = [(one.name, one.what, one.output_shape, one.parameters, one.macs) for one in run.traced.layers]
+    else:
+        return []
+    head = ["layer", "kind", "output", "parameters", "multiply-accumulates"]
+    return [head, *([name, what, shape_text(gives), f"{n:,}", f"{macs:,}"] for name, what, gives, n, macs in lines)]
 
 
 def data_facts(data: DataRecord) -> Rows:

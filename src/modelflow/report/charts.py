@@ -18,8 +18,8 @@ from modelflow.evaluation.scores.score import Metric
 from modelflow.figures.pareto import Box, pareto_front, place_labels
 from modelflow.report.answer import of_validation, score_words
 from modelflow.report.marks import MODELS
-from modelflow.report.words import counted, listed
-from modelflow.text import sentence
+from modelflow.report.words import listed
+from modelflow.text import counted, sentence
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]

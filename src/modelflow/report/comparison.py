@@ -24,9 +24,9 @@ from modelflow.io.faces.table import Table
 from modelflow.report.answer import headline_of, standing_of
 from modelflow.report.bars import Axis, VerdictRow, bars, best_first, best_of, estimate
 from modelflow.report.leaderboard import OF_SEEDS, of_one_run
-from modelflow.report.words import counted, in_words, minus, p_text
+from modelflow.report.words import in_words, minus, p_text
 from modelflow.results.asked import other_metric
-from modelflow.text import ended, one_line, sentence, shown
+from modelflow.text import counted, ended, one_line, sentence, shown
 
 SAID = {"better": "better", "equivalent": "equivalent", "cannot tell": "inconclusive"}
 OF_PAIRS = (

@@ -11,10 +11,9 @@ from modelflow.errors import DataError
 from modelflow.io.faces import html
 from modelflow.io.files import read_bounded
 from modelflow.report.images import MAX_PNG_BYTES, PNG_SIGNATURE
-from modelflow.report.words import counted
 from modelflow.results import layout
 from modelflow.results.contents import caption_of
-from modelflow.text import ended, one_line, sentence, shown
+from modelflow.text import counted, ended, one_line, sentence, shown
 
 HEADER = struct.Struct(">8s4x4sII")  # of a PNG: its signature, its first chunk's name, width and height
 OF_TABLES = {  # of those whose caption elsewhere is that they show a table

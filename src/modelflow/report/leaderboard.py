@@ -27,9 +27,9 @@ from modelflow.evaluation.scores.score import Metric
 from modelflow.io.faces.face import Face
 from modelflow.io.faces.table import Table
 from modelflow.report.answer import one_run_method
-from modelflow.report.words import counted, listed
+from modelflow.report.words import listed
 from modelflow.results.asked import metric_of, missing, other_metric
-from modelflow.text import shown
+from modelflow.text import counted, shown
 
 OF_SEEDS = "Means over seeds, with the 95 % interval of the mean on these test images (Student's t)."
 NO_TEST = "These intervals do not test whether two models differ. The comparison of each pair does."

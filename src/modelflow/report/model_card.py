@@ -26,11 +26,10 @@ from modelflow.evaluation.scores.score import SHARE, Metric
 from modelflow.report import answer
 from modelflow.report import card_tables as tables
 from modelflow.report.how import SAME_BYTES, repeat_command, repeat_run
-from modelflow.report.words import counted
 from modelflow.results import layout
 from modelflow.results.protocol import Kept, protocol_name, split_kind
 from modelflow.results.records import Run
-from modelflow.text import Ready, escaped, markdown_table, plain, sentence
+from modelflow.text import Ready, counted, escaped, markdown_table, plain, sentence
 
 MAX_COMPARED = 20
 HUB_DATA = {"fashion-mnist": "zalando-datasets/fashion_mnist"}
@@ -167,9 +166,17 @@ def _head(parts: list[Part], study: bool) -> dict[str, Any]:
     else:
         title = f"{first.model_name}, seed {first.seed}, trained on {names}"
         summary = [f"A small image classifier, with {_figure(models[0])}{_also_validated(models[0].protocol)}."]
-    layers = [] if study or first.spec is None else tables.layers(first)
+    layers = [] if study else tables.layers(first)
+    notes = first.traced.notes if layers and first.traced else ()
     front = Ready(yaml.safe_dump(_front(models), sort_keys=False, allow_unicode=True, width=10**6).rstrip("\n"))
-    return {"front": front, "title": title, "summary": summary, "layers": layers, "data_names": names}
+    return {
+        "front": front,
+        "title": title,
+        "summary": summary,
+        "layers": layers,
+        "layer_notes": notes,
+        "data_names": names,
+    }
 
 
 def _summary(part: Part, several: bool) -> list[str]:

@@ -27,7 +27,7 @@ from modelflow.report.bars import Axis, VerdictRow, bars
 from modelflow.report.filters import Filters, filters_of
 from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
 from modelflow.report.pairs import Row, pairs_of
-from modelflow.text import sentence, shown
+from modelflow.text import counted, sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("dom", "report", "live", "try", "follow")  # in the order in which they run
@@ -338,7 +338,7 @@ def _environment() -> jinja2.Environment:
         "minus": words.minus,
         "significant": words.significant,
         "p": words.p_text,
-        "counted": words.counted,
+        "counted": counted,
         "shown": shown,
         "range": range_words,
         "sentence": sentence,

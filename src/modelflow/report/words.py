@@ -61,11 +61,6 @@ def ordinal(place: int, superlative: str) -> str:
     return f"{ORDINALS[place - 1]} {superlative}".strip()
 
 
-def counted(number: int, what: str) -> str:
-    """ "1 run", "2 runs"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def listed(names: Sequence[str], last: str = "and") -> str:
     """ "a", "a and b", "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

@@ -1,10 +1,12 @@
 """What was asked for in a results folder, by study.json and studies.json, and what is still missing of it. No torch."""
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from modelflow.data.source import Form
+from modelflow.data.source import IN_MEMORY, Form
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.evaluation.measure import ACCURACY, metric_named
 from modelflow.evaluation.scores.score import Metric
@@ -26,6 +28,14 @@ OPTIONAL_SETTINGS = (
 LATER_SETTINGS = {  # which older records do not name, with what they mean by that
     name: RunSettings.model_fields[name].default for name in ("schedule", "validation_images", *OPTIONAL_SETTINGS)
 }
+
+
+class Like(NamedTuple):
+    """What is asked for like a study: its settings, the folder that was named for its data, what to know of them."""
+
+    settings: StudySettings
+    data_dir: Path | None
+    note: str
 
 
 def read_written_study(where: str | Path) -> StudySettings:
@@ -106,6 +116,34 @@ def read_studies(where: Path) -> list[StudySettings]:
         studies = []
     same = bool(studies) and study_fields(together(studies)) == study_fields(written)
     return studies if same else [written]
+
+
+def like(study: Path, asked: Mapping[str, Any]) -> Like:
+    """What the study in a folder was asked for, but for what is `asked` otherwise: fields that are None are not.
+
+    Raises `UsageError` where there is no study, its images are in no file, or a whole recipe is asked for.
+    """
+    if asked.get("recipe") is not None:
+        raise UsageError("recipe: the study that is joined has all settings. Give single ones, such as epochs.")
+    studies = read_studies(study)
+    if not studies:
+        raise UsageError(f"like {study}: no study.json there that can be read. Give the folder of a study.")
+    last = studies[-1]
+    if last.dataset.startswith(IN_MEMORY):
+        raise UsageError(f"like {study}: its images were given as arrays. Call run_models with them again.")
+    note = f"note: {study} holds {len(studies)} studies. The settings of the last one count."
+    settings = read_study(last.model_dump(exclude={"models"}), **asked)
+    return Like(settings, _data_folder(study, settings.dataset), note if len(studies) > 1 else "")
+
+
+def _data_folder(study: Path, dataset: str) -> Path | None:
+    """The folder of the files of a data set, as a finished run of the study names it."""
+    for folder in layout.run_folders(study):
+        with suppress(ModelFlowError):
+            data = layout.read_run(folder).data
+            if data.name == dataset:
+                return None if data.folder is None else Path(data.folder)
+    return None
 
 
 def _of_entry(fields: Any, path: Path) -> StudySettings:

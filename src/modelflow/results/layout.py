@@ -266,7 +266,10 @@ def _damaged(path: Path, reason: str) -> DataError:
 def _check_plausible(run: Run) -> None:
     """Raises `ValueError` for what the types let through and no run can have written."""
     check_spelling(run.model_name)
-    datetime.fromisoformat(run.started)
+    try:
+        datetime.fromisoformat(run.started)
+    except ValueError:
+        raise ValueError(f"started = {short(run.started)}: expected a date and a time") from None
     if not 0 <= run.seed < 2**63:
         raise ValueError(f"seed = {short(run.seed)}: expected at least 0 and less than 2**63")
     for kind, metrics in (("metrics", run.metrics), ("validation", run.validation)):

@@ -19,9 +19,11 @@ from modelflow.errors import DataError, ModelFlowError, SpecError
 from modelflow.io.bounds import MAX_MERGED_FILES
 from modelflow.networks.resolve import check_spelling
 from modelflow.results.contents import is_of_a_run
-from modelflow.results.layout import RUN, SEEDS, SET_ASIDE, run_folders
+from modelflow.results.layout import RUN, SEEDS, SET_ASIDE, STUDIES, STUDY, run_folders
 from modelflow.text import one_line, short
 
+TOP = PurePosixPath()
+OF_A_STUDY = (STUDY, STUDIES)
 END = struct.Struct("<4s4H2LH")  # of a zip archive: its last record
 MAX_COMMENT = 1 << 16
 MAX_REASON = 200  # characters of what zipfile says
@@ -32,7 +34,10 @@ PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class RunFile(NamedTuple):
-    """A file of a finished run, which lies in `run` of its results folder: MODEL, or MODEL/seeds/SEED."""
+    """A file of a finished run, which lies in `run` of its results folder: MODEL, or MODEL/seeds/SEED.
+
+    Of what the folder says of its study, `run` is `TOP`.
+    """
 
     run: PurePosixPath
     name: str
@@ -42,7 +47,9 @@ class RunFile(NamedTuple):
 
 @contextmanager
 def files_of(source: Path) -> Iterator[list[RunFile]]:
-    """The files of all finished runs in a results folder, in a zip of one, or of one model; others are left out.
+    """The files of all finished runs in a results folder, in a zip of one, or of one model, and study.json.
+
+    Others are left out.
 
     Raises `DataError` for what is neither, for links, names that lead out of it, and a zip that is damaged, encrypted,
     or holds too much.
@@ -67,9 +74,12 @@ def files_of(source: Path) -> Iterator[list[RunFile]]:
 
 def _finished(files: Iterable[RunFile], source: Path) -> list[RunFile]:
     """Those of runs that are finished. Raises `DataError` where there is none, or a file is there twice."""
-    found: dict[tuple[str, str], RunFile] = {}
+    found, studies = dict[tuple[str, str], RunFile](), list[RunFile]()
     for file in files:
         key = str(file.run).lower(), file.name.lower()
+        if file.run == TOP:
+            studies.append(file)
+            continue
         if key in found:
             raise DataError(f"{one_line(source)}: holds {file.run}/{file.name} twice. {UNZIP}")
         found[key] = file
@@ -79,7 +89,8 @@ def _finished(files: Iterable[RunFile], source: Path) -> list[RunFile]:
             f"{one_line(source)}: no finished run in it. Give a results folder, such as the one `modelflow run` wrote, "
             "or a zip of it."
         )
-    return [file for file in found.values() if file.run in finished]
+    of_one_study = studies if len({file.name for file in studies}) == len(studies) else []
+    return [*(file for file in found.values() if file.run in finished), *of_one_study]
 
 
 def _in_folder(source: Path) -> Iterator[RunFile]:
@@ -87,9 +98,9 @@ def _in_folder(source: Path) -> Iterator[RunFile]:
     own = (source / RUN).is_file()
     top = source.resolve().parent if own else source
     folders = [folder for folder in run_folders(top) if not own or folder.is_relative_to(source.resolve())]
-    for folder in folders:
+    for folder in [*folders, *([] if own else [source])]:
         for path in sorted(folder.iterdir()):
-            if not is_of_a_run(path.name):
+            if not (path.name in OF_A_STUDY if folder == source and not own else is_of_a_run(path.name)):
                 continue
             if path.is_symlink() or not path.is_file():
                 raise DataError(f"{one_line(path)}: expected a file. Replace it with a copy.")
@@ -127,18 +138,23 @@ def _in_zip(archive: zipfile.ZipFile, source: Path) -> Iterator[RunFile]:
             raise DataError(f"{one_line(source)}: {short(name)} leads out of the archive. Do not unzip it.")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise DataError(f"{one_line(source)}: {short(name)} is a symbolic link, expected files. {UNZIP}")
-        if member.is_dir() or not parts or not is_of_a_run(parts[-1]):
+        if member.is_dir() or not parts:
             continue
-        if (run := _run_of(parts[:-1], source)) is None:
+        if (run := _run_of(parts, source)) is None:
             continue
         if member.flag_bits & 1 or member.compress_type not in PACKINGS:
             raise DataError(f"{one_line(source)}: {short(name)} is encrypted, or packed in an unusual way. {UNZIP}")
         yield RunFile(run, parts[-1], member.file_size, partial(archive.open, member))
 
 
-def _run_of(folders: tuple[str, ...], source: Path) -> PurePosixPath | None:
-    """Where in its results folder a run lies, by the folders above its files; None where no run may lie."""
-    further = folders[-2:] if folders[-2:-1] == (SEEDS,) and folders[-1].isdecimal() else ()
+def _run_of(parts: tuple[str, ...], source: Path) -> PurePosixPath | None:
+    """Where in its results folder a run lies, by the path of a file; None where that may be of no run or study."""
+    *folders, name = parts
+    if name in OF_A_STUDY:
+        return None if "__MACOSX" in folders else TOP
+    if not is_of_a_run(name):
+        return None
+    further = folders[-2:] if folders[-2:-1] == [SEEDS] and folders[-1].isdecimal() else []
     above = folders[: len(folders) - len(further)]
     model = above[-1] if above else source.stem
     if SET_ASIDE.search(model) or any(part == "__MACOSX" for part in above):

@@ -14,6 +14,7 @@ from modelflow.text import short
 
 RECORD_VERSION = 1
 SHOWN_DIGITS = 12
+MAX_TRACED = 1000  # layers
 OnDevice = Literal["flash", "ram", "int8_flash", "int8_ram"]
 BatchSize = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]  # a key of JSON
 
@@ -94,6 +95,28 @@ class DataRecord(Record):
     labels_from: int = Field(default=0, ge=0, le=MAX_CLASSES)
 
 
+RecordedShape = tuple[Annotated[int, Field(ge=0)], ...]  # without the batch
+
+
+class RecordedLayer(Record):
+    """A call of a layer of a module: what it does, the shape that it gives for one image, what it costs."""
+
+    name: str
+    what: str
+    output_shape: RecordedShape
+    parameters: Annotated[int, Field(ge=0)]
+    macs: Annotated[int, Field(ge=0)]
+
+
+class TraceRecord(Record):
+    """What a module that no spec describes did in a forward pass of one image, channels x height x width."""
+
+    input_shape: Annotated[RecordedShape, Field(min_length=1)]
+    output_shape: RecordedShape
+    layers: Annotated[tuple[RecordedLayer, ...], Field(max_length=MAX_TRACED)]
+    notes: tuple[str, ...] = ()
+
+
 class Run(Record):
     """run.json: all that is needed to repeat a run, and what came out.
 
@@ -105,7 +128,7 @@ class Run(Record):
     the size of model.safetensors; `bytes_on_device` what the network needs as C code, in float32 and in int8; `files`
     the SHA-256 of those files that are read back; `dead_units` gives per layer (units that never fire, units); `spec`
     is None for a module that was not built from one, `module_sha256` then of how the module prints itself and of the
-    names and shapes of its state, and `code` what made it in a study.
+    names and shapes of its state, `code` what made it in a study, and `traced` its layers, if they could be traced.
     """
 
     version: int = RECORD_VERSION
@@ -140,6 +163,7 @@ class Run(Record):
     files: dict[str, str] = Field(default_factory=dict)
     module_sha256: str | None = None
     code: Code | None = None
+    traced: TraceRecord | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,12 +1,14 @@
 """A results folder as Python's users get it: `load_results("results").compare()`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelflow.analysis.archive import read_content
 from modelflow.errors import DataError
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
 from modelflow.export.loaded_run import LoadedRun, load_run
 from modelflow.io.faces import html
 from modelflow.io.faces.face import Face
@@ -17,24 +19,35 @@ from modelflow.report.comparison import ShownComparison, compare
 from modelflow.report.leaderboard import Leaderboard, leaderboard_of
 from modelflow.results import layout
 from modelflow.studies.pages import write_pages
-from modelflow.text import one_line
+from modelflow.text import one_line, sentence
 
 
 class Runs(Face, list[LoadedRun]):
     """Finished runs, model by model."""
 
     def _tables(self) -> Sequence[Table]:
-        header = ("Model", "Seed", "Accuracy", "Loss", "Seconds of training")
-        return [Table(header, [_line(run) for run in self], 1, "Finished runs, on their test images")]
+        shown = _figures_shown(self[0].metric if self else ACCURACY)
+        header = ("Model", "Seed", *shown, "Seconds of training")
+        lines = [_line(run, shown) for run in self]
+        return [Table(header, lines, 1, "Finished runs, on their test images")]
 
     def _rows(self) -> Sequence[dict[str, Any]]:
         return [row for run in self for row in run._rows()]
 
 
-def _line(run: LoadedRun) -> tuple[str, ...]:
-    record = run.record
-    seconds = record.seconds.get("training")
-    figures = f"{record.metrics.accuracy:.2%}", f"{record.metrics.loss:.4f}"
+def _figures_shown(metric: Metric) -> dict[str, Callable[[LoadedRun], str]]:
+    """The columns of figures: what the runs are judged by, their accuracy, their loss."""
+    own = {sentence(metric.title): lambda run: run.metric.text(run.score)}
+    others: dict[str, Callable[[LoadedRun], str]] = {
+        "Accuracy": lambda run: f"{run.record.metrics.accuracy:.2%}",
+        "Loss": lambda run: f"{run.record.metrics.loss:.4f}",
+    }
+    return others if metric is ACCURACY else own | others
+
+
+def _line(run: LoadedRun, shown: Mapping[str, Callable[[LoadedRun], str]]) -> tuple[str, ...]:
+    record, seconds = run.record, run.record.seconds.get("training")
+    figures = [figure(run) for figure in shown.values()]
     return record.model_name, str(record.seed), *figures, "" if seconds is None else f"{seconds:.1f}"
 
 

@@ -1,6 +1,6 @@
 """The results of several people brought together in one folder, each model's under the name of whose it is. No torch.
 
-merged = merge([Path("anna.zip"), Path("ben.zip")], Path("class"))      # class/anna-generic_1, class/ben-generic_1
+merge(["anna.zip", "ben.zip"], "class").report()        # of class/anna-generic_1, class/ben-generic_1
 """
 
 import os
@@ -11,52 +11,80 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from modelflow.analysis.identity import Compared, compared_by, settings_apart, unlike_words, why_not_compared
 from modelflow.analysis.reading import LeftOut, read_folder
 from modelflow.errors import DataError, ModelFlowError, UsageError
 from modelflow.io.arguments import make_writable
-from modelflow.io.bounds import MAX_MERGED_BYTES, MAX_PREDICTION_BYTES, MAX_RECORD_BYTES
+from modelflow.io.bounds import MAX_MERGED_BYTES, MAX_PREDICTION_BYTES, MAX_RECORD_BYTES, MAX_STUDY_BYTES
 from modelflow.io.files import make_folder, sha256_of_file
 from modelflow.io.locks import folder_lock
 from modelflow.networks.resolve import check_name
-from modelflow.results.layout import PREDICTIONS, RUN, STORED, has_states, read_predictions, read_run
-from modelflow.results.packed import RunFile, files_of
-from modelflow.text import ended, one_line
+from modelflow.results.asked import read_studies
+from modelflow.results.layout import PREDICTIONS, RUN, STORED, has_states, read_predictions, read_run, run_folders
+from modelflow.results.packed import MAX_REASON, OF_A_STUDY, TOP, RunFile, files_of
+from modelflow.studies.loaded_results import Results
+from modelflow.studies.merged_study import keep
+from modelflow.text import counted, ended, one_line, short
 
 CHUNK = 1 << 20
 MAX_DAMAGED = 10  # that a message names
-LIMITS = {RUN: MAX_RECORD_BYTES, PREDICTIONS: MAX_PREDICTION_BYTES}
+LIMITS = {RUN: MAX_RECORD_BYTES, PREDICTIONS: MAX_PREDICTION_BYTES, **dict.fromkeys(OF_A_STUDY, MAX_STUDY_BYTES)}
+STUDIES_STAGED = ".studies"
 BROKEN = (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # what zipfile makes of damaged zips
 Runs = dict[PurePosixPath, Path]  # where each goes in the folder; where it lies until then
 
 
-@dataclass(frozen=True)
-class Merged:
-    """How many runs each source brought, and how many that were there already."""
+@dataclass(frozen=True, repr=False)
+class Merged(Results):
+    """The results of all: how many runs each source brought as `new`, and how many were `there` already.
 
-    new: dict[str, int]
-    there: dict[str, int]
+    `not_kept` says why study.json keeps no metric and margin of theirs; empty where it does.
+    """
+
+    new: dict[str, int] = field(default_factory=dict)
+    there: dict[str, int] = field(default_factory=dict)
+    not_kept: str = ""
+
+    @property
+    def said(self) -> list[str]:
+        """What each source brought, and in what the models differ, in sentences."""
+        brought = [
+            f"{name}: {counted(new, 'run')}{f', {self.there[name]} there already' if self.there[name] else ''}"
+            for name, new in self.new.items()
+        ]
+        return [*brought, *differences(self.folder), *([self.not_kept] if self.not_kept else [])]
+
+    def _notes(self) -> Sequence[str]:
+        return [*super()._notes(), *map(ended, self.said)]
 
 
-def merge(sources: Sequence[Path], into: Path) -> Merged:
+def merge(sources: Sequence[str | Path], into: str | Path) -> Merged:
     """Copies the finished runs of results folders, or zips of them, into one: MODEL of SOURCE as SOURCE-MODEL.
 
-    All are checked first: if one is damaged, or there already as another run, nothing is copied. Raises `DataError` or
-    `UsageError` with what is wrong with which of them.
+    All are checked first: if one is damaged, or there already as another run, nothing is copied. The metric and the
+    margin that the sources were decided by are kept in study.json where all agree. Raises `DataError` or `UsageError`
+    with what is wrong with which of them.
     """
-    names = called(sources)
-    if into.resolve() in {source.resolve() for source in sources}:
+    if isinstance(sources, str | Path):
+        raise UsageError(f"merge: {short(str(sources))}: expected a list of sources, such as ['anna.zip', 'ben.zip']")
+    paths, into = [Path(source) for source in sources], Path(into)
+    names = called(paths)
+    if into.resolve() in {path.resolve() for path in paths}:
         raise UsageError(f"--into {into}: is one of the sources. Give another folder.")
     make_writable(into.parent, "--into")
     staging = Path(tempfile.mkdtemp(prefix=".merge-", dir=into.parent))
     try:
-        staged = _staged(dict(zip(names, sources, strict=True)), staging)
+        staged = _staged(dict(zip(names, paths, strict=True)), staging)
         with folder_lock(into):
             _check_free(staged, into)
-            return _placed(staged, into)
+            had_runs = next(run_folders(into), None) is not None
+            new, there = _placed(staged, into)
+            studies = {name: read_studies(staging / STUDIES_STAGED / name) for name in names}
+            merged = {name: {run.parts[0] for run in runs} for name, runs in staged.items()}
+            return Merged(into, None, new, there, keep(studies, merged, into, had_runs))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -104,12 +132,14 @@ def _unpacked(files: Iterable[RunFile], name: str, source: Path, staging: Path) 
     runs: Runs = {}
     for file in files:
         try:
+            if file.run == TOP:
+                _unpack(file, staging / STUDIES_STAGED / name)
+                continue
             target = PurePosixPath(check_name(f"{name}-{file.run.parts[0]}"), *file.run.parts[1:])
             _unpack(file, staging / target)
         except BROKEN as error:
-            raise DataError(
-                f"{one_line(source)}: {file.run}/{file.name}: {ended(error)} Ask for a sound copy."
-            ) from None
+            reason = ended(one_line(error)[:MAX_REASON])
+            raise DataError(f"{one_line(source)}: {file.run}/{file.name}: {reason} Ask for a sound copy.") from None
         runs[target] = staging / target
     return runs
 
@@ -162,8 +192,8 @@ def _is_same(path: Path, other: Path) -> bool:
     return path.is_file() and path.read_bytes() == other.read_bytes()
 
 
-def _placed(staged: dict[str, Runs], into: Path) -> Merged:
-    """Moves the runs, of each run.json last, which says that it is there."""
+def _placed(staged: dict[str, Runs], into: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """Moves the runs, of each run.json last, which says that it is there; how many were new, and there, by source."""
     new, there = Counter[str](), Counter[str]()
     for name, runs in staged.items():
         for run, place in runs.items():
@@ -175,7 +205,7 @@ def _placed(staged: dict[str, Runs], into: Path) -> Merged:
                 if path.is_file():
                     os.replace(path, into / run / path.name)
             new[name] += 1
-    return Merged({name: new[name] for name in staged}, {name: there[name] for name in staged})
+    return {name: new[name] for name in staged}, {name: there[name] for name in staged}
 
 
 def differences(where: Path) -> list[str]:

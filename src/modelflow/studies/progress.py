@@ -3,6 +3,8 @@
 import time
 
 from modelflow.errors import ModelFlowError
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
 from modelflow.studies.forecast import Forecast, in_words
 from modelflow.studies.order import costs
 from modelflow.studies.plan import Event, Outcome, Plan
@@ -29,9 +31,13 @@ class Pace:
 
 
 class StudyProgress:
-    """Of the runs that are `due`, trained so many at a time; told of events and endings as they come."""
+    """Of the runs that are `due`, trained so many at a time; told of events and endings as they come.
 
-    def __init__(self, due: list[Plan], jobs: int) -> None:
+    `metric` is what their study is decided by.
+    """
+
+    def __init__(self, due: list[Plan], jobs: int, metric: Metric = ACCURACY) -> None:
+        self._metric = metric
         work = costs(due)
         jobs = min(jobs, len(due))
         self._forecast = Forecast({plan.title: work[plan.model_name] for plan in due}, jobs, time.monotonic())
@@ -60,16 +66,17 @@ class StudyProgress:
         self.ended.add(plan.title)
         self._forecast.ended(plan.title, time.monotonic(), isinstance(outcome, ModelFlowError))
         left = f" ({self.left})" if len(self.ended) < self.runs else ""
-        return "\n".join([_ending(plan, outcome) + left, *_warnings(plan, outcome)])
+        return "\n".join([_ending(plan, outcome, self._metric) + left, *_warnings(plan, outcome)])
 
 
-def _ending(plan: Plan, outcome: Outcome) -> str:
+def _ending(plan: Plan, outcome: Outcome, metric: Metric) -> str:
     if isinstance(outcome, ModelFlowError):
         return f"{plan.title}: FAILED: {str(outcome).removeprefix(f'{plan.title}: ')}"
     seconds, engine = outcome.seconds["training"], outcome.engine
     by = " by autograd" if engine.startswith("autograd") else ""
+    score = "" if metric is ACCURACY else f"{metric.title} {metric.text(outcome.metrics.score(metric.name))}, "
     accuracy = f"accuracy {outcome.metrics.accuracy:.2%} (protocol {plan.settings.protocol})"
-    return f"{plan.title}: {accuracy} after {seconds:.0f} s of training{by}"
+    return f"{plan.title}: {score}{accuracy} after {seconds:.0f} s of training{by}"
 
 
 def _warnings(plan: Plan, outcome: Outcome) -> list[str]:

@@ -10,7 +10,7 @@ from modelflow.networks.code import Code
 from modelflow.results import layout
 from modelflow.results.asked import kept_metric, metric_of, read_written_study
 from modelflow.results.settings import StudySettings
-from modelflow.studies.plan import Plan, plans
+from modelflow.studies.plan import Plan, plans, unfinished
 from modelflow.studies.run import checksums_now, dataset_of
 
 
@@ -38,16 +38,17 @@ def resolved(
 ) -> ResolvedStudy:
     """Raises `SpecError`, `UsageError` or `DataError` for what cannot be trained.
 
-    Also `UsageError` for models that are in files of code, unless it is allowed to run these: `allow_code`.
+    Also `UsageError` for models to train that are in files of code, unless it is allowed to run these: `allow_code`.
     """
     checksums = checksums_now(settings.dataset, settings.form, data_dir)
     planned = plans(settings, where, data_dir, checksums, device)
-    _check_code(planned, allow_code)
+    if any(isinstance(plan.spec, Code) for plan in planned):
+        check_code(unfinished(planned), allow_code)
     return ResolvedStudy(settings, where, data_dir, planned)
 
 
-def _check_code(planned: list[Plan], allowed: bool) -> None:
-    """Raises `UsageError` for code that is not at hand, has changed, or is in a file and not `allowed`."""
+def check_code(planned: list[Plan], allowed: bool) -> None:
+    """Raises `UsageError` for code of runs that is not at hand, has changed, or is in a file and not `allowed`."""
     codes = {plan.model_name: plan.spec for plan in planned if isinstance(plan.spec, Code)}
     for name, code in codes.items():
         code.check_at_hand(name)

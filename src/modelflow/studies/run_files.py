@@ -15,15 +15,17 @@ from modelflow.studies.attempts import attempt
 from modelflow.studies.measured import Measured, bytes_on_device, latencies
 from modelflow.studies.parts import Parts
 from modelflow.studies.record import evaluated_again
+from modelflow.studies.traced import recorded, trace_of
 from modelflow.training.checkpoint import weights_bytes
 
 
 def write_model(parts: Parts) -> None:
-    """The weights; of a network that a spec describes also the spec and its drawing."""
+    """The weights, and the network drawn; where a spec describes it, the spec too."""
     parts.folder.write(layout.WEIGHTS, weights_bytes(parts.model))
     if isinstance(parts.model, GenericCNN):
         parts.folder.write(layout.SPEC, parts.model.spec.to_json())
-        parts.folder.write(layout.ARCHITECTURE, svg(parts.model.trace, parts.model_name))
+    if (traced := trace_of(parts)) is not None:
+        parts.folder.write(layout.ARCHITECTURE, svg(traced, parts.model_name))
 
 
 def write_artifacts(parts: Parts, evaluated: Evaluated) -> None:
@@ -39,7 +41,7 @@ def run_record(parts: Parts, measured: Measured) -> Run:
     """The record; of a stored run that is evaluated again with what was stored of its training."""
     arch, history, settings = parts.arch, parts.history, parts.recorded_settings
     found = measured.evaluated
-    built = parts.model if isinstance(parts.model, GenericCNN) else None
+    traced = trace_of(parts)
     run = Run(
         model_name=parts.model_name,
         model_class=type(parts.model).__name__,
@@ -50,7 +52,7 @@ def run_record(parts: Parts, measured: Measured) -> Run:
         epochs=arch.total_epochs,
         lr=parts.lr,
         parameters=arch.count_parameters(),
-        macs=built.trace.macs if built else None,
+        macs=None if traced is None else traced.known_macs,
         data=parts.data,
         versions=provenance.versions(),
         processor=provenance.processor(),
@@ -72,5 +74,6 @@ def run_record(parts: Parts, measured: Measured) -> Run:
         files=layout.checksums(parts.folder.path),
         module_sha256=parts.module_sha256,
         code=parts.code,
+        traced=recorded(traced),
     )
     return run if history.stored is None else evaluated_again(run, history.stored)

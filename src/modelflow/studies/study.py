@@ -3,17 +3,20 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelflow.errors import RunError, UsageError
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
 from modelflow.io.arguments import folder
 from modelflow.io.arguments import whole as whole_number
 from modelflow.io.files import remove_parts
 from modelflow.io.locks import folder_lock
-from modelflow.results.asked import write_asked
+from modelflow.io.process import cores
+from modelflow.results.asked import like as settings_like
+from modelflow.results.asked import metric_of, write_asked
 from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies.engine import Written, check_device_of, engine_named, train_due
-from modelflow.studies.engines.local import cores
 from modelflow.studies.pages import SoFar, finished_rows, write_study
 from modelflow.studies.plan import Engine, OnEvent, Plan, interrupted, unfinished
 from modelflow.studies.resolved import ResolvedStudy, resolved
@@ -74,7 +77,10 @@ def run_study(
 
     def train(due: list[Plan], written: Written) -> list[str]:
         few = seeds_wanted(len(settings.models), len(settings.seeds))
-        return _told(due, chosen, jobs or cores(), written, on_event, verbose, [f"note: {few}"] if few else [])
+        notes = [f"note: {few}"] if few else []
+        return _told(
+            due, chosen, jobs or cores(), written, on_event, verbose, notes, metric_of(whole.settings.metric, None)
+        )
 
     try:
         failures, _ = complete(whole, train)
@@ -90,7 +96,8 @@ def train(
     model: object,
     where: str | Path = "results",
     *,
-    seed: int = 42,
+    seed: int | None = None,
+    like: str | Path | None = None,
     data_dir: str | Path | None = None,
     device: str | None = None,
     allow_code: bool = False,
@@ -100,18 +107,32 @@ def train(
 ) -> "LoadedRun":
     """Trains one model, as `modelflow train` does, and returns its finished run. A finished run is kept.
 
+    Joined to a study, `like` being its folder, it is trained with that one's data set, settings and seeds, into its
+    folder, and the run of the first seed is returned. What is given here wins.
+
     `model` is a preset's name, a short form, a spec, its fields, the path of a spec file, a model built from a spec, or
-    `{"name": …, "spec": …}`. Its results are in the folder of its name in `where`. `seed` sets initial weights, order
-    of the images and dropout. `settings` are those of a study file, such as `dataset="digits"`, `epochs=3`, `lr=1e-3`.
-    The others are as for `run_study`. Raises `UsageError`, `SpecError` or `DataError` for what cannot be trained, and
-    `RunError` when the run failed. An interruption loses nothing: the same call resumes.
+    `{"name": …, "spec": …}`. Its results are in the folder of its name in `where`. `seed`, 42 where it is left out,
+    sets initial weights, order of the images and dropout. `settings` are those of a study file, such as
+    `dataset="digits"`, `epochs=3`, `lr=1e-3`. The others are as for `run_study`. Raises `UsageError`, `SpecError` or
+    `DataError` for what cannot be trained, and `RunError` when the run failed. An interruption loses nothing: the same
+    call resumes.
     """
     from modelflow.export.loaded_run import load_run
 
     if several := sorted({"models", "seeds", "margin", "metric"} & settings.keys()):
         raise UsageError(f"train: {several[0]}: is of a study, and one run is trained. Use run_study, or seed=….")
-    asked = read_study(None, **settings | {"models": [model], "seeds": [whole_number("seed", seed, 0, 2**32)]})
-    place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
+    fields: dict[str, Any] = {**settings, "models": [model]}
+    if seed is not None or like is None:
+        fields["seeds"] = [whole_number("seed", 42 if seed is None else seed, 0, 2**32)]
+    data_dir = None if data_dir is None else folder("data_dir", data_dir)
+    if like is not None:
+        study, found, note = settings_like(place := folder("like", like), fields)
+        if note and verbose:
+            print(note, file=sys.stderr)
+        how: dict[str, Any] = {"device": device, "allow_code": allow_code, "on_event": on_event, "verbose": verbose}
+        run_study(study, place, data_dir=data_dir or found, jobs=1, **how)
+        return load_run(place / next(iter(study.specs())), data_dir or found)
+    asked, place = read_study(None, **fields), folder("where", where)
     check_device_of("local", device)
     (plan,) = planned = resolved(asked, place, data_dir, device, allow_code).planned
     due = unfinished(planned)
@@ -134,11 +155,12 @@ def _told(
     on_event: OnEvent | None,
     verbose: bool,
     notes: Sequence[str] = (),
+    metric: Metric = ACCURACY,
 ) -> list[str]:
     """`train_due`, told of as it suits where Python runs; first what is to be known of the data, and the `notes`."""
     if not due:
         return []
-    with telling(due, jobs, verbose) as told:
+    with telling(due, jobs, verbose, metric) as told:
         for said in (*(f"warning: {notice}" for notice in data_notices(due[0])), *notes):
             told.tell(said)
         told.tell(f"training {len(due)} run{'s' * (len(due) != 1)} …")

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.scores.score import Metric
 from modelflow.io.faces import html
 from modelflow.studies.plan import Event, Outcome, Plan
 from modelflow.studies.progress import Pace, StudyProgress
@@ -122,12 +124,15 @@ def _words(event: Event) -> str:
 
 
 @contextmanager
-def telling(due: list[Plan], jobs: int, verbose: bool) -> Iterator[Told]:
-    """What tells of the runs that are `due`, trained so many at a time, as it suits where Python runs."""
+def telling(due: list[Plan], jobs: int, verbose: bool, metric: Metric = ACCURACY) -> Iterator[Told]:
+    """What tells of the runs that are `due`, trained so many at a time, as it suits where Python runs.
+
+    `metric` is what their study is decided by.
+    """
     if not verbose:
         yield Silence()
         return
-    progress = StudyProgress(due, jobs)
+    progress = StudyProgress(due, jobs, metric)
     if not in_kernel():
         yield Lines(progress)
         return

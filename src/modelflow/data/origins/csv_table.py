@@ -414,6 +414,8 @@ def _label_column(path: Path, line: int, cells: list[bytes]) -> int:
     plain = [i for i, cell in enumerate(cells) if not cell[-1:].isdigit()]
     if not named and len(plain) == 1 and plain[0] in (0, len(cells) - 1):
         return plain[0]
+    if b"pixels" in [cell.lower() for cell in cells]:
+        _wrong(path, line, "the column pixels holds a whole image, as in FER2013. Spread it over a column per pixel.")
     what = f"{len(named)} columns are called" if named else "no column is called"
     _wrong(path, line, f"{what} {', '.join(LABELS)}, expected one. Rename the column of the labels to label.")
 

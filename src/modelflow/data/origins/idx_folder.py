@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from modelflow.data.folder import NAME, find_files, read_folder
 from modelflow.data.origins.origin import FileRow, Origin, rows_of, sums_of
-from modelflow.data.source import Source
+from modelflow.data.source import BEGIN_AT_1, Source
 from modelflow.data.unchanged import while_unchanged
 
 
@@ -36,8 +36,7 @@ class IdxFolder(Origin):
         first = first if first == 1 else 0  # as EMNIST's letters have it
         source = Source.of_files(self.name, files, tuple(map(str, range(first, most + 1))))
         if first:
-            note = "labels begin at 1. Classes are counted from 0, and named by their labels."
-            source = replace(source.counted_from(1), notes=(note,))
+            source = replace(source.counted_from(1), notes=(BEGIN_AT_1,))
         return source.transposed() if self.form.transpose else source
 
     def checksums(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from modelflow.data.idx import MAX_BYTES, MAX_RATIO, OtherKindError, by_x
 from modelflow.data.origins.origin import FileRow, Origin
 from modelflow.data.parts import CALLED, source_of_parts
-from modelflow.data.source import Images, Labels, Parts, Source
+from modelflow.data.source import BEGIN_AT_1, Images, Labels, Parts, Source
 from modelflow.data.unchanged import while_unchanged
 from modelflow.errors import DataError
 from modelflow.io.bounds import MAX_CLASSES
@@ -57,7 +58,8 @@ class Npz(Origin):
     def read(self, download: bool) -> Source:
         contents = self._contents()
         parts, names, notes = _of_pairs(contents) if self.path.is_dir() else _of_one(*next(iter(contents.items())))
-        return source_of_parts(self.name, parts, names, _sums(contents), notes, self.form)
+        source = source_of_parts(self.name, parts, names, _sums(contents), notes, self.form)
+        return replace(source, labels_from=int(BEGIN_AT_1 in notes))
 
     def checksums(self) -> dict[str, str]:
         place = os.path.abspath(self.path)
@@ -132,7 +134,7 @@ def _of_pairs(contents: Mapping[Path, bytes]) -> tuple[Parts, list[str], list[st
             notes.append(_unlabelled(there.name))
             continue
         parts[part] = _images(*pair["images"], ""), _labels(*pair["labels"], "")
-    return parts, _numbers(parts), notes
+    return _named(parts, None, notes)
 
 
 def _of_one(path: Path, content: bytes) -> tuple[Parts, list[str], list[str]]:
@@ -153,8 +155,21 @@ def _of_one(path: Path, content: bytes) -> tuple[Parts, list[str], list[str]]:
             notes.append(_unlabelled(x))
         elif x in arrays or y in arrays:
             raise DataError(f"{path}: holds no {y if x in arrays else x}, expected one label per image. Add it.")
-    names = _numbers(parts)
-    return parts, _class_names(path, arrays[NAMES], len(names)) if NAMES in arrays else names, notes
+    names = arrays.get(NAMES)
+    named, numbers, notes = _named(parts, names, notes)
+    return named, numbers if names is None else _class_names(path, names, len(numbers)), notes
+
+
+def _named(parts: Parts, names: Array | None, notes: list[str]) -> tuple[Parts, list[str], list[str]]:
+    """Labels from 0, and what they are called in the file, unless there are `names` for all of them.
+
+    Labels that begin at 1 are taken for such that are counted from there, unless a name is left for 0.
+    """
+    numbers = _numbers(parts)
+    least = min((int(labels.min()) for _, labels in parts.values() if len(labels)), default=0)
+    if least != 1 or (names is not None and len(names) >= len(numbers)):
+        return parts, numbers, notes
+    return {part: (images, labels - 1) for part, (images, labels) in parts.items()}, numbers[1:], [*notes, BEGIN_AT_1]
 
 
 def _unlabelled(what: str) -> str:

@@ -14,6 +14,7 @@ from modelflow.export.loaded_run import LoadedRun
 from modelflow.export.target import Target, as_NCHW
 from modelflow.io.files import write_atomic
 from modelflow.networks.layers.kind import Shape, shape_text
+from modelflow.networks.trace import trace
 
 Array = np.ndarray[Any, Any]
 MODEL, INT8 = "model", "model_int8"
@@ -46,6 +47,7 @@ class C(Target):
         "model_int8.h": "the same of the model in 8 bits",
     }
     use: ClassVar[str] = USE
+    needs_spec: ClassVar[bool] = True
 
     def images_of(self, shape: Shape) -> str:
         """Channels come last, as pictures are in most devices' memory."""
@@ -90,7 +92,7 @@ def _model(run: LoadedRun, calibration_NCHW: Array | None = None) -> CModel:
         golden = np.random.default_rng(0).integers(0, normalisation.white, shape, np.uint8, endpoint=True)
     state = {name: value.numpy() for name, value in run.model.state_dict().items()}
     pixels = Pixels(normalisation.mean, normalisation.std, normalisation.white)
-    return c_model(run.record.model_name, run.model.trace, state, pixels, run.class_names, golden, calibration_NCHW)
+    return c_model(run.record.model_name, trace(run.spec), state, pixels, run.class_names, golden, calibration_NCHW)
 
 
 def _write(model: CModel, folder: Path, stem: str) -> None:

@@ -50,6 +50,7 @@ class HuggingFace(Target):
         layout.WEIGHTS: "the weights",
     }
     use: ClassVar[str] = USE
+    needs_spec: ClassVar[bool] = True
 
     def write(self, run: LoadedRun, folder: Path) -> None:
         _ = run.model  # which checks the weights

@@ -4,7 +4,6 @@ A process is a program started anew (`worker.py`) and spoken to by its pipes: it
 asked for the study, so that a script needs no guard, and takes no semaphores, which not every machine has.
 """
 
-import os
 import pickle
 import queue
 import signal
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from modelflow.errors import RunError, UsageError
-from modelflow.io.process import is_open
+from modelflow.io.process import cores, is_open
 from modelflow.studies.order import in_order
 from modelflow.studies.plan import Ended, Engine, Event, OnEvent, Outcome, Plan
 from modelflow.studies.run import outcome_of
@@ -224,8 +223,3 @@ def _lanes(waiting: deque[Plan], on_event: OnEvent, cores: int) -> Iterator[_Lan
             worker.let_go()
         for worker in workers:
             worker.end()
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
