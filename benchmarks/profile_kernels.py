@@ -13,7 +13,8 @@ from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import Library, compile_text, host
 from modelflow.kernels.network import aligned
 from modelflow.kernels.rules.adam import Adam
-from modelflow.kernels.step import INTEGERS, Program, workspace
+from modelflow.kernels.functions import INTEGERS
+from modelflow.kernels.step import Program, workspace
 from modelflow.networks.resolve import preset
 from modelflow.networks.trace import trace
 
