@@ -82,7 +82,8 @@ class Program(Functions):
             done, finished = k.function.append_basic_block("done"), k.var(k.integer(0))
             for step in k.loop((k.count + k.batch - 1) // k.batch):
                 views |= _of_step(k, step, rule)
-                self._run(k, forward, views, fetching=True)
+                self._fetch(k, views)
+                self._run(k, forward, views)
                 losses[step] = self._losses(k, views)
                 finished.set(step)
                 with k.when(k.not_finite(losses[step])):
@@ -99,14 +100,16 @@ class Program(Functions):
 
         self.entry("train", TRAIN, write, I64)
 
-    def _run(self, k: Code, calls: list[Call], views: Views, fetching: bool = False) -> None:
-        """All calls, with the images fetched first if `fetching`."""
-        for i, (whole, group) in enumerate(phases(calls)):
+    def _fetch(self, k: Code, views: Views) -> None:
+        for b in k.loop(views["blocks"]):
+            here = views | self._block(k, views, b)
+            self._gather(k, here)
+            self.call(k, "labels_in", **here, target=self._number(k, self.plan.labels, here))
+
+    def _run(self, k: Code, calls: list[Call], views: Views) -> None:
+        for whole, group in phases(calls):
             for b in k.loop(1 if whole else views["blocks"]):
                 here = views if whole else views | self._block(k, views, b)
-                if fetching and not i:
-                    self._gather(k, here)
-                    self.call(k, "labels_in", **here, target=self._number(k, self.plan.labels, here))
                 for call in group:
                     self._call(k, call, here)
 

@@ -123,7 +123,10 @@ class Network:
         return Trained(losses[: done + (failed is not None)], failed)
 
     def logits(self, images: Floats, params: Floats, threads: int = 1, running: Floats | None = None) -> Floats:
-        """Logits of all images, without dropout, with the running statistics of batch norms; each of at most `MAX_THREADS` threads takes a part of the images."""
+        """Logits of all images, without dropout; each of at most `MAX_THREADS` threads takes a part of the images.
+
+        `running` are the statistics that batch norms use.
+        """
         _check(self.layout, images, None, None, 1)
         out = np.empty((len(images), self.layout.classes), np.float32)
         blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.layout.lanes)
@@ -142,7 +145,10 @@ class Network:
         return out
 
     def _pack(self, flats: Sequence[Floats], running: Floats) -> Floats:
-        """Parameters with the running statistics, and perhaps their averages, in the order of the step, a row each; its padding stays zero."""
+        """Parameters, and perhaps their averages, in the order of the step, a row each; its padding stays zero.
+
+        The running statistics lie behind the parameters.
+        """
         if not self._packed.size:
             rows = 1 + len(self.rule.averages if self.rule is not None else ())
             self._packed = aligned(rows * self.layout.packed).reshape(rows, -1)

@@ -18,6 +18,7 @@ from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.tape import Values
 
 LAYERS = 64  # that keys can tell apart within a step
+NUMBERS = "seed step begin number"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Drop(Operation):
     def forward(self, s: Schedule) -> None:
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
         if s.training:
-            self._drop(s, source, target, False, source=at, target=to)
+            s.per_block(drop, *self._sizes(source, target, False), numbers=NUMBERS, source=at, target=to)
         else:
             s.per_block(copy, source, target, source=at, target=to)
 
@@ -50,11 +51,10 @@ class Drop(Operation):
         adds = s.adds(self.inputs[0])
         if adds is not None:
             (gradient, d), (target, to) = s.gradient(self.output), s.gradient(self.inputs[0])
-            self._drop(s, gradient, target, adds, source=d, target=to)
+            s.per_block(drop, *self._sizes(gradient, target, adds), numbers=NUMBERS, source=d, target=to)
 
-    def _drop(self, s: Schedule, source: Maps, target: Maps, adds: bool, **at: Any) -> None:
-        sizes = (source, target, self.share, self.spatial, self.number, adds)
-        s.per_block(drop, *sizes, numbers="seed step begin number", **at)
+    def _sizes(self, source: Maps, target: Maps, adds: bool) -> tuple[Any, ...]:
+        return source, target, self.share, self.spatial, self.number, adds
 
 
 def drop(
