@@ -39,7 +39,7 @@ class Dropped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        shape = x.shape[:2] + (1, 1) if self.spatial else x.shape
+        shape = (*x.shape[:2], 1, 1) if self.spatial else x.shape
         kept = keep(self.seed, self.step, self.number, len(x), int(np.prod(shape[1:])), self.share)
         return x * torch.from_numpy(kept.reshape(shape)) / (1 - self.share)
 

@@ -7,12 +7,10 @@ small share of the result, or some times that of PyTorch.
 import os
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from of_torch import flat, running, train
-from random_layers import NETWORKS, that_fits
 
 from modelflow.kernels import network
 from modelflow.kernels.machine import Library, Machine, compile_text, host
@@ -20,6 +18,7 @@ from modelflow.kernels.network import Network, State
 from modelflow.kernels.rules.sgd import SGD
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.trace import Trace
+from random_layers import NETWORKS, that_fits
 
 EXAMPLES = int(os.environ.get("EXAMPLES", 12))
 SEED = 3

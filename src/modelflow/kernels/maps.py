@@ -1,4 +1,4 @@
-"""How maps lie in memory: a vector of one number of each image of a block; row by row, channel by channel, left to right.
+"""How maps lie in memory: vectors over the images of a block, row by row, channel by channel, left to right.
 
     index(c, y, x) = ((top + y) * channels + c) * pitch + left + x
 
@@ -27,6 +27,9 @@ class Border(NamedTuple):
         return Border(*map(max, self, other))
 
 
+NONE = Border()
+
+
 @dataclass(frozen=True)
 class Maps:
     """The maps of one block of images."""
@@ -34,7 +37,7 @@ class Maps:
     channels: int
     height: int
     width: int
-    border: Border = Border()
+    border: Border = NONE
 
     @property
     def pitch(self) -> int:

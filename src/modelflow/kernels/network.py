@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelflow.kernels import cache
+from modelflow.kernels.functions import INTEGERS, LOGITS, PACK, TRAIN
 from modelflow.kernels.graph import graph
 from modelflow.kernels.layout import Layout, layout
 from modelflow.kernels.machine import Library, Machine, host
-from modelflow.kernels.rules.rule import Options, Rule
-from modelflow.kernels.functions import INTEGERS, LOGITS, PACK, TRAIN
 from modelflow.kernels.plan import Plan, plan
+from modelflow.kernels.rules.rule import Options, Rule
 from modelflow.kernels.threads import BARRIER
 from modelflow.networks.family import OutsideFamilyError, family
 from modelflow.networks.trace import Trace
@@ -31,6 +31,7 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 EVALUATED_AT_ONCE = 64
 MAX_THREADS = 2  # more have not been tried
+NO_STATISTICS = np.empty(0, np.float32)
 
 
 @dataclass
@@ -44,7 +45,7 @@ class State:
     params: Floats
     averages: Sequence[Floats] = ()
     step: int = 0
-    running: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    running: Floats = field(default_factory=NO_STATISTICS.copy)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Network:
         failed = done if done < steps else None
         return Trained(losses[: done + (failed is not None)], failed)
 
-    def logits(self, images: Floats, params: Floats, threads: int = 1, running: Floats | None = None) -> Floats:
+    def logits(self, images: Floats, params: Floats, threads: int = 1, running: Floats = NO_STATISTICS) -> Floats:
         """Logits of all images, without dropout; each of at most `MAX_THREADS` threads takes a part of the images.
 
         `running` are the statistics that batch norms use.
@@ -131,8 +132,7 @@ class Network:
         out = np.empty((len(images), self.layout.classes), np.float32)
         blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.layout.lanes)
         threads = max(1, min(threads, MAX_THREADS, len(images) // EVALUATED_AT_ONCE))
-        packed = self._pack([params], np.empty(0, np.float32) if running is None else running)
-        memories = self._workspace(blocks, threads)
+        packed, memories = self._pack([params], running), self._workspace(blocks, threads)
         logits = self._function("logits", LOGITS, None)
 
         def run(thread: int) -> int:
@@ -144,7 +144,7 @@ class Network:
         _together(run, threads)
         return out
 
-    def _pack(self, flats: Sequence[Floats], running: Floats) -> Floats:
+    def _pack(self, flats: Sequence[Floats], running: Floats = NO_STATISTICS) -> Floats:
         """Parameters, and perhaps their averages, in the order of the step, a row each; its padding stays zero.
 
         The running statistics lie behind the parameters.
@@ -267,7 +267,9 @@ def _check_flat(flat: Floats, parameters: int) -> None:
         raise ValueError(f"parameters: expected {parameters} contiguous float32, got {flat.shape} {flat.dtype}")
 
 
-def _check(places: Layout | Plan, images: Floats, labels: Integers | None, order: Integers | None, batch_size: int) -> None:
+def _check(
+    places: Layout | Plan, images: Floats, labels: Integers | None, order: Integers | None, batch_size: int
+) -> None:
     """Raises `ValueError` for what the compiled code could not survive."""
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1")

@@ -192,7 +192,7 @@ def _gradient_owners(graph: Graph) -> dict[Values, Values]:
 
 
 def _gradient_maps(graph: Graph) -> dict[Values, Maps]:
-    """Of each value that has a place for gradients its maps, with the border that all need whose gradients lie there."""
+    """Of each place for gradients its maps, with the border that all values need whose gradients lie there."""
     owners, maps = _gradient_owners(graph), dict[Values, Maps]()
     borders = {operation.output: operation.gradient_reach() for operation in graph.operations}
     for value, owner in owners.items():

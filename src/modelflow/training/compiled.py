@@ -82,8 +82,12 @@ def norms(model: nn.Module) -> list[nn.BatchNorm2d]:
 
 def running_statistics(model: nn.Module) -> Array:
     """The running mean, then the running variance of each batch norm, in one vector."""
-    parts = [part.detach().numpy() for norm in norms(model) for part in (norm.running_mean, norm.running_var)]
+    parts = [kept.numpy() for norm in norms(model) for kept in _statistics(norm)]
     return np.concatenate([np.empty(0, np.float32), *parts])
+
+
+def _statistics(norm: nn.BatchNorm2d) -> list[Tensor]:
+    return [kept for kept in (norm.running_mean, norm.running_var) if kept is not None]
 
 
 def _about_machine() -> str:
@@ -323,8 +327,7 @@ class CompiledStep:
         """The running statistics after so many batches, as batch norms keep them."""
         begin = 0
         for norm in norms(self.model):
-            for kept in (norm.running_mean, norm.running_var):
-                assert kept is not None
+            for kept in _statistics(norm):
                 kept.copy_(torch.from_numpy(running[begin : begin + norm.num_features]))
                 begin += norm.num_features
             if norm.num_batches_tracked is not None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from modelflow.kernels.activations import activated, slope
+from modelflow.kernels.elementwise import along, rows
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Maps
-from modelflow.kernels.elementwise import along, rows
 from modelflow.kernels.ops.operation import Operation, Schedule, Writer
 from modelflow.networks.layers.activation import Activation
 from modelflow.networks.layers.kind import LayerKind

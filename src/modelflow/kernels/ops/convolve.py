@@ -64,7 +64,7 @@ class Convolve(Operation):
 
     def forward(self, s: Schedule) -> None:
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
-        bias = {} if self.bias is None else {"bias": s.parameter(self.bias)}
+        bias: dict[str, Any] = {} if self.bias is None else {"bias": s.parameter(self.bias)}
         s.per_block(
             correlate, self._forward(source, target), s.registers,
             source=at, target=to, weight=s.parameter(self.weight), **bias,

@@ -82,7 +82,7 @@ class Tile:
 
 @lru_cache(maxsize=1024)
 def tiling(channels: int, width: int, registers: int) -> Tile:
-    """The largest tile of the pieces that take the fewest cycles: registers hold its sums, weights or places, and one."""
+    """The tile whose pieces take the fewest cycles. Registers hold its sums, its weights or places, and one more."""
     fitting = [
         Tile(c, w)
         for c, w in product(range(1, min(channels, registers) + 1), range(1, min(width, registers) + 1))

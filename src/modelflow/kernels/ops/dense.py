@@ -1,8 +1,8 @@
 """Fully connected layers.
 
-    out[o] = bias[o] + sum over i of w[o, i] in[i]         vectors over the images
-    din[i] = sum over o of w[o, i] d[o]                    vectors over the images
-    dw[o, i] = sum over the images of d[o] in[i]           vectors over i, of the inputs transposed
+out[o] = bias[o] + sum over i of w[o, i] in[i]         vectors over the images
+din[i] = sum over o of w[o, i] d[o]                    vectors over the images
+dw[o, i] = sum over the images of d[o] in[i]           vectors over i, of the inputs transposed
 """
 
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ class Dense(Operation):
 
     def forward(self, s: Schedule) -> None:
         (_, at), (_, to) = s.value(self.inputs[0]), s.value(self.output)
-        bias = {} if self.bias is None else {"bias": s.parameter(self.bias)}
+        bias: dict[str, Any] = {} if self.bias is None else {"bias": s.parameter(self.bias)}
         sizes = (self.inputs[0].count, self.output.count, s.registers, self.bias is not None)
         s.per_block(outputs, *sizes, source=at, target=to, weight=s.parameter(self.weight), **bias)
 
     def backward(self, s: Schedule) -> None:
         (_, at), (_, d) = s.value(self.inputs[0]), s.gradient(self.output)
         sizes = (self.inputs[0].count, self.output.count, s.registers)
-        bias = {} if self.bias is None else {"bias": s.gradients(self.bias)}
+        bias: dict[str, Any] = {} if self.bias is None else {"bias": s.gradients(self.bias)}
         weight = s.gradients(self.weight)
         s.per_block(weights, *sizes, bool(bias), source=at, gradient=d, weight=weight, scratch=s.scratch(), **bias)
         adds = s.adds(self.inputs[0])

@@ -57,9 +57,7 @@ class Drop(Operation):
         return source, target, self.share, self.spatial, self.number, adds
 
 
-def drop(
-    k: Code, source: Maps, target: Maps, share: float, spatial: bool, number: int, adds: bool
-) -> None:
+def drop(k: Code, source: Maps, target: Maps, share: float, spatial: bool, number: int, adds: bool) -> None:
     """Arguments: source, target; seed, step, begin, number (of images)."""
     read, written, draw = k.vectors(k.source), k.vectors(k.target), _draws(k, number)
     cut, scale = round(share * 65536), 1 / (1 - share)

@@ -52,22 +52,24 @@ class Norm(Operation):
 
     def forward(self, s: Schedule) -> None:
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
-        of_channels = self._of_channels(s)
-        learned = {"gamma": s.parameter(self.gamma), "running": s.running(self.running)}
+        of_channels: dict[str, Any] = self._of_channels(s)
+        learned: dict[str, Any] = {"gamma": s.parameter(self.gamma), "running": s.running(self.running)}
         if s.training:
-            first = {name: of_channels[name] for name in ("sums", "origin")}
+            first: dict[str, Any] = {name: of_channels[name] for name in ("sums", "origin")}
             s.per_block(add_up, source, numbers="valid begin", source=at, **first)
             s.once(finish, source, numbers="number", **of_channels, **learned)
         else:
             s.once(fold, self.channels, scale=of_channels["scale"], shift=of_channels["shift"], **learned)
-        places = {name: of_channels[name] for name in ("scale", "shift")}
+        places: dict[str, Any] = {name: of_channels[name] for name in ("scale", "shift")}
         s.per_block(apply, source, target, self.activation, source=at, target=to, **places)
 
     def backward(self, s: Schedule) -> None:
         (source, at), (gradient, d) = s.value(self.inputs[0]), s.gradient(self.output)
         given = self._of_channels(s)
         first = {name: given[name] for name in ("sums", "mean", "scale", "shift")}
-        s.per_block(add_up_gradients, source, gradient, self.activation, numbers="begin", source=at, gradient=d, **first)
+        s.per_block(
+            add_up_gradients, source, gradient, self.activation, numbers="begin", source=at, gradient=d, **first
+        )
         second = {name: given[name] for name in ("sums", "inverse", "scale", "slope", "offset")}
         s.once(finish_gradients, source, numbers="number", **second, gamma=s.gradients(self.gamma))
         adds = s.adds(self.inputs[0])

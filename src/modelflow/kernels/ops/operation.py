@@ -55,10 +55,12 @@ class Writer(Protocol):
 class Schedule(Protocol):
     """What is to be done, in order, and where everything lies."""
 
-    lanes: int
-    registers: int
     training: bool
 
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def registers(self) -> int: ...
     def parameter(self, at: int) -> At: ...
     def gradients(self, at: int) -> At: ...
     def running(self, at: int) -> At: ...
@@ -108,4 +110,4 @@ class Operation(ABC):
 
     @abstractmethod
     def backward(self, s: Schedule) -> None:
-        """Says its backward pass. `s.adds(value)`: None where no gradient of an input is asked for, else whether to add."""
+        """Says its backward pass. `s.adds(value)`: whether to add to what is there, None where nobody asks for it."""

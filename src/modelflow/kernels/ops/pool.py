@@ -116,7 +116,7 @@ def _of_each(source: Maps, target: Maps, vertical: Side, horizontal: Side, adds:
 @dataclass(frozen=True, eq=False)
 class GlobalAverage(Operation):
     def forward(self, s: Schedule) -> None:
-        (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
+        (source, at), (_, to) = s.value(self.inputs[0]), s.value(self.output)
         s.per_block(mean, source, source=at, target=to)
 
     def backward(self, s: Schedule) -> None:
@@ -155,7 +155,7 @@ def share_out(k: Code, maps: Maps, adds: bool) -> None:
 
 def _within(k: Code, place: Num, step: int, offset: Operand, padding: int, size: int) -> Num:
     """A row of the input under a window, or the nearest one."""
-    at = place * step + offset
+    at: Num = place * step + offset
     if not padding:
         return at
     at = k.where(at < padding, k.integer(0), at - padding)

@@ -25,7 +25,9 @@ class Weigh(Operation):
     def write(cls, writer: Writer, layer: Any, x: Values) -> Values:
         channels = x.shape[0]
         means = writer.add(GlobalAverage, (channels,), x)
-        units = writer.add(Activate, (channels // layer.ratio,), dense(writer, channels // layer.ratio, means, True), name="relu")
+        units = writer.add(
+            Activate, (channels // layer.ratio,), dense(writer, channels // layer.ratio, means, True), name="relu"
+        )
         factors = writer.add(Activate, (channels,), dense(writer, channels, units, True), name="sigmoid")
         return writer.add(cls, x.shape, x, factors)
 

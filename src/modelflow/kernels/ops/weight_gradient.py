@@ -65,13 +65,9 @@ def _add_up(k: Code, c: WeightGradient, output: Num, outputs: int) -> None:
             grads.put_unaligned(at, grads.unaligned(at) + sums)
 
 
-def _add_strip(
-    k: Code, c: WeightGradient, registers: int, group: Num, o: Num, outputs: int, y: Num, rows: int
-) -> None:
+def _add_strip(k: Code, c: WeightGradient, registers: int, group: Num, o: Num, outputs: int, y: Num, rows: int) -> None:
     gradient = k.vectors(k.gradient).at(c.gradient.index(group * c.outputs + o, y, 0))
-    source = k.vectors(k.source).at(
-        c.source.index(group * c.depth, y * c.step[0] + c.start[0], c.start[1])
-    )
+    source = k.vectors(k.source).at(c.source.index(group * c.depth, y * c.step[0] + c.start[0], c.start[1]))
     area, scratch = c.kernel[0] * c.kernel[1], k.vectors(k.scratch)
     for i, depth in split(k, c.depth, _depth_at_once(c, registers)):
         for ky, down in split(k, c.kernel[0], _rows_at_once(c, registers)):
@@ -134,7 +130,7 @@ def _outputs(c: WeightGradient, registers: int) -> int:
 
 
 def _taps(c: WeightGradient) -> int:
-    """How many a tile may have: those of a row; of all rows where there is one output; channels where a window is one."""
+    """How many a tile may have: those of a row, of all rows for a single output, or channels for a window of one."""
     if c.kernel == (1, 1):
         return c.depth
     return min(c.kernel[1], FIRST_TAPS) * (c.kernel[0] if c.outputs == 1 else 1)
