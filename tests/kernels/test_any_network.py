@@ -28,7 +28,7 @@ NO_MOMENTUM = {"weight_decay": 0.0, "momentum": 0.0}
 def general(traced: Trace, machine: Machine) -> Network:
     """As `compiled`, by the step of any network for the card's family too."""
     places, _, write = network._of_any(traced, SGD(), machine)
-    return Network(places, Library(compile_text(write(), machine), machine), SGD())
+    return Network(places, Library(compile_text(write(), machine, 1), machine), SGD())
 
 
 def as_good(ours, exact, theirs, share=1e-4, least=1e-5):  # type: ignore[no-untyped-def]

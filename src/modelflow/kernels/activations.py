@@ -94,6 +94,9 @@ def _tanh_slope(k: Code, z: Num) -> Num:
     return k.like(z, 1.0) - t * t
 
 
+CHEAP = ("none", "relu", "leaky_relu", "relu6", "hard_swish")  # whose slope may be computed twice
+
+
 Function = Callable[[Code, Num], Num]
 VALUES: dict[str, Function] = {
     "none": lambda _k, z: z,

@@ -30,11 +30,12 @@ def object_file(
     write: Callable[[], str],
     rule: Rule | None,
     machine: Machine,
+    level: int,
     say: Callable[[str], None] | None,
 ) -> bytes:
-    """The compiled functions of a network and a rule, whose code `write` gives; `network` tells it from every other.
+    """The compiled functions of a network and a rule, whose code `write` gives, optimized to a `level` of LLVM's.
 
-    A file that is damaged or cannot be written is compiled anew.
+    `network` tells it from every other. A file that is damaged or cannot be written is compiled anew.
     """
     place = folder()
     path = None if place is None else place / f"{key(network, rule, machine)}.o"
@@ -43,7 +44,7 @@ def object_file(
         return found
     if say is not None:
         say(f"compiling its {'training step' if rule else 'evaluation'}, once on this machine")
-    compiled = compile_text(write(), machine)
+    compiled = compile_text(write(), machine, level)
     if path is not None:
         _write(path, compiled)
     return compiled

@@ -191,7 +191,8 @@ def compiled(
     """
     machine = machine or host()
     places, described, write = _of_family(trace, rule, machine) or _of_any(trace, rule, machine)
-    return Network(places, Library(cache.object_file(described, write, rule, machine, say), machine), rule)
+    level = 2 if isinstance(places, Layout) else 1  # more takes half as long again, and makes nothing faster
+    return Network(places, Library(cache.object_file(described, write, rule, machine, level, say), machine), rule)
 
 
 Written = tuple[Layout | Plan, str, Callable[[], str]]  # places, what tells the network from others, its code

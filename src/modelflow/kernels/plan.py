@@ -9,6 +9,7 @@ An input's gradient lies where the output's does if its only reader is an operat
 Offsets count floats.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -144,10 +145,8 @@ def plan(graph: Graph, lanes: int, registers: int) -> Plan:
     block, shared = _Space(), _Space()
     labels = At("block", block.take(lanes))
     values = {v: (maps, At("block", block.take(maps.size * lanes))) for v, maps in _value_maps(graph).items()}
-    gradients = {}
-    for owner, maps in _gradient_maps(graph).items():
-        gradients[owner] = (maps, At("block", block.take(maps.size * lanes)))
-    places = {value: gradients[owner] for value, owner in _gradient_owners(graph).items()}
+    owners, gradients = _gradient_owners(graph), _gradient_places(graph, block, lanes)
+    places = {value: gradients[owner] for value, owner in owners.items()}
     small = _up(graph.parameters, lanes)
     grads = At("shared", shared.take(small + lanes))  # what lies behind a row of weights is added zeros
     kept = {operation: At("shared", shared.take(operation.kept(lanes))) for operation in graph.operations}
@@ -199,6 +198,24 @@ def _gradient_maps(graph: Graph) -> dict[Values, Maps]:
         before = maps.get(owner, maps_of(owner.shape))
         maps[owner] = before.bordered(borders.get(value, Border()))
     return maps
+
+
+def _gradient_places(graph: Graph, block: "_Space", lanes: int) -> dict[Values, tuple[Maps, At]]:
+    """Places for gradients; one that has been used up makes room for the next of the same maps and border."""
+    owners, maps = _gradient_owners(graph), _gradient_maps(graph)
+    left, free = Counter(owners[operation.output] for operation in graph.operations), defaultdict[Maps, list[At]](list)
+    places: dict[Values, tuple[Maps, At]] = {}
+    for operation in reversed(graph.operations):
+        for value in (operation.output, *operation.inputs):
+            owner = owners.get(value)
+            if owner is not None and owner not in places:
+                of = maps[owner]
+                places[owner] = of, free[of].pop() if free[of] else At("block", block.take(of.size * lanes))
+        done = owners[operation.output]
+        left[done] -= 1
+        if not left[done]:
+            free[maps[done]].append(places[done][1])
+    return places
 
 
 class _Space:

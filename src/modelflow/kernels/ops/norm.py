@@ -12,7 +12,7 @@ The sums wait for the whole batch. Images that are not there, in the lanes of a 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelflow.kernels.activations import activated, slope
+from modelflow.kernels.activations import CHEAP, activated, slope
 from modelflow.kernels.elementwise import along, rows
 from modelflow.kernels.emit import F32, F64, I32, Code, Num
 from modelflow.kernels.maps import Maps
@@ -75,8 +75,8 @@ class Norm(Operation):
         adds = s.adds(self.inputs[0])
         if adds is not None:
             target, to = s.gradient(self.inputs[0])
-            third = {name: given[name] for name in ("mean", "scale", "slope", "offset")}
-            sizes = (source, gradient, target, adds)
+            third = {name: given[name] for name in ("mean", "scale", "shift", "slope", "offset")}
+            sizes = (source, gradient, target, self.activation, adds)
             s.per_block(spread, *sizes, numbers="valid", source=at, gradient=d, target=to, **third)
 
     def _of_channels(self, s: Schedule) -> dict[str, At]:
@@ -164,7 +164,10 @@ def apply(k: Code, source: Maps, target: Maps, activation: str) -> None:
 
 
 def add_up_gradients(k: Code, source: Maps, gradient: Maps, activation: str) -> None:
-    """Arguments: source, gradient (which becomes that before the activation), sums, mean, scale, shift; begin."""
+    """Arguments: source, gradient, sums, mean, scale, shift; begin.
+
+    The gradient becomes that before the activation if the slope takes long to compute.
+    """
     read, given, totals = k.vectors(k.source), k.vectors(k.gradient), k.vectors(k.sums)
     scale, shift, mean = k.array(k.scale), k.array(k.shift), k.array(k.mean)
     with k.when(k.begin.equals(0)):
@@ -180,6 +183,7 @@ def add_up_gradients(k: Code, source: Maps, gradient: Maps, activation: str) -> 
                 x, d = x_row[at], d_row[at]
                 if activation != "none":
                     d = d * slope(k, activation, k.fma(x, factor, summand))
+                if activation not in CHEAP:
                     d_row[at] = d
                 first[i].set(first[i].get() + d)
                 second[i].set(k.fma(d, x - middle, second[i].get()))
@@ -201,16 +205,19 @@ def finish_gradients(k: Code, maps: Maps) -> None:
         offset[c] = k.constant(0.0, F32) - scale[c] * beta * share
 
 
-def spread(k: Code, source: Maps, gradient: Maps, target: Maps, adds: bool) -> None:
-    """Arguments: source, gradient, target, mean, scale, slope, offset; valid."""
+def spread(k: Code, source: Maps, gradient: Maps, target: Maps, activation: str, adds: bool) -> None:
+    """Arguments: source, gradient, target, mean, scale, shift, slope, offset; valid."""
     read, given, written, there = k.vectors(k.source), k.vectors(k.gradient), k.vectors(k.target), _there(k)
-    scale, slope_of, offset, mean = k.array(k.scale), k.array(k.slope), k.array(k.offset), k.array(k.mean)
+    learned = [k.array(pointer) for pointer in (k.scale, k.shift, k.slope, k.offset, k.mean)]
     for c, y in rows(k, source):
         x_row, d_row = read.at(source.index(c, y, 0)), given.at(gradient.index(c, y, 0))
         into = written.at(target.index(c, y, 0))
-        factors = [array.broadcast(c) for array in (scale, slope_of, offset, mean)]
+        scale, shift, slope_of, offset, mean = (array.broadcast(c) for array in learned)
         for places in along(k, source.width):
             for at in places:
-                new = k.fma(d_row[at], factors[0], k.fma(x_row[at] - factors[3], factors[1], factors[2]))
+                x, d = x_row[at], d_row[at]
+                if activation in CHEAP and activation != "none":
+                    d = d * slope(k, activation, k.fma(x, scale, shift))
+                new = k.fma(d, scale, k.fma(x - mean, slope_of, offset))
                 new = k.where(there, new, k.vector(0.0))
                 into[at] = into[at] + new if adds else new

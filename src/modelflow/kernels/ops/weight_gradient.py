@@ -12,7 +12,7 @@ from itertools import product
 
 from modelflow.kernels.emit import Array, Code, Num
 from modelflow.kernels.maps import Maps, split
-from modelflow.kernels.ops.correlation import tiling
+from modelflow.kernels.ops.correlation import WRITTEN, tiling
 
 STRIP = 24_576  # bytes of a strip
 FIRST_TAPS = 7  # columns of a window that are summed at once
@@ -98,10 +98,14 @@ class _Sums:
         at = {(o, t): o * padded + self.taps[t][0] for o, t in keys}
         sums = {key: k.var(self.scratch[at[key]]) for key in keys}
         for y in k.loop(rows):
-            for x in k.loop(c.gradient.width):
+            for x, places in split(k, c.gradient.width, max(1, WRITTEN // len(keys))):
                 totals = {key: total.get() for key, total in sums.items()}
-                place = gradient.at(y * c.gradient.row + x)
-                self._add_products(totals, place, source.at(y * (c.step[0] * c.source.row) + x * c.step[1]))
+                d, values = (
+                    gradient.at(y * c.gradient.row + x),
+                    source.at(y * (c.step[0] * c.source.row) + x * c.step[1]),
+                )
+                for i in range(places):
+                    self._add_products(totals, d.at(i), values.at(i * c.step[1]))
                 for key, total in sums.items():
                     total.set(totals[key])
         for key, total in sums.items():
