@@ -9,11 +9,12 @@ import time
 
 import numpy as np
 
+from modelflow.kernels.functions import INTEGERS
 from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import Library, compile_text, host
 from modelflow.kernels.network import aligned
 from modelflow.kernels.rules.adam import Adam
-from modelflow.kernels.step import INTEGERS, Program, workspace
+from modelflow.kernels.step import Program
 from modelflow.networks.resolve import preset
 from modelflow.networks.trace import trace
 
@@ -25,7 +26,7 @@ def profile(name: str, batch: int = 16, rounds: int = 7) -> None:
     library = Library(compile_text(program.text, machine), machine)
     blocks = -(-batch // machine.lanes)
     rng = np.random.default_rng(0)
-    memory = aligned(workspace(places, blocks))
+    memory = aligned(places.workspace(blocks))
     params = aligned(3 * places.packed)
     params[: places.packed] = rng.normal(0, 0.1, places.packed)
     images = rng.normal(size=(4096, places.image)).astype(np.float32)

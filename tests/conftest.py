@@ -44,6 +44,7 @@ MORE = (  # slower tests: those of make test-more
     "io/test_bounds.py",
     "io/test_process.py",
     "io/test_signals.py",
+    "kernels/test_any_network.py",
     "kernels/test_network.py",
     "kernels/test_portable.py",
     "report",

@@ -93,7 +93,7 @@ def test_compiled_code_is_kept_apart_by_its_rule():
     chosen = {rules()[name].of(group) for name, group in zip(rules(), groups, strict=True)}
     momenta = [{"momentum": m, "nesterov": n} for m, n in ((0.9, False), (0.8, False), (0.9, True))]
     chosen |= {rules()["SGD"].of(options) for options in momenta}
-    assert len({cache.key(trace(SPEC), rule, host()) for rule in (*chosen, None)}) == 5
+    assert len({cache.key("", rule, host()) for rule in (*chosen, None)}) == 5
 
 
 def test_without_a_rule_a_network_only_evaluates():

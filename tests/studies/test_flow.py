@@ -476,7 +476,7 @@ AUGMENTED = {"shift": 2, "flip": True, "cutout": 8}
 BREAKS = [
     *((as_layers, *at, {}) for at in ((1, 60), (3, 125))),
     *((generic_2, *at, how) for at in ((1, 1), (1, 60), (2, 30), (3, 125)) for how in ({}, ONE_CYCLE)),
-    *((with_batch_norm, *at) for at in ((1, 1, {}), (2, 30, ONE_CYCLE), (3, 125, {}))),  # by autograd
+    *((with_batch_norm, *at) for at in ((1, 1, {}), (2, 30, ONE_CYCLE), (3, 125, {}))),
     *((with_batch_norm, *at, AVERAGED) for at in ((1, 1), (2, 30), (3, 125))),
     (generic_2, 2, 30, AVERAGED | ONE_CYCLE),
     *((generic_2, *at, AUGMENTED) for at in ((2, 30), (3, 125))),
@@ -1251,7 +1251,7 @@ def test_a_network_of_layers_is_not_called_dead_for_what_stands_before_its_norm(
     run = read_run(flow.results_dir)
     assert run.metrics.accuracy > 0.3
     assert (run.dead_units, run.warnings) == ({}, ())
-    assert run.engine == "autograd: layers.0: a convolution with stride 2 is not compiled"
+    assert run.engine == "compiled step"
     again = flow_of("resnet", GenericCNN(run.spec), load_checkpoint_path=flow.results_dir / "model_checkpoint.pth")
     assert again.run(skip_train=True).accuracy == run.metrics.accuracy
 

@@ -389,7 +389,7 @@ def test_an_averaged_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill(
     models = [{"name": "a", "spec": spec(2)}, {"name": "bn", "spec": batch_norm(input=[1, 8, 8], classes=4)}]
     settings = study(f"idx:{data}", epochs=3, ema=0.9, models=models, protocol=protocol)
     run_study(settings, tmp_path / "study", jobs=2)
-    for model, reason in zip(models, ("does not average weights", "batch norm is not compiled"), strict=True):
+    for model in models:
         alone = settings.model_copy(update={"models": [model]})
         plan = half_way(alone, tmp_path / "killed")
         state, _ = newest_state(plan.folder / "training", 1 << 30, print)
@@ -397,7 +397,7 @@ def test_an_averaged_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill(
         assert state["ema"]["updates"] > 0
         run = train_run(plan)
         assert run.settings["ema"] == run.settings["averaging.ema"] == 0.9
-        assert reason in run.engine
+        assert "does not average weights" in run.engine
         for name in ("model.safetensors", "history.csv", "predictions.npz", "model_checkpoint.pth"):
             paths = [tmp_path / where / plan.model_name / name for where in ("killed", "study")]
             assert paths[0].read_bytes() == paths[1].read_bytes(), name

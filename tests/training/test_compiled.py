@@ -235,14 +235,6 @@ def test_averages_and_weights_that_lie_channels_last_are_taken_up(trainer):
     assert torch.equal(parameters(arch), parameters(steady))
 
 
-def test_a_layer_that_is_not_compiled_is_named(trainer):
-    layers = [{"conv": 4, "activation": "relu"}, {"conv": 4, "stride": 2, "activation": "relu"}, {"linear": "classes"}]
-    arch, said = trainer(spec={"input": [1, 28, 28], "classes": 10, "layers": layers}, n_images=64), []
-    arch.say = said.append
-    arch.train(1)
-    assert said == ["training by autograd: layers.1: a convolution with stride 2 is not compiled"]
-
-
 def losses_of_one_epoch(trainer, dropout_seed):
     arch, losses = trainer(spec=preset("generic_2")), []
     in_order = Batches(*arch.train_loader.dataset.tensors, 16)

@@ -1,4 +1,4 @@
-"""Object files on disk: compiled once for a spec, an update rule, this source, the compiler and the processor."""
+"""Object files on disk: compiled once for a network, an update rule, this source, the compiler and the processor."""
 
 import hashlib
 import os
@@ -8,11 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from modelflow.io.files import read_bounded
-from modelflow.kernels.layout import Layout
 from modelflow.kernels.machine import Machine, compile_text, version
 from modelflow.kernels.rules.rule import Rule
-from modelflow.networks.family import family
-from modelflow.networks.trace import Trace
 
 FORMAT = b"modelflow kernels 1\n"
 MAX_BYTES = 1 << 26
@@ -29,27 +26,33 @@ def folder() -> Path | None:
 
 
 def object_file(
-    trace: Trace, rule: Rule | None, layout: Layout, machine: Machine, say: Callable[[str], None] | None
+    network: str,
+    write: Callable[[], str],
+    rule: Rule | None,
+    machine: Machine,
+    level: int,
+    say: Callable[[str], None] | None,
 ) -> bytes:
-    """The compiled functions of a trace and a rule. A file that is damaged or cannot be written is compiled anew."""
+    """The compiled functions of a network and a rule, whose code `write` gives, optimized to a `level` of LLVM's.
+
+    `network` tells it from every other. A file that is damaged or cannot be written is compiled anew.
+    """
     place = folder()
-    path = None if place is None else place / f"{key(trace, rule, machine)}.o"
+    path = None if place is None else place / f"{key(network, rule, machine)}.o"
     found = None if path is None else _read(path)
     if found is not None:
         return found
     if say is not None:
         say(f"compiling its {'training step' if rule else 'evaluation'}, once on this machine")
-    from modelflow.kernels.step import Program
-
-    compiled = compile_text(Program(layout, machine, rule).text, machine)
+    compiled = compile_text(write(), machine, level)
     if path is not None:
         _write(path, compiled)
     return compiled
 
 
-def key(trace: Trace, rule: Rule | None, machine: Machine) -> str:
+def key(network: str, rule: Rule | None, machine: Machine) -> str:
     """A name that differs for anything the compiled code depends on; how the network is written is not part of it."""
-    text = repr((family(trace), rule, machine, version(), _source()))
+    text = repr((network, rule, machine, version(), _source()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -24,6 +24,14 @@ READ, SECOND_CACHE, DATA = 0, 2, 1  # of LLVM's prefetch
 Operand = Any  # a Num, or a Python number that takes the type of the Num beside it
 
 
+class _Anew(ir.instructions.LoadInstr):  # type: ignore[misc]
+    """A load that stays where it stands; llvmlite has none."""
+
+    def descr(self, buf: list[str]) -> None:
+        super().descr(buf)
+        buf[-1] = buf[-1].replace("load ", "load volatile ", 1)
+
+
 class Num:
     """A value of the program being written."""
 
@@ -137,6 +145,13 @@ class Array:
 
     def __getitem__(self, index: Operand) -> Num:
         load = self.code.builder.load(self._address(index), typ=self.element, align=alignment(self.element))
+        return Num(self.code, load)
+
+    def anew(self, index: Operand) -> Num:
+        """As `[index]`, but never kept for later: the compiler would keep more than there are registers."""
+        load = _Anew(self.code.builder.block, self._address(index), typ=self.element)
+        load.align = alignment(self.element)
+        self.code.builder._insert(load)
         return Num(self.code, load)
 
     def __setitem__(self, index: Operand, value: Num) -> None:
@@ -269,6 +284,22 @@ class Code:
             a = a + self.shuffle(a, a, moved)
         return Num(self, self.builder.extract_element(a.value, ir.Constant(I32, 0)))
 
+    def totals(self, vectors: list[Num]) -> Num:
+        """The sums over the lanes of as many vectors as there are lanes, in one vector."""
+        fours, size = range(0, self.lanes, 4), 1
+        while len(vectors) > 1:
+            if size < 4:  # within each four lanes, where shuffles are cheap
+                even = [f + 2 * (j % 2) + self.lanes * (j // 2) for f in fours for j in range(4)]
+                odd = [at + 1 for at in even]
+            else:  # then fours of lanes
+                chunks = range(0, 2 * self.lanes, 8)
+                even = [c + j for c in chunks for j in range(4)]
+                odd = [at + 4 for at in even]
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [self.shuffle(a, b, even) + self.shuffle(a, b, odd) for a, b in pairs]
+            size *= 2
+        return vectors[0]
+
     def shuffle(self, a: Num, b: Num, order: list[int]) -> Num:
         mask = ir.Constant(ir.VectorType(I32, len(order)), order)
         return Num(self, self.builder.shuffle_vector(a.value, b.value, mask))
@@ -291,7 +322,8 @@ class Code:
 
     def _intrinsic(self, name: str, *values: Num) -> Num:
         kind = values[0].type
-        suffix = f"v{kind.count}f32" if isinstance(kind, ir.VectorType) else "f32"
+        scalar = "f64" if scalar_type(kind) == F64 else "f32"
+        suffix = f"v{kind.count}{scalar}" if isinstance(kind, ir.VectorType) else scalar
         function = self.declared(f"llvm.{name}.{suffix}", kind, [kind] * len(values))
         return Num(self, self.builder.call(function, [value.value for value in values]))
 

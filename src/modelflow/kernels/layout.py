@@ -99,9 +99,15 @@ class Layout:
     shared: int
     parameters: int
 
+    running, running_at = 0, 0  # statistics that a step keeps: none
+
     @property
     def has_large(self) -> bool:
         return any(layer.large for layer in self.linears)
+
+    def workspace(self, blocks: int) -> int:
+        """Floats of memory for batches of as many blocks: shared and blocks."""
+        return (self.shared + blocks * self.block) * self.lanes
 
 
 class _Space:

@@ -5,7 +5,7 @@
 exp and log are Cephes' single-precision polynomials (Moshier 1989), good to about 1e-7.
 """
 
-from modelflow.kernels.emit import F32, F64, I32, Code, Num
+from modelflow.kernels.emit import F32, F64, I32, Array, Code, Num
 from modelflow.kernels.layout import Layout
 
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
@@ -30,21 +30,29 @@ def cross_entropy(k: Code, layout: Layout) -> None:
     last = layout.linears[-1]
     width = -(-last.rows * last.tiles // k.lanes) * k.lanes
     logits = k.vectors(k.block).at(last.output)
-    gradients = logits.at(width)
-    labels = k.vectors(k.block).at(layout.labels).of(k.ints)[0]
+    _cross_entropy(k, logits, logits.at(width), k.vectors(k.block).at(layout.labels), layout.classes)
+
+
+def cross_entropy_of(k: Code, classes: int) -> None:
+    """Arguments: source (the logits), gradient (theirs), labels, valid, number. As `cross_entropy`."""
+    _cross_entropy(k, k.vectors(k.source), k.vectors(k.gradient), k.vectors(k.labels), classes)
+
+
+def _cross_entropy(k: Code, logits: Array, gradients: Array, labels_in: Array, classes: int) -> None:
+    labels = labels_in.of(k.ints)[0]
     valid = k.lane_numbers() < k.splat(k.convert(k.valid, I32))
     largest, chosen, total = k.var(logits[0]), k.var(k.vector(0.0)), k.var(k.vector(0.0))
-    for c in k.loop(layout.classes):
+    for c in k.loop(classes):
         z = logits[c]
         largest.set(k.where(largest.get() > z, largest.get(), z))
         chosen.set(k.where(labels.equals(k.splat(k.convert(c, I32))), z, chosen.get()))
-    for c in k.loop(layout.classes):
+    for c in k.loop(classes):
         e = exp(k, logits[c] - largest.get())
         gradients[c] = e
         total.set(total.get() + e)
     scale = k.splat(k.constant(1.0, F32) / k.convert(k.number, F32))
     share = scale / total.get()
-    for c in k.loop(layout.classes):
+    for c in k.loop(classes):
         hit = labels.equals(k.splat(k.convert(c, I32)))
         d = gradients[c] * share - k.where(hit, scale, k.vector(0.0))
         gradients[c] = k.where(valid, d, k.vector(0.0))

@@ -47,18 +47,18 @@ def version() -> str:
     return f"llvmlite {llvmlite.__version__} llvm {llvm.llvm_version_info} {triple()}"
 
 
-def compile_text(text: str, machine: Machine) -> bytes:
-    """The object file of a module of LLVM code."""
+def compile_text(text: str, machine: Machine, level: int = 2) -> bytes:
+    """The object file of a module of LLVM code, optimized so far."""
     target = _target(machine)
-    compiled: bytes = target.emit_object(optimized(text, target))
+    compiled: bytes = target.emit_object(optimized(text, target, level))
     return compiled
 
 
-def optimized(text: str, target: Any) -> Any:
+def optimized(text: str, target: Any, level: int = 2) -> Any:
     """LLVM's module of a text, for its target machine."""
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_unrolling = False
     options.loop_vectorization = False
     options.slp_vectorization = False

@@ -17,29 +17,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelflow.kernels import cache
+from modelflow.kernels.functions import INTEGERS, LOGITS, PACK, TRAIN
+from modelflow.kernels.graph import graph
 from modelflow.kernels.layout import Layout, layout
 from modelflow.kernels.machine import Library, Machine, host
+from modelflow.kernels.plan import Plan, plan
 from modelflow.kernels.rules.rule import Options, Rule
-from modelflow.kernels.step import INTEGERS, LOGITS, PACK, TRAIN, workspace
 from modelflow.kernels.threads import BARRIER
+from modelflow.networks.family import OutsideFamilyError, family
 from modelflow.networks.trace import Trace
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 EVALUATED_AT_ONCE = 64
 MAX_THREADS = 2  # more have not been tried
+NO_STATISTICS = np.empty(0, np.float32)
 
 
 @dataclass
 class State:
     """Flat parameters and the averages that the rule keeps, each in the order of `model.parameters()`; steps made.
 
+    `running` are the running means and variances of batch norms, in the order of `model.buffers()`.
     They are changed in place, so parameters of a module that are views of `params` see every update.
     """
 
     params: Floats
     averages: Sequence[Floats] = ()
     step: int = 0
+    running: Floats = field(default_factory=NO_STATISTICS.copy)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Network:
     It trains by its update rule; without one it only evaluates.
     """
 
-    layout: Layout
+    layout: Layout | Plan
     library: Library
     rule: Rule | None
     _functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -89,7 +95,7 @@ class Network:
         if len(state.averages) != len(self.rule.averages):
             raise ValueError(f"{len(state.averages)} averages, expected {self.rule.averages} of {self.rule}")
         flats = [state.params, *state.averages]
-        packed, scalars = self._pack(flats), _scalars(self.rule, options, state.step, steps)
+        packed, scalars = self._pack(flats, state.running), _scalars(self.rule, options, state.step, steps)
         memory = self._workspace(-(-min(batch_size, max(len(order), 1)) // self.layout.lanes))
         train, barrier = self._function("train", TRAIN, ctypes.c_int64), np.zeros(BARRIER, np.int64)
         threads = min(threads, MAX_THREADS) if self.layout.has_large else 1
@@ -112,17 +118,21 @@ class Network:
         done = _together(run, threads)
         for flat, values in zip(flats, packed, strict=True):
             self._function("unpack", PACK, None)(*_pointers(flat, values))
+        state.running[:] = self._running()
         state.step += done
         failed = done if done < steps else None
         return Trained(losses[: done + (failed is not None)], failed)
 
-    def logits(self, images: Floats, params: Floats, threads: int = 1) -> Floats:
-        """Logits of all images, without dropout; each of at most `MAX_THREADS` threads takes a part of the images."""
+    def logits(self, images: Floats, params: Floats, threads: int = 1, running: Floats = NO_STATISTICS) -> Floats:
+        """Logits of all images, without dropout; each of at most `MAX_THREADS` threads takes a part of the images.
+
+        `running` are the statistics that batch norms use.
+        """
         _check(self.layout, images, None, None, 1)
         out = np.empty((len(images), self.layout.classes), np.float32)
         blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.layout.lanes)
         threads = max(1, min(threads, MAX_THREADS, len(images) // EVALUATED_AT_ONCE))
-        packed, memories = self._pack([params]), self._workspace(blocks, threads)
+        packed, memories = self._pack([params], running), self._workspace(blocks, threads)
         logits = self._function("logits", LOGITS, None)
 
         def run(thread: int) -> int:
@@ -134,19 +144,29 @@ class Network:
         _together(run, threads)
         return out
 
-    def _pack(self, flats: Sequence[Floats]) -> Floats:
-        """Parameters, and perhaps their averages, in the order of the step, a row each; its padding stays zero."""
+    def _pack(self, flats: Sequence[Floats], running: Floats = NO_STATISTICS) -> Floats:
+        """Parameters, and perhaps their averages, in the order of the step, a row each; its padding stays zero.
+
+        The running statistics lie behind the parameters.
+        """
         if not self._packed.size:
             rows = 1 + len(self.rule.averages if self.rule is not None else ())
             self._packed = aligned(rows * self.layout.packed).reshape(rows, -1)
         for flat, row in zip(flats, self._packed, strict=False):
             _check_flat(flat, self.layout.parameters)
             self._function("pack", PACK, None)(*_pointers(flat, row))
+        if running.shape != (self.layout.running,):
+            raise ValueError(f"running: expected {self.layout.running} statistics, got {running.shape}")
+        self._running()[:] = running
         return self._packed
+
+    def _running(self) -> Floats:
+        """The running statistics among what is packed."""
+        return self._packed[0, self.layout.running_at : self.layout.running_at + self.layout.running]
 
     def _workspace(self, blocks: int, threads: int = 1) -> Floats:
         """Memory for batches of `blocks`, a row a thread."""
-        size = workspace(self.layout, blocks)
+        size = self.layout.workspace(blocks)
         if self._memory.size < size * threads:
             self._memory = aligned(size * threads)
         return self._memory[: size * threads].reshape(threads, size)
@@ -166,12 +186,42 @@ def compiled(
 ) -> Network:
     """The network of a trace, from the cache on disk, or compiled first, of which `say` is told.
 
-    It trains by `rule`; where that is None, it only evaluates. Raises `OutsideFamilyError` for a network outside the
-    card's family.
+    It trains by `rule`; where that is None, it only evaluates. Raises `UncoveredError` for a network with a layer that
+    is not compiled.
     """
     machine = machine or host()
-    places = layout(trace, machine.lanes)
-    return Network(places, Library(cache.object_file(trace, rule, places, machine, say), machine), rule)
+    places, described, write = _of_family(trace, rule, machine) or _of_any(trace, rule, machine)
+    level = 2 if isinstance(places, Layout) else 1  # more takes half as long again, and makes nothing faster
+    return Network(places, Library(cache.object_file(described, write, rule, machine, level, say), machine), rule)
+
+
+Written = tuple[Layout | Plan, str, Callable[[], str]]  # places, what tells the network from others, its code
+
+
+def _of_family(trace: Trace, rule: Rule | None, machine: Machine) -> Written | None:
+    """The step that is made for the card's family; None for another network."""
+    try:
+        places = layout(trace, machine.lanes)
+    except OutsideFamilyError:
+        return None
+
+    def write() -> str:
+        from modelflow.kernels.step import Program
+
+        return Program(places, machine, rule).text
+
+    return places, repr(family(trace)), write
+
+
+def _of_any(trace: Trace, rule: Rule | None, machine: Machine) -> Written:
+    places = plan(graph(trace), machine.lanes, machine.registers)
+
+    def write() -> str:
+        from modelflow.kernels.general import Program
+
+        return Program(places, machine, rule).text
+
+    return places, places.graph.key, write
 
 
 def _together(run: Callable[[int], int], threads: int) -> int:
@@ -218,7 +268,9 @@ def _check_flat(flat: Floats, parameters: int) -> None:
         raise ValueError(f"parameters: expected {parameters} contiguous float32, got {flat.shape} {flat.dtype}")
 
 
-def _check(places: Layout, images: Floats, labels: Integers | None, order: Integers | None, batch_size: int) -> None:
+def _check(
+    places: Layout | Plan, images: Floats, labels: Integers | None, order: Integers | None, batch_size: int
+) -> None:
     """Raises `ValueError` for what the compiled code could not survive."""
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1")

@@ -11,88 +11,30 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from llvmlite import ir
-
 from modelflow.kernels import conv, dropout, linear, loss
-from modelflow.kernels.denormals import flushed_to_zero
-from modelflow.kernels.emit import F32, F64, I32, I64, PTR, Array, Code, Num
+from modelflow.kernels.emit import F32, F64, I32, I64, Array, Code, Num
+from modelflow.kernels.functions import LOGITS, PACK, TRAIN, VOID, Functions
 from modelflow.kernels.layout import Layout, Linear
 from modelflow.kernels.machine import Machine
 from modelflow.kernels.rules.rule import Rule, Update, update_small
 from modelflow.kernels.threads import alone, wait
 
-VOID = ir.VoidType()
-TRAIN = (
-    "images",
-    "labels",
-    "order",
-    "count",
-    "batch",
-    "params",
-    "memory",
-    "scalars",
-    "seed",
-    "start",
-    "losses",
-    "thread",
-    "threads",
-    "barrier",
-)
-LOGITS = ("images", "count", "params", "memory", "blocks_at_once", "out")
-PACK = ("flat", "packed")
-INTEGERS = (
-    *("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin"),
-    *("thread", "threads", "left"),
-)
 CACHE_LINE, MAX_ASKED_FOR = 16, 32_768  # floats; a quarter of a second cache of 512 KiB
 
 
-class Program:
-    """A module that functions are written into."""
+class Program(Functions):
+    """The program of a network of the card's family."""
 
     def __init__(self, layout: Layout, machine: Machine, rule: Rule | None) -> None:
+        super().__init__(layout.lanes, machine.architecture)
         self.layout = layout
         self.registers = machine.registers
-        self.architecture = machine.architecture
-        self.module = ir.Module("network")
-        self.functions: dict[str, tuple[ir.Function, tuple[str, ...]]] = {}
         _write_packing(self)
         _write_forward(self)
         _write_logits(self)
         if rule is not None:
             _write_backward(self, partial(Update, rule=rule, stride=layout.packed))
             _write_train(self, rule)
-
-    @property
-    def text(self) -> str:
-        return str(self.module)
-
-    def function(self, name: str, arguments: str, write: Callable[[Code], None], result: ir.Type = VOID) -> None:
-        """A function whose body `write` writes; `arguments` are names: numbers if in INTEGERS, else memory."""
-        names = tuple(arguments.split())
-        k = Code(self.module, name, {n: I64 if n in INTEGERS else PTR for n in names}, result, self.layout.lanes)
-        write(k)
-        if result is VOID:
-            k.give()
-        self.functions[name] = (k.function, names)
-
-    def entry(self, name: str, arguments: tuple[str, ...], write: Callable[[Code], None], result: ir.Type) -> None:
-        """As `function`, one that is called from without: what it does is done with denormals flushed to zero."""
-        inner = f"{name}_flushed"
-
-        def enter(k: Code) -> None:
-            with flushed_to_zero(k, self.architecture):
-                given = self.call(k, inner)
-            if result is not VOID:
-                k.give(given)
-
-        self.function(inner, " ".join(arguments), write, result)
-        self.function(name, " ".join(arguments), enter, result)
-
-    def call(self, k: Code, name: str, **values: Num) -> Num:
-        """Calls a function, its arguments taken from `values` or from those of the same name in the caller."""
-        function, names = self.functions[name]
-        return k.call(function, *(values[n] if n in values else getattr(k, n) for n in names))
 
 
 def _write_forward(program: Program) -> None:
@@ -409,8 +351,3 @@ def _zero(k: Code, memory: Array, count: int) -> None:
 
 def _least(k: Code, a: Num, b: Num) -> Num:
     return k.where(a < b, a, b)
-
-
-def workspace(layout: Layout, blocks: int) -> int:
-    """Floats of `memory` for batches of as many blocks: shared and blocks."""
-    return (layout.shared + blocks * layout.block) * layout.lanes

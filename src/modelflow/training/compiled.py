@@ -71,7 +71,23 @@ def compiled_logits(
 
     params = torch.cat([p.detach().ravel() for p in model.parameters()]).numpy()
     rule = None if _about_options(optimizer) else _rule_of(optimizer)
-    return compiled(model.trace, rule, say).logits(loader.dataset.tensors[0].contiguous().numpy(), params, threads)
+    images = loader.dataset.tensors[0].contiguous().numpy()
+    return compiled(model.trace, rule, say).logits(images, params, threads, running_statistics(model))
+
+
+def norms(model: nn.Module) -> list[nn.BatchNorm2d]:
+    """The batch norms, in the order of their statistics."""
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def running_statistics(model: nn.Module) -> Array:
+    """The running mean, then the running variance of each batch norm, in one vector."""
+    parts = [kept.numpy() for norm in norms(model) for kept in _statistics(norm)]
+    return np.concatenate([np.empty(0, np.float32), *parts])
+
+
+def _statistics(norm: nn.BatchNorm2d) -> list[Tensor]:
+    return [kept for kept in (norm.running_mean, norm.running_var) if kept is not None]
 
 
 def _about_machine() -> str:
@@ -84,18 +100,27 @@ def _about_model(model: nn.Module) -> str:
         getattr(kind, method) is not getattr(GenericCNN, method) or method in vars(model) for method in OWN_METHODS
     ):
         return f"the model is a {kind.__name__}, not built from a spec"
-    if model.outside_family:
-        return f"{model.outside_family} is not compiled"
+    if uncovered := _uncovered(model):
+        return f"{uncovered} is not compiled"
     if not is_as_described(model):
         return "the model's layers are not those of its spec any more"
     if any(p.dtype != torch.float32 or p.device.type != "cpu" or not p.requires_grad for p in model.parameters()):
         return "not all parameters are trainable float32 on the CPU"
     if _share_memory(list(model.parameters())):
         return "some parameters share their memory"
+    if any(b.dtype not in (torch.float32, torch.int64) or b.device.type != "cpu" for b in model.buffers()):
+        return "not all running statistics of batch norm are float32 on the CPU"
     owners = ((model.modules(), HOOKS), (model.parameters(), PARAMETER_HOOKS))
     if any(getattr(owner, hooks, None) for owned, kinds in owners for owner in owned for hooks in kinds):
         return "hooks are attached"
     return ""
+
+
+def _uncovered(model: GenericCNN) -> str:
+    """The first layer that no kernel knows, in words; empty where all are known."""
+    from modelflow.kernels.graph import uncovered
+
+    return uncovered(model.trace) if model.outside_family else ""
 
 
 def _share_memory(parameters: list[nn.Parameter]) -> bool:
@@ -169,6 +194,8 @@ def _about_loader(loader: Any, model: nn.Module) -> str:
         return f"the loader is a {type(loader).__name__}, not batches of a data set in memory"
     if loader.joins_a_last_one and loader.leaves_one:
         return "the last batch of one image is joined to the one before"
+    if (loader.batch_size == 1 or loader.leaves_one or loader.images == 1) and norms(model):
+        return "batch norm sees a batch of one image"
     kinds = [(tensor.dtype, tensor.device.type) for tensor in loader.dataset.tensors]
     covered = kinds == [(torch.float32, "cpu"), (torch.int64, "cpu")]
     if not covered or loader.dataset.tensors[0].requires_grad:
@@ -238,6 +265,7 @@ class CompiledStep:
             seed, threads = dropout_seed, self._threads()
             done = self._network.train(images, labels, part, size, state, options, seed, start, threads)
             self._count(state.step)
+            self._keep(state.running, len(done.losses))
             if done.failed is not None:
                 check_finite(
                     float(done.losses[done.failed]), f"epoch {epoch}, step {start + done.failed + 1}: the loss"
@@ -251,22 +279,24 @@ class CompiledStep:
 
     def mean_loss(self, loader: Batches) -> float:
         """The mean cross-entropy over the images, without dropout."""
-        params = self._bound().params  # which may compile the network anew
-        return _mean_loss(self._network, loader, params, self._threads())
+        state = self._bound()  # which may compile the network anew
+        return _mean_loss(self._network, loader, state, self._threads())
 
     def later_mean_loss(self, loader: Batches) -> Future[float] | None:
         """`mean_loss` with the parameters as they are now, by a second thread while training goes on.
 
         None where training takes both threads, or none is free.
         """
-        from modelflow.kernels.network import Network
+        from modelflow.kernels.network import Network, State
 
         network = self._network
         if network.layout.has_large or self._threads() < 2:
             return None
         its_own = Network(network.layout, network.library, None)  # the last evaluation may still be under way
         team = ThreadPoolExecutor(1)
-        evaluation = team.submit(_mean_loss, its_own, loader, self._bound().params.copy(), 1)
+        state = self._bound()
+        now = State(state.params.copy(), running=state.running)
+        evaluation = team.submit(_mean_loss, its_own, loader, now, 1)
         team.shutdown(wait=False)  # a thread that is kept would be missing in a forked process
         return evaluation
 
@@ -287,16 +317,26 @@ class CompiledStep:
             if averages:
                 self.optimizer.state[p].update(zip(rule.averages, averages, strict=True))
         params, *flats = (flat.numpy() for flat in self._flats)
-        return State(params, flats, int(step))
+        return State(params, flats, int(step), running_statistics(self.model))
 
     def _count(self, step: int) -> None:
         for p in self.model.parameters() if self._rule.counts_steps else ():
             self.optimizer.state[p]["step"].fill_(float(step))
 
+    def _keep(self, running: Array, batches: int) -> None:
+        """The running statistics after so many batches, as batch norms keep them."""
+        begin = 0
+        for norm in norms(self.model):
+            for kept in _statistics(norm):
+                kept.copy_(torch.from_numpy(running[begin : begin + norm.num_features]))
+                begin += norm.num_features
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked += batches
 
-def _mean_loss(network: "Network", loader: Batches, params: Array, threads: int) -> float:
+
+def _mean_loss(network: "Network", loader: Batches, state: "State", threads: int) -> float:
     images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
-    logits_NK = network.logits(images, params, threads)
+    logits_NK = network.logits(images, state.params, threads, state.running)
     return cross_entropy(logits_NK, labels) if np.isfinite(logits_NK).all() else math.nan
 
 

@@ -1,0 +1,221 @@
+"""The program of any network: as `step`, from a plan of calls, each for every block of the batch or once for all.
+
+Calls one after the other that go block by block are made for the first block, then for the next, so that what one
+leaves the next finds in the cache.
+"""
+
+from functools import partial
+
+from modelflow.kernels import linear, loss
+from modelflow.kernels.emit import F32, F64, I32, I64, Array, Code, Num
+from modelflow.kernels.functions import LOGITS, PACK, TRAIN, VOID, Functions
+from modelflow.kernels.machine import Machine
+from modelflow.kernels.maps import Maps
+from modelflow.kernels.ops.operation import At, Call
+from modelflow.kernels.plan import Plan, phases
+from modelflow.kernels.rules.rule import Rule, Update, update_small
+
+Views = dict[str, Num]
+
+
+class Program(Functions):
+    """The program of a plan; without a rule it only evaluates."""
+
+    def __init__(self, plan: Plan, machine: Machine, rule: Rule | None) -> None:
+        super().__init__(plan.lanes, machine.architecture)
+        self.plan = plan
+        self._names: dict[tuple[object, ...], str] = {}
+        image, _ = plan.values[plan.graph.image]
+        self.function("gather", "images order valid target", partial(gather, maps=image))
+        for name, packing in (("pack", True), ("unpack", False)):
+            runs = [(0, 0, plan.parameters)]
+            self.function(name, " ".join(PACK), partial(linear.pack_small, runs=runs, packing=packing))
+        self._write_evaluation()
+        if rule is not None:
+            self._write_training(rule)
+
+    def _write_evaluation(self) -> None:
+        calls = self.plan.forward(training=False)
+        once, each = ([call for call in calls if call.whole is whole] for whole in (True, False))
+        for call in calls:
+            self._declare(call)
+
+        def write(k: Code) -> None:
+            views = _memories(self.plan, k)
+            order = k.vectors(k.memory).of(F32).at(self.plan.order.offset).of(I64)
+            for call in once:
+                self._call(k, call, views)
+            for begin in k.loop((k.count + (k.lanes - 1)) // k.lanes):
+                here = views | self._block(k, views, k.integer(0)) | {"begin": begin * k.lanes}
+                here["valid"] = _least(k, k.count - here["begin"], k.integer(k.lanes))
+                here["order"] = Num(k, order.pointer)
+                for lane in range(k.lanes):
+                    order[lane] = here["begin"] + lane
+                self._gather(k, here)
+                for call in each:
+                    self._call(k, call, here)
+                self._put_logits(k, here)
+
+        self.entry("logits", LOGITS, write, VOID)
+
+    def _put_logits(self, k: Code, here: Views) -> None:
+        _, at = self.plan.values[self.plan.graph.logits]
+        logits, classes = self._place(k, at, here).of(F32), self.plan.classes
+        out = k.array(k.out).at(here["begin"] * classes)
+        for lane in k.loop(here["valid"]):
+            for c in k.loop(classes):
+                out[lane * classes + c] = logits[c * k.lanes + lane]
+
+    def _write_training(self, rule: Rule) -> None:
+        plan = self.plan
+        forward, backward = plan.forward(training=True), plan.backward()
+        for call in [*forward, *backward]:
+            self._declare(call)
+        self.function("labels_in", "labels order valid target", labels_in)
+        loss_of = partial(loss.cross_entropy_of, classes=plan.classes)
+        self.function("loss", "source gradient labels valid number", loss_of, F64)
+        update = partial(update_small, update_in=partial(Update, rule=rule, stride=plan.packed))
+        self.function("update", "params scalars grads", partial(update, count=plan.small // plan.lanes))
+
+        def write(k: Code) -> None:
+            views, losses = _memories(plan, k), k.array(k.losses, F64)
+            done, finished = k.function.append_basic_block("done"), k.var(k.integer(0))
+            for step in k.loop((k.count + k.batch - 1) // k.batch):
+                views |= _of_step(k, step, rule)
+                self._fetch(k, views)
+                self._run(k, forward, views)
+                losses[step] = self._losses(k, views)
+                finished.set(step)
+                with k.when(k.not_finite(losses[step])):
+                    k.builder.branch(done)
+                grads = self._place(k, plan.grads, views)
+                for i in k.loop(plan.small // k.lanes):
+                    grads[i] = k.vector(0.0)
+                self._run(k, backward, views)
+                self.call(k, "update", **views, grads=Num(k, grads.pointer))
+                finished.set(step + 1)
+            k.builder.branch(done)
+            k.builder.position_at_end(done)
+            k.give(finished.get())
+
+        self.entry("train", TRAIN, write, I64)
+
+    def _fetch(self, k: Code, views: Views) -> None:
+        for b in k.loop(views["blocks"]):
+            here = views | self._block(k, views, b)
+            self._gather(k, here)
+            self.call(k, "labels_in", **here, target=self._number(k, self.plan.labels, here))
+
+    def _run(self, k: Code, calls: list[Call], views: Views) -> None:
+        for whole, group in phases(calls):
+            for b in k.loop(1 if whole else views["blocks"]):
+                here = views if whole else views | self._block(k, views, b)
+                for call in group:
+                    self._call(k, call, here)
+
+    def _losses(self, k: Code, views: Views) -> Num:
+        logits = self.plan.graph.logits
+        total = k.var(k.constant(0.0, F64))
+        for b in k.loop(views["blocks"]):
+            here = views | self._block(k, views, b)
+            places = {"source": self.plan.values[logits][1], "gradient": self.plan.gradients[logits][1]}
+            numbers = {name: self._number(k, at, here) for name, at in places.items()}
+            labels = self._number(k, self.plan.labels, here)
+            total.set(total.get() + self.call(k, "loss", **(here | numbers | {"labels": labels})))
+        return total.get() / k.convert(views["number"], F64)
+
+    def _gather(self, k: Code, here: Views) -> None:
+        _, at = self.plan.values[self.plan.graph.image]
+        self.call(k, "gather", **here, target=self._number(k, at, here))
+
+    def _block(self, k: Code, views: Views, b: Num) -> Views:
+        """What is of block `b`."""
+        begin = b * k.lanes
+        found = {"block": Num(k, k.array(views["all_blocks"]).at(b * self.plan.block).pointer), "begin": begin}
+        if "number" in views:
+            found["valid"] = _least(k, views["number"] - begin, k.integer(k.lanes))
+            found["order"] = Num(k, k.array(views["batch_order"], I64).at(begin).pointer)
+        return found
+
+    def _declare(self, call: Call) -> None:
+        """Writes the function of a call, once for all calls of the same sizes."""
+        key = (call.write, call.sizes)
+        if key not in self._names:
+            self._names[key] = f"{call.write.__name__}{len(self._names)}"
+            arguments = " ".join([*(name for name, _ in call.at), *call.numbers])
+            self.function(self._names[key], arguments, lambda k: call.write(k, *call.sizes))
+
+    def _call(self, k: Code, call: Call, views: Views) -> None:
+        places = {name: self._number(k, at, views) for name, at in call.at}
+        self.call(k, self._names[call.write, call.sizes], **(views | places))
+
+    def _place(self, k: Code, at: At, views: Views) -> Array:
+        return k.array(views[at.memory]).at(at.offset).of(k.floats)
+
+    def _number(self, k: Code, at: At, views: Views) -> Num:
+        return Num(k, self._place(k, at, views).pointer)
+
+
+def _memories(plan: Plan, k: Code) -> Views:
+    blocks = Num(k, k.array(k.memory).at(plan.shared).pointer)
+    return {"params": k.params, "shared": k.memory, "all_blocks": blocks, "block": blocks}
+
+
+def _of_step(k: Code, step: Num, rule: Rule) -> Views:
+    begin = step * k.batch
+    number = _least(k, k.count - begin, k.batch)
+    return {
+        "number": number,
+        "blocks": (number + (k.lanes - 1)) // k.lanes,
+        "step": k.start + step,
+        "scalars": Num(k, k.array(k.scalars).at(step * rule.scalar_count).pointer),
+        "batch_order": Num(k, k.array(k.order, I64).at(begin).pointer),
+    }
+
+
+def gather(k: Code, maps: Maps) -> None:
+    """Arguments: images, order, valid, target. The images that `order` names, turned: one vector a pixel.
+
+    Lanes beyond `valid` have the first image's pixels, which count nowhere.
+    """
+    images, order, target = k.array(k.images), k.array(k.order, I64), k.vectors(k.target)
+    size = maps.channels * maps.places
+    sources = []
+    for lane in range(k.lanes):
+        which = k.where(k.valid > lane, k.integer(lane), k.integer(0))
+        sources.append(images.at(order[which] * size))
+    for c in k.loop(maps.channels):
+        for y in k.loop(maps.height):
+            row = target.at(maps.index(c, y, 0))
+            _gather_row(k, [source.at((c * maps.height + y) * maps.width) for source in sources], row, maps.width)
+
+
+def _gather_row(k: Code, sources: list[Array], row: Array, width: int) -> None:
+    """By squares of lanes; the last of them may overlap the one before."""
+    lanes = k.lanes
+    if width < lanes:
+        scalars = row.of(F32)
+        for lane, source in enumerate(sources):
+            for x in k.loop(width):
+                scalars[x * lanes + lane] = source[x]
+        return
+    for x in k.loop(width // lanes * lanes, 0, lanes):
+        _gather_square(k, sources, row, x)
+    if width % lanes:
+        _gather_square(k, sources, row, k.integer(width - lanes))
+
+
+def _gather_square(k: Code, sources: list[Array], row: Array, x: Num) -> None:
+    for i, vector in enumerate(linear.transposed(k, [source.unaligned(x) for source in sources])):
+        row[x + i] = vector
+
+
+def labels_in(k: Code) -> None:
+    """Arguments: labels, order, valid, target."""
+    target, labels, order = k.array(k.target, I32), k.array(k.labels, I64), k.array(k.order, I64)
+    for lane in k.loop(k.valid):
+        target[lane] = k.convert(labels[order[lane]], I32)
+
+
+def _least(k: Code, a: Num, b: Num) -> Num:
+    return k.where(a < b, a, b)

@@ -1,0 +1,233 @@
+"""Where everything lies for any network, and what is done in a step, in order. Integers only.
+
+    packed    parameters as they lie flat, padded to whole vectors, then the running statistics; after them, in rows of
+              the same length, the rule's averages
+    block     what a block of `lanes` images needs: values, and their gradients, as maps of vectors over the images
+    shared    the gradients of the parameters, what operations keep through a step, and what they use within a call
+
+An input's gradient lies where the output's does if its only reader is an operation that computes it value by value.
+Offsets count floats.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from modelflow.kernels.graph import Graph
+from modelflow.kernels.maps import Border, Maps, maps_of
+from modelflow.kernels.ops.operation import At, Call, Operation
+from modelflow.networks.layers.tape import Values
+
+LINE = 16  # floats of a cache line
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The places of a network for vectors of `lanes` floats, and the sizes of the memories."""
+
+    graph: Graph
+    lanes: int
+    registers: int
+    values: dict[Values, tuple[Maps, At]]
+    gradients: dict[Values, tuple[Maps, At]]
+    kept: dict[Operation, At]
+    small: int  # floats of the parameters, padded
+    packed: int
+    block: int
+    shared: int
+    grads: At
+    order: At
+    labels: At
+    scratch: At
+
+    has_large = False  # no layer in which threads share
+
+    @property
+    def image(self) -> int:
+        return self.graph.image.count
+
+    @property
+    def classes(self) -> int:
+        return self.graph.logits.count
+
+    @property
+    def parameters(self) -> int:
+        return self.graph.parameters
+
+    @property
+    def running(self) -> int:
+        return self.graph.running
+
+    @property
+    def running_at(self) -> int:
+        """Where the running statistics lie, behind the parameters."""
+        return self.small
+
+    def workspace(self, blocks: int) -> int:
+        """Floats for batches of as many blocks."""
+        return self.shared + blocks * self.block
+
+    def forward(self, training: bool) -> list[Call]:
+        steps = Steps(self, training)
+        for operation in self.graph.operations:
+            operation.forward(steps)
+        return steps.calls
+
+    def backward(self) -> list[Call]:
+        steps = Steps(self, True)
+        for operation in reversed(self.graph.operations):
+            operation.backward(steps)
+        return steps.calls
+
+
+@dataclass
+class Steps:
+    """What operations say is to be done (see `ops.operation.Schedule`)."""
+
+    plan: Plan
+    training: bool
+    calls: list[Call] = field(default_factory=list)
+    written: set[Values] = field(default_factory=set)
+
+    @property
+    def lanes(self) -> int:
+        return self.plan.lanes
+
+    @property
+    def registers(self) -> int:
+        return self.plan.registers
+
+    def parameter(self, at: int) -> At:
+        return At("params", at)
+
+    def gradients(self, at: int) -> At:
+        return self.plan.grads + at
+
+    def running(self, at: int) -> At:
+        return At("params", self.plan.small + at)
+
+    def value(self, value: Values) -> tuple[Maps, At]:
+        return self.plan.values[value]
+
+    def gradient(self, value: Values) -> tuple[Maps, At]:
+        return self.plan.gradients[value]
+
+    def adds(self, value: Values) -> bool | None:
+        """Whether the gradient of a value has been written before; None for the image, which has none."""
+        if value is self.plan.graph.image:
+            return None
+        before = value in self.written
+        self.written.add(value)
+        return before
+
+    def kept(self, operation: Operation) -> At:
+        return self.plan.kept[operation]
+
+    def scratch(self) -> At:
+        return self.plan.scratch
+
+    def per_block(self, write: Callable[..., None], *sizes: Any, numbers: str = "", **at: At) -> None:
+        self.calls.append(Call(write, sizes, tuple(at.items()), tuple(numbers.split()), whole=False))
+
+    def once(self, write: Callable[..., None], *sizes: Any, numbers: str = "", **at: At) -> None:
+        self.calls.append(Call(write, sizes, tuple(at.items()), tuple(numbers.split()), whole=True))
+
+
+def phases(calls: Iterable[Call]) -> list[tuple[bool, list[Call]]]:
+    """Calls one after the other that go block by block, or wait for the whole batch."""
+    return [(whole, list(group)) for whole, group in groupby(calls, lambda call: call.whole)]
+
+
+def plan(graph: Graph, lanes: int, registers: int) -> Plan:
+    """The places of a network."""
+    block, shared = _Space(), _Space()
+    labels = At("block", block.take(lanes))
+    values = {v: (maps, At("block", block.take(maps.size * lanes))) for v, maps in _value_maps(graph).items()}
+    owners, gradients = _gradient_owners(graph), _gradient_places(graph, block, lanes)
+    places = {value: gradients[owner] for value, owner in owners.items()}
+    small = _up(graph.parameters, lanes)
+    grads = At("shared", shared.take(small + lanes))  # what lies behind a row of weights is added zeros
+    kept = {operation: At("shared", shared.take(operation.kept(lanes))) for operation in graph.operations}
+    scratch = max((operation.scratch(lanes, registers) for operation in graph.operations), default=0)
+    return Plan(
+        graph,
+        lanes,
+        registers,
+        values,
+        places,
+        kept,
+        small,
+        packed=_up(small + graph.running, max(lanes, LINE)),
+        grads=grads,
+        order=At("shared", shared.take(4 * lanes)),  # lanes indices of 64 bits
+        labels=labels,
+        scratch=At("shared", shared.take(scratch)),
+        block=block.used,
+        shared=shared.used,
+    )
+
+
+def _value_maps(graph: Graph) -> dict[Values, Maps]:
+    """Of each value its maps, with the border that its readers need."""
+    maps = {value: maps_of(value.shape) for value in [graph.image, *(o.output for o in graph.operations)]}
+    for operation in graph.operations:
+        first = operation.inputs[0]
+        maps[first] = maps[first].bordered(operation.reach())
+    return maps
+
+
+def _gradient_owners(graph: Graph) -> dict[Values, Values]:
+    """Of each value the one where its gradient lies: its own, or that of what is computed of it value by value."""
+    readers, owners = graph.readers(), {graph.logits: graph.logits}
+    for operation in reversed(graph.operations):
+        for value in operation.inputs:
+            owners.setdefault(value, value)
+        first = operation.inputs[0]
+        if operation.gradient_in_place and readers[first] == 1:
+            owners[first] = owners[operation.output]
+    return {value: owner for value, owner in owners.items() if value is not graph.image}
+
+
+def _gradient_maps(graph: Graph) -> dict[Values, Maps]:
+    """Of each place for gradients its maps, with the border that all values need whose gradients lie there."""
+    owners, maps = _gradient_owners(graph), dict[Values, Maps]()
+    borders = {operation.output: operation.gradient_reach() for operation in graph.operations}
+    for value, owner in owners.items():
+        before = maps.get(owner, maps_of(owner.shape))
+        maps[owner] = before.bordered(borders.get(value, Border()))
+    return maps
+
+
+def _gradient_places(graph: Graph, block: "_Space", lanes: int) -> dict[Values, tuple[Maps, At]]:
+    """Places for gradients; one that has been used up makes room for the next of the same maps and border."""
+    owners, maps = _gradient_owners(graph), _gradient_maps(graph)
+    left, free = Counter(owners[operation.output] for operation in graph.operations), defaultdict[Maps, list[At]](list)
+    places: dict[Values, tuple[Maps, At]] = {}
+    for operation in reversed(graph.operations):
+        for value in (operation.output, *operation.inputs):
+            owner = owners.get(value)
+            if owner is not None and owner not in places:
+                of = maps[owner]
+                places[owner] = of, free[of].pop() if free[of] else At("block", block.take(of.size * lanes))
+        done = owners[operation.output]
+        left[done] -= 1
+        if not left[done]:
+            free[maps[done]].append(places[done][1])
+    return places
+
+
+class _Space:
+    """Offsets handed out one after the other, each at the beginning of a cache line."""
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    def take(self, count: int) -> int:
+        offset, self.used = self.used, self.used + _up(count, LINE)
+        return offset
+
+
+def _up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple

@@ -1,0 +1,82 @@
+"""The step of any network, on random networks of the notation, against PyTorch in float64.
+
+What a network makes worse (batch norm of a few values, say) it makes worse in PyTorch's float32 too: an error may be a
+small share of the result, or some times that of PyTorch.
+"""
+
+import os
+
+import numpy as np
+import torch
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from of_torch import flat, running, train
+
+from modelflow.kernels import network
+from modelflow.kernels.machine import Library, Machine, compile_text, host
+from modelflow.kernels.network import Network, State
+from modelflow.kernels.rules.sgd import SGD
+from modelflow.networks.build import GenericCNN
+from modelflow.networks.trace import Trace
+from random_layers import NETWORKS, that_fits
+
+EXAMPLES = int(os.environ.get("EXAMPLES", 12))
+SEED = 3
+NO_MOMENTUM = {"weight_decay": 0.0, "momentum": 0.0}
+
+
+def general(traced: Trace, machine: Machine) -> Network:
+    """As `compiled`, by the step of any network for the card's family too."""
+    places, _, write = network._of_any(traced, SGD(), machine)
+    return Network(places, Library(compile_text(write(), machine, 1), machine), SGD())
+
+
+def as_good(ours, exact, theirs, share=1e-4, least=1e-5):  # type: ignore[no-untyped-def]
+    """Whether our numbers are as near to the exact ones as float32 makes them."""
+    ours, exact, theirs = (np.asarray(values, np.float64) for values in (ours, exact, theirs))
+    allowed = share * np.abs(exact).max(initial=0) + least + 30 * np.abs(theirs - exact).max(initial=0)
+    return np.abs(ours - exact).max(initial=0) <= allowed
+
+
+def check(spec, traced, batch, images, steps, lr, machine=None):  # type: ignore[no-untyped-def]
+    generator = torch.Generator().manual_seed(images)
+    x = torch.randn(images, *spec.input_shape, generator=generator)
+    y = torch.randint(0, spec.logits, (images,), generator=generator)
+    compiled = general(traced, machine or host())
+    exact, single = GenericCNN(spec).double(), GenericCNN(spec)
+    single.lay_out(torch.contiguous_format)
+    start = State(flat(single.parameters()).astype(np.float32), running=running(single).astype(np.float32))
+    logits = [model.eval()(x.to(next(model.parameters()).dtype)).detach().numpy() for model in (exact, single)]
+    assert as_good(compiled.logits(x.numpy(), start.params, running=start.running), *logits)
+    order = np.random.default_rng(images).permutation(images)[: batch * steps]
+    trained = [train(m, xs, y, order, batch, lr, SEED) for m, xs in ((exact, x.double()), (single, x))]
+    options = NO_MOMENTUM | {"lr": lr}
+    before = start.params.copy()
+    made = compiled.train(x.numpy(), y.numpy(), order, batch, start, options, SEED)
+    assert as_good(made.losses, *(one.losses for one in trained))
+    assert as_good(start.params - before, *(one.params - before for one in trained))
+    assert as_good(start.running, *(one.running for one in trained))
+
+
+def has_single_values(traced: Trace, last: int) -> bool:
+    """Whether a batch norm would see one value a channel, which PyTorch refuses."""
+    norms = network._of_any(traced, SGD(), host())[0].graph.norms
+    return last == 1 and any(len(norm.output.shape) == 3 and norm.output.shape[1:] == (1, 1) for norm in norms)
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],  # each example is compiled anew: too slow to make it smaller
+    suppress_health_check=list(HealthCheck),
+)
+@given(NETWORKS, st.integers(1, 19), st.integers(1, 3))
+def test_random_networks_train_as_in_float64(fields, batch, steps):
+    spec, traced = that_fits(fields)
+    assume(traced.parameters)
+    images = batch * steps - (batch // 2 if steps > 1 else 0)
+    assume(not has_single_values(traced, min(batch, images - batch * (steps - 1))))
+    assume(not has_single_values(traced, batch))
+    check(spec, traced, batch, images, steps, lr=0.5 if steps == 1 else 0.05)
