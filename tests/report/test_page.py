@@ -366,6 +366,14 @@ def assert_soon(page, holds):
 
 
 @needs_chromium
+def test_epochs_are_whole_numbers(report, opened):
+    texts = "svg => [...svg.querySelectorAll('.mark-text text')].map(text => text.textContent)"
+    for name in ("training", "validation"):
+        marks = opened(report).locator(f'[data-chart="g0-{name}"] svg').evaluate(texts)
+        assert marks[:2] == ["1", "2"]
+
+
+@needs_chromium
 def test_curves_tell_their_values_where_the_pointer_is(report, opened):
     page = opened(report)
     chart = page.locator('[data-chart="g0-training"]')

@@ -549,10 +549,13 @@ def test_what_the_runs_so_far_say_is_written_as_they_end_and_told_once(tmp_path,
     assert titles == ("narrow, seed 43", "wide, seed 42", "wide, seed 43")
     for left, page, table in zip((3, 2, 1), pages, tables, strict=True):
         assert f"{left} of the 4 runs that study.json asks for are not finished" in page
+        assert f'data-training="{4 - left}"' in page
         assert f"{left} of the 4 runs" in table
     assert told.count(f"Report so far: {where / 'report.html'}") == 1
     assert told.index("narrow, seed 42: accuracy") < told.index("Report so far") < told.index("narrow, seed 43: acc")
-    assert "are not finished" not in (where / "report.html").read_text()
+    finished = (where / "report.html").read_text()
+    assert "are not finished" not in finished
+    assert 'data-training="' not in finished
 
 
 def test_what_is_written_as_runs_end_takes_a_hundredth_of_the_time(monkeypatch):

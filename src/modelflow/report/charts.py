@@ -386,7 +386,8 @@ def curves_chart(group: Group, which: str, told: str = "") -> Chart:
     """The training or validation loss of every run over its epochs, thin, and the mean of each model."""
     rows = curve_rows(group)
     losses = [row[name] for row in rows for name in ("training", "validation") if row[name] is not None]
-    x: Spec = {"field": "epoch", "type": "quantitative", "axis": {"title": "epoch", "tickMinStep": 1, "grid": False}}
+    axis = {"title": "epoch", "format": ",d", "tickMinStep": 1, "grid": False}
+    x: Spec = {"field": "epoch", "type": "quantitative", "axis": axis}
     epochs = sorted({row["epoch"] for row in rows})
     x["scale"] = {"domain": _epoch_ends(epochs), "nice": False}
     tested = of_validation(group.protocol)
