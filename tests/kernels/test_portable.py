@@ -8,11 +8,12 @@ import pytest
 import reference
 
 from modelflow.data.origins.digits import WHITE, Digits
+from modelflow.kernels import network as networks
 from modelflow.kernels.machine import ARM, Library, compile_text, host
-from modelflow.kernels.network import State, compiled
+from modelflow.kernels.network import Network, State, compiled
 from modelflow.kernels.rules.adam import Adam
 from modelflow.kernels.rules.sgd import SGD
-from modelflow.networks.description import Spec
+from modelflow.networks.description import Spec, parse_spec
 from modelflow.networks.trace import trace
 
 SEED = 2**62 + 12345
@@ -84,6 +85,52 @@ def test_every_kind_of_kernel_agrees_with_numpy_in_float64(spec: Spec) -> None:
     np.testing.assert_allclose(state.params, exact.params, rtol=1e-4, atol=2e-5)
     for got, average in zip(state.averages, (exact.exp_avg, exact.exp_avg_sq), strict=True):
         np.testing.assert_allclose(got, average, rtol=1e-2, atol=2e-3 * abs(average).max())
+
+
+def of_any(traced) -> Network:  # type: ignore[no-untyped-def]
+    """By the step of any network, also for the card's family."""
+    places, _, write = networks._of_any(traced, Adam(), host())
+    return Network(places, Library(compile_text(write(), host(), 1), host()), Adam())
+
+
+@pytest.mark.parametrize("name", ["dropout before each linear layer", "windows of three, three channels"])
+def test_the_step_of_any_network_agrees_with_numpy_in_float64(name: str) -> None:
+    spec = KINDS[name]
+    network, layers = of_any(trace(spec)), trace(spec)
+    x, y, order, flat = data(spec, images=21)
+    expected = reference.logits(layers, flat, x.astype(np.float64))
+    np.testing.assert_allclose(network.logits(x, flat), expected, rtol=2e-5, atol=2e-5)
+    state, exact = state_of(flat), reference.Adam(flat, lr=1e-3, eps=1e-3)
+    done = network.train(x, y, order, 16, state, adam(lr=1e-3, eps=1e-3), SEED)
+    losses = reference.train(layers, x, y, order, 16, exact, SEED)
+    np.testing.assert_allclose(done.losses, losses, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(state.params, exact.params, rtol=1e-4, atol=2e-5)
+
+
+def test_layers_of_today_learn_the_digits_to_the_same_loss_on_each_processor() -> None:
+    """A strided, a grouped and a separable convolution, batch norm, a residual, squeeze, dropout, both means."""
+    layers = [
+        {"conv": 8, "kernel": 3},
+        {"separable": 8, "kernel": 3, "stride": 2, "squeeze": 4, "activation": "hard_swish"},
+        {"residual": [{"conv": 8, "kernel": 3, "groups": 2, "activation": "silu"}]},
+        {"dropout": 0.1, "spatial": True},
+        {"pool": "average", "size": 3, "stride": 1, "padding": 1},
+        {"pool": "global_average"},
+        {"linear": 10},
+    ]
+    defaults = {"padding": "same", "norm": "batch", "activation": "relu"}
+    spec = parse_spec({"input": [1, 8, 8], "classes": 10, "defaults": defaults, "layers": layers})
+    digits = Digits("digits").read(download=False)
+    x = (digits.train_images[:480] / WHITE).astype(np.float32)[:, None]
+    y, network = digits.train_labels[:480].astype(np.int64), compiled(trace(spec), Adam())
+    flat = np.random.default_rng(2).uniform(-0.5, 0.5, network.layout.parameters).astype(np.float32)
+    running = np.ones(network.layout.running, np.float32)
+    state = State(flat, [np.zeros_like(flat) for _ in Adam().averages], running=running)
+    done = network.train(x, y, np.tile(np.arange(480), 10), 16, state, adam(lr=1e-2, eps=1e-4), SEED)
+    assert done.losses[:10].mean() == pytest.approx(2.31649, rel=1e-4)
+    assert done.losses[-30:].mean() == pytest.approx(1.11, rel=0.1)
+    logits = network.logits(x, state.params, running=state.running)
+    assert (logits.argmax(1) == y).mean() > 0.5
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9], ids=["plain", "Nesterov"])
