@@ -158,7 +158,7 @@ def _kept(character: str) -> str:
     return "" if category in ("Cf", "Cs", "Co", "Cn") else " " if category[0] in "CZ" else character
 
 
-def cell(value: Any) -> Any:
+def cell(value: object) -> Any:
     """A value for a CSV file: a text that a spreadsheet would compute begins with an apostrophe; None is empty.
 
     Numbers stay, also as texts; `uncell` takes the apostrophe away. After OWASP's "CSV Injection".

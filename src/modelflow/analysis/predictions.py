@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 
 
 def compare_predictions(
-    predictions: Mapping[str, Any], labels_N: Any, margin: float | None = None, metric: str | None = None
+    predictions: Mapping[str, object], labels_N: object, margin: float | None = None, metric: str | None = None
 ) -> Comparison:
     """The comparison that `compare_folders` gives, of predictions for the same images by whatever made them.
 
@@ -98,7 +98,7 @@ def _arrays_of(path: Path) -> tuple[Array, Array]:
     return found[LABELS], found[given[0]]
 
 
-def _array(given: Any) -> Array:
+def _array(given: object) -> Array:
     """As an array, also what a tensor holds on any device."""
     given = given.detach().cpu() if hasattr(given, "detach") else given
     try:

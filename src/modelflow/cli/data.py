@@ -73,7 +73,7 @@ def _show_files(rows: list[Any], as_json: bool) -> None:
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Picture to write (default: DATASET_classes.png)."
 )
 @JSON
-def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool, **form: Any) -> None:
+def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool, **form: object) -> None:
     """Show the facts of DATASET and draw examples of each class."""
     terminal.tell(f"reading {dataset} …")
     from modelflow.data.datasets import load_dataset
@@ -99,7 +99,7 @@ def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool
     terminal.say(f"Picture: {output.resolve()}")
 
 
-def _fact(value: Any) -> str:
+def _fact(value: object) -> str:
     if isinstance(value, dict):
         return "\n".join(f"{name}: {entry}" for name, entry in value.items())
     return ", ".join(map(shown, value)) if isinstance(value, list) else str(value)

@@ -34,7 +34,7 @@ FOR_DATASET = options(
 @click.option("--svg", "svg_path", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it as this file.")
 @JSON
 def trace(
-    model: str, dataset: str | None, max_parameters: int | None, svg_path: Path | None, as_json: bool, **form: Any
+    model: str, dataset: str | None, max_parameters: int | None, svg_path: Path | None, as_json: bool, **form: object
 ) -> None:
     """Show the layers of MODEL and their costs.
 
@@ -72,7 +72,7 @@ def trace(
 @click.argument("b")
 @FOR_DATASET
 @JSON
-def diff(a: str, b: str, dataset: str | None, as_json: bool, **form: Any) -> None:
+def diff(a: str, b: str, dataset: str | None, as_json: bool, **form: object) -> None:
     """Compare the networks A and B.
 
     You see the differences layer by layer, in costs and in words. Each network is a preset's name, a JSON or YAML file,
@@ -107,7 +107,7 @@ def _titled(name: str, spec: "Description") -> str:
     return f"{name}: {spec.short_form}" if spec.short_form else name
 
 
-def _described(model: str, dataset: str | None, form: dict[str, Any]) -> "tuple[str, Description]":
+def _described(model: str, dataset: str | None, form: dict[str, object]) -> "tuple[str, Description]":
     """Name and spec of MODEL for a data set. Without one, it is said what was assumed in place of what is left out."""
     from modelflow.networks.data_shape import DataShape, usual
     from modelflow.networks.resolve import CARD, resolve

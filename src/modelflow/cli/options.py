@@ -165,7 +165,7 @@ def seeds_of(seeds: str | None, seed: int | None) -> list[int] | None:
     return list(range(42, 42 + numbers[0]))
 
 
-def form_of(given: dict[str, Any]) -> "Form":
+def form_of(given: dict[str, object]) -> "Form":
     """The values of `FORM` as how files are read. Raises `UsageError` for others than it takes."""
     from modelflow.data.source import Form
 

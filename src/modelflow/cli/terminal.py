@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -48,7 +48,7 @@ def tell(message: str) -> None:
     click.echo(visible(message), err=True)
 
 
-def say_json(data: Any) -> None:
+def say_json(data: object) -> None:
     """Data on the output as JSON, which is ASCII without control characters, and harmless in a terminal as it is."""
     click.echo(json.dumps(data, indent=2).replace("\x7f", r"\u007f"))
 

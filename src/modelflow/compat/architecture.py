@@ -63,7 +63,7 @@ class Architecture(Trainer):
         return self._class_names
 
     @class_names.setter
-    def class_names(self, names: Any) -> None:
+    def class_names(self, names: object) -> None:
         self._class_names = None if names is None else class_names_of(names)
 
     @property
@@ -113,7 +113,7 @@ class Architecture(Trainer):
         """
         return copied(self._in_eval_mode(self._images(x)))
 
-    def _images(self, x: Any) -> Any:
+    def _images(self, x: object) -> Any:
         return as_images(x, next((p.dtype for p in self.model.parameters()), torch.float32))
 
     def _hooks_heard(self) -> AbstractContextManager[None]:
@@ -134,7 +134,7 @@ class Architecture(Trainer):
         with for_pyplot():
             return plot_losses(self.losses, self.val_losses, "Loss over epochs", **unit)
 
-    def visualize_filters(self, layer_name: str, **look: Any) -> "Figure":
+    def visualize_filters(self, layer_name: str, **look: object) -> "Figure":
         """The filters of a convolutional layer; `look` is for matplotlib's imshow, such as `cmap="gray"`.
 
         Raises `UsageError` for a name that is none, and for what imshow does not take.
@@ -154,7 +154,7 @@ class Architecture(Trainer):
                 f"visualize_filters: {reason:.200}. Give what imshow takes, such as cmap='gray'."
             ) from None
 
-    def attach_hooks(self, layers_to_hook: Sequence[str], hook_fn: Callable[..., Any] | None = None) -> None:
+    def attach_hooks(self, layers_to_hook: Sequence[str], hook_fn: Callable[..., object] | None = None) -> None:
         """From now on every pass adds the outputs (copies) of these layers to `visualization`.
 
         Raises `UsageError` for a name that the model does not have.
@@ -166,7 +166,7 @@ class Architecture(Trainer):
             self.handles[name] = module.register_forward_hook(hook_fn or self._recorder(name, module))
 
     def _recorder(self, name: str, module: nn.Module) -> Callable[..., None]:
-        def record(caller: nn.Module, _inputs: Any, outputs: Tensor) -> None:
+        def record(caller: nn.Module, _inputs: object, outputs: Tensor) -> None:
             if caller is not module:  # a copy of the model, as a learning rate search makes, has this hook too
                 return
             values, before = copied(outputs), self.visualization[name]
@@ -234,7 +234,7 @@ class Architecture(Trainer):
 
     def lr_range_test(
         self,
-        data_loader: Any,
+        data_loader: object,
         end_lr: float = 0.1,
         num_iter: int = 100,
         step_mode: str = "exp",
@@ -261,7 +261,7 @@ class Architecture(Trainer):
 
     def find_best_lr(
         self,
-        data_loader: Any,
+        data_loader: object,
         end_lr: float = 1,
         num_iter: int = 100,
         set_lr: bool = True,

@@ -66,7 +66,7 @@ MOVED = {  # where the names of a module are now; none: a package that only held
 class _Moved(MetaPathFinder, Loader):
     """Finds the modules that were, after everything else was looked for."""
 
-    def find_spec(self, fullname: str, *_where: Any) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, *_where: object) -> ModuleSpec | None:
         package, _, name = fullname.partition(".")
         if package != "modelflow" or name not in MOVED:
             return None

@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar")
 
@@ -56,7 +56,7 @@ class _Bounded:
         return part
 
 
-def _of_zip(archive: Path, names: Mapping[str, Any]) -> Iterator[tuple[str, IO[bytes]]]:
+def _of_zip(archive: Path, names: Mapping[str, object]) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(archive) as opened:
         there = set(opened.namelist())
         for name in (name for name in names if name in there):
@@ -64,7 +64,7 @@ def _of_zip(archive: Path, names: Mapping[str, Any]) -> Iterator[tuple[str, IO[b
                 yield name, stream
 
 
-def _of_tar(archive: Path, names: Mapping[str, Any]) -> Iterator[tuple[str, IO[bytes]]]:
+def _of_tar(archive: Path, names: Mapping[str, object]) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(archive, "r|gz") as opened:
         for member in opened:
             if member.name in names and member.isreg() and (stream := opened.extractfile(member)):

@@ -28,7 +28,7 @@ TENSORS = ("train_x_NCHW", "train_y_N", "test_x_NCHW", "test_y_N", "val_x_NCHW",
 Array = np.ndarray[Any, Any]
 
 
-def dataset_of_arrays(given: Any) -> Dataset:
+def dataset_of_arrays(given: object) -> Dataset:
     """Of training images and labels, test images and labels, as arrays or tensors.
 
     Images are N x H x W or N x C x H x W. Bytes become numbers from 0 to 1, normalised with the mean and std of the
@@ -85,7 +85,7 @@ def _labels(name: str, y: Array) -> Array:
     return y.astype(np.int64)
 
 
-def _sums(parts: dict[str, tuple[Any, Any]]) -> dict[str, str]:
+def _sums(parts: dict[str, tuple[object, object]]) -> dict[str, str]:
     called = {"train": "training", "val": "validation", "test": "test"}
     return checksums({called[part]: Held(*pair, None, True) for part, pair in parts.items()})
 

@@ -107,7 +107,7 @@ class Batches:
             yield x_NCHW.index_select(0, chosen_B), y_N.index_select(0, chosen_B)
 
 
-def _checked(x_NCHW: Tensor, y_N: Tensor, batch_size: Any) -> int:
+def _checked(x_NCHW: Tensor, y_N: Tensor, batch_size: object) -> int:
     """The batch size. Raises `UsageError` for one that is no whole number, and `DataError` for what are no pairs."""
     size = as_whole(batch_size)
     if size is None or size < 1:

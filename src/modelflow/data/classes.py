@@ -44,7 +44,7 @@ def imbalance(y_N: Tensor, class_names: Sequence[str]) -> str:
     )
 
 
-def classes_of(*loaders: Any) -> tuple[str, ...]:
+def classes_of(*loaders: object) -> tuple[str, ...]:
     """The names in the order of their labels, of the first loader whose data set has some; () where none has."""
     for loader in loaders:
         own = _named(getattr(getattr(loader, "source", None), "class_names", None))
@@ -53,7 +53,7 @@ def classes_of(*loaders: Any) -> tuple[str, ...]:
     return ()
 
 
-def _names(dataset: Any) -> tuple[str, ...]:
+def _names(dataset: object) -> tuple[str, ...]:
     if isinstance(dataset, Subset):
         return _names(dataset.dataset)
     if isinstance(dataset, ConcatDataset):
@@ -63,14 +63,14 @@ def _names(dataset: Any) -> tuple[str, ...]:
     return next((names for one in kept if (names := _named(one))), ())
 
 
-def _described(dataset: Any) -> tuple[Any, Any]:
+def _described(dataset: object) -> tuple[Any, Any]:
     """As MedMNIST's `info` and Hugging Face's `features` have them."""
     info, features = getattr(dataset, "info", None), getattr(dataset, "features", None)
     held = features.get("label") if isinstance(features, Mapping) else None
     return info.get("label") if isinstance(info, Mapping) else None, getattr(held, "names", None)
 
 
-def _named(names: Any) -> tuple[str, ...]:
+def _named(names: object) -> tuple[str, ...]:
     """The names, or () for what is no list of them."""
     try:
         return () if names is None else class_names(names)

@@ -27,7 +27,7 @@ def unheard(_text: str) -> None:
     """In place of a `note` that nobody reads."""
 
 
-def pairs(loader: Any, dtype: torch.dtype | None, note: Note = unheard) -> Iterator[tuple[Any, Any]]:
+def pairs(loader: object, dtype: torch.dtype | None, note: Note = unheard) -> Iterator[tuple[Any, Any]]:
     """Images and labels of each batch as tensors, the images of `dtype` (None: as they are).
 
     Raises `DataError` for batches that are no such pairs.
@@ -57,7 +57,7 @@ def _advice(message: str) -> str | None:
     return None
 
 
-def pair(batch: Any, note: Note = unheard) -> tuple[Any, Any]:
+def pair(batch: object, note: Note = unheard) -> tuple[Any, Any]:
     """Images and labels of a batch: two things, the first two of more, or those of a mapping that are called so.
 
     Raises `DataError` for anything else.
@@ -71,7 +71,7 @@ def pair(batch: Any, note: Note = unheard) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def _entry(batch: Mapping[Any, Any], names: tuple[str, ...], what: str, note: Note) -> Any:
+def _entry(batch: Mapping[object, object], names: tuple[str, ...], what: str, note: Note) -> Any:
     name = next((name for name in names if name in batch), None)
     if name is None:
         raise DataError(
@@ -81,7 +81,7 @@ def _entry(batch: Mapping[Any, Any], names: tuple[str, ...], what: str, note: No
     return batch[name]
 
 
-def images(x: Any, dtype: torch.dtype | None, note: Note = unheard) -> Any:
+def images(x: object, dtype: torch.dtype | None, note: Note = unheard) -> Any:
     """Images as a tensor of `dtype`, by their values as they stand: bytes stay from 0 to 255.
 
     Raises `DataError` for what is no tensor, no array and no list of numbers.
@@ -95,7 +95,7 @@ def images(x: Any, dtype: torch.dtype | None, note: Note = unheard) -> Any:
     return x.to(dtype)
 
 
-def labels(y: Any) -> Any:
+def labels(y: object) -> Any:
     """Labels as a tensor. Raises `DataError` for what holds no numbers."""
     return y if hasattr(y, "to") else _tensor(y, "labels", "Number the classes from 0.")
 
@@ -118,7 +118,7 @@ def dtype_of(model: nn.Module) -> torch.dtype | None:
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
-def classes(y: Any) -> Tensor | None:
+def classes(y: object) -> Tensor | None:
     """One class an image (int64, N) of labels N, N x 1 or one-hot N x K of any kind; None where they say no such."""
     if not isinstance(y, Tensor) or y.ndim == 0 or y.is_complex():
         return None
@@ -145,7 +145,7 @@ def kind_of_labels(y: Tensor) -> str | None:
     return _kind(y.dtype) if y.is_floating_point() else None
 
 
-def tensor_of(outputs: Any) -> Any:
+def tensor_of(outputs: object) -> Any:
     """The outputs themselves, or of a tuple, a mapping or a record the tensor that is the logits."""
     if isinstance(outputs, Tensor):
         return outputs
@@ -156,7 +156,7 @@ def tensor_of(outputs: Any) -> Any:
     return next((part for part in inside if isinstance(part, Tensor)), outputs)
 
 
-def logits_of(outputs: Any) -> Any:
+def logits_of(outputs: object) -> Any:
     """`tensor_of(outputs)`, of N x K x 1 x 1 as N x K."""
     logits = tensor_of(outputs)
     if isinstance(logits, Tensor) and logits.ndim > 2 and set(logits.shape[2:]) == {1}:
@@ -164,7 +164,7 @@ def logits_of(outputs: Any) -> Any:
     return logits
 
 
-def described(values: Any) -> str:
+def described(values: object) -> str:
     """Kind and shape in words, such as "float32 16x1x28x28"."""
     if not isinstance(values, Tensor):
         return f"a {type(values).__name__}"
@@ -175,7 +175,7 @@ def _kind(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _text(values: Any) -> str:
+def _text(values: object) -> str:
     if isinstance(values, list | tuple) and values:
         return f"a {type(values).__name__} of {len(values)}, the first a {type(values[0]).__name__}"
     return described(values) if values is not None else "None"

@@ -56,7 +56,7 @@ class Held(NamedTuple):
         return values if self.index_N is None else values[self.index_N]
 
 
-def held(loader: Any) -> Held | None:
+def held(loader: object) -> Held | None:
     """What a loader holds in memory: tensors of a data set, through subsets, or arrays called `data` and `targets`.
 
     None where that is not known, as of a stream or of batches made by rules of their own.
@@ -79,7 +79,7 @@ def _sampler_of_batches(loader: Any) -> Any:
     return loader.sampler if loader.batch_sampler is None else getattr(loader.batch_sampler, "sampler", None)
 
 
-def _of_data_set(dataset: Any, plain: bool) -> Held | None:
+def _of_data_set(dataset: object, plain: bool) -> Held | None:
     index_N: Array | None = None
     while isinstance(dataset, Subset):
         chosen_N = np.array([operator.index(i) for i in dataset.indices], np.int64)
@@ -107,13 +107,13 @@ def _attributes(dataset: Any) -> tuple[Any, ...]:
     return tuple(arrays) if all(shape[:1] == (count,) for shape in shapes) and len(shapes[0]) > 2 else ()
 
 
-def _array(values: Any) -> Any:
+def _array(values: object) -> Any:
     """A list of whole numbers, as of CIFAR's labels, as an array; anything else as it is."""
     whole = isinstance(values, list) and all(type(value) is int for value in values)
     return np.asarray(values, np.int64) if whole else values
 
 
-def is_numbers(values: Any) -> bool:
+def is_numbers(values: object) -> bool:
     """Whether it is a tensor or an array whose real numbers lie in memory."""
     if isinstance(values, Tensor):
         return values.layout is torch.strided and not (values.is_quantized or values.is_meta or values.is_complex())
@@ -149,7 +149,7 @@ def _kind(values: Any) -> str:
     return str(values.dtype).removeprefix("torch.")
 
 
-def _bytes(values: Any) -> Any:
+def _bytes(values: object) -> Any:
     """The bytes of a tensor or an array, without a copy where they lie in one piece in the processor's memory."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
@@ -169,7 +169,7 @@ def seen_in_training(train: Held | None, test: Held | None) -> tuple[int | None,
     return len(places), with_other_label(places, *known) if len(known) == 2 else None
 
 
-def _tensor(values: Any) -> Tensor:
+def _tensor(values: object) -> Tensor:
     return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
 
 

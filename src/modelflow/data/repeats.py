@@ -29,6 +29,8 @@ def _bits(rows_NP: Array) -> Array:
     return rows_NP.view(np.uint32 if rows_NP.shape[1] * rows_NP.itemsize % 4 == 0 else np.uint8)
 
 
-def with_other_label(places: Mapping[int, Sequence[int]], train_y_N: Sequence[Any], test_y_N: Sequence[Any]) -> int:
+def with_other_label(
+    places: Mapping[int, Sequence[int]], train_y_N: Sequence[object], test_y_N: Sequence[object]
+) -> int:
     """How many of the test images in `places`, as `repeats` gives them, have only other labels in training."""
     return sum(test_y_N[i] not in {train_y_N[j] for j in found} for i, found in places.items())

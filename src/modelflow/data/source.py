@@ -67,7 +67,7 @@ class Framing(NamedTuple):
     by_mass: bool
 
 
-def size_of(given: Any) -> tuple[int, int]:
+def size_of(given: object) -> tuple[int, int]:
     """Height and width of 32, "32", "32x48" (height first) or (32, 48).
 
     Raises `ValueError`, which says what is expected, for anything else.

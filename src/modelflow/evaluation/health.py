@@ -97,7 +97,7 @@ def dead_units(model: nn.Module, x: Tensor) -> dict[str, tuple[int, int]]:
 
 
 def _record_highest(highest: dict[str, Tensor], name: str) -> Any:
-    def record(_module: nn.Module, _inputs: Any, outputs: Tensor) -> None:
+    def record(_module: nn.Module, _inputs: object, outputs: Tensor) -> None:
         highest[name] = outputs.transpose(0, 1).flatten(1).amax(1)
 
     return record

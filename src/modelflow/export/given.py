@@ -38,7 +38,7 @@ class Given:
         return _shares(self.images_NCHW)
 
 
-def images_of(given: Any, shape: Shape, white: int = WHITE) -> Given:
+def images_of(given: object, shape: Shape, white: int = WHITE) -> Given:
     """Images of `shape` (C x H x W) from arrays, tensors, lists, pictures of Pillow's, or paths.
 
     Whole numbers are bytes: up to `white` as in the training files, else up to 255. Floats are shares of white, from 0
@@ -76,11 +76,11 @@ def _batch(pixels_HWC: Array) -> Array:
     return np.moveaxis(pixels_HWC, -1, 0)[None]
 
 
-def _is_number_or_list(value: Any) -> bool:
+def _is_number_or_list(value: object) -> bool:
     return isinstance(value, int | float | list | tuple)
 
 
-def _array(given: Any) -> Array:
+def _array(given: object) -> Array:
     """As an array. Raises `DataError` for what holds no numbers."""
     if hasattr(given, "detach"):
         given = given.detach().cpu()

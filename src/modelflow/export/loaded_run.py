@@ -188,7 +188,7 @@ class LoadedRun(Face):
             raise DataError(f"{data.name}: other files: {other_files(data.checksums, source.checksums)}")
         return source
 
-    def images_of(self, images: Any) -> Given:
+    def images_of(self, images: object) -> Given:
         """`images` in the form of the training images. Raises `DataError` for what cannot be read as images."""
         return self._noted(images_of(images, self.input_shape, self.normalisation.white))
 
@@ -316,7 +316,7 @@ def load_run(
     return LoadedRun(folder, record, None if data_dir is None else Path(data_dir), make)
 
 
-def _made_of(model: Any) -> "Callable[[], nn.Module] | None":
+def _made_of(model: object) -> "Callable[[], nn.Module] | None":
     if model is None:
         return None
     from torch import nn

@@ -21,7 +21,7 @@ MAX_RANGE_LENGTH = 1 << 20
 MAX_CLASSES = 10_000  # in a mapping, whose largest index says how many names there are
 
 
-def whole(what: str, value: Any, least: int, below: int | None = None) -> int:
+def whole(what: str, value: object, least: int, below: int | None = None) -> int:
     """A whole number of any kind. Raises `UsageError` for anything else, and out of `least` to less than `below`."""
     number = as_whole(value)
     if number is None:
@@ -55,7 +55,7 @@ def as_whole(value: Any) -> int | None:
         return None
 
 
-def _written(value: Any, form: str = "g") -> str:
+def _written(value: object, form: str = "g") -> str:
     """How to write a number that was given as a text, or a whole one that was given as a fraction."""
     try:
         number = float(value) if isinstance(value, str | float) else math.nan
@@ -64,14 +64,14 @@ def _written(value: Any, form: str = "g") -> str:
     return f"Write {number:{form}}." if math.isfinite(number) and float(f"{number:{form}}") == number else "Give one."
 
 
-def file(what: str, path: Any) -> Path:
+def file(what: str, path: object) -> Path:
     """A path. Raises `UsageError` for what is none."""
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"{what} = {short(path)}: expected the path of a file")
     return Path(path)
 
 
-def folder(what: str, path: Any) -> Path:
+def folder(what: str, path: object) -> Path:
     """A path. Raises `UsageError` for what is none, and for a file's."""
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"{what} = {short(path)}: expected the path of a folder, such as 'results'")
@@ -102,7 +102,7 @@ def layer_names(layers: Any) -> list[str]:
     return names
 
 
-def class_names(names: Any) -> tuple[str, ...]:
+def class_names(names: object) -> tuple[str, ...]:
     """The classes' names in the order of their labels, of a list, an array or a mapping.
 
     A mapping is of names to labels, as `class_to_idx` of torchvision, or of labels to names; a label between the others
@@ -116,7 +116,7 @@ def class_names(names: Any) -> tuple[str, ...]:
     return tuple(map(_name, listed))
 
 
-def _by_label(names: Mapping[Any, Any]) -> tuple[str, ...]:
+def _by_label(names: Mapping[object, object]) -> tuple[str, ...]:
     labels = [as_whole(label) for label in names.values()]
     called = list(names)
     if None in labels:
@@ -130,17 +130,17 @@ def _by_label(names: Mapping[Any, Any]) -> tuple[str, ...]:
     return tuple(known.get(label, str(label)) for label in range(max(known, default=-1) + 1))
 
 
-def _label(key: Any) -> int | None:
+def _label(key: object) -> int | None:
     return int(key) if isinstance(key, str) and key.isdecimal() and key.isascii() else as_whole(key)
 
 
-def _name(name: Any) -> str:
+def _name(name: object) -> str:
     if isinstance(name, list | tuple):  # synonyms
         return ", ".join(map(_name, name))
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Numbers, arrays and tensors, also within lists and mappings, as Python's own; anything else as it is."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
@@ -149,6 +149,6 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def is_picture(value: Any) -> bool:
+def is_picture(value: object) -> bool:
     """Whether it is an image of Pillow's."""
     return type(value).__module__.partition(".")[0] == "PIL"

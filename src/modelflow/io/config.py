@@ -97,7 +97,7 @@ def _yaml_loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        def fetch_flow_collection_start(self, kind: Any) -> None:
+        def fetch_flow_collection_start(self, kind: object) -> None:
             if self.flow_level == MAX_YAML_DEPTH:  # each level makes every later character slower
                 raise ValueError("nested too deeply")
             super().fetch_flow_collection_start(kind)

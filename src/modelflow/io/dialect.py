@@ -32,7 +32,7 @@ class _Dialect:
     def __init__(self) -> None:
         self._steps = 0
 
-    def value(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
+    def value(self, node: ast.expr, names: Mapping[str, object]) -> Any:
         """The value of `node`; `names` are those that it may use."""
         self._steps += 1
         if self._steps > MAX_EXPRESSION_STEPS:
@@ -50,7 +50,7 @@ class _Dialect:
             case _:
                 return self._computed(node, names)
 
-    def _computed(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
+    def _computed(self, node: ast.expr, names: Mapping[str, object]) -> Any:
         match node:
             case ast.BinOp(left=left, op=sign, right=right) if type(sign) in ARITHMETIC:
                 return _number(
@@ -84,7 +84,7 @@ ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
 }
 
 
-def _number(value: Any) -> int | float:
+def _number(value: object) -> int | float:
     if not isinstance(value, int | float):
         raise ValueError(f"{short(value)}: expected a number to compute with")
     if isinstance(value, int) and abs(value) > MAX_COMPUTED:  # products of products would grow without bounds

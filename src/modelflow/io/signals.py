@@ -21,7 +21,7 @@ def install_signal_handlers() -> None:
     sys.unraisablehook = _try_again
 
 
-def interrupt_once(_number: int, _frame: Any) -> None:
+def interrupt_once(_number: int, _frame: object) -> None:
     """Raises `KeyboardInterrupt`; further signals, while it is cleaned up, are not heard."""
     _heard.set()
     for heard in (signal.SIGINT, signal.SIGTERM):

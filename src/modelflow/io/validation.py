@@ -63,7 +63,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else ""
 
 
-def repeated(values: Iterable[Any]) -> Any:
+def repeated(values: Iterable[object]) -> Any:
     """The first of `values` that stood there before; None where each is there once."""
     seen = set()
     for value in values:
@@ -73,7 +73,7 @@ def repeated(values: Iterable[Any]) -> Any:
     return None
 
 
-def unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+def unique_keys(pairs: list[tuple[object, object]]) -> dict[Any, Any]:
     """The pairs as a dict. Raises `ValueError` for a key that is there twice."""
     fields = dict(pairs)
     if len(fields) < len(pairs):

@@ -246,7 +246,7 @@ class Code:
     def var(self, initial: Num) -> Var:
         return Var(self, initial)
 
-    def zeros(self, keys: list[Any]) -> dict[Any, Var]:
+    def zeros(self, keys: list[object]) -> dict[Any, Var]:
         """One vector accumulator a key, each at zero."""
         return {key: Var(self, self.vector(0.0)) for key in keys}
 

@@ -80,7 +80,7 @@ class _Writer:
             x = self.lower(part, x)
         return x
 
-    def add(self, kind: type[Operation], shape: Shape, *inputs: Values, **fields: Any) -> Values:
+    def add(self, kind: type[Operation], shape: Shape, *inputs: Values, **fields: object) -> Values:
         """Writes an operation; returns what it gives."""
         self.operations.append(kind(inputs, Values(shape), **fields))
         return self.operations[-1].output

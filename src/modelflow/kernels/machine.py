@@ -54,7 +54,7 @@ def compile_text(text: str, machine: Machine, level: int = 2) -> bytes:
     return compiled
 
 
-def optimized(text: str, target: Any, level: int = 2) -> Any:
+def optimized(text: str, target: object, level: int = 2) -> Any:
     """LLVM's module of a text, for its target machine."""
     module = llvm.parse_assembly(text)
     module.verify()

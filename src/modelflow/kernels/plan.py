@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
 from modelflow.kernels.graph import Graph
 from modelflow.kernels.maps import Border, Maps, maps_of
@@ -128,10 +127,10 @@ class Steps:
     def scratch(self) -> At:
         return self.plan.scratch
 
-    def per_block(self, write: Callable[..., None], *sizes: Any, numbers: str = "", **at: At) -> None:
+    def per_block(self, write: Callable[..., None], *sizes: object, numbers: str = "", **at: At) -> None:
         self.calls.append(Call(write, sizes, tuple(at.items()), tuple(numbers.split()), whole=False))
 
-    def once(self, write: Callable[..., None], *sizes: Any, numbers: str = "", **at: At) -> None:
+    def once(self, write: Callable[..., None], *sizes: object, numbers: str = "", **at: At) -> None:
         self.calls.append(Call(write, sizes, tuple(at.items()), tuple(numbers.split()), whole=True))
 
 

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +39,10 @@ class GenericCNN(nn.Module):
 
     def __init__(
         self,
-        spec: Description | Mapping[str, Any] | str | os.PathLike[str] | nn.Module | None = None,
+        spec: Description | Mapping[str, object] | str | os.PathLike[str] | nn.Module | None = None,
         seed: int = 42,
         max_parameters: int = MAX_PARAMETERS,
-        **fields: Any,
+        **fields: object,
     ) -> None:
         name = type(self).__name__
         if fields and spec is not None:

@@ -105,7 +105,7 @@ def is_code(fields: object) -> bool:
     return isinstance(fields, Code) or (isinstance(fields, dict) and "code" in fields)
 
 
-def parse_code(fields: Any, where: str, folder: Path | None = None) -> Code:
+def parse_code(fields: object, where: str, folder: Path | None = None) -> Code:
     """A `Code`, or one of its fields as they are written; its file is read if it lies in `folder` or the current one.
 
     Raises `SpecError` for other fields.

@@ -114,7 +114,7 @@ class Spec(Description):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_what_was_left_out(cls, given: Any) -> Any:
+    def _fill_in_what_was_left_out(cls, given: object) -> Any:
         if not isinstance(given, Mapping):
             return given
         filled = {key: plain(value) for key, value in given.items() if value is not None or key not in DEFAULTS}
@@ -186,7 +186,7 @@ class LayerSpec(Description):
 
     @model_validator(mode="before")
     @classmethod
-    def _items_are_layers(cls, given: Any) -> Any:
+    def _items_are_layers(cls, given: object) -> Any:
         """`layers` with `defaults` filled in, and the word classes as their number."""
         if not isinstance(given, Mapping):
             return given
@@ -214,7 +214,7 @@ class LayerSpec(Description):
 
     @field_validator("input", mode="before")
     @classmethod
-    def _lists_are_shapes(cls, given: Any) -> Any:
+    def _lists_are_shapes(cls, given: object) -> Any:
         return tuple(given) if isinstance(given, list) else given
 
     @field_serializer("layers")
@@ -238,7 +238,7 @@ class LayerSpec(Description):
             yield f"layers.{i}", layer
 
 
-def _is_last(item: Any) -> bool:
+def _is_last(item: object) -> bool:
     """Whether an item gives the logits, which no default's activation may change."""
     return isinstance(item, Mapping) and CLASSES in item.values()
 
@@ -255,7 +255,7 @@ def _longest(given: Mapping[str, Any], names: tuple[str, ...], default: int) -> 
     return max(lengths, default=default)
 
 
-def _less_one(count: Any) -> Any:
+def _less_one(count: object) -> Any:
     return count - 1 if isinstance(count, int) else count
 
 
@@ -266,7 +266,7 @@ def _check_length(name: str, values: tuple[int, ...], expected: int, why: str) -
     raise ValueError(f"{name} = {short(list(values))} has {len(values)} entries, expected {expected} ({why}). {fix}")
 
 
-def parse_spec(fields: Any, where: str = "spec", data: AskShape = usual) -> Description:
+def parse_spec(fields: object, where: str = "spec", data: AskShape = usual) -> Description:
     """The spec that `fields` (a mapping) describes; `where` names its origin in messages.
 
     `input` and `classes` that a list of layers leaves out are those of `data`. Raises `SpecError` with field, value,
@@ -285,7 +285,7 @@ def parse_spec(fields: Any, where: str = "spec", data: AskShape = usual) -> Desc
         raise type(error)(f"{where}: {error}") from None
 
 
-def _completed(fields: Mapping[str, Any], data: AskShape) -> dict[str, Any]:
+def _completed(fields: Mapping[str, object], data: AskShape) -> dict[str, Any]:
     """A list of layers with `input` and `classes`."""
     if "input" in fields and "classes" in fields:
         return dict(fields)
@@ -293,7 +293,7 @@ def _completed(fields: Mapping[str, Any], data: AskShape) -> dict[str, Any]:
     return {"input": asked.input_shape, "classes": asked.num_classes, **fields}
 
 
-def read_spec(path: str | os.PathLike[str] | Mapping[str, Any] | Description, data: AskShape = usual) -> Description:
+def read_spec(path: str | os.PathLike[str] | Mapping[str, object] | Description, data: AskShape = usual) -> Description:
     """The spec in a JSON or YAML file; in JSON, lines that begin with `//` are comments.
 
     In place of the path, a preset's name, the fields themselves, or a model built from a spec will do; `data` is as for

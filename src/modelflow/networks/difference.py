@@ -185,7 +185,7 @@ def _options(a: Layer, b: Layer, but: set[str]) -> Iterator[str]:
             yield f"B has {name} {_value(other)} where A has {_value(one)}"
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, tuple) and value and isinstance(value[0], LayerKind):
         return f"({' '.join(items_of(value, 0))})"
     if isinstance(value, float):

@@ -80,7 +80,7 @@ def _count(number: int) -> str:
     return f"{number:,}" if number else ""
 
 
-def trace(model: Any, max_parameters: int = MAX_PARAMETERS) -> ShownTrace:
+def trace(model: object, max_parameters: int = MAX_PARAMETERS) -> ShownTrace:
     """The layers of a network, with their shapes and costs; nothing is built.
 
     `model` is a preset's name, a short form, a spec, its fields, the path of a spec file, or a model built from a spec.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from modelflow.errors import ShapeError, SpecError, UsageError
 from modelflow.io.arguments import as_whole, whole
@@ -115,12 +114,12 @@ def is_model(given: str) -> bool:
     return not given.lower().endswith(SPEC_ENDINGS) and is_short_form(given) and not os.path.isfile(given)
 
 
-def trace(model: Any, max_parameters: int = MAX_PARAMETERS) -> Trace:
+def trace(model: object, max_parameters: int = MAX_PARAMETERS) -> Trace:
     """The layers of whatever says an architecture, as for `spec_of`. Raises as that and as `trace.trace` do."""
     return traced(spec_of(model, "trace"), whole("max_parameters", max_parameters, 1))
 
 
-def spec_of(model: Any, where: str) -> Description:
+def spec_of(model: object, where: str) -> Description:
     """A spec, or that of its fields, of a MODEL (see `resolve`), or of a model built from a spec.
 
     `where` is named in messages. Raises `UsageError` or `SpecError` for what is none of these.

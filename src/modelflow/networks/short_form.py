@@ -134,7 +134,7 @@ def _closed(group: _Group, marks: str) -> dict[str, Any]:
     return _repeated({"repeat": last, "layers": group.items}, outer)
 
 
-def _repeated(item: dict[str, Any], times: list[int]) -> dict[str, Any]:
+def _repeated(item: dict[str, object], times: list[int]) -> dict[str, Any]:
     for number in reversed(times):
         item = {"repeat": number, "layers": [item]}
     return item
@@ -256,7 +256,7 @@ def _all(layers: Iterable[LayerKind]) -> Iterable[LayerKind]:
         yield from _all(getattr(layer, "layers", ()))
 
 
-def _written(layer: LayerKind, defaults: Mapping[str, Any], is_logits: bool = False) -> str:
+def _written(layer: LayerKind, defaults: Mapping[str, object], is_logits: bool = False) -> str:
     """An item. Raises `_NoShortFormError`."""
     if isinstance(layer, Repeat):
         inner = [_written(one, defaults) for one in layer.layers]
@@ -267,7 +267,7 @@ def _written(layer: LayerKind, defaults: Mapping[str, Any], is_logits: bool = Fa
     return _atom(layer, {} if is_logits else defaults, is_logits)
 
 
-def _residual(layer: Residual, defaults: Mapping[str, Any]) -> str:
+def _residual(layer: Residual, defaults: Mapping[str, object]) -> str:
     inner = [_written(one, defaults) for one in layer.layers]
     alone = layer == Residual(layers=layer.layers[:1])
     if alone and not isinstance(layer.layers[0], Residual | Repeat):
@@ -275,7 +275,7 @@ def _residual(layer: Residual, defaults: Mapping[str, Any]) -> str:
     return f"({' '.join(inner)})r{''.join(_sign(*said) for said in _to_say(layer, defaults) if said[0] != 'layers')}"
 
 
-def _atom(layer: LayerKind, defaults: Mapping[str, Any], is_logits: bool) -> str:
+def _atom(layer: LayerKind, defaults: Mapping[str, object], is_logits: bool) -> str:
     """A word, the number, marks."""
     to_say = dict(_to_say(layer, defaults))
     word, said = _word(layer)
@@ -296,7 +296,7 @@ def _word(layer: LayerKind) -> tuple[str, Mapping[str, Any]]:
     raise _NoShortFormError
 
 
-def _to_say(layer: LayerKind, defaults: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+def _to_say(layer: LayerKind, defaults: Mapping[str, object]) -> Iterable[tuple[str, Any]]:
     """The options that are not what they are where nothing is said."""
     for name, about in type(layer).model_fields.items():
         unsaid = defaults[name] if name in defaults and name in layer.defaulted else about.default
@@ -304,13 +304,13 @@ def _to_say(layer: LayerKind, defaults: Mapping[str, Any]) -> Iterable[tuple[str
             yield name, getattr(layer, name)
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     if isinstance(value, tuple):
         return _number(value[0]) if value[0] == value[1] else "x".join(map(_number, value))
     return format(Decimal(repr(value)), "f")
 
 
-def _sign(name: str, value: Any) -> str:
+def _sign(name: str, value: object) -> str:
     for mark, said in SIGNED.items():
         if said == (name, value) and type(said[1]) is type(value):
             return mark

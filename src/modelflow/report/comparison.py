@@ -126,7 +126,7 @@ def compare(
 
 
 def compare_predictions(
-    predictions: Mapping[str, Any], labels_N: Any, margin: float | None = None, metric: str | None = None
+    predictions: Mapping[str, object], labels_N: object, margin: float | None = None, metric: str | None = None
 ) -> ShownComparison:
     """As `compare`, of predictions that were made elsewhere: see `analysis.predictions.compare_predictions`."""
     return showing(of_predictions(predictions, labels_N, margin, metric))

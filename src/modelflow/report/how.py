@@ -95,7 +95,7 @@ FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (
 )
 
 
-def _explained(value: Any) -> Any:
+def _explained(value: object) -> Any:
     """With what the word means, where it is one of ours."""
     return EXPLAINED.get(value, value) if isinstance(value, str) else value
 
@@ -154,7 +154,7 @@ def _origin(run: Run) -> str:
         return f"{name} was given in Python and must be given again"
 
 
-def _values(found: Iterable[Any]) -> str:
+def _values(found: Iterable[object]) -> str:
     values = sorted({value for value in found if value not in (None, "", NONE)}, key=lambda v: (str(type(v)), v))
     texts = [shown(value) for value in values]
     if len(texts) > MAX_LIST_LENGTH:

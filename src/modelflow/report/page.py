@@ -299,7 +299,7 @@ def _places(lists: dict[Pair, Array], one: Shown) -> dict[str, list[int]]:
     return {f"{i},{j}": [places[image] for image in images.tolist()] for (i, j), images in lists.items()}
 
 
-def _json(data: dict[str, Any]) -> str:
+def _json(data: dict[str, object]) -> str:
     """JSON that can stand in a script element: nothing in it ends the element or begins another."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

@@ -91,7 +91,7 @@ def other_metric(metric: Metric, where: str | Path) -> str:
     )
 
 
-def _check_written(fields: Any, path: Path) -> None:
+def _check_written(fields: object, path: Path) -> None:
     models = fields.get("models") if isinstance(fields, dict) else None
     if not isinstance(models, list) or not all(
         isinstance(one, dict) and isinstance(one.get("spec"), dict) for one in models
@@ -118,7 +118,7 @@ def read_studies(where: Path) -> list[StudySettings]:
     return studies if same else [written]
 
 
-def like(study: Path, asked: Mapping[str, Any]) -> Like:
+def like(study: Path, asked: Mapping[str, object]) -> Like:
     """What the study in a folder was asked for, but for what is `asked` otherwise: fields that are None are not.
 
     Raises `UsageError` where there is no study, its images are in no file, or a whole recipe is asked for.
@@ -231,7 +231,7 @@ def settings_of(run: Run) -> dict[str, Any]:
     return {**LATER_SETTINGS, **run.settings, "epochs": run.epochs}
 
 
-def knows_data(stored: dict[str, Any]) -> bool:
+def knows_data(stored: dict[str, object]) -> bool:
     """Whether what a run was asked for, as it is stored, says of which data; that of older versions does not."""
     return bool(stored.get(CHECKSUMS))
 

@@ -105,7 +105,7 @@ def names(folder: Path) -> set[str]:
         return set()
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Rows as CSV, each value as `text.cell` has it: None is an empty cell, a text is never a formula."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -281,7 +281,7 @@ def _check_plausible(run: Run) -> None:
     _check_leaves(run.model_dump())
 
 
-def _check_leaves(fields: dict[str, Any]) -> None:
+def _check_leaves(fields: dict[str, object]) -> None:
     if _all_plausible(fields):
         return
     for name, value in _leaves(fields):
@@ -290,7 +290,7 @@ def _check_leaves(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name:.100} = {short(value)}: expected a {kind}")
 
 
-def _all_plausible(value: Any) -> bool:
+def _all_plausible(value: object) -> bool:
     """Whether no number is vast and no text, keys too, holds control characters; without names, which take time."""
     if isinstance(value, str):
         return value.isprintable() or not CONTROL.search(value)
@@ -310,7 +310,7 @@ def _check_metrics(kind: str, metrics: Metrics) -> None:
         raise ValueError(f"{kind}.images = {short(metrics.images)}: expected at least 1 and less than 2**53")
 
 
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, Any]]:
     """Every number and text in nested data, keys too, with where it stands."""
     if isinstance(value, dict):
         for key, part in value.items():
@@ -323,7 +323,7 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def write_plan(folder: Path, asked: dict[str, Any]) -> None:
+def write_plan(folder: Path, asked: dict[str, object]) -> None:
     """What a run under way was asked for: spec, seed and settings."""
     write_atomic(folder / TRAINING / PLAN, json.dumps(asked, indent=2) + "\n")
 

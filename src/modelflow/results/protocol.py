@@ -1,7 +1,7 @@
 """By which protocol a run was made: how validation and test images are kept apart, what is not as on the card."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from modelflow.results.records import OPTIONS, DataRecord, Run
 from modelflow.text import short
@@ -50,7 +50,7 @@ def split_kind(name: str) -> Kept:
     return name if name in USUAL else "not known"  # type: ignore[return-value]
 
 
-def protocol_with(name: str, settings: Mapping[str, Any], data: DataRecord, epochs: int) -> Protocol:
+def protocol_with(name: str, settings: Mapping[str, object], data: DataRecord, epochs: int) -> Protocol:
     """The protocol of this name, "card" or "held-out", with what differs from the card's settings."""
     asked = {**settings, "dataset": data.name, "epochs": epochs, "training_images": data.training_images}
     other = [(field, str(asked[field])) for field, value in USUAL[name].items() if asked.get(field, value) != value]

@@ -30,7 +30,7 @@ OPTIONS = (
 OF_LOADERS = tuple(f"{role} {part}" for role in ("training", "validation", "test") for part in ("images", "labels"))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if value is None or type(value) in (str, int, float, bool):
         return value
     if isinstance(value, list) and all(type(part) in (int, float, bool) for part in value):
@@ -38,7 +38,7 @@ def _plain(value: Any) -> Any:
     raise ValueError("a text, a number, true, false, null or a list of numbers")
 
 
-def _lists_in_options(settings: dict[str, Any]) -> dict[str, Any]:
+def _lists_in_options(settings: dict[str, object]) -> dict[str, Any]:
     if any(isinstance(value, list) and not name.startswith(OPTIONS) for name, value in settings.items()):
         raise ValueError(f"lists of numbers only where a name begins with {' or '.join(OPTIONS)}")
     return settings
@@ -48,7 +48,7 @@ Setting = Annotated[Any, AfterValidator(_plain)]
 RecordedSettings = Annotated[dict[str, Setting], AfterValidator(_lists_in_options)]
 
 
-def _form(form: dict[str, Any]) -> dict[str, Any]:
+def _form(form: dict[str, object]) -> dict[str, Any]:
     return Form.of(**form).asked
 
 
@@ -167,7 +167,7 @@ class Run(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_not_newer(cls, given: Any) -> Any:
+    def _is_not_newer(cls, given: object) -> Any:
         version = given.get("version") if isinstance(given, dict) else None
         if type(version) is int and version > RECORD_VERSION:
             raise NewerRecordError(f"a record of version {min(version, 10**9)}, expected {RECORD_VERSION}")

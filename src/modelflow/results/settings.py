@@ -54,11 +54,11 @@ def _in_utf_8(name: str) -> str:
     return name
 
 
-def _path_as_text(path: Any) -> Any:
+def _path_as_text(path: object) -> Any:
     return os.fspath(path) if isinstance(path, os.PathLike) else path
 
 
-def _size_as_text(size: Any) -> str | None:
+def _size_as_text(size: object) -> str | None:
     return None if size is None else size_text(size_of(size))
 
 
@@ -145,7 +145,7 @@ class RunSettings(BaseModel):
         return {name: value for name, value in asked.items() if value is not None}
 
 
-def _listed(models: Any) -> Any:
+def _listed(models: object) -> Any:
     """One model alone as a list of it, specs by their names as a list of these."""
     if isinstance(models, str | os.PathLike) or is_spec(models):
         return [models]
@@ -155,7 +155,7 @@ def _listed(models: Any) -> Any:
     return models
 
 
-def _seeds_from_42(seeds: Any) -> Any:
+def _seeds_from_42(seeds: object) -> Any:
     """A number of seeds as that many, from 42 on."""
     if isinstance(seeds, list | tuple):
         return seeds
@@ -216,7 +216,9 @@ def _asked(settings: RunSettings) -> AskShape:
     return cache(partial(shape_of, settings.dataset, settings.form))
 
 
-def _named(models: list[Any], data: AskShape, folder: Path | None = None) -> Iterator[tuple[str, Description | Code]]:
+def _named(
+    models: list[object], data: AskShape, folder: Path | None = None
+) -> Iterator[tuple[str, Description | Code]]:
     """Name and spec of each entry. Raises `UsageError` when two have one name, or all together too many layers."""
     names, layers = set(), 0
     for place, entry in enumerate(models, start=1):
@@ -230,7 +232,9 @@ def _named(models: list[Any], data: AskShape, folder: Path | None = None) -> Ite
         yield name, spec
 
 
-def read_study(study: str | Path | Mapping[str, Any] | Sequence[Any] | None, **overrides: Any) -> StudySettings:
+def read_study(
+    study: str | Path | Mapping[str, object] | Sequence[object] | None, **overrides: object
+) -> StudySettings:
     """The study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
 
     In place of the file, its settings will do as a mapping, a list of its models, or one model. Spec files that it
@@ -274,7 +278,7 @@ def _found(dataset: str, folder: Path | None) -> str:
     return canonical(f"{kind}:{beside}" if colon else str(beside)) if os.path.exists(beside) else dataset
 
 
-def _fields(study: Any) -> Any:
+def _fields(study: object) -> Any:
     """The settings of a study that stands in no file."""
     if isinstance(study, str | os.PathLike | list | tuple) or is_spec(study):
         return {"models": plain(study)}

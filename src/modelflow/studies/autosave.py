@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from modelflow.training.states import save_state
 
@@ -21,7 +20,7 @@ class Autosave:
         """Whether enough time has gone by since the last state."""
         return time.monotonic() - self.saved_at >= max(SECONDS_BETWEEN_STATES, self._took / SHARE_OF_SAVING)
 
-    def save(self, folder: Path, state: Callable[[], dict[str, Any]]) -> None:
+    def save(self, folder: Path, state: Callable[[], dict[str, object]]) -> None:
         """What `state` collects, as the newest in `folder`; collecting it counts as saving."""
         start = time.monotonic()
         save_state(folder, state())

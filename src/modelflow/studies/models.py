@@ -37,7 +37,7 @@ DEFAULT_SEED = 42  # of the weights of a network of a spec
 
 def run_models(
     models: Mapping[str, Callable[[], nn.Module]],
-    data: str | os.PathLike[str] | Dataset | Sequence[Any],
+    data: str | os.PathLike[str] | Dataset | Sequence[object],
     seeds: int | Sequence[int] = 1,
     where: str | Path = "results",
     *,
@@ -45,7 +45,7 @@ def run_models(
     device: str | None = None,
     on_event: OnEvent | None = None,
     verbose: bool = True,
-    **settings: Any,
+    **settings: object,
 ) -> "Leaderboard":
     """Trains each module with each seed as a study. Returns its leaderboard, best first: one row per model.
 
@@ -84,7 +84,7 @@ def run_models(
 
 
 @contextmanager
-def _named_data(data: Any) -> Iterator[tuple[dict[str, Any], str | None]]:
+def _named_data(data: object) -> Iterator[tuple[dict[str, Any], str | None]]:
     """How settings name the data and their form, and their folder; what lies in memory is at hand within."""
     if isinstance(data, str | os.PathLike):
         yield {"dataset": canonical(os.fspath(data))}, None
@@ -101,14 +101,14 @@ def _named_data(data: Any) -> Iterator[tuple[dict[str, Any], str | None]]:
         in_memory.pop(name, None)
 
 
-def _entries(models: Any) -> list[dict[str, Any]]:
+def _entries(models: object) -> list[dict[str, Any]]:
     """The models as a study has them. Raises `UsageError` for what is no mapping of names to functions."""
     if not isinstance(models, Mapping) or not models:
         raise UsageError(f"models = {short(models)}: expected functions by name, such as {{'mine': lambda: MyNet()}}")
     return [{"name": check_name(name), "spec": _described(name, maker)} for name, maker in models.items()]
 
 
-def _described(name: str, maker: Any) -> Description | Code:
+def _described(name: str, maker: object) -> Description | Code:
     """What a function makes: a network of a spec as its spec, any other module by its code.
 
     Raises `UsageError` for a module in place of a function, and for what makes none.

@@ -71,12 +71,12 @@ class Parts:
     def __init__(
         self,
         model: nn.Module,
-        train_loader: Any,
-        val_loader: Any,
+        train_loader: object,
+        val_loader: object,
         model_name: str,
         folder: Path,
         *,
-        test_loader: Any = None,
+        test_loader: object = None,
         lr: float | None = None,
         optimizer: OptimizerLike = "adam",
         schedule: str = "constant",
@@ -89,7 +89,7 @@ class Parts:
         device: torch.device | str | None = None,
         class_names: Iterable[str] | Mapping[str, int] | None = None,
         verbose: bool = True,
-        settings: dict[str, Any] | None = None,
+        settings: dict[str, object] | None = None,
         notes: Iterable[str] = (),
         code: Code | None = None,
     ) -> None:
@@ -217,7 +217,7 @@ class Parts:
         return self.arch.train_loader
 
     @train_loader.setter
-    def train_loader(self, loader: Any) -> None:
+    def train_loader(self, loader: object) -> None:
         self.arch.train_loader = loader
         self.update_record()
         self._name_classes()
@@ -228,7 +228,7 @@ class Parts:
         return self.arch.val_loader
 
     @val_loader.setter
-    def val_loader(self, loader: Any) -> None:
+    def val_loader(self, loader: object) -> None:
         self.arch.val_loader = loader
         self._data = None
         self._name_classes()
@@ -239,7 +239,7 @@ class Parts:
         return self._test_loader
 
     @test_loader.setter
-    def test_loader(self, loader: Any) -> None:
+    def test_loader(self, loader: object) -> None:
         self._test_loader = None if loader is self.val_loader else loader
         self._data = None
 
@@ -414,7 +414,7 @@ def made_optimizer(optimizer: OptimizerLike, model: nn.Module, lr: float | None)
     return made
 
 
-def named(part: Any) -> str:
+def named(part: object) -> str:
     """A part by its name or its class's."""
     return str(getattr(part, "__name__", type(part).__name__))
 

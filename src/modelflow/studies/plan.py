@@ -170,7 +170,7 @@ def _said(value: object) -> str:
     return "left out" if value is None else short(value)
 
 
-def _to_add(plan: Plan, stored: dict[str, Any]) -> str:
+def _to_add(plan: Plan, stored: dict[str, object]) -> str:
     from modelflow.analysis.verdicts import AFTER_A_LOOK  # and numpy with it
 
     return f" To add a seed: modelflow run --seeds {short(stored.get('seed'))},{plan.seed}. {AFTER_A_LOOK}."

@@ -65,7 +65,7 @@ def _data_evaluated_on(now: DataRecord, stored: DataRecord) -> DataRecord:
     return kept.model_copy(update=of_training | {"checksums": of_then | of_now})
 
 
-def training_facts(settings: dict[str, Any], data: DataRecord) -> dict[str, Any]:
+def training_facts(settings: dict[str, object], data: DataRecord) -> dict[str, Any]:
     """By what epochs are trained: settings, and the data that are trained on."""
     trained = {name: digest for name, digest in data.checksums.items() if not name.startswith(("validation ", "test "))}
     return (

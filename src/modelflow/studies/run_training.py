@@ -140,6 +140,6 @@ def _where(state: dict[str, Any]) -> str:
     return f"resuming after epoch {state['epoch']}" + (f", step {steps:,} of the next" if steps else "")
 
 
-def _options_of(group: dict[str, Any]) -> dict[str, Any]:
+def _options_of(group: dict[str, object]) -> dict[str, Any]:
     """An optimizer's options of a group of parameters."""
     return {name: value for name, value in group.items() if name != "params"}

@@ -72,7 +72,7 @@ class Averaging:
         return self._decay
 
     @decay.setter
-    def decay(self, decay: Any) -> None:
+    def decay(self, decay: object) -> None:
         if decay is None and self.updates:
             raise UsageError("ema = None: the weights are averaged already. Train a new model without ema.")
         self._decay = None if decay is None else _checked(decay)
@@ -152,7 +152,7 @@ class Averaging:
         )
 
 
-def saved_average(model: nn.Module, checkpoint: Mapping[str, Any], where: str | Path) -> SavedAverage | None:
+def saved_average(model: nn.Module, checkpoint: Mapping[str, object], where: str | Path) -> SavedAverage | None:
     """The average in a checkpoint; None where it has none. Raises `DataError` for one that does not fit `model`."""
     if checkpoint.get(EMA) is None:
         return None

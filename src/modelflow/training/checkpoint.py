@@ -41,11 +41,11 @@ WRAPPERS = ("module", "_orig_mod")  # parts of names that DataParallel and torch
 class _Float64:
     """In place of numpy's type of a float64, which a pickle could otherwise make into any other type."""
 
-    def __init__(self, kind: str, *_: Any) -> None:
+    def __init__(self, kind: str, *_: object) -> None:
         if kind != "f8":
             raise ValueError(f"numbers of numpy's type {kind!r:.20}")
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: tuple[object, ...]) -> None:
         if state[1] != "<":
             raise ValueError("numbers whose bytes are not in the usual order")
 
@@ -102,7 +102,7 @@ def most_bytes(model: nn.Module) -> int:
     return ROOM + COPIES * sum(int(value.nbytes) for value in state.values())
 
 
-def extra_state(state: Mapping[str, Any]) -> dict[str, Any]:
+def extra_state(state: Mapping[str, object]) -> dict[str, Any]:
     """What modules put into a model's state by `get_extra_state` beside tensors."""
     return {name: value for name, value in state.items() if not isinstance(value, Tensor)}
 
@@ -127,7 +127,7 @@ def _empty_alike(value: Any) -> Any:
     return torch.empty(0, dtype=value.dtype) if _is_plain(value) else value
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized
 
 
@@ -144,7 +144,7 @@ def not_in_weights(model: nn.Module) -> list[str]:
     return [name for name, value in model.state_dict().items() if not _has_kind(value)]
 
 
-def _has_kind(value: Any) -> bool:
+def _has_kind(value: object) -> bool:
     try:
         return _is_plain(value) and bool(bytes_of({"": _empty_alike(value)}))
     except Exception:  # safetensors raises KeyError for a type it does not know
@@ -224,7 +224,7 @@ def _reason(error: Exception) -> str:
     return " ".join(" ".join(sentences).split()).partition(" Please use")[0][:200] or "it ends early"
 
 
-def _checked(checkpoint: Any, path: str | Path) -> dict[str, Any]:
+def _checked(checkpoint: object, path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict):
         held = type(checkpoint).__name__
         raise DataError(f"{path}: holds a {held}, expected a checkpoint with the keys {', '.join(KEYS)}")
@@ -260,7 +260,7 @@ def parse_weights(content: bytes, model: nn.Module, where: str | Path) -> dict[s
 
 
 def load_into(
-    model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Mapping[str, Any], where: str | Path
+    model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Mapping[str, object], where: str | Path
 ) -> None:
     """The weights and the optimizer's state of `checkpoint` put into `model` and `optimizer`.
 
@@ -273,7 +273,7 @@ def load_into(
     optimizer.load_state_dict(optimizer_state)
 
 
-def _load_weights(model: nn.Module, state: Mapping[str, Any], where: str | Path) -> None:
+def _load_weights(model: nn.Module, state: Mapping[str, object], where: str | Path) -> None:
     """Raises `DataError`, with the model as it was, when a module refuses its extra state."""
     before = copy.deepcopy(model.state_dict()) if extra_state(state) else {}
     try:
@@ -286,7 +286,7 @@ def _load_weights(model: nn.Module, state: Mapping[str, Any], where: str | Path)
         raise DataError(f"{where}: the model refuses its extra state ({reason}). {SAME_MODEL}") from None
 
 
-def named_as_in(model: nn.Module, state: Any) -> Any:
+def named_as_in(model: nn.Module, state: object) -> Any:
     """`state` by the model's names where they differ only in wrappers, or in a beginning that all names have."""
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         return state
@@ -317,7 +317,7 @@ def _tensors_alone(model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str
     return own
 
 
-def check_fits(model: nn.Module, state: Any, where: str | Path) -> None:
+def check_fits(model: nn.Module, state: object, where: str | Path) -> None:
     """Raises `DataError` unless `state` has exactly the names and shapes of `model`'s state."""
     if not isinstance(state, Mapping):
         held = type(state).__name__
@@ -390,7 +390,7 @@ def _parts(state: Any, where: str | Path) -> tuple[list[dict[str, Any]], Mapping
     return groups, kept
 
 
-def _states_after_a_step(optimizer: torch.optim.Optimizer, groups: Any) -> list[dict[str, Any]]:
+def _states_after_a_step(optimizer: torch.optim.Optimizer, groups: object) -> list[dict[str, Any]]:
     """What a copy of the optimizer with the options of `groups` keeps of each of its tensors."""
     trial = copy.deepcopy(optimizer)
     trial.load_state_dict({"state": {}, "param_groups": groups})

@@ -39,7 +39,7 @@ def unsupported_reason(
     model: nn.Module,
     loss_fn: Loss,
     optimizer: torch.optim.Optimizer,
-    loader: Any,
+    loader: object,
     averages: bool = False,
     augments: bool = False,
 ) -> str:
@@ -170,7 +170,7 @@ def _about_options(optimizer: torch.optim.Optimizer) -> str:
     return f"the compiled step does not cover {kind.__name__} with {uncovered}" if uncovered else ""
 
 
-def _options(group: dict[str, Any]) -> Iterator[Any]:
+def _options(group: dict[str, object]) -> Iterator[Any]:
     """The values of a parameter group's options, those of tuples one by one."""
     for name, value in group.items():
         yield from () if name == "params" else value if isinstance(value, tuple) else (value,)
@@ -189,7 +189,7 @@ def _steps_made(optimizer: torch.optim.Optimizer) -> set[float]:
     return {float(optimizer.state.get(p, {}).get("step", 0)) for p in group["params"]}
 
 
-def _about_loader(loader: Any, model: nn.Module) -> str:
+def _about_loader(loader: object, model: nn.Module) -> str:
     if type(loader) is not Batches:
         return f"the loader is a {type(loader).__name__}, not batches of a data set in memory"
     if loader.joins_a_last_one and loader.leaves_one:

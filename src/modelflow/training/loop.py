@@ -38,7 +38,7 @@ def train_epoch(
     model: nn.Module,
     loss_fn: Loss,
     optimizer: torch.optim.Optimizer,
-    batches: Iterable[Any],
+    batches: Iterable[object],
     device: torch.device | str,
     on_steps: OnSteps,
     epoch: int,
@@ -92,7 +92,7 @@ def check_differentiable(loss: Tensor) -> None:
         )
 
 
-def _after(batches: Iterable[Any], count: int, on_begun: Callable[[], None]) -> Iterator[Any]:
+def _after(batches: Iterable[object], count: int, on_begun: Callable[[], None]) -> Iterator[Any]:
     """What is left of the batches after as many."""
     left = iter(batches)
     for _ in range(count):
@@ -116,7 +116,7 @@ def scaled_lr(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]
 
 @torch.no_grad()
 @flushed_to_zero()
-def mean_loss(model: nn.Module, loss_fn: Loss, batches: Iterable[Any], device: torch.device | str) -> float:
+def mean_loss(model: nn.Module, loss_fn: Loss, batches: Iterable[object], device: torch.device | str) -> float:
     """The mean loss over the images, in eval mode; modes are put back. Raises `DataError` without any batch."""
     with evaluating(model):
         fitted, total, images = as_fitted(loss_fn), 0.0, 0

@@ -52,21 +52,21 @@ def cross_entropy(label_smoothing: float, counts_K: Tensor | None = None) -> nn.
     return nn.CrossEntropyLoss(weight=weight_K, label_smoothing=label_smoothing)
 
 
-def as_given(outputs: Any, y: Any) -> tuple[Any, Any]:
+def as_given(outputs: object, y: object) -> tuple[Any, Any]:
     return outputs, y
 
 
-def labels_as_classes(outputs: Any, y: Any) -> tuple[Any, Any]:
+def labels_as_classes(outputs: object, y: object) -> tuple[Any, Any]:
     """The second thing that is tried: labels N x 1, one-hot, int32 or float32 as one class an image."""
     return outputs, y if (found := classes(y)) is None else found
 
 
-def logits_alone(outputs: Any, y: Any) -> tuple[Any, Any]:
+def logits_alone(outputs: object, y: object) -> tuple[Any, Any]:
     """Of a tuple or a mapping the logits, of N x K x 1 x 1 as N x K."""
     return logits_of(outputs), y
 
 
-def logits_and_classes(outputs: Any, y: Any) -> tuple[Any, Any]:
+def logits_and_classes(outputs: object, y: object) -> tuple[Any, Any]:
     return labels_as_classes(*logits_alone(outputs, y))
 
 
@@ -83,7 +83,7 @@ class FittedLoss:
         self.note = note
         self._form: Form | None = None
 
-    def __call__(self, outputs: Any, y: Any) -> Tensor:
+    def __call__(self, outputs: object, y: object) -> Tensor:
         if self._form is not None:
             return self.loss_fn(*self._form(outputs, y))
         check_fits(self.loss_fn, tensor_of(outputs), y)
@@ -98,7 +98,7 @@ class FittedLoss:
         """The mean over the images of a batch whose loss is `loss`."""
         return loss / images if self.summed else loss
 
-    def _found(self, outputs: Any, y: Any) -> tuple[Form, Any]:
+    def _found(self, outputs: object, y: object) -> tuple[Form, Any]:
         first = None
         for form in (as_given, labels_as_classes, logits_alone, logits_and_classes):
             try:
@@ -117,7 +117,7 @@ class FittedLoss:
             return "Give one class per image, or a loss that takes such labels."
         return "Use nn.CrossEntropyLoss with one class per image, or labels of the shape that the loss takes."
 
-    def _tell(self, form: Form, outputs: Any, y: Any) -> None:
+    def _tell(self, form: Form, outputs: object, y: object) -> None:
         taken, chosen = form(outputs, y)
         if chosen is not y:
             self.note(f"labels are {_kind(y)}: the loss uses them as one class per image (int64)")
@@ -130,14 +130,14 @@ def is_misfit(error: Exception) -> bool:
     return isinstance(error, WRONG) and not isinstance(error, ModelFlowError) and not is_of_memory(error)
 
 
-def _kind(values: Any) -> str:
+def _kind(values: object) -> str:
     """What values are, without how many images they are of."""
     if not isinstance(values, Tensor):
         return f"a {type(values).__name__}"
     return f"{described(values).partition(' ')[0]} {' x '.join(['N', *map(str, values.shape[1:])])}"
 
 
-def _called(loss_fn: Loss, outputs: Any, y: Any) -> Any:
+def _called(loss_fn: Loss, outputs: object, y: object) -> Any:
     """The loss; an error where torch would stretch labels over outputs of another shape, and only warn."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Using a target size")
@@ -158,7 +158,7 @@ def is_plain_cross_entropy(loss_fn: Loss) -> bool:
     return loss_fn.weight is None and loss_fn.label_smoothing == 0
 
 
-def check_fits(loss_fn: Loss, outputs: Any, y: Any) -> None:
+def check_fits(loss_fn: Loss, outputs: object, y: object) -> None:
     """Raises `UsageError` for outputs and labels from which this loss gives a number that means nothing."""
     if not isinstance(outputs, Tensor) or outputs.ndim < 2:
         return
@@ -192,7 +192,7 @@ def _log_probabilities(outputs_NK: Tensor) -> bool:
     return bool((outputs_NK.detach().float().logsumexp(1).abs() < 0.05).all())
 
 
-def is_sum(loss_fn: Loss, outputs: Any, y: Any, loss: float) -> bool:
+def is_sum(loss_fn: Loss, outputs: object, y: object, loss: float) -> bool:
     """Whether a loss is the sum over the images: what it says of itself, or else that of both halves adds up to it."""
     reduction = getattr(loss_fn, "reduction", None)
     if isinstance(reduction, str):

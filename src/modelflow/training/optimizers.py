@@ -43,7 +43,7 @@ def optimizer_of(optimizer: OptimizerLike, model: nn.Module, lr: float) -> torch
     return made  # type: ignore[no-any-return]
 
 
-def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float, **own: Any) -> torch.optim.Optimizer:
+def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float, **own: object) -> torch.optim.Optimizer:
     """The optimizer called `name` with torch's defaults but for its `own` options, such as `weight_decay`.
 
     Raises `UsageError` for an unknown name.
@@ -74,7 +74,7 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
             group["lr"] = number
 
 
-def check_trains(optimizer: torch.optim.Optimizer, model: nn.Module, loss_fn: Any) -> None:
+def check_trains(optimizer: torch.optim.Optimizer, model: nn.Module, loss_fn: object) -> None:
     """Raises `UsageError` for an optimizer of another model, or of layers that the model has no longer.
 
     An optimizer of some of the model's parameters is fine, and so are parameters of the loss in it.

@@ -30,7 +30,7 @@ NO_DEFAULT = object()
 
 def options(
     optimizer: torch.optim.Optimizer,
-    loss_fn: Any,
+    loss_fn: object,
     model: nn.Module,
     ema: float | None = None,
     augmentation: Augmentation = AS_THEY_ARE,
@@ -48,7 +48,7 @@ def options(
     return _few("optimizer.", of_optimizer) | _few("loss_fn.", dict(_of_loss(loss_fn))) | averaging | augmented
 
 
-def loader_options(loader: Any) -> dict[str, Any]:
+def loader_options(loader: object) -> dict[str, Any]:
     """How a training loader chooses images, where it does not shuffle all: by names such as `loader.sampler`."""
     sampler = getattr(loader, "sampler", None)
     if isinstance(sampler, RandomSampler) and type(sampler) is RandomSampler and not sampler.replacement:
@@ -64,7 +64,7 @@ def loader_options(loader: Any) -> dict[str, Any]:
     }
 
 
-def _few(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def _few(kind: str, found: Mapping[str, object]) -> dict[str, Any]:
     if len(found) > MAX_OPTIONS:
         return {f"{kind}options": f"SHA-256 {sha256(repr(found).encode(errors='backslashreplace'))}"}
     return {kind + name: value for name, value in found.items()}
@@ -85,7 +85,7 @@ def _trained(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, An
     return {} if usual else {"parameters": plain_value(sizes if len(sizes) > 1 else sizes[0])}
 
 
-def _of_loss(loss_fn: Any) -> Iterator[tuple[str, Any]]:
+def _of_loss(loss_fn: object) -> Iterator[tuple[str, Any]]:
     if isinstance(loss_fn, functools.partial):
         yield from _unlike({"func": loss_fn.func, "args": loss_fn.args or None, **loss_fn.keywords}, {"args": None})
     parts = loss_fn.named_modules() if isinstance(loss_fn, nn.Module) else [("", loss_fn)]
@@ -97,14 +97,14 @@ def _of_loss(loss_fn: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{place}.{name}".lstrip("."), value) for name, value in _unlike(public, _defaults(part)))
 
 
-def _unlike(values: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _unlike(values: Mapping[str, object], usual: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
     """Those, as plain data, that are not as `usual`."""
     for name, value in values.items():
         if (plain := plain_value(value)) != usual.get(name, NO_DEFAULT):
             yield name, plain
 
 
-def _defaults(part: Any) -> dict[str, Any]:
+def _defaults(part: object) -> dict[str, Any]:
     """What the constructor of its class takes for what is left out, as plain data."""
     try:
         taken = inspect.signature(type(part).__init__).parameters
@@ -113,7 +113,7 @@ def _defaults(part: Any) -> dict[str, Any]:
     return {name: plain_value(one.default) for name, one in taken.items() if one.default is not inspect.Parameter.empty}
 
 
-def plain_value(value: Any) -> Any:
+def plain_value(value: object) -> Any:
     """`value` as a record can hold it: a number, a text, a list of numbers, or the SHA-256 of what is long."""
     if isinstance(value, np.generic):
         return plain_value(value.item())
@@ -137,7 +137,7 @@ def _of_array(values: Any) -> Any:
     return listed if all(map(_is_number, listed)) else f"SHA-256 {sha256_of(values)}"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A text, the name of a function or a class, or how anything else prints itself."""
     name = value if isinstance(value, str) else getattr(value, "__name__", None)
     text = name if isinstance(name, str) else ADDRESS.sub("", repr(value))

@@ -32,14 +32,14 @@ def predict(model: nn.Module, loader: Any, device: torch.device | str) -> tuple[
     return checked(logits_NK, torch.cat([y for _, y in batches]).numpy())
 
 
-def _logits(outputs: Any) -> Tensor:
+def _logits(outputs: object) -> Tensor:
     logits = logits_of(outputs)
     if not isinstance(logits, Tensor) or logits.ndim == 0:
         raise DataError(f"evaluation: the model gives {described(outputs)}, expected images x classes")
     return logits
 
 
-def one_class_each(y: Any) -> Tensor:
+def one_class_each(y: object) -> Tensor:
     """Labels as one class an image. Raises `DataError` for labels that do not say one."""
     found = classes(y)
     if found is None:

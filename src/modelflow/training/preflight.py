@@ -61,7 +61,7 @@ def check_precision() -> None:
             )
 
 
-def check_is_module(model: Any) -> None:
+def check_is_module(model: object) -> None:
     """Raises `UsageError` for what stands in a module's place."""
     if isinstance(model, nn.Module):
         return
@@ -103,14 +103,14 @@ def check_optimizer(model: nn.Module, optimizer: Any) -> None:
         group |= {name: _as_it_was(value) for name, value in group.items() if name != "params"}
 
 
-def _as_it_was(value: Any) -> Any:
+def _as_it_was(value: object) -> Any:
     """Numbers of numpy as Python's; tensors and tuples stay what they are."""
     if isinstance(value, tuple):
         return tuple(map(_as_it_was, value))
     return value if isinstance(value, Tensor) else plain(value)
 
 
-def check_loader(loader: Any, what: str, passes: int) -> None:
+def check_loader(loader: object, what: str, passes: int) -> None:
     """Raises `UsageError` for what makes no batches, or not as often as it is gone through."""
     if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
         raise UsageError(f"the {what} is a data set, expected batches of it. {A_LOADER}")
@@ -120,7 +120,7 @@ def check_loader(loader: Any, what: str, passes: int) -> None:
         raise UsageError(f"the {what} is a {type(loader).__name__}, empty after one pass of {passes}. {A_LOADER}")
 
 
-def _is_spent_after_a_pass(loader: Any) -> bool:
+def _is_spent_after_a_pass(loader: object) -> bool:
     """Whether it is an iterator of Python, such as a generator; one of a class of its own may begin anew."""
     if isinstance(loader, DataLoader) and isinstance(loader.dataset, IterableDataset):
         return _is_iterator(loader.dataset) or _is_iterator(iter(loader.dataset), iter(loader.dataset))
@@ -132,7 +132,7 @@ def _is_iterator(found: Any, again: Any = None) -> bool:
     return same and hasattr(found, "__next__") and not inspect.isfunction(type(found).__iter__)
 
 
-def first_pair(loader: Any, model: nn.Module, what: str, note: Note) -> tuple[Any, Any]:
+def first_pair(loader: object, model: nn.Module, what: str, note: Note) -> tuple[Any, Any]:
     """Images and labels of a loader's first batch; random numbers and the loader's order are as before.
 
     Raises `DataError` for a loader without batches and for batches that are no images and labels.
@@ -160,7 +160,7 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
-def check_last_batch(model: nn.Module, loader: Any, device: Any) -> None:
+def check_last_batch(model: nn.Module, loader: object, device: object) -> None:
     """Raises `UsageError` where a batch, as the last one, is one image, of which batch norm cannot take a mean.
 
     One image is tried in training mode, by a copy of the model.
@@ -182,7 +182,7 @@ def check_last_batch(model: nn.Module, loader: Any, device: Any) -> None:
             raise_explained(error, "training loader", x)
 
 
-def _with_one_alone(loader: Any) -> Any:
+def _with_one_alone(loader: object) -> Any:
     """A loader of the images, where a batch of an epoch is known to be one image before any is made; else None."""
     sampler = getattr(loader, "batch_sampler", None)
     if isinstance(loader, list | tuple):
@@ -194,7 +194,7 @@ def _with_one_alone(loader: Any) -> Any:
     return loader if alone else None
 
 
-def _leaves_one(maker: Any) -> bool:
+def _leaves_one(maker: object) -> bool:
     """Whether batches of one size, of images whose number is known, are of one image or leave one for the last."""
     size = as_whole(getattr(maker, "batch_size", None))
     if isinstance(maker, Batches):
@@ -226,7 +226,7 @@ def length(items: Any) -> int | None:
 
 
 @contextmanager
-def explained(where: str, x: Any) -> Iterator[None]:
+def explained(where: str, x: object) -> Iterator[None]:
     """What torch raises within, where a batch does not fit the model or the loss, as a `DataError` with its fix."""
     try:
         yield
@@ -234,7 +234,7 @@ def explained(where: str, x: Any) -> Iterator[None]:
         raise_explained(error, where, x)
 
 
-def raise_explained(error: Exception, where: str, x: Any) -> NoReturn:
+def raise_explained(error: Exception, where: str, x: object) -> NoReturn:
     """Raises a `DataError` for what images `x` do not fit, and `error` itself for anything else."""
     if not is_misfit(error):
         raise error
@@ -242,7 +242,7 @@ def raise_explained(error: Exception, where: str, x: Any) -> NoReturn:
     raise DataError(f"{where}: images {described(x)}: {ended(message)} {_advice(message, x)}") from error
 
 
-def _advice(message: str, x: Any) -> str:
+def _advice(message: str, x: object) -> str:
     if ONE_VALUE in message:
         return NOT_ALONE
     if "out of bounds" in message:
@@ -267,7 +267,7 @@ def look_at_evaluation(model: nn.Module, loader: Any, what: str, device: Any, no
     return logits_NK
 
 
-def check_labels(loader: Any, what: str, n_classes: int, ignored: int | None = None) -> None:
+def check_labels(loader: object, what: str, n_classes: int, ignored: int | None = None) -> None:
     """Raises `DataError` when any label of a data set in memory is none of the model's outputs."""
     y = _labels_in_memory(loader)
     found = None if y is None else classes(y)
@@ -275,7 +275,7 @@ def check_labels(loader: Any, what: str, n_classes: int, ignored: int | None = N
         check_range(found, n_classes, ignored, f"the {what}: its labels")
 
 
-def check_images(loader: Any, what: str) -> None:
+def check_images(loader: object, what: str) -> None:
     """Raises `DataError` when any value of a data set in memory is not a finite number, naming the first image."""
     if isinstance(loader, Batches) and loader.finite:  # which is kept
         return
@@ -287,7 +287,7 @@ def check_images(loader: Any, what: str) -> None:
             raise DataError(f"the {what}: image {image:,} has values that are not finite. Fix or remove it.")
 
 
-def _is_finite(values: Any) -> bool:
+def _is_finite(values: object) -> bool:
     if not isinstance(values, Tensor) or not values.is_floating_point() or not values.numel():
         return True
     least, greatest = torch.aminmax(values.detach())
@@ -303,7 +303,7 @@ def note_modes(model: nn.Module, note: Note) -> None:
         )
 
 
-def note_empty_classes(loader: Any, ignored: int | None, note: Note) -> None:
+def note_empty_classes(loader: object, ignored: int | None, note: Note) -> None:
     """Notes the classes that no training image is of, where all labels lie in memory and are of the model's outputs."""
     y = _labels_in_memory(loader)
     found = None if y is None else classes(y)
@@ -311,7 +311,7 @@ def note_empty_classes(loader: Any, ignored: int | None, note: Note) -> None:
         note(text)
 
 
-def _labels_in_memory(loader: Any) -> Any:
+def _labels_in_memory(loader: object) -> Any:
     """All labels that a loader goes through, where they lie in a tensor; else None."""
     found = held(loader)
     return found.of_loader("labels") if found is not None and found.as_they_are else None

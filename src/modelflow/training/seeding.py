@@ -58,7 +58,7 @@ class _Turns:
         self._befores[0] = random_state()
         set_random_state(own)
 
-    def _wait(self, until: Callable[[], Any]) -> None:
+    def _wait(self, until: Callable[[], object]) -> None:
         self._waiting.append(None)
         try:
             until()
@@ -120,7 +120,7 @@ def _accelerator_states() -> list[Any]:
     )
 
 
-def _set_accelerator_states(states: list[Any]) -> None:
+def _set_accelerator_states(states: list[object]) -> None:
     accelerator = _accelerator()
     if accelerator is None or not states:
         return
@@ -176,7 +176,7 @@ _lent: dict[int, tuple[Any, int]] = {}  # by the owner's id: its own generator, 
 
 
 @contextmanager
-def seeded_order(loader: Any, seed: int, *names: str | int) -> Iterator[Any]:
+def seeded_order(loader: object, seed: int, *names: str | int) -> Iterator[Any]:
     """The loader's order drawn from a stream; its own generators are put back afterwards, untouched.
 
     Yields what to go through: the loader, or a view of its own of a loader that has `with_generator`, so that threads
@@ -211,7 +211,7 @@ def _give_back(owner: Any, generator: torch.Generator, before: Any) -> None:
             owner.generator = before
 
 
-def generator_owners(loader: Any) -> list[Any]:
+def generator_owners(loader: object) -> list[Any]:
     """Which of a loader, its samplers and its batch sampler have a `generator`: of torch, or None as yet."""
     batch_sampler = getattr(loader, "batch_sampler", None)
     parts = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
@@ -219,5 +219,5 @@ def generator_owners(loader: Any) -> list[Any]:
     return list(owners.values())
 
 
-def _draws(part: Any) -> bool:
+def _draws(part: object) -> bool:
     return hasattr(part, "generator") and (part.generator is None or isinstance(part.generator, torch.Generator))

@@ -107,7 +107,7 @@ class Trainer:
         return self._loss_fn
 
     @loss_fn.setter
-    def loss_fn(self, loss_fn: Any) -> None:
+    def loss_fn(self, loss_fn: object) -> None:
         self._loss_fn = loss_of(loss_fn)
         put_on(self.device, self._loss_fn)
 
@@ -140,7 +140,7 @@ class Trainer:
         self.device = device
         self.optimizer.load_state_dict(self.optimizer.state_dict())  # which puts its tensors where the parameters are
 
-    def set_loaders(self, train_loader: Any, val_loader: Any = None) -> None:
+    def set_loaders(self, train_loader: object, val_loader: object = None) -> None:
         """What to train and to validate on: iterables of (inputs, targets) with a length."""
         self.train_loader = train_loader
         self.val_loader = val_loader
@@ -405,7 +405,7 @@ class Trainer:
         midway = None if self._midway is None else asdict(self._midway) | {"random": random_state()}
         return self._checkpoint() | {"midway": midway}
 
-    def resume_from(self, state: dict[str, Any], where: str | Path) -> None:
+    def resume_from(self, state: dict[str, object], where: str | Path) -> None:
         """Takes up a `state`. Raises `DataError` naming `where` when it does not fit, and then changes nothing."""
         midway, steps = state.get("midway"), length(self.train_loader)
         most = math.inf if steps is None else steps
@@ -454,7 +454,7 @@ class Trainer:
         return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
 
     def search_lr(
-        self, data_loader: Any, end_lr: float, num_iter: int, set_lr: bool, seed: int, start_lr: float | None
+        self, data_loader: object, end_lr: float, num_iter: int, set_lr: bool, seed: int, start_lr: float | None
     ) -> float:
         """`find_best_lr` without the picture."""
         num_iter = whole("num_iter", num_iter, 0)

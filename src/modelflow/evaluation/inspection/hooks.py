@@ -95,7 +95,7 @@ def plain_name(layer_name: str) -> str:
 
 
 def _hook(layer_name: str, keep: Keep) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
+    def hook(module: nn.Module, _inputs: object, output: object) -> None:
         if not isinstance(output, torch.Tensor):
             raise UsageError(
                 f"layer {layer_name!r} ({type(module).__name__}) gives a {type(output).__name__}, expected one tensor. "

@@ -64,10 +64,10 @@ class _Notes:
     counted: set[int] = field(default_factory=set)  # of parameters, by id
     began: list[int] = field(default_factory=list)  # multiply-accumulates before the calls under way
 
-    def begin(self, _module: nn.Module, _inputs: Any) -> None:
+    def begin(self, _module: nn.Module, _inputs: object) -> None:
         self.began.append(self.work.macs)
 
-    def end(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def end(self, name: str, module: nn.Module, inputs: object, output: object) -> None:
         did, role = words_of(module)
         self.layers.append(
             ModuleLayer(
@@ -154,7 +154,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
-def _shape(values: Any) -> Shape:
+def _shape(values: object) -> Shape:
     """Of the first tensor in some values, without the batch."""
     while isinstance(values, tuple | list) and values:
         values = values[0]

@@ -48,12 +48,12 @@ def trace(model: Any, input: Sequence[int] | None = None, max_parameters: int = 
     return _of_module(model, _image_shape(model, input))
 
 
-def _is_module(model: Any) -> bool:
+def _is_module(model: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def _image_shape(model: Any, given: Any) -> tuple[int, ...]:
+def _image_shape(model: object, given: object) -> tuple[int, ...]:
     if given is None:
         raise UsageError(f"trace: {type(model).__name__} is a module. Give the shape of an image: input=(1, 28, 28).")
     if isinstance(given, str | bytes) or not isinstance(given, Sequence) or not given:

@@ -1,7 +1,7 @@
 """Rows of plain data as a data frame of pandas, where that is installed. No torch."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelflow.errors import UsageError
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def frame(rows: Sequence[dict[str, Any]]) -> "DataFrame":
+def frame(rows: Sequence[dict[str, object]]) -> "DataFrame":
     """A row each, unrounded; a figure that is not known is missing. Raises `UsageError` without pandas."""
     try:
         from pandas import DataFrame

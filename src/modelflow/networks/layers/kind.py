@@ -58,7 +58,7 @@ class LayerKind(BaseModel):
     short_marks: ClassVar[Mapping[str, str]] = {}  # letters before other numbers, with the option of each
 
     @classmethod
-    def read(cls, options: Mapping[str, Any], read_inner: Callable[[Any, str], "LayerKind"]) -> Self:
+    def read(cls, options: Mapping[str, object], read_inner: Callable[[object, str], "LayerKind"]) -> Self:
         """The layer with these options. `read_inner` reads a layer that it holds. Raises `ValidationError`."""
         return cls.model_validate(dict(options))
 
@@ -137,14 +137,14 @@ def after(layers: tuple[LayerKind, ...], shape: Shape) -> Shape:
     return shape
 
 
-def read_items(items: Any, what: str, read_inner: Callable[[Any, str], LayerKind]) -> tuple[LayerKind, ...]:
+def read_items(items: object, what: str, read_inner: Callable[[object, str], LayerKind]) -> tuple[LayerKind, ...]:
     """The layers of a list in an item. Raises `ValueError` for what is no list of at most `MAX_LAYERS`."""
     if not isinstance(items, list | tuple) or len(items) > MAX_LAYERS:
         raise ValueError(f"{what}: expected a list of at most {MAX_LAYERS:,} layers, such as [{{conv: 16}}]")
     return tuple(read_inner(item, f"{what}[{i}]") for i, item in enumerate(items))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """A pair of equal numbers as one, layers as they are written."""
     if isinstance(value, LayerKind):
         return value.as_written()

@@ -53,7 +53,7 @@ def read_layer(item: Any, where: str, defaults: Mapping[str, Any], depth: int = 
         raise SpecError(f"{where}: {error}") from None
 
 
-def check_defaults(defaults: Any) -> None:
+def check_defaults(defaults: object) -> None:
     """Raises `SpecError` for options that no kind of layer takes from a file's `defaults`."""
     if not isinstance(defaults, Mapping):
         raise SpecError(f"defaults = {short(defaults)}: expected options such as {{padding: same}}")
@@ -73,7 +73,7 @@ def _options(kind: type[LayerKind]) -> list[str]:
     return [name for name in kind.model_fields if name != kind.main]
 
 
-def _key(item: Any, where: str) -> str:
+def _key(item: object, where: str) -> str:
     """The kind's key in an item. Raises `SpecError` where there is none, or more than one."""
     if not isinstance(item, Mapping) or not item:
         raise SpecError(f"{where} = {short(item)}: expected a layer such as {{conv: 16, kernel: 3}}")

@@ -1,7 +1,7 @@
 """Layers several times over, each time with weights of their own."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ class Repeat(LayerKind):
     layers: Annotated[tuple[LayerKind, ...], Field(min_length=1)]
 
     @classmethod
-    def read(cls, options: Mapping[str, Any], read_inner: Callable[[Any, str], LayerKind]) -> Self:
+    def read(cls, options: Mapping[str, object], read_inner: Callable[[object, str], LayerKind]) -> Self:
         return cls.model_validate({**options, "layers": read_items(options.get("layers"), "layers", read_inner)})
 
     @model_validator(mode="after")

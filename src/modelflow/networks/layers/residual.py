@@ -1,7 +1,7 @@
 """A residual: layers around which their input goes too, and is added to what they give."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -35,7 +35,7 @@ class Residual(LayerKind):
     activation: ActivationChoice = "none"
 
     @classmethod
-    def read(cls, options: Mapping[str, Any], read_inner: Callable[[Any, str], LayerKind]) -> Self:
+    def read(cls, options: Mapping[str, object], read_inner: Callable[[object, str], LayerKind]) -> Self:
         return cls.model_validate({**options, "layers": read_items(options.get("layers"), "residual", read_inner)})
 
     @property

@@ -67,7 +67,7 @@ class Writer:
     state: Mapping[str, np.ndarray]
     operations: list[Operation] = field(default_factory=list)
 
-    def add(self, kind: type[Operation], name: str, shape: Shape, *inputs: Values, **fields: Any) -> Values:
+    def add(self, kind: type[Operation], name: str, shape: Shape, *inputs: Values, **fields: object) -> Values:
         """Writes an operation; returns what it gives."""
         self.operations.append(kind(name, inputs, Values(shape), **fields))
         return self.operations[-1].output

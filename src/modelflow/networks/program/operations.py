@@ -7,7 +7,7 @@ Dropout and flattening are no operations: neither changes a value.
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 Pair = tuple[int, int]
 
 
-def single(values: Any) -> Floats:
+def single(values: object) -> Floats:
     """Numbers in float32."""
     return np.asarray(values, np.float32)
 

@@ -287,7 +287,7 @@ def _mailbox(ray: ModuleType) -> Any:
 def _task() -> Callable[..., object]:
     """`_train_there` in a function that Ray sends as it is, so that a machine without ModelFlow can say that it is."""
 
-    def task(packed: bytes, versions: dict[str, str], mailbox: Any) -> object:
+    def task(packed: bytes, versions: dict[str, str], mailbox: object) -> object:
         import importlib
 
         try:
