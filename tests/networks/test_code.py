@@ -47,7 +47,7 @@ def test_what_is_written_and_read_back_is_the_same_and_has_its_file_where_it_lie
     fields = code.model_dump(mode="json")
     assert set(fields) == {"code", "sha256"}
     parse_code(fields, "r", folder).check_at_hand("r")
-    with pytest.raises(UsageError, match=r"r: was made by the code nets.py:Net, which is not at hand. Give the study"):
+    with pytest.raises(UsageError, match=r"r: was made by the code nets.py:Net, which is not at hand. Call it where"):
         parse_code(fields, "r", folder / "elsewhere").maker("r")
     (folder / "nets.py").write_text(TEXT + "\n")
     with pytest.raises(
