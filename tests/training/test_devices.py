@@ -5,8 +5,10 @@ import itertools
 import pytest
 import torch
 
+from modelflow import GenericCNN, ModelFlow, trace
+from modelflow.data.batches import Batches
 from modelflow.errors import UsageError
-from modelflow.training.devices import check_device, choose_device, devices_here, in_words
+from modelflow.training.devices import Choice, check_device, choose_device, devices_here, in_words, why_cuda
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 1)
 MACHINES = (
@@ -25,7 +27,7 @@ def test_every_choice_without_a_wish(here, given, unsupported_reason):
     if given == CUDA:
         assert choice == (CUDA, "the model was already there")
     elif unsupported_reason and "cuda" in here:  # and never mps or xpu
-        assert choice == (torch.device("cuda"), "the compiled step does not cover the run: the loss")
+        assert choice == (torch.device("cuda"), "the loss")
     else:
         assert choice.device == CPU
 
@@ -69,3 +71,25 @@ def test_what_torch_sees_is_counted(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert devices_here()["cuda"] == 2
+
+
+def test_why_cuda_trains_what_the_compiled_step_cannot_or_takes_longer_for():
+    assert why_cuda("the loss", 0) == "the compiled step does not cover the run: the loss"
+    assert why_cuda("", 16 * 1_000_000) == ""
+    assert why_cuda("", 64 * 1_000_000) == "its steps of 64 million multiply-accumulates are faster there"
+
+
+def test_of_networks_of_today_large_steps_are_cudas_and_no_step_of_the_cards_family(fashion, monkeypatch):
+    monkeypatch.setattr("modelflow.studies.parts.devices_here", lambda: {"cpu": 1, "cuda": 1})
+    asked = []
+    monkeypatch.setattr("modelflow.studies.parts.choose_device", lambda *given: asked.append(given) or Choice(CPU, ""))
+    for network in ("generic_2", "c12 c24 m2 c36 gap fc"):
+        for batch in (16, 64):
+            loader = Batches(fashion.train_x_NCHW[:64], fashion.train_y_N[:64], batch, shuffle=True)
+            ModelFlow(GenericCNN(network), loader, loader, verbose=False)
+    assert [why for _, _, why, _ in asked[:3]] == ["", "", why_cuda("", asked_macs("c12 c24 m2 c36 gap fc", 16))]
+    assert "million multiply-accumulates are faster there" in asked[3][2]
+
+
+def asked_macs(network, batch):
+    return trace(network).macs * batch

@@ -25,7 +25,7 @@ from modelflow.studies.run_folder import RunFolder
 from modelflow.studies.run_history import RunHistory
 from modelflow.training.augmentation import Augmentation
 from modelflow.training.checkpoint import not_in_weights
-from modelflow.training.devices import choose_device, device_of, devices_here, in_words
+from modelflow.training.devices import choose_device, device_of, devices_here, in_words, why_cuda
 from modelflow.training.loss import Loss, loss_of
 from modelflow.training.optimizers import OptimizerLike, optimizer_of
 from modelflow.training.options import loader_options, options
@@ -356,10 +356,17 @@ class Parts:
     def _choose_device(self, asked: torch.device | str | None) -> None:
         """Moves the model where it is `asked` for, or where it is trained best; says so where there is a choice."""
         here = devices_here()
-        choice = choose_device(asked, self.device, self.arch.why_autograd() if "cuda" in here else "", here)
+        why = why_cuda(self.arch.why_autograd(), self._macs_of_today()) if "cuda" in here else ""
+        choice = choose_device(asked, self.device, why, here)
         if choice.device != self.device:
             self.arch.to(choice.device)
         self.notes += in_words(choice, asked is not None, here)
+
+    def _macs_of_today(self) -> int:
+        """Multiply-accumulates of a step's forward pass; 0 for the card's family, whose kernels no GPU has outrun."""
+        if not isinstance(self.model, GenericCNN) or not self.model.outside_family:
+            return 0
+        return self.model.trace.macs * (as_whole(getattr(self.train_loader, "batch_size", None)) or 1)
 
     @property
     def schedule(self) -> str:

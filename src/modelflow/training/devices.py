@@ -11,6 +11,9 @@ from torch import nn
 
 from modelflow.errors import UsageError
 
+MACS_ON_CPU = (
+    30e6  # of a step: with more, an H100 was faster than one core (docs/explanation/performance.md)
+)
 KNOWN = ("cpu", "cuda", "mps", "xpu")
 EXPECTED = "expected cpu, cuda, cuda:N, mps, xpu or xpu:N"
 
@@ -33,9 +36,9 @@ def devices_here() -> dict[str, int]:
 
 
 def choose_device(
-    asked: torch.device | str | int | None, given: torch.device, unsupported_reason: str, here: Mapping[str, int]
+    asked: torch.device | str | int | None, given: torch.device, why_cuda: str, here: Mapping[str, int]
 ) -> Choice:
-    """The device for a model that was `given` on one; `unsupported_reason` says why the compiled step cannot train it.
+    """The device for a model that was `given` on one; `why_cuda` says why the compiled step is not to train it.
 
     Raises `UsageError` for a device that is unknown or not `here`.
     """
@@ -44,11 +47,18 @@ def choose_device(
     if given.type != "cpu":
         return Choice(given, "the model was already there")
     cpu = torch.device("cpu")
-    if not unsupported_reason:
+    if not why_cuda:
         return Choice(cpu, "the compiled step covers the run")
     if "cuda" in here:
-        return Choice(torch.device("cuda"), f"the compiled step does not cover the run: {unsupported_reason}")
+        return Choice(torch.device("cuda"), why_cuda)
     return Choice(cpu, "there is no CUDA device")
+
+
+def why_cuda(unsupported_reason: str, macs: int) -> str:
+    """Why a run is CUDA's, in words: the compiled step cannot train it, or a step of so many `macs` takes it longer."""
+    if unsupported_reason:
+        return f"the compiled step does not cover the run: {unsupported_reason}"
+    return f"its steps of {macs / 1e6:.0f} million multiply-accumulates are faster there" if macs > MACS_ON_CPU else ""
 
 
 def check_device(asked: torch.device | str | int, here: Mapping[str, int] | None = None) -> torch.device:
