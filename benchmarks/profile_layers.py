@@ -1,4 +1,4 @@
-"""Where a step of a network of today goes: each call of its plan alone, in microseconds an image and GFLOP/s.
+"""Where a step of a network of today goes: each call of it alone, in microseconds an image and GFLOP/s.
 
     python benchmarks/profile_layers.py resnet [batch]
 
@@ -19,7 +19,7 @@ from modelflow.kernels.machine import Library, compile_text, host
 from modelflow.kernels.network import aligned
 from modelflow.kernels.ops.correlation import Correlation
 from modelflow.kernels.ops.weight_gradient import WeightGradient
-from modelflow.kernels.plan import plan
+from modelflow.kernels.places import placed
 from modelflow.kernels.rules.adam import Adam
 from modelflow.networks.trace import trace
 
@@ -70,7 +70,7 @@ def main() -> None:
     name, batch = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 16
     print(f"peak {peak():.1f} GFLOP/s")
     machine = host()
-    places = plan(graph(trace(network(name))), machine.lanes, machine.registers)
+    places = placed(graph(trace(network(name))), machine.lanes, machine.registers)
     program = Program(places, machine, Adam())
     library = Library(compile_text(program.text, machine, 1), machine)
     blocks, rng = -(-batch // machine.lanes), np.random.default_rng(0)

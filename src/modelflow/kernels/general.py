@@ -1,4 +1,4 @@
-"""The program of any network: as `step`, from a plan of calls, each for every block of the batch or once for all.
+"""The program of any network: as `step`, from a list of calls, each for every block of the batch or once for all.
 
 Calls one after the other that go block by block are made for the first block, then for the next, so that what one
 leaves the next finds in the cache.
@@ -12,37 +12,37 @@ from modelflow.kernels.functions import LOGITS, PACK, TRAIN, VOID, Functions
 from modelflow.kernels.machine import Machine
 from modelflow.kernels.maps import Maps
 from modelflow.kernels.ops.operation import At, Call
-from modelflow.kernels.plan import Plan, phases
+from modelflow.kernels.places import Places, phases
 from modelflow.kernels.rules.rule import Rule, Update, update_small
 
 Views = dict[str, Num]
 
 
 class Program(Functions):
-    """The program of a plan; without a rule it only evaluates."""
+    """The program of placed operations; without a rule it only evaluates."""
 
-    def __init__(self, plan: Plan, machine: Machine, rule: Rule | None) -> None:
-        super().__init__(plan.lanes, machine.architecture)
-        self.plan = plan
+    def __init__(self, places: Places, machine: Machine, rule: Rule | None) -> None:
+        super().__init__(places.lanes, machine.architecture)
+        self.places = places
         self._names: dict[tuple[object, ...], str] = {}
-        image, _ = plan.values[plan.graph.image]
+        image, _ = places.values[places.graph.image]
         self.function("gather", "images order valid target", partial(gather, maps=image))
         for name, packing in (("pack", True), ("unpack", False)):
-            runs = [(0, 0, plan.parameters)]
+            runs = [(0, 0, places.parameters)]
             self.function(name, " ".join(PACK), partial(linear.pack_small, runs=runs, packing=packing))
         self._write_evaluation()
         if rule is not None:
             self._write_training(rule)
 
     def _write_evaluation(self) -> None:
-        calls = self.plan.forward(training=False)
+        calls = self.places.forward(training=False)
         once, each = ([call for call in calls if call.whole is whole] for whole in (True, False))
         for call in calls:
             self._declare(call)
 
         def write(k: Code) -> None:
-            views = _memories(self.plan, k)
-            order = k.vectors(k.memory).of(F32).at(self.plan.order.offset).of(I64)
+            views = _memories(self.places, k)
+            order = k.vectors(k.memory).of(F32).at(self.places.order.offset).of(I64)
             for call in once:
                 self._call(k, call, views)
             for begin in k.loop((k.count + (k.lanes - 1)) // k.lanes):
@@ -59,26 +59,26 @@ class Program(Functions):
         self.entry("logits", LOGITS, write, VOID)
 
     def _put_logits(self, k: Code, here: Views) -> None:
-        _, at = self.plan.values[self.plan.graph.logits]
-        logits, classes = self._place(k, at, here).of(F32), self.plan.classes
+        _, at = self.places.values[self.places.graph.logits]
+        logits, classes = self._place(k, at, here).of(F32), self.places.classes
         out = k.array(k.out).at(here["begin"] * classes)
         for lane in k.loop(here["valid"]):
             for c in k.loop(classes):
                 out[lane * classes + c] = logits[c * k.lanes + lane]
 
     def _write_training(self, rule: Rule) -> None:
-        plan = self.plan
-        forward, backward = plan.forward(training=True), plan.backward()
+        places = self.places
+        forward, backward = places.forward(training=True), places.backward()
         for call in [*forward, *backward]:
             self._declare(call)
         self.function("labels_in", "labels order valid target", labels_in)
-        loss_of = partial(loss.cross_entropy_of, classes=plan.classes)
+        loss_of = partial(loss.cross_entropy_of, classes=places.classes)
         self.function("loss", "source gradient labels valid number", loss_of, F64)
-        update = partial(update_small, update_in=partial(Update, rule=rule, stride=plan.packed))
-        self.function("update", "params scalars grads", partial(update, count=plan.small // plan.lanes))
+        update = partial(update_small, update_in=partial(Update, rule=rule, stride=places.packed))
+        self.function("update", "params scalars grads", partial(update, count=places.small // places.lanes))
 
         def write(k: Code) -> None:
-            views, losses = _memories(plan, k), k.array(k.losses, F64)
+            views, losses = _memories(places, k), k.array(k.losses, F64)
             done, finished = k.function.append_basic_block("done"), k.var(k.integer(0))
             for step in k.loop((k.count + k.batch - 1) // k.batch):
                 views |= _of_step(k, step, rule)
@@ -88,8 +88,8 @@ class Program(Functions):
                 finished.set(step)
                 with k.when(k.not_finite(losses[step])):
                     k.builder.branch(done)
-                grads = self._place(k, plan.grads, views)
-                for i in k.loop(plan.small // k.lanes):
+                grads = self._place(k, places.grads, views)
+                for i in k.loop(places.small // k.lanes):
                     grads[i] = k.vector(0.0)
                 self._run(k, backward, views)
                 self.call(k, "update", **views, grads=Num(k, grads.pointer))
@@ -104,7 +104,7 @@ class Program(Functions):
         for b in k.loop(views["blocks"]):
             here = views | self._block(k, views, b)
             self._gather(k, here)
-            self.call(k, "labels_in", **here, target=self._number(k, self.plan.labels, here))
+            self.call(k, "labels_in", **here, target=self._number(k, self.places.labels, here))
 
     def _run(self, k: Code, calls: list[Call], views: Views) -> None:
         for whole, group in phases(calls):
@@ -114,24 +114,24 @@ class Program(Functions):
                     self._call(k, call, here)
 
     def _losses(self, k: Code, views: Views) -> Num:
-        logits = self.plan.graph.logits
+        logits = self.places.graph.logits
         total = k.var(k.constant(0.0, F64))
         for b in k.loop(views["blocks"]):
             here = views | self._block(k, views, b)
-            places = {"source": self.plan.values[logits][1], "gradient": self.plan.gradients[logits][1]}
+            places = {"source": self.places.values[logits][1], "gradient": self.places.gradients[logits][1]}
             numbers = {name: self._number(k, at, here) for name, at in places.items()}
-            labels = self._number(k, self.plan.labels, here)
+            labels = self._number(k, self.places.labels, here)
             total.set(total.get() + self.call(k, "loss", **(here | numbers | {"labels": labels})))
         return total.get() / k.convert(views["number"], F64)
 
     def _gather(self, k: Code, here: Views) -> None:
-        _, at = self.plan.values[self.plan.graph.image]
+        _, at = self.places.values[self.places.graph.image]
         self.call(k, "gather", **here, target=self._number(k, at, here))
 
     def _block(self, k: Code, views: Views, b: Num) -> Views:
         """What is of block `b`."""
         begin = b * k.lanes
-        found = {"block": Num(k, k.array(views["all_blocks"]).at(b * self.plan.block).pointer), "begin": begin}
+        found = {"block": Num(k, k.array(views["all_blocks"]).at(b * self.places.block).pointer), "begin": begin}
         if "number" in views:
             found["valid"] = _least(k, views["number"] - begin, k.integer(k.lanes))
             found["order"] = Num(k, k.array(views["batch_order"], I64).at(begin).pointer)
@@ -156,8 +156,8 @@ class Program(Functions):
         return Num(k, self._place(k, at, views).pointer)
 
 
-def _memories(plan: Plan, k: Code) -> Views:
-    blocks = Num(k, k.array(k.memory).at(plan.shared).pointer)
+def _memories(places: Places, k: Code) -> Views:
+    blocks = Num(k, k.array(k.memory).at(places.shared).pointer)
     return {"params": k.params, "shared": k.memory, "all_blocks": blocks, "block": blocks}
 
 

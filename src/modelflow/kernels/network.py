@@ -21,7 +21,7 @@ from modelflow.kernels.functions import INTEGERS, LOGITS, PACK, TRAIN
 from modelflow.kernels.graph import graph
 from modelflow.kernels.layout import Layout, layout
 from modelflow.kernels.machine import Library, Machine, host
-from modelflow.kernels.plan import Plan, plan
+from modelflow.kernels.places import Places, placed
 from modelflow.kernels.rules.rule import Options, Rule
 from modelflow.kernels.threads import BARRIER
 from modelflow.networks.family import OutsideFamilyError, family
@@ -63,7 +63,7 @@ class Network:
     It trains by its update rule; without one it only evaluates.
     """
 
-    layout: Layout | Plan
+    layout: Layout | Places
     library: Library
     rule: Rule | None
     _functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -195,7 +195,7 @@ def compiled(
     return Network(places, Library(cache.object_file(described, write, rule, machine, level, say), machine), rule)
 
 
-Written = tuple[Layout | Plan, str, Callable[[], str]]  # places, what tells the network from others, its code
+Written = tuple[Layout | Places, str, Callable[[], str]]  # places, what tells the network from others, its code
 
 
 def _of_family(trace: Trace, rule: Rule | None, machine: Machine) -> Written | None:
@@ -214,7 +214,7 @@ def _of_family(trace: Trace, rule: Rule | None, machine: Machine) -> Written | N
 
 
 def _of_any(trace: Trace, rule: Rule | None, machine: Machine) -> Written:
-    places = plan(graph(trace), machine.lanes, machine.registers)
+    places = placed(graph(trace), machine.lanes, machine.registers)
 
     def write() -> str:
         from modelflow.kernels.general import Program
@@ -269,7 +269,7 @@ def _check_flat(flat: Floats, parameters: int) -> None:
 
 
 def _check(
-    places: Layout | Plan, images: Floats, labels: Integers | None, order: Integers | None, batch_size: int
+    places: Layout | Places, images: Floats, labels: Integers | None, order: Integers | None, batch_size: int
 ) -> None:
     """Raises `ValueError` for what the compiled code could not survive."""
     if batch_size < 1:

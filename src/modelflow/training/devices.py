@@ -11,9 +11,7 @@ from torch import nn
 
 from modelflow.errors import UsageError
 
-MACS_ON_CPU = (
-    30e6  # of a step: with more, an H100 was faster than one core (docs/explanation/performance.md)
-)
+MACS_ON_CPU = 30e6  # of a step: with more, an H100 was faster than one core (docs/explanation/performance.md)
 KNOWN = ("cpu", "cuda", "mps", "xpu")
 EXPECTED = "expected cpu, cuda, cuda:N, mps, xpu or xpu:N"
 

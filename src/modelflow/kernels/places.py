@@ -23,7 +23,7 @@ LINE = 16  # floats of a cache line
 
 
 @dataclass(frozen=True)
-class Plan:
+class Places:
     """The places of a network for vectors of `lanes` floats, and the sizes of the memories."""
 
     graph: Graph
@@ -85,47 +85,47 @@ class Plan:
 class Steps:
     """What operations say is to be done (see `ops.operation.Schedule`)."""
 
-    plan: Plan
+    places: Places
     training: bool
     calls: list[Call] = field(default_factory=list)
     written: set[Values] = field(default_factory=set)
 
     @property
     def lanes(self) -> int:
-        return self.plan.lanes
+        return self.places.lanes
 
     @property
     def registers(self) -> int:
-        return self.plan.registers
+        return self.places.registers
 
     def parameter(self, at: int) -> At:
         return At("params", at)
 
     def gradients(self, at: int) -> At:
-        return self.plan.grads + at
+        return self.places.grads + at
 
     def running(self, at: int) -> At:
-        return At("params", self.plan.small + at)
+        return At("params", self.places.small + at)
 
     def value(self, value: Values) -> tuple[Maps, At]:
-        return self.plan.values[value]
+        return self.places.values[value]
 
     def gradient(self, value: Values) -> tuple[Maps, At]:
-        return self.plan.gradients[value]
+        return self.places.gradients[value]
 
     def adds(self, value: Values) -> bool | None:
         """Whether the gradient of a value has been written before; None for the image, which has none."""
-        if value is self.plan.graph.image:
+        if value is self.places.graph.image:
             return None
         before = value in self.written
         self.written.add(value)
         return before
 
     def kept(self, operation: Operation) -> At:
-        return self.plan.kept[operation]
+        return self.places.kept[operation]
 
     def scratch(self) -> At:
-        return self.plan.scratch
+        return self.places.scratch
 
     def per_block(self, write: Callable[..., None], *sizes: object, numbers: str = "", **at: At) -> None:
         self.calls.append(Call(write, sizes, tuple(at.items()), tuple(numbers.split()), whole=False))
@@ -139,7 +139,7 @@ def phases(calls: Iterable[Call]) -> list[tuple[bool, list[Call]]]:
     return [(whole, list(group)) for whole, group in groupby(calls, lambda call: call.whole)]
 
 
-def plan(graph: Graph, lanes: int, registers: int) -> Plan:
+def placed(graph: Graph, lanes: int, registers: int) -> Places:
     """The places of a network."""
     block, shared = _Space(), _Space()
     labels = At("block", block.take(lanes))
@@ -150,7 +150,7 @@ def plan(graph: Graph, lanes: int, registers: int) -> Plan:
     grads = At("shared", shared.take(small + lanes))  # what lies behind a row of weights is added zeros
     kept = {operation: At("shared", shared.take(operation.kept(lanes))) for operation in graph.operations}
     scratch = max((operation.scratch(lanes, registers) for operation in graph.operations), default=0)
-    return Plan(
+    return Places(
         graph,
         lanes,
         registers,
