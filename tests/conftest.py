@@ -73,10 +73,24 @@ MORE = (  # slower tests: those of make test-more
 
 
 SLOW = (  # the slowest of them, each half a minute and more: those of make test-slow, run nightly and before a release
+    "data/test_from_files_to_export.py::test_its_files_become_a_verdict_and_an_export[cifar",
+    "data/test_from_files_to_export.py::test_its_files_become_a_verdict_and_an_export[mine",
+    "data/test_from_files_to_export.py::test_its_files_become_a_verdict_and_an_export[my_images",
+    "io/test_process.py::test_without_the_names_of_posix_the_commands_work",
+    "kernels/test_network.py::test_random_specs_agree_with_pytorch_in_float64",
+    "studies/engines/test_local.py::test_a_study_needs_no_guard[a daemonic",
+    "studies/engines/test_local.py::test_a_study_needs_no_guard[standard",
     "studies/engines/test_ray.py::test_a_machine_with_other_data_is_given_no_run_and_named",
+    "studies/engines/test_ray.py::test_a_run_begun_here_goes_on_there",
     "studies/engines/test_ray.py::test_after_the_head_was_lost_the_same_command_trains_the_rest",
     "studies/engines/test_ray.py::test_machines_unlike_this_one_are_given_no_run_and_named",
     "studies/engines/test_ray.py::test_runs_of_a_machine_that_is_lost_are_trained_elsewhere",
+    "studies/engines/test_ray.py::test_sigterm_ends_with_1_and_says_what_is_kept",
+    "studies/test_notebook.py::test_a_study_may_be_trained_in_a_thread_and_within_a_running_loop",
+    "studies/test_notebook.py::test_an_interrupted_study_keeps_its_runs_and_resumes",
+    "studies/test_notebook.py::test_it_works_on_after_autoreload",
+    "studies/test_notebook.py::test_the_page_about_notebooks_runs_cell_by_cell",
+    "studies/test_study.py::test_a_study_killed_again_and_again_ends_in_the_bytes_of_one_left_alone[1-",
     "test_tutorials.py",
     "torture",
 )

@@ -53,7 +53,7 @@ CLASSES = "classes.json"
 SMALL = 64 << 20  # bytes of a network that is made without another look
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedRun(Face):
     """A finished run, read from its `folder`; its data set is not needed, and looked for in `data_dir` only if asked.
 
