@@ -8,7 +8,7 @@ import torch
 from modelflow import GenericCNN, ModelFlow, trace
 from modelflow.data.batches import Batches
 from modelflow.errors import UsageError
-from modelflow.training.devices import Choice, check_device, choose_device, devices_here, in_words, why_cuda
+from modelflow.training.devices import Choice, check_device, choose_device, devices_here, in_words, reason_for_cuda
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 1)
 MACHINES = (
@@ -73,23 +73,21 @@ def test_what_torch_sees_is_counted(monkeypatch):
     assert devices_here()["cuda"] == 2
 
 
-def test_why_cuda_trains_what_the_compiled_step_cannot_or_takes_longer_for():
-    assert why_cuda("the loss", 0) == "the compiled step does not cover the run: the loss"
-    assert why_cuda("", 16 * 1_000_000) == ""
-    assert why_cuda("", 64 * 1_000_000) == "its steps of 64 million multiply-accumulates are faster there"
+def test_reason_for_cuda_trains_what_the_compiled_step_cannot_or_takes_longer_for():
+    assert reason_for_cuda("the loss", 0) == "the compiled step does not cover the run: the loss"
+    assert reason_for_cuda("", 16 * 1_000_000) == ""
+    assert reason_for_cuda("", 64 * 1_000_000) == "its steps of 64 million multiply-accumulates are faster there"
 
 
 def test_of_networks_of_today_large_steps_are_cudas_and_no_step_of_the_cards_family(fashion, monkeypatch):
+    reasons = []
     monkeypatch.setattr("modelflow.studies.parts.devices_here", lambda: {"cpu": 1, "cuda": 1})
-    asked = []
-    monkeypatch.setattr("modelflow.studies.parts.choose_device", lambda *given: asked.append(given) or Choice(CPU, ""))
-    for network in ("generic_2", "c12 c24 m2 c36 gap fc"):
-        for batch in (16, 64):
-            loader = Batches(fashion.train_x_NCHW[:64], fashion.train_y_N[:64], batch, shuffle=True)
-            ModelFlow(GenericCNN(network), loader, loader, verbose=False)
-    assert [why for _, _, why, _ in asked[:3]] == ["", "", why_cuda("", asked_macs("c12 c24 m2 c36 gap fc", 16))]
-    assert "million multiply-accumulates are faster there" in asked[3][2]
-
-
-def asked_macs(network, batch):
-    return trace(network).macs * batch
+    monkeypatch.setattr(
+        "modelflow.studies.parts.choose_device", lambda _a, _g, reason, _h: reasons.append(reason) or Choice(CPU, "")
+    )
+    for network, batch in (("generic_3", 64), ("c8 m2 c16 gap fc", 16), ("c8 m2 c16 gap fc", 512)):
+        loader = Batches(fashion.train_x_NCHW[:512], fashion.train_y_N[:512], batch, shuffle=True)
+        ModelFlow(GenericCNN(network), loader, loader, verbose=False)
+    assert reasons[:2] == ["", ""]
+    millions = 512 * trace("c8 m2 c16 gap fc").macs / 1e6
+    assert reasons[2] == f"its steps of {millions:.0f} million multiply-accumulates are faster there"

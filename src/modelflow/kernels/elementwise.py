@@ -1,6 +1,6 @@
 """Going through maps value by value, in the order in which they lie."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from modelflow.kernels.emit import Code, Num
 from modelflow.kernels.maps import Maps
@@ -24,14 +24,24 @@ def along(k: Code, width: int) -> Iterator[list[Num]]:
         yield [k.integer(x) for x in range(whole, width)]
 
 
+def each(
+    k: Code, target: tuple[Maps, Num], sources: Sequence[tuple[Maps, Num]], give: Callable[..., Num], adds: bool = False
+) -> None:
+    """Writes what `give` makes of the values of the sources, each maps and where they begin, or adds it."""
+    to, begin = target
+    written, read = k.vectors(begin), [k.vectors(pointer) for _, pointer in sources]
+    for c, y in rows(k, to):
+        into = written.at(to.index(c, y, 0))
+        given = [array.at(maps.index(c, y, 0)) for array, (maps, _) in zip(read, sources, strict=True)]
+        for places in along(k, to.width):
+            for x in places:
+                new = give(*(row[x] for row in given))
+                into[x] = into[x] + new if adds else new
+
+
 def copy(k: Code, source: Maps, target: Maps, adds: bool = False) -> None:
     """Arguments: source, target. Into the target, or added to it."""
-    read, written = k.vectors(k.source), k.vectors(k.target)
-    for c, y in rows(k, target):
-        out_of, into = read.at(source.index(c, y, 0)), written.at(target.index(c, y, 0))
-        for places in along(k, target.width):
-            for x in places:
-                into[x] = into[x] + out_of[x] if adds else out_of[x]
+    each(k, (target, k.target), [(source, k.source)], lambda value: value, adds)
 
 
 def fill(k: Code, maps: Maps, value: float) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
 
 from modelflow.analysis.archive import Array
 from modelflow.errors import DataError
@@ -32,7 +31,7 @@ class Filters:
 
     name: str
     note: str
-    svg: Markup
+    svg: str
 
 
 def filters_of(folder: Path, run: Run) -> tuple[Filters, ...]:
@@ -60,7 +59,7 @@ def _filters(name: str, weights_OIHW: Array) -> Filters:
     return Filters(name, f"{grid.note}, up to ±{number(grid.limit)}", _drawn(grid))
 
 
-def _drawn(grid: FilterGrid) -> Markup:
+def _drawn(grid: FilterGrid) -> str:
     """Squares of one unit each, a filter a tile, one path for each colour."""
     rows, columns, height, width = grid.weights.shape
     high, wide = rows * (height + 1) - 1, columns * (width + 1) - 1
@@ -69,7 +68,7 @@ def _drawn(grid: FilterGrid) -> Markup:
         f'<path class="{SIGNS[sign]}" stroke-opacity="{level / LEVELS:.3g}" d="{"".join(lines)}"/>'
         for (sign, level), lines in sorted(_lines(grid).items())
     )
-    return Markup(
+    return (
         f'<svg viewBox="0 0 {wide} {high}" width="{wide * cell}" height="{high * cell}" shape-rendering="crispEdges">'
         f'<path class="zero" d="{_tiles(grid)}"/><g transform="translate(0 .5)">{"".join(paths)}</g></svg>'
     )

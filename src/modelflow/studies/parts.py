@@ -25,7 +25,7 @@ from modelflow.studies.run_folder import RunFolder
 from modelflow.studies.run_history import RunHistory
 from modelflow.training.augmentation import Augmentation
 from modelflow.training.checkpoint import not_in_weights
-from modelflow.training.devices import choose_device, device_of, devices_here, in_words, why_cuda
+from modelflow.training.devices import choose_device, device_of, devices_here, in_words, reason_for_cuda
 from modelflow.training.loss import Loss, loss_of
 from modelflow.training.optimizers import OptimizerLike, optimizer_of
 from modelflow.training.options import loader_options, options
@@ -356,13 +356,13 @@ class Parts:
     def _choose_device(self, asked: torch.device | str | None) -> None:
         """Moves the model where it is `asked` for, or where it is trained best; says so where there is a choice."""
         here = devices_here()
-        why = why_cuda(self.arch.why_autograd(), self._macs_of_today()) if "cuda" in here else ""
-        choice = choose_device(asked, self.device, why, here)
+        reason = reason_for_cuda(self.arch.why_autograd(), self._macs_of_a_step()) if "cuda" in here else ""
+        choice = choose_device(asked, self.device, reason, here)
         if choice.device != self.device:
             self.arch.to(choice.device)
         self.notes += in_words(choice, asked is not None, here)
 
-    def _macs_of_today(self) -> int:
+    def _macs_of_a_step(self) -> int:
         """Multiply-accumulates of a step's forward pass; 0 for the card's family, whose kernels no GPU has outrun."""
         if not isinstance(self.model, GenericCNN) or not self.model.outside_family:
             return 0

@@ -1,4 +1,4 @@
-"""Where a model trains: on the CPU wherever the compiled step covers the run, else on CUDA where it is; or as asked.
+"""Where a model trains: on the CPU where the compiled step covers the run and is faster, else on CUDA; or as asked.
 
 A small network's steps are too short for an accelerator: launching them takes longer than the compiled step computes.
 """
@@ -34,9 +34,9 @@ def devices_here() -> dict[str, int]:
 
 
 def choose_device(
-    asked: torch.device | str | int | None, given: torch.device, why_cuda: str, here: Mapping[str, int]
+    asked: torch.device | str | int | None, given: torch.device, reason: str, here: Mapping[str, int]
 ) -> Choice:
-    """The device for a model that was `given` on one; `why_cuda` says why the compiled step is not to train it.
+    """The device for a model that was `given` on one; `reason` is that for CUDA (see `reason_for_cuda`).
 
     Raises `UsageError` for a device that is unknown or not `here`.
     """
@@ -45,14 +45,14 @@ def choose_device(
     if given.type != "cpu":
         return Choice(given, "the model was already there")
     cpu = torch.device("cpu")
-    if not why_cuda:
+    if not reason:
         return Choice(cpu, "the compiled step covers the run")
     if "cuda" in here:
-        return Choice(torch.device("cuda"), why_cuda)
+        return Choice(torch.device("cuda"), reason)
     return Choice(cpu, "there is no CUDA device")
 
 
-def why_cuda(unsupported_reason: str, macs: int) -> str:
+def reason_for_cuda(unsupported_reason: str, macs: int) -> str:
     """Why a run is CUDA's, in words: the compiled step cannot train it, or a step of so many `macs` takes it longer."""
     if unsupported_reason:
         return f"the compiled step does not cover the run: {unsupported_reason}"

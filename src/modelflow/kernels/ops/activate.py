@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from modelflow.kernels.activations import activated, slope
-from modelflow.kernels.elementwise import along, rows
+from modelflow.kernels.elementwise import each
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Maps
 from modelflow.kernels.ops.operation import Operation, Schedule, Writer
@@ -42,21 +42,10 @@ class Activate(Operation):
 
 def activate(k: Code, source: Maps, target: Maps, name: str) -> None:
     """Arguments: source, target."""
-    read, written = k.vectors(k.source), k.vectors(k.target)
-    for c, y in rows(k, target):
-        out_of, into = read.at(source.index(c, y, 0)), written.at(target.index(c, y, 0))
-        for places in along(k, target.width):
-            for x in places:
-                into[x] = activated(k, name, out_of[x])
+    each(k, (target, k.target), [(source, k.source)], lambda value: activated(k, name, value))
 
 
 def through(k: Code, source: Maps, gradient: Maps, target: Maps, name: str, adds: bool) -> None:
     """Arguments: source, gradient, target: the gradient of the source."""
-    read, given, written = k.vectors(k.source), k.vectors(k.gradient), k.vectors(k.target)
-    for c, y in rows(k, target):
-        out_of, d = read.at(source.index(c, y, 0)), given.at(gradient.index(c, y, 0))
-        into = written.at(target.index(c, y, 0))
-        for places in along(k, target.width):
-            for x in places:
-                new = d[x] * slope(k, name, out_of[x])
-                into[x] = into[x] + new if adds else new
+    read = [(gradient, k.gradient), (source, k.source)]
+    each(k, (target, k.target), read, lambda d, value: d * slope(k, name, value), adds)

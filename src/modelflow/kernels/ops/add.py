@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelflow.kernels.elementwise import along, copy, rows
+from modelflow.kernels.elementwise import copy, each
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Maps
 from modelflow.kernels.ops.operation import Operation, Schedule, Writer
@@ -48,10 +48,4 @@ class Add(Operation):
 
 def add(k: Code, one: Maps, other: Maps, target: Maps) -> None:
     """Arguments: first, second, target."""
-    first, second, written = k.vectors(k.first), k.vectors(k.second), k.vectors(k.target)
-    for c, y in rows(k, target):
-        a, b = first.at(one.index(c, y, 0)), second.at(other.index(c, y, 0))
-        into = written.at(target.index(c, y, 0))
-        for places in along(k, target.width):
-            for x in places:
-                into[x] = a[x] + b[x]
+    each(k, (target, k.target), [(one, k.first), (other, k.second)], lambda a, b: a + b)

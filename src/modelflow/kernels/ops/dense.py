@@ -8,7 +8,7 @@ dw[o, i] = sum over the images of d[o] in[i]           vectors over i, of the in
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelflow.kernels.emit import F32, Code, Num
+from modelflow.kernels.emit import F32, Array, Code, Num, Var
 from modelflow.kernels.linear import transposed
 from modelflow.kernels.maps import split
 from modelflow.kernels.ops.correlation import Tile, tiling
@@ -64,37 +64,40 @@ def dense(writer: Writer, features: int, x: Values, has_bias: bool) -> Values:
 
 def outputs(k: Code, inputs: int, outputs: int, registers: int, has_bias: bool) -> None:
     """Arguments: source, target, weight, bias."""
-    source, target, weight = k.vectors(k.source), k.vectors(k.target), k.array(k.weight)
+    source, target = k.vectors(k.source), k.vectors(k.target)
     for o, count in split(k, outputs, registers - 3):
         starts = [k.array(k.bias).broadcast(o + r) if has_bias else k.vector(0.0) for r in range(count)]
         sums = [k.var(start) for start in starts]
-        for i, at_once in split(k, inputs, AT_ONCE):
-            totals = [total.get() for total in sums]
-            for j in range(at_once):
-                x = source[i + j]
-                for r in range(count):
-                    totals[r] = k.fma(weight.broadcast((o + r) * inputs + i + j), x, totals[r])
-            for total, value in zip(sums, totals, strict=True):
-                total.set(value)
+        _add_products(k, sums, source, inputs, o, strides=(inputs, 1))
         for r, total in enumerate(sums):
             target[o + r] = total.get()
 
 
 def inputs(k: Code, inputs: int, outputs: int, registers: int, adds: bool) -> None:
     """Arguments: gradient, target, weight."""
-    gradient, target, weight = k.vectors(k.gradient), k.vectors(k.target), k.array(k.weight)
+    gradient, target = k.vectors(k.gradient), k.vectors(k.target)
     for i, count in split(k, inputs, registers - 3):
         sums = [k.var(target[i + r] if adds else k.vector(0.0)) for r in range(count)]
-        for o, at_once in split(k, outputs, AT_ONCE):
-            totals = [total.get() for total in sums]
-            for j in range(at_once):
-                d = gradient[o + j]
-                for r in range(count):
-                    totals[r] = k.fma(weight.broadcast((o + j) * inputs + i + r), d, totals[r])
-            for total, value in zip(sums, totals, strict=True):
-                total.set(value)
+        _add_products(k, sums, gradient, outputs, i, strides=(1, inputs))
         for r, total in enumerate(sums):
             target[i + r] = total.get()
+
+
+def _add_products(k: Code, sums: list[Var], read: Array, count: int, first: Num, strides: tuple[int, int]) -> None:
+    """Adds `count` vectors to each sum, times the weights of its place, counted from `first`, and of the vector's.
+
+    `strides` are how far the weights of the next place, and of the next vector, lie.
+    """
+    weight, (of_place, of_vector) = k.array(k.weight), strides
+    for begin, at_once in split(k, count, AT_ONCE):
+        totals = [total.get() for total in sums]
+        for j in range(at_once):
+            x = read[begin + j]
+            for r in range(len(sums)):
+                at = (first + r) * of_place + (begin + j) * of_vector
+                totals[r] = k.fma(weight.broadcast(at), x, totals[r])
+        for total, value in zip(sums, totals, strict=True):
+            total.set(value)
 
 
 def weights(k: Code, inputs: int, outputs: int, registers: int, has_bias: bool) -> None:
