@@ -7,6 +7,7 @@ small share of the result, or some times that of PyTorch.
 import os
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
@@ -80,3 +81,24 @@ def test_random_networks_train_as_in_float64(fields, batch, steps):
     assume(not has_single_values(traced, min(batch, images - batch * (steps - 1))))
     assume(not has_single_values(traced, batch))
     check(spec, traced, batch, images, steps, lr=0.5 if steps == 1 else 0.05)
+
+
+FIRST = {
+    "activation": {"activation": "gelu"},
+    "norm": {"norm": "batch"},
+    "conv": {"conv": 3, "kernel": 3, "padding": "same"},
+    "depthwise": {"depthwise": 3, "padding": "same"},
+    "max pool": {"pool": "max", "size": 3, "stride": 1, "padding": 1},
+    "average pool": {"pool": "average", "size": 3, "stride": 1, "padding": 1},
+    "dropout": {"dropout": 0.3},
+    "squeeze": {"squeeze": 2},
+    "residual": {"residual": [{"conv": 3, "kernel": 3, "padding": "same"}]},
+}
+
+
+@pytest.mark.parametrize("first", FIRST.values(), ids=list(FIRST))
+def test_the_gradients_of_a_value_that_both_ways_of_a_residual_read_are_added(first):
+    body = [first, {"conv": 3, "kernel": 3, "padding": "same"}]
+    layers = [{"conv": 3, "kernel": 3}, {"residual": body}, {"pool": "global_average"}, {"linear": 4}]
+    spec, traced = that_fits({"input": [1, 7, 7], "classes": 4, "layers": layers})
+    check(spec, traced, batch=5, images=5, steps=1, lr=0.5)
