@@ -162,15 +162,6 @@ def test_by_a_loader_of_torch_and_by_batches_in_the_same_order_the_weights_are_t
     assert torch.equal(*weights)
 
 
-def test_autograd_trains_it_and_says_why(make_arch):
-    arch = make_arch()
-    assert arch.next_engine == "compiled step"
-    arch.augmentation = Augmentation(shift=1)
-    assert arch.next_engine == "autograd: the compiled step does not augment images"
-    arch.ema = 0.9
-    assert arch.next_engine == "autograd: the compiled step does not augment images"
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

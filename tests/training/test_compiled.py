@@ -471,11 +471,11 @@ def test_what_it_does_not_cover_is_told(trainer):
     arch = trainer()
     parts = [arch.model, arch.loss_fn, arch.optimizer, arch.train_loader]
     assert unsupported_reason(*parts) == ""
-    assert unsupported_reason(*parts, averages=True) == "the compiled step does not average weights"
     weights = list(arch.model.parameters())
     others = [
         (0, nn.Linear(2, 2), "Linear, not built from a spec"),
-        (1, nn.CrossEntropyLoss(label_smoothing=0.1), "the loss"),
+        (1, nn.CrossEntropyLoss(reduction="sum"), "the loss"),
+        (1, nn.CrossEntropyLoss(weight=torch.ones(9)), "the weights of the loss are not one number a class"),
         (1, nn.CrossEntropyLoss(ignore_index=1), "the loss"),
         (1, type("Own", (nn.CrossEntropyLoss,), {})(), "the loss"),
         (2, torch.optim.RMSprop(weights), "the optimizer is RMSprop"),

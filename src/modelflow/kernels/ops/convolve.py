@@ -12,11 +12,14 @@ from functools import reduce
 from itertools import product
 from typing import Any, ClassVar
 
+import numpy as np
+
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Border, Maps, maps_of
 from modelflow.kernels.ops.correlation import Correlation, Side, correlate
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.kernels.ops.weight_gradient import WeightGradient, weight_gradient
+from modelflow.kernels.ops.windows import windows
 from modelflow.networks.layers.conv import Convolution
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.tape import Values
@@ -84,6 +87,14 @@ class Convolve(Operation):
             target, to = s.gradient(self.inputs[0])
             for phase in self._phases(gradient, target, adds):
                 s.per_block(correlate, phase, s.registers, source=d, target=to, weight=s.parameter(self.weight))
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        groups, outputs, depth = self.groups, self.output.shape[0] // self.groups, inputs[0].shape[1] // self.groups
+        slid = windows(inputs[0], self.output.shape, self.kernel, self.stride, self.padding)
+        slid = slid.reshape(len(slid), groups, depth, *slid.shape[2:])
+        weight = given.part(self.weight, groups, outputs, depth, *self.kernel)
+        summed = np.einsum("bgihwyx,goiyx->bgohw", slid, weight, optimize=True).reshape(-1, *self.output.shape)
+        return summed if self.bias is None else summed + given.part(self.bias, groups * outputs, 1, 1)
 
     def _maps(self) -> tuple[Maps, Maps]:
         return maps_of(self.inputs[0].shape), maps_of(self.output.shape)
