@@ -56,7 +56,7 @@ class Convolve(Operation):
         )
 
     def reach(self) -> Border:
-        return reach(maps_of(self.inputs[0].shape), [self._forward(*self._maps())])
+        return reach(maps_of(self.inputs[0].shape), [self.sums(*self._maps())])
 
     def gradient_reach(self) -> Border:
         source, target = self._maps()
@@ -69,7 +69,7 @@ class Convolve(Operation):
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
         bias: dict[str, Any] = {} if self.bias is None else {"bias": s.parameter(self.bias)}
         s.per_block(
-            correlate, self._forward(source, target), s.registers,
+            correlate, self.sums(source, target), s.registers,
             source=at, target=to, weight=s.parameter(self.weight), **bias,
         )  # fmt: skip
 
@@ -99,7 +99,8 @@ class Convolve(Operation):
     def _maps(self) -> tuple[Maps, Maps]:
         return maps_of(self.inputs[0].shape), maps_of(self.output.shape)
 
-    def _forward(self, source: Maps, target: Maps) -> Correlation:
+    def sums(self, source: Maps, target: Maps) -> Correlation:
+        """The forward pass."""
         (height, width), (down, right), (above, left) = self.kernel, self.stride, self.padding
         outputs, depth = target.channels // self.groups, source.channels // self.groups
         return Correlation(
