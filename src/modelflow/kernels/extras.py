@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modelflow.kernels.emit import F32, I32, I64, Code, Num
+from modelflow.kernels.emit import F32, I32, I64, Array, Code, Num, Operand
 from modelflow.kernels.maps import Maps
 
 Floats = NDArray[np.float32]
@@ -78,15 +78,15 @@ def gather_changed(k: Code, maps: Maps) -> None:
         which = k.where(k.valid > lane, lane, k.integer(0))
         image = images.at(order[which] * (maps.channels * maps.places))
         change = k.array(k.changes, I32).at(which * changes_an_image(maps))
-
-        def number(index: Num | int, change=change) -> Num:
-            return k.convert(change[index], I64)
-
-        top, bottom, left, right = (number(maps.height + maps.width + i) for i in range(4))
+        top, bottom, left, right = (_number(k, change, maps.height + maps.width + i) for i in range(4))
         for c in k.loop(maps.channels):
             for y in k.loop(maps.height):
-                row = image.at((c * maps.height + number(y)) * maps.width)
+                row = image.at((c * maps.height + _number(k, change, y)) * maps.width)
                 into, blanked = target.at(maps.index(c, y, 0)).of(F32), (y >= top) & (y < bottom)
                 for x in k.loop(maps.width):
-                    inside = blanked & (x >= left) & (x < right)
-                    into[x * k.lanes + lane] = k.where(inside, k.constant(0.0, F32), row[number(x + maps.height)])
+                    pixel, inside = row[_number(k, change, x + maps.height)], blanked & (x >= left) & (x < right)
+                    into[x * k.lanes + lane] = k.where(inside, k.constant(0.0, F32), pixel)
+
+
+def _number(k: Code, change: Array, index: Operand) -> Num:
+    return k.convert(change[index], I64)

@@ -125,9 +125,10 @@ class Averaging:
         if self._decay is None or self._live is None:
             return
         self.updates += count
-        parts = torch.from_numpy(flat).split([value.numel() for value in self._average.values()])
-        for value, part in zip(self._average.values(), parts, strict=True):
-            value.copy_(part.view(value.shape))
+        begin = 0
+        for value in self._average.values():
+            value.copy_(torch.from_numpy(flat[begin : begin + value.numel()]).view(value.shape))
+            begin += value.numel()
 
     def states(self, model: nn.Module, note: Note) -> dict[str, Any]:
         """For a checkpoint `model_state_dict`, averaged; then under `ema` what training goes on from as well."""

@@ -409,8 +409,8 @@ def _mean_loss(network: "Network", loss_fn: Loss, loader: Batches, state: "State
 def _by_batches(loss_fn: Loss, logits_NK: Tensor, loader: Batches) -> float:
     """The mean over the images, each batch's loss counted once an image, as autograd's validation has it."""
     _, y_N = loader.dataset.tensors
-    parts = zip(logits_NK.split(loader.batch_size), y_N.split(loader.batch_size), strict=True)
-    return sum(float(loss_fn(z_BK, y_B)) * len(y_B) for z_BK, y_B in parts) / len(y_N)
+    batches = [slice(start, start + loader.batch_size) for start in range(0, len(y_N), loader.batch_size)]
+    return sum(float(loss_fn(logits_NK[of], y_N[of])) * len(y_N[of]) for of in batches) / len(y_N)
 
 
 def _views(flats: list[Tensor], model: nn.Module) -> Iterator[list[Tensor]]:

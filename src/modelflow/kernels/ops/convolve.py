@@ -93,7 +93,8 @@ class Convolve(Operation):
         slid = windows(inputs[0], self.output.shape, self.kernel, self.stride, self.padding)
         slid = slid.reshape(len(slid), groups, depth, *slid.shape[2:])
         weight = given.part(self.weight, groups, outputs, depth, *self.kernel)
-        summed = np.einsum("bgihwyx,goiyx->bgohw", slid, weight, optimize=True).reshape(-1, *self.output.shape)
+        summed: Numbers = np.einsum("bgihwyx,goiyx->bgohw", slid, weight, optimize=True)
+        summed = summed.reshape(-1, *self.output.shape)
         return summed if self.bias is None else summed + given.part(self.bias, groups * outputs, 1, 1)
 
     def _maps(self) -> tuple[Maps, Maps]:

@@ -36,7 +36,7 @@ class Folded(Operation):
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
         weight, bias = s.kept(self), s.kept(self) + channels * self.weights
         learned: dict[str, Any] = {"gamma": s.parameter(norm.gamma), "running": s.running(norm.running)}
-        own = {} if convolve.bias is None else {"own_bias": s.parameter(convolve.bias)}
+        own: dict[str, Any] = {} if convolve.bias is None else {"own_bias": s.parameter(convolve.bias)}
         sizes = (channels, self.weights, bool(own))
         s.once(fold, *sizes, own_weight=s.parameter(convolve.weight), weight=weight, bias=bias, **learned, **own)
         sums = replace(convolve.sums(source, target), has_bias=True, activation=norm.activation)

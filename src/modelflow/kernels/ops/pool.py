@@ -74,7 +74,7 @@ class Largest(Operation):
         s.per_block(to_largest, *sizes, source=at, output=out, gradient=d, target=to)
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
-        largest_of = self.windows.slid(inputs[0], self.output, -np.inf).max((4, 5))
+        largest_of: Numbers = self.windows.slid(inputs[0], self.output, -np.inf).max((4, 5))
         return largest_of.reshape(-1, *self.output.shape)
 
 
@@ -106,7 +106,8 @@ class Average(Operation):
                 s.per_block(correlate, phase, s.registers, source=d, target=to, weight=s.kept(self))
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
-        return self.windows.slid(inputs[0], self.output, 0.0).mean((4, 5))
+        means: Numbers = self.windows.slid(inputs[0], self.output, 0.0).mean((4, 5))
+        return means
 
     def _maps(self) -> tuple[Maps, Maps]:
         return maps_of(self.inputs[0].shape), maps_of(self.output.shape)
@@ -140,7 +141,8 @@ class GlobalAverage(Operation):
             s.per_block(share_out, target, adds, gradient=d, target=to)
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
-        return inputs[0].mean((2, 3))
+        means: Numbers = inputs[0].mean((2, 3))
+        return means
 
 
 def set_share(k: Code, count: int) -> None:
