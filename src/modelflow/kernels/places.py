@@ -5,6 +5,9 @@
     block     what a block of `lanes` images needs: values, and their gradients, as maps of vectors over the images
     shared    the gradients of the parameters, what operations keep through a step, and what they use within a call
 
+What a batch norm gives has a place for one block only, in `shared`, where all that reads it comes before the schedule
+waits for the batch: it stays in a near cache. The backward pass applies the norm again.
+
 An input's gradient lies where the output's does if its only reader is an operation that computes it value by value.
 Offsets count floats.
 """
@@ -40,6 +43,7 @@ class Places:
     order: At
     labels: At
     scratch: At
+    again: dict[Values, Operation]  # what the backward pass computes again, and by which operation
 
     has_large = False  # no layer in which threads share
 
@@ -75,10 +79,20 @@ class Places:
         return steps.calls
 
     def backward(self) -> list[Call]:
-        steps = Steps(self, True)
+        steps, left = Steps(self, True), dict(self.again)
         for operation in reversed(self.graph.operations):
+            begin = len(steps.calls)
             operation.backward(steps)
+            for value in (operation.output, *operation.inputs):
+                if value in left and _last_reader(steps.calls[begin:], self.values[value][1]) is not None:
+                    steps.calls.insert(begin, self._last_call(left.pop(value)))
         return steps.calls
+
+    def _last_call(self, operation: Operation) -> Call:
+        """The one that gives its output."""
+        steps = Steps(self, True)
+        operation.forward(steps)
+        return steps.calls[-1]
 
 
 @dataclass
@@ -141,9 +155,55 @@ def phases(calls: Iterable[Call]) -> list[tuple[bool, list[Call]]]:
 
 def placed(graph: Graph, lanes: int, registers: int) -> Places:
     """The places of a network."""
+    everywhere = _placed(graph, lanes, registers, {})
+    return _placed(graph, lanes, registers, _of_one_block(everywhere))
+
+
+def _of_one_block(places: Places) -> dict[Values, Operation]:
+    """The outputs of batch norms that need a place for one block only, with what computes them."""
+    norms = {norm.output: norm for norm in places.graph.norms if norm.output is not places.graph.logits}
+    forward = places.forward(True)
+    return {
+        value: norm
+        for value, norm in norms.items()
+        if _is_read_at_once(forward, places.values[value][1], forward.index(places._last_call(norm)))
+        and _is_read_at_once_backward(places, value)
+    }
+
+
+def _is_read_at_once(calls: list[Call], at: At, begin: int) -> bool:
+    """Whether nothing waits for the batch from a call on to the last that reads a place."""
+    last = _last_reader(calls, at)
+    return last is None or not any(call.whole for call in calls[begin : last + 1])
+
+
+def _is_read_at_once_backward(places: Places, value: Values) -> bool:
+    """The same of the backward pass, from the calls of the first operation on that reads it."""
+    steps, at = Steps(places, True), places.values[value][1]
+    begin: int | None = None
+    for operation in reversed(places.graph.operations):
+        before = len(steps.calls)
+        operation.backward(steps)
+        if begin is None and _last_reader(steps.calls, at) is not None:
+            begin = before
+    return begin is None or _is_read_at_once(steps.calls, at, begin)
+
+
+def _last_reader(calls: list[Call], place: At) -> int | None:
+    """The last call that is given a place; None where no one is."""
+    return next((i for i in reversed(range(len(calls))) if any(at == place for _, at in calls[i].at)), None)
+
+
+def _placed(graph: Graph, lanes: int, registers: int, again: dict[Values, Operation]) -> Places:
     block, shared = _Space(), _Space()
     labels = At("block", block.take(lanes))
-    values = {v: (maps, At("block", block.take(maps.size * lanes))) for v, maps in _value_maps(graph).items()}
+    maps_of_values = _value_maps(graph)
+    values = {
+        v: (maps, At("block", block.take(maps.size * lanes))) for v, maps in maps_of_values.items() if v not in again
+    }
+    kinds = dict.fromkeys(maps_of_values[value] for value in again)
+    of_one_block = {maps: At("shared", shared.take(maps.size * lanes)) for maps in kinds}
+    values |= {value: (maps_of_values[value], of_one_block[maps_of_values[value]]) for value in again}
     owners, gradients = _gradient_owners(graph), _gradient_places(graph, block, lanes)
     places = {value: gradients[owner] for value, owner in owners.items()}
     small = _up(graph.parameters, lanes)
@@ -166,6 +226,7 @@ def placed(graph: Graph, lanes: int, registers: int) -> Places:
         scratch=At("shared", shared.take(scratch)),
         block=block.used,
         shared=shared.used,
+        again=again,
     )
 
 
