@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from reference import keep
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modelflow.kernels.dropout import kept
 from modelflow.networks.build import GenericCNN
 
 
@@ -40,8 +40,8 @@ class Dropped(nn.Module):
         if not self.training:
             return x
         shape = (*x.shape[:2], 1, 1) if self.spatial else x.shape
-        kept = keep(self.seed, self.step, self.number, len(x), int(np.prod(shape[1:])), self.share)
-        return x * torch.from_numpy(kept.reshape(shape)) / (1 - self.share)
+        drawn = kept(self.seed, self.step, self.number, len(x), int(np.prod(shape[1:])), self.share)
+        return x * torch.from_numpy(drawn.reshape(shape)) / (1 - self.share)
 
 
 def with_dropout_of_kernels(model: GenericCNN) -> list[Dropped]:
@@ -57,8 +57,10 @@ def with_dropout_of_kernels(model: GenericCNN) -> list[Dropped]:
     return ordered
 
 
-def train(model: GenericCNN, x: Tensor, y: Tensor, order: np.ndarray, batch: int, lr: float, seed: int) -> Trained:
-    """One pass over `order` in steps of gradient descent; changes the model."""
+def train(
+    model: GenericCNN, x: Tensor, y: Tensor, order: np.ndarray, batch: int, lr: float, seed: int, **loss_options: object
+) -> Trained:
+    """One pass over `order` in steps of gradient descent; changes the model. `loss_options` are of cross-entropy."""
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     dropped, losses = with_dropout_of_kernels(model), []
     model.train()
@@ -66,7 +68,7 @@ def train(model: GenericCNN, x: Tensor, y: Tensor, order: np.ndarray, batch: int
         chosen = torch.from_numpy(order[start:end])
         for module in dropped:
             module.seed, module.step = seed, step
-        loss = F.cross_entropy(model(x[chosen]), y[chosen])
+        loss = F.cross_entropy(model(x[chosen]), y[chosen], **loss_options)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -3,7 +3,7 @@
 # qemu's emulation. What that takes lies in .venv-arm, 400 MB, from where apt and pip are set to fetch.
 set -eu
 cd "$(dirname "$0")/../.."
-tests=tests/kernels/test_portable.py
+tests="tests/kernels/test_portable.py tests/kernels/test_references.py"
 there=$PWD/.venv-arm
 system=$there/system
 
@@ -49,7 +49,7 @@ fetch_packages() {
 }
 
 case $(uname -m) in
-  aarch64 | arm64) exec .venv/bin/python -m pytest --noconftest "$tests" ;;
+  aarch64 | arm64) exec .venv/bin/python -m pytest --noconftest $tests ;;
 esac
 qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64) ||
   fail "qemu-aarch64-static: not found; install it: sudo apt-get install qemu-user-static"
@@ -65,7 +65,7 @@ fi
 find_python
 export PYTHONPATH="src:$there/packages" PYTHONNOUSERSITE=1 MODELFLOW_KERNELS="$there/kernels"
 run_tests() {
-  "$qemu" -L "$system" "$python" -m pytest --noconftest -p no:cacheprovider "$tests" -k "$1"
+  "$qemu" -L "$system" "$python" -m pytest --noconftest -p no:cacheprovider $tests -k "$1"
 }
 
 run_tests every_kind & # emulated tests are slow: two processes side by side

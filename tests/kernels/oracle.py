@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from reference import keep
 from torch import Tensor
 from torch.nn import functional as F
 
+from modelflow.kernels.dropout import kept
 from modelflow.kernels.network import State
 from modelflow.kernels.rules.rule import Rule
 from modelflow.networks.build import GenericCNN
@@ -17,7 +17,7 @@ def logits(model: GenericCNN, x: Tensor, seed: int | None, step: int) -> Tensor:
     for layer, module in enumerate(model.trace.of_kind("linear")):
         dropout = module.written.dropout
         if dropout and seed is not None:
-            mask = keep(seed, step, layer, len(x), x.shape[1], dropout)
+            mask = kept(seed, step, layer, len(x), x.shape[1], dropout)
             x = x * torch.from_numpy(mask) / (1 - dropout)
         x = model.get_submodule(module.name)(x)
         x = F.relu(x) if module.written.activation == "relu" else x

@@ -8,32 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from modelflow.kernels.dropout import kept
 from modelflow.networks.trace import Trace
-
-M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
-
-
-def keys(seed: int, step: int, layer: int) -> tuple[int, int]:
-    z = (seed + (step * 64 + layer + 1) * 0x9E3779B97F4A7C15) & M64
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & M64
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & M64
-    z ^= z >> 31
-    return z & M32, z >> 32
-
-
-def keep(seed: int, step: int, layer: int, images: int, features: int, p: float) -> np.ndarray:
-    """Which features of which images are kept, images x features."""
-    key1, key2 = keys(seed, step, layer)
-    padded = -(-images // 16) * 16
-    j, b = np.arange(-(-features // 2), dtype=np.uint64)[None, :], np.arange(images, dtype=np.uint64)[:, None]
-    x = (j * padded + b) & M32
-    x ^= np.uint64(key1)
-    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & np.uint64(M32)
-    x = ((x ^ (x >> np.uint64(15))) + np.uint64(key2)) & np.uint64(M32)
-    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x846CA68B)) & np.uint64(M32)
-    x ^= x >> np.uint64(16)
-    draws = np.stack([x & np.uint64(0xFFFF), x >> np.uint64(16)], axis=2).reshape(images, -1)[:, :features]
-    return draws >= round(p * 65536)
 
 
 class Conv:
@@ -129,7 +105,7 @@ def layers(trace: Trace, flat: np.ndarray, seed: int | None, step: int) -> Itera
 
 def _masks(seed: int | None, step: int, layer: int, p: float):  # type: ignore[no-untyped-def]
     def mask(shape: tuple[int, int]) -> np.ndarray:
-        return np.ones(shape) if seed is None or not p else keep(seed, step, layer, *shape, p) / (1 - p)
+        return np.ones(shape) if seed is None or not p else kept(seed, step, layer, *shape, p) / (1 - p)
 
     return mask
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from of_torch import flat, running, train
 
 from modelflow.kernels import network
+from modelflow.kernels.extras import PLAIN, Extras, Targets
 from modelflow.kernels.machine import Library, Machine, compile_text, host
 from modelflow.kernels.network import Network, State
 from modelflow.kernels.rules.sgd import SGD
@@ -26,10 +27,10 @@ SEED = 3
 NO_MOMENTUM = {"weight_decay": 0.0, "momentum": 0.0}
 
 
-def general(traced: Trace, machine: Machine) -> Network:
+def general(traced: Trace, machine: Machine, extras: Extras = PLAIN) -> Network:
     """As `compiled`, by the step of any network for the card's family too."""
-    places, _, write = network._of_any(traced, SGD(), machine)
-    return Network(places, Library(compile_text(write(), machine, 1), machine), SGD())
+    places, _, write = network._of_any(traced, SGD(), machine, extras)
+    return Network(places, Library(compile_text(write(), machine, 1), machine), SGD(), extras)
 
 
 def as_good(ours, exact, theirs, share=1e-4, least=1e-5):  # type: ignore[no-untyped-def]
@@ -39,21 +40,26 @@ def as_good(ours, exact, theirs, share=1e-4, least=1e-5):  # type: ignore[no-unt
     return np.abs(ours - exact).max(initial=0) <= allowed
 
 
-def check(spec, traced, batch, images, steps, lr, machine=None):  # type: ignore[no-untyped-def]
+def check(spec, traced, batch, images, steps, lr, machine=None, smoothing=0.0):  # type: ignore[no-untyped-def]
     generator = torch.Generator().manual_seed(images)
     x = torch.randn(images, *spec.input_shape, generator=generator)
     y = torch.randint(0, spec.logits, (images,), generator=generator)
-    compiled = general(traced, machine or host())
+    weights_K = torch.rand(spec.logits, generator=generator).double() + 0.2 if smoothing else torch.ones(spec.logits)
+    targets, extras = Targets(weights_K.double().numpy(), smoothing), Extras(weighted=bool(smoothing))
+    compiled = general(traced, machine or host(), extras)
     exact, single = GenericCNN(spec).double(), GenericCNN(spec)
     single.lay_out(torch.contiguous_format)
     start = State(flat(single.parameters()).astype(np.float32), running=running(single).astype(np.float32))
     logits = [model.eval()(x.to(next(model.parameters()).dtype)).detach().numpy() for model in (exact, single)]
     assert as_good(compiled.logits(x.numpy(), start.params, running=start.running), *logits)
     order = np.random.default_rng(images).permutation(images)[: batch * steps]
-    trained = [train(m, xs, y, order, batch, lr, SEED) for m, xs in ((exact, x.double()), (single, x))]
+    trained = [
+        train(m, xs, y, order, batch, lr, SEED, weight=weights_K.to(xs), label_smoothing=smoothing)
+        for m, xs in ((exact, x.double()), (single, x))
+    ]
     options = NO_MOMENTUM | {"lr": lr}
     before = start.params.copy()
-    made = compiled.train(x.numpy(), y.numpy(), order, batch, start, options, SEED)
+    made = compiled.train(x.numpy(), y.numpy(), order, batch, start, options, SEED, targets=targets)
     assert as_good(made.losses, *(one.losses for one in trained))
     assert as_good(start.params - before, *(one.params - before for one in trained))
     assert as_good(start.running, *(one.running for one in trained))
@@ -73,14 +79,14 @@ def has_single_values(traced: Trace, last: int) -> bool:
     phases=[Phase.generate],  # each example is compiled anew: too slow to make it smaller
     suppress_health_check=list(HealthCheck),
 )
-@given(NETWORKS, st.integers(1, 19), st.integers(1, 3))
-def test_random_networks_train_as_in_float64(fields, batch, steps):
+@given(NETWORKS, st.integers(1, 19), st.integers(1, 3), st.sampled_from([0.0, 0.2]))
+def test_random_networks_train_as_in_float64(fields, batch, steps, smoothing):
     spec, traced = that_fits(fields)
     assume(traced.parameters)
     images = batch * steps - (batch // 2 if steps > 1 else 0)
     assume(not has_single_values(traced, min(batch, images - batch * (steps - 1))))
     assume(not has_single_values(traced, batch))
-    check(spec, traced, batch, images, steps, lr=0.5 if steps == 1 else 0.05)
+    check(spec, traced, batch, images, steps, lr=0.5 if steps == 1 else 0.05, smoothing=smoothing)
 
 
 FIRST = {

@@ -6,10 +6,11 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import torch
-from oracle import adam, flat, fresh, keep, sgd
+from oracle import adam, flat, fresh, sgd
 from torch.nn import functional as F
 
 from modelflow.kernels import cache, machine, threads
+from modelflow.kernels.dropout import kept
 from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import host
 from modelflow.kernels.network import Network, State, _together, compiled
@@ -125,12 +126,12 @@ def test_empty_data_gives_no_steps_and_no_logits(network: Network) -> None:
 def test_dropout_keeps_the_share_it_should_without_patterns() -> None:
     """Shares within 5 standard errors by image, feature and step; neighbours, halves of a draw, steps uncorrelated."""
     p, images, features, steps = 0.3, 256, 576, 12
-    kept = np.stack([keep(7, step, 0, images, features, p) for step in range(steps)]).astype(float)
+    drawn = np.stack([kept(7, step, 0, images, features, p) for step in range(steps)]).astype(float)
     for axes in ((0, 1), (0, 2), (1, 2), (0, 1, 2)):
-        share = kept.mean(axis=axes)
-        error = np.sqrt(p * (1 - p) / np.prod([kept.shape[a] for a in axes]))
+        share = drawn.mean(axis=axes)
+        error = np.sqrt(p * (1 - p) / np.prod([drawn.shape[a] for a in axes]))
         assert abs(share - (1 - p)).max() < 5 * error
-    centred = kept - (1 - p)
+    centred = drawn - (1 - p)
     for a, b in (
         (centred[1:], centred[:-1]),
         (centred[:, 1:], centred[:, :-1]),

@@ -1298,7 +1298,7 @@ def test_an_averaged_run_is_recorded_evaluated_again_and_trained_further(flow_of
     run = read_run(flow.results_dir)
     assert run.settings["averaging.ema"] == 0.9
     assert run.protocol.endswith("averaging.ema 0.9")
-    assert run.engine == "autograd: the compiled step does not average weights"
+    assert run.engine == "compiled step"
     checkpoint = flow.results_dir / "model_checkpoint.pth"
     stored = load_file(flow.results_dir / "model.safetensors")
     averaged = torch.load(checkpoint)["model_state_dict"]

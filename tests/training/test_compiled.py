@@ -235,11 +235,11 @@ def test_averages_and_weights_that_lie_channels_last_are_taken_up(trainer):
     assert torch.equal(parameters(arch), parameters(steady))
 
 
-def losses_of_one_epoch(trainer, dropout_seed):
+def losses_of_one_epoch(trainer, seed):
     arch, losses = trainer(spec=preset("generic_2")), []
     in_order = Batches(*arch.train_loader.dataset.tensors, 16)
-    step = CompiledStep(arch.model, arch.optimizer, None)
-    step.train_epoch(in_order, dropout_seed, lambda made, _midway: losses.extend(made), 1)
+    step = CompiledStep(arch.model, arch.loss_fn, arch.optimizer, None)
+    step.train_epoch(in_order, seed, lambda made, _midway: losses.extend(made), 1)
     return losses
 
 
@@ -471,11 +471,11 @@ def test_what_it_does_not_cover_is_told(trainer):
     arch = trainer()
     parts = [arch.model, arch.loss_fn, arch.optimizer, arch.train_loader]
     assert unsupported_reason(*parts) == ""
-    assert unsupported_reason(*parts, averages=True) == "the compiled step does not average weights"
     weights = list(arch.model.parameters())
     others = [
         (0, nn.Linear(2, 2), "Linear, not built from a spec"),
-        (1, nn.CrossEntropyLoss(label_smoothing=0.1), "the loss"),
+        (1, nn.CrossEntropyLoss(reduction="sum"), "the loss"),
+        (1, nn.CrossEntropyLoss(weight=torch.ones(9)), "the weights of the loss are not one number a class"),
         (1, nn.CrossEntropyLoss(ignore_index=1), "the loss"),
         (1, type("Own", (nn.CrossEntropyLoss,), {})(), "the loss"),
         (2, torch.optim.RMSprop(weights), "the optimizer is RMSprop"),
@@ -616,7 +616,7 @@ def test_two_layers_that_change_places_in_memory_keep_their_weights(trainer):
     first.data, second.data = second.data, first.data
     for p, average in zip((first, second), averages[::-1], strict=True):
         arch.optimizer.state[p]["exp_avg"] = average
-    step = CompiledStep(arch.model, arch.optimizer, None)
+    step = CompiledStep(arch.model, arch.loss_fn, arch.optimizer, None)
     for bound in (arch._step, step):
         bound._bound()
         assert torch.equal(first, wanted[0])

@@ -11,6 +11,7 @@ from modelflow import training
 from modelflow.compat.architecture import Architecture
 from modelflow.data.batches import Batches
 from modelflow.networks.build import GenericCNN
+from modelflow.training.augmentation import Augmentation
 
 PLAIN = "c6 m2 c8 m2 c12 gap fc"
 SEPARABLE = "c6 s8/2e4 s8e4r gap fc"
@@ -106,6 +107,70 @@ def test_the_epoch_is_the_same_however_it_is_cut(trainer, monkeypatch):
     cut.train(1)
     assert tensors(whole) == tensors(cut)
     assert whole.losses == cut.losses
+
+
+WEIGHTS_K = torch.linspace(0.5, 2, 10)
+ASKED = {
+    "smoothing": {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)},
+    "weights of classes": {"loss": nn.CrossEntropyLoss(weight=WEIGHTS_K)},
+    "average": {"ema": 0.9},
+    "augmentation": {"augmentation": Augmentation(shift=2, flip=True, cutout=6)},
+    "one image joined": {"n_images": 161},
+    "all": {
+        "loss": nn.CrossEntropyLoss(weight=WEIGHTS_K, label_smoothing=0.2),
+        "ema": 0.95,
+        "augmentation": Augmentation(shift=1),
+        "n_images": 177,
+    },
+}
+
+
+@pytest.fixture
+def asked(trainer):
+    """Makes an `Architecture` that does what is asked for beside the plain step."""
+
+    def make(short, kind=GenericCNN, loss=None, ema=None, augmentation=None, **options):
+        arch = trainer(short, kind, eps=1e-3, **options)
+        arch.train_loader.joins_a_last_one = True
+        arch.loss_fn = copy.deepcopy(loss)
+        arch.ema = ema
+        arch.augmentation = augmentation or arch.augmentation
+        return arch
+
+    return make
+
+
+@pytest.mark.parametrize("short", [PLAIN, "+valid-bn c5k5 m2 c7k3 m2 fc20 fc"], ids=["batch norm", "the card's family"])
+@pytest.mark.parametrize("options", ASKED.values(), ids=list(ASKED))
+def test_what_is_asked_for_beside_the_plain_step_is_that_of_autograd(asked, short, options):
+    compiled, exact = (asked(short, kind, **options) for kind in (GenericCNN, ByAutograd))
+    exact.model.double()
+    exact.loss_fn.double()
+    loaders = [in_float64(loader) for loader in (exact.train_loader, exact.val_loader)]
+    loaders[0].joins_a_last_one = True
+    exact.set_loaders(*loaders)
+    for arch in (compiled, exact):
+        arch.train(2)
+    assert compiled.engine == "compiled step"
+    assert compiled.losses == pytest.approx(exact.losses, rel=1e-5)
+    assert compiled.val_losses == pytest.approx(exact.val_losses, rel=1e-4)
+    for name, expected in exact.model.state_dict().items():
+        found = compiled.model.state_dict()[name]
+        torch.testing.assert_close(found.double(), expected.double(), rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_what_is_asked_for_resumes_in_mid_epoch_to_the_same_bytes(asked, monkeypatch):
+    monkeypatch.setattr(training.compiled, "MACS_A_CALL", 1.0)  # a state after each step
+    arch, states = asked(RESIDUAL, **ASKED["all"]), []
+    arch.on_epoch = arch.on_midway = lambda: states.append(copy.deepcopy(arch.state()))
+    arch.train(2)
+    assert len(states) == 2 * (11 + 1)
+    for saved in states[3::7]:
+        again = asked(RESIDUAL, **ASKED["all"])
+        again.resume_from(saved, "a state")
+        again.train(2 - again.total_epochs)
+        assert tensors(again) == tensors(arch)
+        assert (again.losses, again.val_losses) == (arch.losses, arch.val_losses)
 
 
 def test_autograd_goes_on_from_it_and_back(trainer):

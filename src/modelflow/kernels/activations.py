@@ -4,7 +4,10 @@ exp is Cephes' polynomial (see `loss`); erf is Abramowitz and Stegun's 7.1.26, g
 """
 
 from collections.abc import Callable
-from math import pi, sqrt
+from math import erf, pi, sqrt
+from typing import Any
+
+import numpy as np
 
 from modelflow.kernels.emit import Code, Num
 from modelflow.kernels.loss import exp
@@ -97,6 +100,18 @@ def _tanh_slope(k: Code, z: Num) -> Num:
 CHEAP = ("none", "relu", "leaky_relu", "relu6", "hard_swish")  # whose slope may be computed twice
 
 
+Array = np.ndarray[Any, Any]
+REFERENCES: dict[str, Callable[[Array], Array]] = {
+    "none": lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z < 0, LEAK * z, z),
+    "relu6": lambda z: np.clip(z, 0, 6),
+    "hard_swish": lambda z: z * np.clip(z + 3, 0, 6) / 6,
+    "silu": lambda z: z / (1 + np.exp(-z)),
+    "gelu": lambda z: z * (1 + np.vectorize(erf, otypes=[z.dtype])(z / sqrt(2))) / 2,
+    "tanh": np.tanh,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+}
 Function = Callable[[Code, Num], Num]
 VALUES: dict[str, Function] = {
     "none": lambda _k, z: z,

@@ -9,8 +9,13 @@ The 32-bit hash is the two-round multiply-xorshift of Ellis and Wellons ("lowbia
 rounds; the keys come from splitmix64 (Steele, Lea and Flood 2014).
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from modelflow.kernels.emit import I32, Code, Num
 from modelflow.kernels.layout import Linear
+
+M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
 def dropout(k: Code, linear: Linear, p: float) -> None:
@@ -45,3 +50,24 @@ def keys(seed: Num, step: Num, layer: int) -> Num:
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     return z ^ (z >> 31)
+
+
+def kept(seed: int, step: int, layer: int, images: int, features: int, p: float) -> NDArray[np.bool_]:
+    """Which features of which images are kept, images x features, in NumPy."""
+    key1, key2 = map(np.uint64, _keys(seed, step, layer))
+    b, j = np.ogrid[: np.uint64(images), : np.uint64(-(-features // 2))]
+    x = (j * np.uint64(-(-images // 16) * 16) + b) & np.uint64(M32) ^ key1
+    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & np.uint64(M32)
+    x = ((x ^ (x >> np.uint64(15))) + key2) & np.uint64(M32)
+    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x846CA68B)) & np.uint64(M32)
+    x ^= x >> np.uint64(16)
+    draws = np.stack([x & np.uint64(0xFFFF), x >> np.uint64(16)], axis=2).reshape(images, -1)
+    return draws[:, :features] >= round(p * 65536)
+
+
+def _keys(seed: int, step: int, layer: int) -> tuple[int, int]:
+    z = (seed + (step * 64 + layer + 1) * 0x9E3779B97F4A7C15) & M64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & M64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & M64
+    z ^= z >> 31
+    return z & M32, z >> 32

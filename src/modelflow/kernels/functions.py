@@ -17,6 +17,8 @@ TRAIN = (
     "params",
     "memory",
     "scalars",
+    "targets",
+    "changes",
     "seed",
     "start",
     "losses",

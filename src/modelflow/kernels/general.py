@@ -8,6 +8,7 @@ from functools import partial
 
 from modelflow.kernels import linear, loss
 from modelflow.kernels.emit import F32, F64, I32, I64, Array, Code, Num
+from modelflow.kernels.extras import PLAIN, Extras, average, changes_an_image, gather_changed
 from modelflow.kernels.functions import LOGITS, PACK, TRAIN, VOID, Functions
 from modelflow.kernels.machine import Machine
 from modelflow.kernels.maps import Maps
@@ -21,9 +22,10 @@ Views = dict[str, Num]
 class Program(Functions):
     """The program of placed operations; without a rule it only evaluates."""
 
-    def __init__(self, places: Places, machine: Machine, rule: Rule | None) -> None:
+    def __init__(self, places: Places, machine: Machine, rule: Rule | None, extras: Extras = PLAIN) -> None:
         super().__init__(places.lanes, machine.architecture)
         self.places = places
+        self.extras = extras
         self._names: dict[tuple[object, ...], str] = {}
         image, _ = places.values[places.graph.image]
         self.function("gather", "images order valid target", partial(gather, maps=image))
@@ -72,16 +74,21 @@ class Program(Functions):
         for call in [*forward, *backward]:
             self._declare(call)
         self.function("labels_in", "labels order valid target", labels_in)
-        loss_of = partial(loss.cross_entropy_of, classes=places.classes)
-        self.function("loss", "source gradient labels valid number", loss_of, F64)
+        self._write_loss()
+        if self.extras.augmented:
+            image, _ = places.values[places.graph.image]
+            self.function("gather_changed", "images order changes valid target", partial(gather_changed, maps=image))
         update = partial(update_small, update_in=partial(Update, rule=rule, stride=places.packed))
         self.function("update", "params scalars grads", partial(update, count=places.small // places.lanes))
+        if self.extras.averaged:
+            row = 1 + len(rule.averages)
+            self.function("average", "params share", partial(average, packed=places.packed, row=row))
 
         def write(k: Code) -> None:
             views, losses = _memories(places, k), k.array(k.losses, F64)
             done, finished = k.function.append_basic_block("done"), k.var(k.integer(0))
             for step in k.loop((k.count + k.batch - 1) // k.batch):
-                views |= _of_step(k, step, rule)
+                views |= self._of_step(k, step, rule)
                 self._fetch(k, views)
                 self._run(k, forward, views)
                 losses[step] = self._losses(k, views)
@@ -93,6 +100,8 @@ class Program(Functions):
                     grads[i] = k.vector(0.0)
                 self._run(k, backward, views)
                 self.call(k, "update", **views, grads=Num(k, grads.pointer))
+                if self.extras.averaged:
+                    self.call(k, "average", **views)
                 finished.set(step + 1)
             k.builder.branch(done)
             k.builder.position_at_end(done)
@@ -100,10 +109,39 @@ class Program(Functions):
 
         self.entry("train", TRAIN, write, I64)
 
+    def _write_loss(self) -> None:
+        if self.extras.weighted:
+            arguments, written = "source gradient labels valid targets scale", loss.weighted_cross_entropy_of
+        else:
+            arguments, written = "source gradient labels valid number", loss.cross_entropy_of
+        self.function("loss", arguments, partial(written, classes=self.places.classes), F64)
+
+    def _of_step(self, k: Code, step: Num, rule: Rule) -> Views:
+        begin, (image, _) = step * k.batch, self.places.values[self.places.graph.image]
+        number = _least(k, k.count - begin, k.batch)
+        scalars = k.array(k.scalars).at(step * (rule.scalar_count + self.extras.scalar_count))
+        scale = scalars.at(rule.scalar_count)
+        return {
+            "number": number,
+            "blocks": (number + (k.lanes - 1)) // k.lanes,
+            "step": k.start + step,
+            "scalars": Num(k, scalars.pointer),
+            "scale": Num(k, scale.pointer),
+            "share": Num(k, scale.at(int(self.extras.weighted)).pointer),
+            "batch_order": Num(k, k.array(k.order, I64).at(begin).pointer),
+            "step_changes": Num(k, k.array(k.changes, I32).at(begin * changes_an_image(image)).pointer),
+        }
+
     def _fetch(self, k: Code, views: Views) -> None:
+        image, at = self.places.values[self.places.graph.image]
         for b in k.loop(views["blocks"]):
             here = views | self._block(k, views, b)
-            self._gather(k, here)
+            if self.extras.augmented:
+                changes = k.array(views["step_changes"], I32).at(here["begin"] * changes_an_image(image))
+                target = self._number(k, at, here)
+                self.call(k, "gather_changed", **here, target=target, changes=Num(k, changes.pointer))
+            else:
+                self._gather(k, here)
             self.call(k, "labels_in", **here, target=self._number(k, self.places.labels, here))
 
     def _run(self, k: Code, calls: list[Call], views: Views) -> None:
@@ -122,6 +160,8 @@ class Program(Functions):
             numbers = {name: self._number(k, at, here) for name, at in places.items()}
             labels = self._number(k, self.places.labels, here)
             total.set(total.get() + self.call(k, "loss", **(here | numbers | {"labels": labels})))
+        if self.extras.weighted:
+            return total.get() * k.convert(k.array(views["scale"])[0], F64)
         return total.get() / k.convert(views["number"], F64)
 
     def _gather(self, k: Code, here: Views) -> None:
@@ -159,18 +199,6 @@ class Program(Functions):
 def _memories(places: Places, k: Code) -> Views:
     blocks = Num(k, k.array(k.memory).at(places.shared).pointer)
     return {"params": k.params, "shared": k.memory, "all_blocks": blocks, "block": blocks}
-
-
-def _of_step(k: Code, step: Num, rule: Rule) -> Views:
-    begin = step * k.batch
-    number = _least(k, k.count - begin, k.batch)
-    return {
-        "number": number,
-        "blocks": (number + (k.lanes - 1)) // k.lanes,
-        "step": k.start + step,
-        "scalars": Num(k, k.array(k.scalars).at(step * rule.scalar_count).pointer),
-        "batch_order": Num(k, k.array(k.order, I64).at(begin).pointer),
-    }
 
 
 def gather(k: Code, maps: Maps) -> None:

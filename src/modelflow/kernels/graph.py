@@ -8,12 +8,14 @@ variance. An activation that alone reads a batch norm becomes part of it.
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import modelflow.kernels.ops as folder
 from modelflow.io.found import classes_in
 from modelflow.kernels.ops.activate import Activate
+from modelflow.kernels.ops.convolve import Convolve
+from modelflow.kernels.ops.folded import Folded
 from modelflow.kernels.ops.norm import Norm
 from modelflow.kernels.ops.operation import Operation
 from modelflow.networks.layers.kind import LayerKind, Shape
@@ -38,6 +40,19 @@ class Graph:
     @property
     def norms(self) -> list[Norm]:
         return [operation for operation in self.operations if isinstance(operation, Norm)]
+
+    @cached_property
+    def evaluated(self) -> tuple[Operation, ...]:
+        """Its operations in evaluation: a convolution that a batch norm alone reads is one with it."""
+        readers, makers = self.readers(), {operation.output: operation for operation in self.operations}
+        done = list[Operation]()
+        for operation in self.operations:
+            made = makers.get(operation.inputs[0])
+            if isinstance(operation, Norm) and isinstance(made, Convolve) and readers[made.output] == 1:
+                done.remove(made)
+                operation = Folded(made.inputs, operation.output, made, operation)
+            done.append(operation)
+        return tuple(done)
 
     @property
     def key(self) -> str:

@@ -38,6 +38,35 @@ def cross_entropy_of(k: Code, classes: int) -> None:
     _cross_entropy(k, k.vectors(k.source), k.vectors(k.gradient), k.vectors(k.labels), classes)
 
 
+def weighted_cross_entropy_of(k: Code, classes: int) -> None:
+    """As `cross_entropy_of`, with the table of `extras.Targets` at `targets`, its factor at `scale` for `number`.
+
+    dz_c = (sum_c t_c * exp(z_c - z_max) / sum - t_c) * factor
+    """
+    logits, gradients, targets = k.vectors(k.source), k.vectors(k.gradient), k.array(k.targets)
+    labels, valid = k.vectors(k.labels).of(k.ints)[0], k.lane_numbers() < k.splat(k.convert(k.valid, I32))
+    zero, scale = k.vector(0.0), k.array(k.scale).broadcast(0)
+
+    def target(c: Num) -> Num:
+        own = k.where(labels.equals(k.splat(k.convert(c, I32))), targets.broadcast(c), zero)
+        return own + targets.broadcast(c + classes)
+
+    largest, total, mass, chosen = k.var(logits[0]), k.var(zero), k.var(zero), k.var(zero)
+    for c in k.loop(classes):
+        largest.set(k.where(largest.get() > logits[c], largest.get(), logits[c]))
+    for c in k.loop(classes):
+        beyond = logits[c] - largest.get()
+        gradients[c] = exp(k, beyond)
+        total.set(total.get() + gradients[c])
+        mass.set(mass.get() + target(c))
+        chosen.set(k.fma(target(c), beyond, chosen.get()))
+    share = mass.get() * scale / total.get()
+    for c in k.loop(classes):
+        gradients[c] = k.where(valid, gradients[c] * share - target(c) * scale, zero)
+    losses = mass.get() * log(k, total.get()) - chosen.get()
+    k.give(k.convert(k.total(k.where(valid, losses, zero)), F64))
+
+
 def _cross_entropy(k: Code, logits: Array, gradients: Array, labels_in: Array, classes: int) -> None:
     labels = labels_in.of(k.ints)[0]
     valid = k.lane_numbers() < k.splat(k.convert(k.valid, I32))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelflow.kernels import cache
+from modelflow.kernels.extras import PLAIN, Extras, Targets, changes_an_image
 from modelflow.kernels.functions import INTEGERS, LOGITS, PACK, TRAIN
 from modelflow.kernels.graph import graph
 from modelflow.kernels.layout import Layout, layout
@@ -29,9 +30,11 @@ from modelflow.networks.trace import Trace
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+Shares = NDArray[np.float64] | Sequence[float]
 EVALUATED_AT_ONCE = 64
 MAX_THREADS = 2  # more have not been tried
 NO_STATISTICS = np.empty(0, np.float32)
+NO_CHANGES = np.empty(0, np.int32)
 
 
 @dataclass
@@ -39,6 +42,7 @@ class State:
     """Flat parameters and the averages that the rule keeps, each in the order of `model.parameters()`; steps made.
 
     `running` are the running means and variances of batch norms, in the order of `model.buffers()`.
+    `average`, where one is kept, is of parameters and running statistics, one after the other.
     They are changed in place, so parameters of a module that are views of `params` see every update.
     """
 
@@ -46,6 +50,7 @@ class State:
     averages: Sequence[Floats] = ()
     step: int = 0
     running: Floats = field(default_factory=NO_STATISTICS.copy)
+    average: Floats = field(default_factory=NO_STATISTICS.copy)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Network:
     layout: Layout | Places
     library: Library
     rule: Rule | None
+    extras: Extras = PLAIN
     _functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _packed: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     _memory: Floats = field(default_factory=lambda: np.empty(0, np.float32))
@@ -81,12 +87,17 @@ class Network:
         seed: int,
         start: int = 0,
         threads: int = 1,
+        targets: Targets | None = None,
+        shares_S: Shares = (),
+        changes: NDArray[np.int32] | None = None,
     ) -> Trained:
         """One step for each `batch_size` images of `order`, the last batch perhaps smaller; changes `state`.
 
         `options` are those of a parameter group of torch's optimizer; `lr` may be one number a step.
         `start` counts the epoch's steps before this call: two calls with half the order each give what one call gives.
         `threads` share in large layers (at most `MAX_THREADS`, and one where there are none); the bytes are the same.
+        Of a network compiled for them: `targets` of the loss, `shares_S` that the average takes of each step's weights,
+        `changes` of each image, as `extras.gather_changed` reads them.
         """
         _check(self.layout, images, labels, order, batch_size)
         steps = -(-len(order) // batch_size)
@@ -95,7 +106,17 @@ class Network:
         if len(state.averages) != len(self.rule.averages):
             raise ValueError(f"{len(state.averages)} averages, expected {self.rule.averages} of {self.rule}")
         flats = [state.params, *state.averages]
-        packed, scalars = self._pack(flats, state.running), _scalars(self.rule, options, state.step, steps)
+        columns = [*_scalars(self.rule, options, state.step, steps)]
+        if self.extras.weighted:
+            assert targets is not None
+            columns.append(targets.factors(labels[order], range(0, len(order), batch_size)))
+        if self.extras.averaged:
+            flats, columns = [*flats, state.average[: len(state.params)]], [*columns, shares_S]
+        packed, scalars = self._pack(flats, state.running), _by_step(columns, steps)
+        if self.extras.averaged:
+            self._running(-1)[:] = state.average[len(state.params) :]
+        table = NO_STATISTICS if targets is None else targets.table()
+        changes = self._checked(changes, len(order))
         memory = self._workspace(-(-min(batch_size, max(len(order), 1)) // self.layout.lanes))
         train, barrier = self._function("train", TRAIN, ctypes.c_int64), np.zeros(BARRIER, np.int64)
         threads = min(threads, MAX_THREADS) if self.layout.has_large else 1
@@ -105,7 +126,7 @@ class Network:
                 *_pointers(images, labels, order),
                 len(order),
                 batch_size,
-                *_pointers(packed, memory, scalars),
+                *_pointers(packed, memory, scalars, table, changes),
                 ctypes.c_int64(seed),
                 start,
                 *_pointers(losses),
@@ -119,6 +140,8 @@ class Network:
         for flat, values in zip(flats, packed, strict=True):
             self._function("unpack", PACK, None)(*_pointers(flat, values))
         state.running[:] = self._running()
+        if self.extras.averaged:
+            state.average[len(state.params) :] = self._running(-1)
         state.step += done
         failed = done if done < steps else None
         return Trained(losses[: done + (failed is not None)], failed)
@@ -144,13 +167,22 @@ class Network:
         _together(run, threads)
         return out
 
+    def _checked(self, changes: NDArray[np.int32] | None, images: int) -> NDArray[np.int32]:
+        if not self.extras.augmented:
+            return NO_CHANGES
+        assert isinstance(self.layout, Places)
+        maps, _ = self.layout.values[self.layout.graph.image]
+        if changes is None or changes.dtype != np.int32 or changes.shape != (images, changes_an_image(maps)):
+            raise ValueError(f"changes: expected {images} x {changes_an_image(maps)} numbers of 32 bits")
+        return np.ascontiguousarray(changes)
+
     def _pack(self, flats: Sequence[Floats], running: Floats = NO_STATISTICS) -> Floats:
         """Parameters, and perhaps their averages, in the order of the step, a row each; its padding stays zero.
 
         The running statistics lie behind the parameters.
         """
         if not self._packed.size:
-            rows = 1 + len(self.rule.averages if self.rule is not None else ())
+            rows = 1 + len(self.rule.averages if self.rule is not None else ()) + self.extras.averaged
             self._packed = aligned(rows * self.layout.packed).reshape(rows, -1)
         for flat, row in zip(flats, self._packed, strict=False):
             _check_flat(flat, self.layout.parameters)
@@ -160,9 +192,9 @@ class Network:
         self._running()[:] = running
         return self._packed
 
-    def _running(self) -> Floats:
-        """The running statistics among what is packed."""
-        return self._packed[0, self.layout.running_at : self.layout.running_at + self.layout.running]
+    def _running(self, row: int = 0) -> Floats:
+        """The running statistics in a row of what is packed."""
+        return self._packed[row, self.layout.running_at : self.layout.running_at + self.layout.running]
 
     def _workspace(self, blocks: int, threads: int = 1) -> Floats:
         """Memory for batches of `blocks`, a row a thread."""
@@ -183,6 +215,7 @@ def compiled(
     rule: Rule | None,
     say: Callable[[str], None] | None = None,
     machine: Machine | None = None,
+    extras: Extras = PLAIN,
 ) -> Network:
     """The network of a trace, from the cache on disk, or compiled first, of which `say` is told.
 
@@ -190,9 +223,11 @@ def compiled(
     is not compiled.
     """
     machine = machine or host()
-    places, described, write = _of_family(trace, rule, machine) or _of_any(trace, rule, machine)
+    family_step = None if extras else _of_family(trace, rule, machine)
+    places, described, write = family_step or _of_any(trace, rule, machine, extras)
     level = 2 if isinstance(places, Layout) else 1  # more takes half as long again, and makes nothing faster
-    return Network(places, Library(cache.object_file(described, write, rule, machine, level, say), machine), rule)
+    library = Library(cache.object_file(described, write, rule, machine, level, say), machine)
+    return Network(places, library, rule, extras)
 
 
 Written = tuple[Layout | Places, str, Callable[[], str]]  # places, what tells the network from others, its code
@@ -213,15 +248,15 @@ def _of_family(trace: Trace, rule: Rule | None, machine: Machine) -> Written | N
     return places, repr(family(trace)), write
 
 
-def _of_any(trace: Trace, rule: Rule | None, machine: Machine) -> Written:
+def _of_any(trace: Trace, rule: Rule | None, machine: Machine, extras: Extras = PLAIN) -> Written:
     places = placed(graph(trace), machine.lanes, machine.registers)
 
     def write() -> str:
         from modelflow.kernels.general import Program
 
-        return Program(places, machine, rule).text
+        return Program(places, machine, rule, extras).text
 
-    return places, places.graph.key, write
+    return places, f"{places.graph.key} {extras}" if extras else places.graph.key, write
 
 
 def _together(run: Callable[[int], int], threads: int) -> int:
@@ -250,11 +285,16 @@ def aligned(count: int) -> Floats:
     return raw[skip : skip + count]
 
 
-def _scalars(rule: Rule, options: Options, before: int, steps: int) -> Floats:
-    """The rule's scalars, a row a step."""
+def _scalars(rule: Rule, options: Options, before: int, steps: int) -> Sequence[Shares | float]:
+    """The rule's scalars, each a number or one a step."""
     lr_S, t_S = np.broadcast_to(options["lr"], steps), np.arange(before + 1, before + steps + 1, dtype=np.float64)
-    scalars = np.empty((steps, rule.scalar_count), np.float32)
-    for column, values in zip(scalars.T, rule.scalars(options, lr_S, t_S), strict=True):
+    return rule.scalars(options, lr_S, t_S)
+
+
+def _by_step(columns: Sequence[Shares | float], steps: int) -> Floats:
+    """A row a step."""
+    scalars = np.empty((steps, len(columns)), np.float32)
+    for column, values in zip(scalars.T, columns, strict=True):
         column[:] = values
     return scalars
 

@@ -70,7 +70,7 @@ class Places:
 
     def forward(self, training: bool) -> list[Call]:
         steps = Steps(self, training)
-        for operation in self.graph.operations:
+        for operation in self.graph.operations if training else self.graph.evaluated:
             operation.forward(steps)
         return steps.calls
 
@@ -148,7 +148,8 @@ def placed(graph: Graph, lanes: int, registers: int) -> Places:
     places = {value: gradients[owner] for value, owner in owners.items()}
     small = _up(graph.parameters, lanes)
     grads = At("shared", shared.take(small + lanes))  # what lies behind a row of weights is added zeros
-    kept = {operation: At("shared", shared.take(operation.kept(lanes))) for operation in graph.operations}
+    keeping = dict.fromkeys([*graph.operations, *graph.evaluated])
+    kept = {operation: At("shared", shared.take(operation.kept(lanes))) for operation in keeping}
     scratch = max((operation.scratch(lanes, registers) for operation in graph.operations), default=0)
     return Places(
         graph,

@@ -105,17 +105,35 @@ class Augmentation:
     def changed(self, x_BCHW: Tensor, draws: Draws) -> Tensor:
         """Copies of the images, changed as was drawn."""
         height, width = x_BCHW.shape[2:]
-        y_H, x_W = (torch.arange(side, device=x_BCHW.device) for side in (height, width))
         if self.shift or self.flip:
-            from_BH = (y_H - draws.down_B[:, None]).clamp(0, height - 1)
-            from_BW = (x_W - draws.right_B[:, None]).clamp(0, width - 1)
-            if self.flip:
-                from_BW = torch.where(draws.mirrored_B[:, None], width - 1 - from_BW, from_BW)
-            x_BCHW = _picked(x_BCHW, from_BH, from_BW)
+            x_BCHW = _picked(x_BCHW, *self._sources(draws, height, width))
         if self.cutout:
+            y_H, x_W = (torch.arange(side, device=x_BCHW.device) for side in (height, width))
             square_BHW = self._within(y_H, draws.row_B)[:, :, None] & self._within(x_W, draws.column_B)[:, None, :]
             x_BCHW = x_BCHW.masked_fill(square_BHW[:, None], 0)
         return x_BCHW
+
+    def table(self, draws: Draws, height: int, width: int) -> Tensor:
+        """What was drawn as 32-bit numbers, B x (H + W + 4), for the compiled step.
+
+        Of each image the row that each row is taken from, and each column, then the square's first row, the row behind
+        it, its first column and the one behind it.
+        """
+        ends = [
+            (centre_B - self.cutout // 2 + beyond).clamp(0, side)[:, None]
+            for centre_B, side in ((draws.row_B, height), (draws.column_B, width))
+            for beyond in (0, self.cutout)
+        ]
+        return torch.cat([*self._sources(draws, height, width), *ends], 1).int()
+
+    def _sources(self, draws: Draws, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """The rows B x H and the columns B x W that the pixels of each image come from."""
+        y_H, x_W = (torch.arange(side, device=draws.down_B.device) for side in (height, width))
+        from_BH = (y_H - draws.down_B[:, None]).clamp(0, height - 1)
+        from_BW = (x_W - draws.right_B[:, None]).clamp(0, width - 1)
+        if self.flip:
+            from_BW = torch.where(draws.mirrored_B[:, None], width - 1 - from_BW, from_BW)
+        return from_BH, from_BW
 
     def _within(self, places_S: Tensor, centre_B: Tensor) -> Tensor:
         """Which places along a side lie within the square, as B x S."""

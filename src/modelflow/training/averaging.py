@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ from modelflow.errors import DataError, UsageError
 from modelflow.io.validation import explain
 from modelflow.text import ended, short
 from modelflow.training.checkpoint import MAX_STEPS, check_fits, named_as_in
+
+Array = np.ndarray[Any, Any]
 
 EMA = "ema"  # in a checkpoint
 STARTED_ANEW = "ema: the model's weights are not those that training left. Their average starts anew from them."
@@ -101,9 +104,31 @@ class Averaging:
         if self._decay is None or self._live is None:
             return
         self.updates += 1
-        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         average, weights = list(self._average.values()), list(self._live.values())
-        get_ema_multi_avg_fn(decay)(average, weights, self.updates)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(self._decay_at(self.updates))(average, weights, self.updates)  # type: ignore[no-untyped-call]
+
+    def shares(self, count: int) -> list[float]:
+        """What the average will take of the weights after each of so many updates to come."""
+        return [] if self._decay is None else [1 - self._decay_at(self.updates + 1 + i) for i in range(count)]
+
+    def _decay_at(self, update: int) -> float:
+        assert self._decay is not None
+        return min(self._decay, (1 + update) / (10 + update))
+
+    def flat(self) -> Array:
+        """The average as one vector: the parameters, then the running statistics; empty where nothing is averaged."""
+        kept = [value.numpy().ravel() for value in self._average.values()] if self._live is not None else []
+        return np.concatenate([np.empty(0, np.float32), *kept])
+
+    def take(self, flat: Array, count: int) -> None:
+        """The average after so many further updates, as `flat` gives it."""
+        if self._decay is None or self._live is None:
+            return
+        self.updates += count
+        begin = 0
+        for value in self._average.values():
+            value.copy_(torch.from_numpy(flat[begin : begin + value.numel()]).view(value.shape))
+            begin += value.numel()
 
     def states(self, model: nn.Module, note: Note) -> dict[str, Any]:
         """For a checkpoint `model_state_dict`, averaged; then under `ema` what training goes on from as well."""

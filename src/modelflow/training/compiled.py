@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +17,16 @@ from torch import Tensor, nn
 
 from modelflow.data.batches import Batches
 from modelflow.networks.build import GenericCNN, is_as_described
+from modelflow.networks.seeds import stream
+from modelflow.training.augmentation import AS_THEY_ARE, Draws
+from modelflow.training.averaging import Averaging
 from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite
 from modelflow.training.loss import Loss, is_plain_cross_entropy
 
 if TYPE_CHECKING:
-    from modelflow.kernels.network import Network, State
+    from modelflow.kernels.extras import Extras, Targets
+    from modelflow.kernels.network import Network, State, Trained
     from modelflow.kernels.rules.rule import Rule
 
 Array = np.ndarray[Any, Any]
@@ -35,23 +39,11 @@ PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
-def unsupported_reason(
-    model: nn.Module,
-    loss_fn: Loss,
-    optimizer: torch.optim.Optimizer,
-    loader: object,
-    averages: bool = False,
-    augments: bool = False,
-) -> str:
-    """Why the compiled step cannot train these, in words; empty when it can.
-
-    `averages`: whether weights are to be averaged, `augments`: whether images are to be changed at each step.
-    """
-    about_both = _about_machine() or _about_model(model)
-    reason = about_both or _about_loss(loss_fn) or _about_optimizer(optimizer, model) or _about_loader(loader, model)
-    if reason or not (averages or augments):
+def unsupported_reason(model: nn.Module, loss_fn: Loss, optimizer: torch.optim.Optimizer, loader: object) -> str:
+    """Why the compiled step cannot train these, in words; empty when it can."""
+    if reason := _about_machine() or _about_model(model) or _about_loss(loss_fn, model):
         return reason
-    return "the compiled step does not augment images" if augments else "the compiled step does not average weights"
+    return _about_optimizer(optimizer, model) or _about_loader(loader, model)
 
 
 def unsupported_inference_reason(model: nn.Module, loader: Any) -> str:
@@ -134,12 +126,29 @@ def _bytes_from_first_to_last(p: Tensor) -> int:
     return (steps + 1) * p.element_size()
 
 
-def _about_loss(loss_fn: Loss) -> str:
+def _about_loss(loss_fn: Loss, model: nn.Module) -> str:
     if type(loss_fn) is not nn.CrossEntropyLoss:
         return "the loss is not cross-entropy"
-    plain = is_plain_cross_entropy(loss_fn) and loss_fn.reduction == "mean"
     own = loss_fn.ignore_index >= 0 or "forward" in vars(loss_fn) or any(getattr(loss_fn, hooks) for hooks in HOOKS)
-    return "" if plain and not own else "the loss is not the plain mean cross-entropy"
+    if own or loss_fn.reduction != "mean":
+        return "the loss is not the mean cross-entropy"
+    assert isinstance(model, GenericCNN)
+    weight_K: Tensor | None = loss_fn.weight
+    if weight_K is not None and (weight_K.shape != (model.spec.logits,) or weight_K.device.type != "cpu"):
+        return "the weights of the loss are not one number a class on the CPU"
+    return ""
+
+
+def _targets_of(loss_fn: Loss, classes: int) -> "Targets | None":
+    """What the loss is weighted and smoothed with; None where it is plain."""
+    from modelflow.kernels.extras import Targets
+
+    if is_plain_cross_entropy(loss_fn):
+        return None
+    assert isinstance(loss_fn, nn.CrossEntropyLoss)
+    weight_K: Tensor | None = loss_fn.weight
+    weights_K = np.ones(classes) if weight_K is None else weight_K.detach().double().numpy()
+    return Targets(weights_K, loss_fn.label_smoothing)
 
 
 def _about_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
@@ -192,9 +201,8 @@ def _steps_made(optimizer: torch.optim.Optimizer) -> set[float]:
 def _about_loader(loader: object, model: nn.Module) -> str:
     if type(loader) is not Batches:
         return f"the loader is a {type(loader).__name__}, not batches of a data set in memory"
-    if loader.joins_a_last_one and loader.leaves_one:
-        return "the last batch of one image is joined to the one before"
-    if (loader.batch_size == 1 or loader.leaves_one or loader.images == 1) and norms(model):
+    leaves_one = loader.leaves_one and not loader.joins_a_last_one
+    if (loader.batch_size == 1 or leaves_one or loader.images == 1) and norms(model):
         return "batch norm sees a batch of one image"
     kinds = [(tensor.dtype, tensor.device.type) for tensor in loader.dataset.tensors]
     covered = kinds == [(torch.float32, "cpu"), (torch.int64, "cpu")]
@@ -213,29 +221,45 @@ def _about_part(loader: Batches) -> str:
 
 
 class CompiledStep:
-    """The compiled step of one model and optimizer, with the flat vectors that their tensors are views of.
+    """The compiled step of one model, loss and optimizer, with the flat vectors that their tensors are views of.
 
-    `threads` says, asked anew about every second, how many may share in evaluation and in layers that are large enough.
+    `averaging` is that of the training, which may also set another `loss_fn` or `augmentation`. `threads` says, asked
+    anew about every second, how many may share in evaluation and in layers that are large enough.
     """
 
     def __init__(
         self,
         model: GenericCNN,
+        loss_fn: Loss,
         optimizer: torch.optim.Optimizer,
         say: Callable[[str], None] | None,
         threads: Callable[[], int] = lambda: 1,
+        averaging: Averaging | None = None,
     ) -> None:
         self.model = model
+        self.loss_fn = loss_fn
         self.optimizer = optimizer
+        self.averaging = averaging if averaging is not None else Averaging()
+        self.augmentation = AS_THEY_ARE
         self._say = say
         self._threads = threads
-        self._compile(_rule_of(optimizer))
+        self._compile(*self._wanted())
 
-    def _compile(self, rule: "Rule") -> None:
+    def _wanted(self) -> "tuple[Rule, Extras]":
+        from modelflow.kernels.extras import Extras
+
+        extras = Extras(
+            weighted=not is_plain_cross_entropy(self.loss_fn),
+            averaged=self.averaging.decay is not None,
+            augmented=bool(self.augmentation),
+        )
+        return _rule_of(self.optimizer), extras
+
+    def _compile(self, rule: "Rule", extras: "Extras") -> None:
         from modelflow.kernels.network import aligned, compiled
 
-        self._rule = rule
-        self._network = compiled(self.model.trace, rule, self._say)
+        self._made_for = rule, extras
+        self._network = compiled(self.model.trace, rule, self._say, extras=extras)
         flats = 1 + len(rule.averages)
         self._flats = [torch.from_numpy(aligned(self.model.trace.parameters)) for _ in range(flats)]
         self._views = list(_views(self._flats, self.model))
@@ -243,7 +267,7 @@ class CompiledStep:
     def train_epoch(
         self,
         loader: Batches,
-        dropout_seed: int,
+        seed: int,
         on_steps: OnSteps,
         epoch: int,
         factors_S: Array | None = None,
@@ -254,33 +278,44 @@ class CompiledStep:
         `on_steps` is told of many steps at once, about every second, when they have been made.
         Raises `RunError` when the loss is no longer finite; the update that such a loss would make is not made.
         """
-        order_N, size = loader.order().numpy(), loader.batch_size
+        order_N, factors_S = loader.order().numpy(), np.ones(len(loader)) if factors_S is None else factors_S
         images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
-        factors_S = np.ones(len(loader)) if factors_S is None else factors_S
-        total, steps = begun.total, max(1, round(MACS_A_CALL / (self.model.trace.macs * size)))
-        for start in range(begun.steps, len(loader), steps):
-            part, state = order_N[start * size : (start + steps) * size], self._bound()
+        total, at_once = begun.total, max(1, round(MACS_A_CALL / (self.model.trace.macs * loader.batch_size)))
+        for part in _parts(loader, begun.steps, at_once):
+            state = self._bound()
             (group,) = self.optimizer.param_groups
-            options = group | {"lr": group["lr"] * factors_S[start : start + steps]}
-            seed, threads = dropout_seed, self._threads()
-            done = self._network.train(images, labels, part, size, state, options, seed, start, threads)
-            self._count(state.step)
-            self._keep(state.running, len(done.losses))
+            options = group | {"lr": group["lr"] * factors_S[part.steps]}
+            done = self._network.train(
+                *(images, labels, order_N[part.images], part.batch, state, options, stream(seed, "dropout", epoch)),
+                start=part.steps.start,
+                threads=self._threads(),
+                targets=_targets_of(self.loss_fn, self._network.layout.classes),
+                shares_S=self.averaging.shares(len(part.sizes)),
+                changes=self._changes(part, seed, epoch),
+            )
+            self._keep(state, done)
             if done.failed is not None:
-                check_finite(
-                    float(done.losses[done.failed]), f"epoch {epoch}, step {start + done.failed + 1}: the loss"
-                )
-            sizes = np.full(len(done.losses), size)
-            sizes[-1] = len(part) - size * (len(done.losses) - 1)
-            total += float(done.losses @ sizes)
-            made = start + len(done.losses)
-            on_steps(done.losses.tolist(), EpochProgress(made, total, min(made * size, len(order_N))))
+                step = part.steps.start + done.failed + 1
+                check_finite(float(done.losses[done.failed]), f"epoch {epoch}, step {step}: the loss")
+            total += float(done.losses @ part.sizes)
+            on_steps(done.losses.tolist(), EpochProgress(part.steps.stop, total, part.images.stop))
         return total / len(order_N)
 
+    def _changes(self, part: "_Part", seed: int, epoch: int) -> Array | None:
+        """How the images of the part are augmented; None where they are not."""
+        if not self.augmentation:
+            return None
+        _, height, width = self.model.trace.input_shape
+        seeds = [stream(seed, "augmentation", epoch, step + 1) for step in range(part.steps.start, part.steps.stop)]
+        drawn = [
+            self.augmentation.draws(int(size), height, width, own) for size, own in zip(part.sizes, seeds, strict=True)
+        ]
+        return self.augmentation.table(Draws(*map(torch.cat, zip(*drawn, strict=True))), height, width).numpy()
+
     def mean_loss(self, loader: Batches) -> float:
-        """The mean cross-entropy over the images, without dropout."""
+        """The mean loss over the images, without dropout."""
         state = self._bound()  # which may compile the network anew
-        return _mean_loss(self._network, loader, state, self._threads())
+        return _mean_loss(self._network, self.loss_fn, loader, state, self._threads())
 
     def later_mean_loss(self, loader: Batches) -> Future[float] | None:
         """`mean_loss` with the parameters as they are now, by a second thread while training goes on.
@@ -296,7 +331,7 @@ class CompiledStep:
         team = ThreadPoolExecutor(1)
         state = self._bound()
         now = State(state.params.copy(), running=state.running)
-        evaluation = team.submit(_mean_loss, its_own, loader, now, 1)
+        evaluation = team.submit(_mean_loss, its_own, self.loss_fn, loader, now, 1)
         team.shutdown(wait=False)  # a thread that is kept would be missing in a forked process
         return evaluation
 
@@ -304,8 +339,9 @@ class CompiledStep:
         """The flat vectors, after every tensor that is not yet a view of them has been made one."""
         from modelflow.kernels.network import State
 
-        if (rule := _rule_of(self.optimizer)) != self._rule:
-            self._compile(rule)
+        if (wanted := self._wanted()) != self._made_for:
+            self._compile(*wanted)
+        rule, _ = wanted
         (step,), parameters = _steps_made(self.optimizer), list(self.model.parameters())
         states = [self.optimizer.state.get(p, {}) for p in parameters]
         kept = [[p.data, *map(state.get, rule.averages)] for p, state in zip(parameters, states, strict=True)]
@@ -317,27 +353,64 @@ class CompiledStep:
             if averages:
                 self.optimizer.state[p].update(zip(rule.averages, averages, strict=True))
         params, *flats = (flat.numpy() for flat in self._flats)
-        return State(params, flats, int(step), running_statistics(self.model))
+        return State(params, flats, int(step), running_statistics(self.model), self.averaging.flat())
 
-    def _count(self, step: int) -> None:
-        for p in self.model.parameters() if self._rule.counts_steps else ():
-            self.optimizer.state[p]["step"].fill_(float(step))
-
-    def _keep(self, running: Array, batches: int) -> None:
-        """The running statistics after so many batches, as batch norms keep them."""
+    def _keep(self, state: "State", done: "Trained") -> None:
+        """What the flat vectors do not show: counts, running statistics, and the average."""
+        rule, _ = self._made_for
+        for p in self.model.parameters() if rule.counts_steps else ():
+            self.optimizer.state[p]["step"].fill_(float(state.step))
         begin = 0
         for norm in norms(self.model):
             for kept in _statistics(norm):
-                kept.copy_(torch.from_numpy(running[begin : begin + norm.num_features]))
+                kept.copy_(torch.from_numpy(state.running[begin : begin + norm.num_features]))
                 begin += norm.num_features
             if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked += batches
+                norm.num_batches_tracked += len(done.losses)
+        self.averaging.take(state.average, len(done.losses) - (done.failed is not None))
 
 
-def _mean_loss(network: "Network", loader: Batches, state: "State", threads: int) -> float:
+class _Part(NamedTuple):
+    """Steps of an epoch that are made in one call: which they are, their images in the epoch's order, a batch's."""
+
+    steps: slice
+    images: slice
+    batch: int
+
+    @property
+    def sizes(self) -> Array:
+        """The images of each step."""
+        ends = [*range(self.images.start, self.images.stop, self.batch), self.images.stop]
+        return np.diff(ends)
+
+
+def _parts(loader: Batches, begin: int, at_once: int) -> Iterator[_Part]:
+    """The parts of an epoch from a step on; a last batch that a single image was joined to is one of its own."""
+    size, steps, images = loader.batch_size, len(loader), loader.images
+    alike = steps - 1 if steps * size < images else steps
+    for start in range(begin, alike, at_once):
+        stop = min(start + at_once, alike)
+        yield _Part(slice(start, stop), slice(start * size, min(stop * size, images)), size)
+    if max(begin, alike) < steps:
+        yield _Part(slice(alike, steps), slice(alike * size, images), size + 1)
+
+
+def _mean_loss(network: "Network", loss_fn: Loss, loader: Batches, state: "State", threads: int) -> float:
     images, labels = (tensor.contiguous().numpy() for tensor in loader.dataset.tensors)
     logits_NK = network.logits(images, state.params, threads, state.running)
-    return cross_entropy(logits_NK, labels) if np.isfinite(logits_NK).all() else math.nan
+    if not np.isfinite(logits_NK).all():
+        return math.nan
+    if is_plain_cross_entropy(loss_fn):
+        return cross_entropy(logits_NK, labels)
+    return _by_batches(loss_fn, torch.from_numpy(logits_NK), loader)
+
+
+@torch.no_grad()
+def _by_batches(loss_fn: Loss, logits_NK: Tensor, loader: Batches) -> float:
+    """The mean over the images, each batch's loss counted once an image, as autograd's validation has it."""
+    _, y_N = loader.dataset.tensors
+    batches = [slice(start, start + loader.batch_size) for start in range(0, len(y_N), loader.batch_size)]
+    return sum(float(loss_fn(logits_NK[of], y_N[of])) * len(y_N[of]) for of in batches) / len(y_N)
 
 
 def _views(flats: list[Tensor], model: nn.Module) -> Iterator[list[Tensor]]:

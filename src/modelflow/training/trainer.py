@@ -21,7 +21,6 @@ from modelflow.io.arguments import MAX_SEED, file, whole
 from modelflow.io.bounds import check_epochs
 from modelflow.io.process import without_widgets
 from modelflow.networks.build import GenericCNN
-from modelflow.networks.seeds import stream
 from modelflow.training.augmentation import AS_THEY_ARE
 from modelflow.training.averaging import Averaging, saved_average
 from modelflow.training.callback import Callback
@@ -252,6 +251,8 @@ class Trainer:
         """Tries what autograd will need on one batch, by a copy of the model. Raises for what will not do."""
         self._fitted = FittedLoss(self.loss_fn, self.note), FittedLoss(self.loss_fn, self.note)
         if self._is_covered():
+            assert isinstance(self.model, GenericCNN)
+            self.augmentation.check(self.model.trace.input_shape, "the training loader")
             return
         check_last_batch(self.model, self.train_loader, self.device)
         if self.augmentation:
@@ -269,8 +270,7 @@ class Trainer:
 
     def why_autograd(self) -> str:
         """Why the compiled step cannot train this, in words; empty when it can."""
-        parts = (self.model, self.loss_fn, self.optimizer, self.train_loader)
-        return unsupported_reason(*parts, averages=self.ema is not None, augments=bool(self.augmentation))
+        return unsupported_reason(self.model, self.loss_fn, self.optimizer, self.train_loader)
 
     def _train_one(self, epoch: int, seed: int, on_steps: OnSteps, goes_on: bool) -> None:
         settle(self.model, self.optimizer)
@@ -291,9 +291,11 @@ class Trainer:
             sampler.set_epoch(epoch)  # as of a DistributedSampler, whose order is the same each time without
         (begun, randomness), self._begun = self._begun, (START, None)
         if step is not None:
-            dropout = stream(seed, "dropout", epoch)
-            with seeded_order(self.train_loader, seed, "order", epoch) as loader:
-                return step.train_epoch(loader, dropout, on_steps, epoch, factors_S, begun)
+            with (
+                self.averaging.training(self.model, self.note),
+                seeded_order(self.train_loader, seed, "order", epoch) as loader,
+            ):
+                return step.train_epoch(loader, seed, on_steps, epoch, factors_S, begun)
 
         def stepped(losses: Sequence[float], midway: EpochProgress) -> None:
             self.averaging.update()
@@ -366,8 +368,10 @@ class Trainer:
         if self._step is None or self._step.model is not self.model or self._step.optimizer is not self.optimizer:
             assert isinstance(self.model, GenericCNN)
             began = time.perf_counter()
-            self._step = CompiledStep(self.model, self.optimizer, self.say, lambda: self.threads())
+            parts = (self.model, self.loss_fn, self.optimizer, self.say, lambda: self.threads(), self.averaging)
+            self._step = CompiledStep(*parts)
             self.seconds_compiling += time.perf_counter() - began
+        self._step.loss_fn, self._step.augmentation = self.loss_fn, self.augmentation
         return self._step
 
     def _validate(self, evaluator: CompiledStep | None, epoch: int, seed: int) -> float | None:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelflow.kernels.activations import activated, slope
+from modelflow.kernels.activations import REFERENCES, activated, slope
 from modelflow.kernels.elementwise import each
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Maps
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.networks.layers.activation import Activation
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.tape import Values
@@ -38,6 +38,9 @@ class Activate(Operation):
                 s.gradient(self.inputs[0]),
             )
             s.per_block(through, source, gradient, target, self.name, adds, source=at, gradient=d, target=to)
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        return REFERENCES[self.name](inputs[0])
 
 
 def activate(k: Code, source: Maps, target: Maps, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from modelflow.kernels.elementwise import copy, each
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Maps
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.networks.layers.activation import activation_parts
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.residual import Residual
@@ -44,6 +44,9 @@ class Add(Operation):
             if adds is not None and s.gradient(value)[1] != d:
                 target, to = s.gradient(value)
                 s.per_block(copy, gradient, target, adds, source=d, target=to)
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        return inputs[0] + inputs[1]
 
 
 def add(k: Code, one: Maps, other: Maps, target: Maps) -> None:

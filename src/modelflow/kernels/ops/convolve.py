@@ -12,11 +12,14 @@ from functools import reduce
 from itertools import product
 from typing import Any, ClassVar
 
+import numpy as np
+
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Border, Maps, maps_of
 from modelflow.kernels.ops.correlation import Correlation, Side, correlate
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.kernels.ops.weight_gradient import WeightGradient, weight_gradient
+from modelflow.kernels.ops.windows import windows
 from modelflow.networks.layers.conv import Convolution
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.tape import Values
@@ -53,7 +56,7 @@ class Convolve(Operation):
         )
 
     def reach(self) -> Border:
-        return reach(maps_of(self.inputs[0].shape), [self._forward(*self._maps())])
+        return reach(maps_of(self.inputs[0].shape), [self.sums(*self._maps())])
 
     def gradient_reach(self) -> Border:
         source, target = self._maps()
@@ -66,7 +69,7 @@ class Convolve(Operation):
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
         bias: dict[str, Any] = {} if self.bias is None else {"bias": s.parameter(self.bias)}
         s.per_block(
-            correlate, self._forward(source, target), s.registers,
+            correlate, self.sums(source, target), s.registers,
             source=at, target=to, weight=s.parameter(self.weight), **bias,
         )  # fmt: skip
 
@@ -85,10 +88,20 @@ class Convolve(Operation):
             for phase in self._phases(gradient, target, adds):
                 s.per_block(correlate, phase, s.registers, source=d, target=to, weight=s.parameter(self.weight))
 
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        groups, outputs, depth = self.groups, self.output.shape[0] // self.groups, inputs[0].shape[1] // self.groups
+        slid = windows(inputs[0], self.output.shape, self.kernel, self.stride, self.padding)
+        slid = slid.reshape(len(slid), groups, depth, *slid.shape[2:])
+        weight = given.part(self.weight, groups, outputs, depth, *self.kernel)
+        summed: Numbers = np.einsum("bgihwyx,goiyx->bgohw", slid, weight, optimize=True)
+        summed = summed.reshape(-1, *self.output.shape)
+        return summed if self.bias is None else summed + given.part(self.bias, groups * outputs, 1, 1)
+
     def _maps(self) -> tuple[Maps, Maps]:
         return maps_of(self.inputs[0].shape), maps_of(self.output.shape)
 
-    def _forward(self, source: Maps, target: Maps) -> Correlation:
+    def sums(self, source: Maps, target: Maps) -> Correlation:
+        """The forward pass."""
         (height, width), (down, right), (above, left) = self.kernel, self.stride, self.padding
         outputs, depth = target.channels // self.groups, source.channels // self.groups
         return Correlation(

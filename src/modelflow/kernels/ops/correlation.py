@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 
+from modelflow.kernels.activations import activated
 from modelflow.kernels.emit import Array, Code, Num, Operand, Var
 from modelflow.kernels.maps import Maps, pieces, split
 
@@ -56,6 +57,7 @@ class Correlation:
     group_step: int
     has_bias: bool = False
     adds: bool = False
+    activation: str = "none"
 
     @property
     def taps(self) -> int:
@@ -134,7 +136,7 @@ class _Tile:
         if c.taps:
             self._sum()
         for at, total in self.sums.items():
-            target[place[at]] = total.get()
+            target[place[at]] = activated(k, c.activation, total.get())
 
     def _places(self) -> list[tuple[int, int]]:
         return list(product(range(self.tile.channels), range(self.tile.width)))

@@ -12,7 +12,7 @@ from modelflow.kernels.emit import F32, Array, Code, Num, Var
 from modelflow.kernels.linear import transposed
 from modelflow.kernels.maps import split
 from modelflow.kernels.ops.correlation import Tile, tiling
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.linear import Product
 from modelflow.networks.layers.tape import Values
@@ -53,6 +53,11 @@ class Dense(Operation):
         if adds is not None:
             _, to = s.gradient(self.inputs[0])
             s.per_block(inputs, *sizes, adds, gradient=d, target=to, weight=s.parameter(self.weight))
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        x_BI = inputs[0].reshape(len(inputs[0]), -1)
+        out_BO = x_BI @ given.part(self.weight, self.output.count, x_BI.shape[1]).T
+        return out_BO if self.bias is None else out_BO + given.part(self.bias, self.output.count)
 
 
 def dense(writer: Writer, features: int, x: Values, has_bias: bool) -> Values:

@@ -12,7 +12,7 @@ from modelflow.kernels import dropout
 from modelflow.kernels.elementwise import copy, rows
 from modelflow.kernels.emit import I32, Code, Num
 from modelflow.kernels.maps import Maps
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.networks.layers.dropout import Dropout as Layer
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.tape import Values
@@ -52,6 +52,15 @@ class Drop(Operation):
         if adds is not None:
             (gradient, d), (target, to) = s.gradient(self.output), s.gradient(self.inputs[0])
             s.per_block(drop, *self._sizes(gradient, target, adds), numbers=NUMBERS, source=d, target=to)
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        features = self.output.shape[0] if self.spatial else self.output.count
+        kept_BF = dropout.kept(
+            *(given.seed, given.step + (self.number // LAYERS << 40), self.number % LAYERS),
+            *(len(inputs[0]), features, self.share),
+        )
+        shape = (*self.output.shape[:1], 1, 1) if self.spatial else self.output.shape
+        return inputs[0] * kept_BF.reshape(-1, *shape) / (1 - self.share)
 
     def _sizes(self, source: Maps, target: Maps, adds: bool) -> tuple[Any, ...]:
         return source, target, self.share, self.spatial, self.number, adds

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from modelflow.kernels.elementwise import along, rows
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Maps
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.networks.layers.flatten import Flatten as Layer
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.tape import Values
@@ -29,6 +29,9 @@ class Flatten(Operation):
         if adds is not None:
             (maps, to), (_, d) = s.gradient(self.inputs[0]), s.gradient(self.output)
             s.per_block(unflatten, maps, adds, maps=to, features=d)
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        return inputs[0].reshape(len(inputs[0]), -1)
 
 
 def flatten(k: Code, maps: Maps) -> None:

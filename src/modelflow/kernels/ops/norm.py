@@ -12,11 +12,13 @@ The sums wait for the whole batch. Images that are not there, in the lanes of a 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelflow.kernels.activations import CHEAP, activated, slope
+import numpy as np
+
+from modelflow.kernels.activations import CHEAP, REFERENCES, activated, slope
 from modelflow.kernels.elementwise import along, rows
 from modelflow.kernels.emit import F32, F64, I32, Code, Num
 from modelflow.kernels.maps import Maps
-from modelflow.kernels.ops.operation import At, Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import At, Given, Numbers, Operation, Schedule, Writer
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.norm import Norm as Layer
 from modelflow.networks.layers.tape import Values
@@ -78,6 +80,12 @@ class Norm(Operation):
             third = {name: given[name] for name in ("mean", "scale", "shift", "slope", "offset")}
             sizes = (source, gradient, target, self.activation, adds)
             s.per_block(spread, *sizes, numbers="valid", source=at, gradient=d, target=to, **third)
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        x_BCHW, (gamma, beta) = inputs[0], given.part(self.gamma, 2, self.channels, 1, 1)
+        beyond = x_BCHW - x_BCHW.mean((0, 2, 3), keepdims=True)
+        variance = (beyond * beyond).mean((0, 2, 3), keepdims=True)
+        return REFERENCES[self.activation](beyond / np.sqrt(variance + EPSILON) * gamma + beta)
 
     def _of_channels(self, s: Schedule) -> dict[str, At]:
         """The totals are two vectors a channel, all others a number."""

@@ -3,6 +3,7 @@
     write       how a layer of its kind is said in operations, values and parameters
     forward     the calls that compute its output, for each block of images or once for the whole batch
     backward    those that compute the gradients of its input and of its parameters from that of its output
+    reference   the forward pass in NumPy, by which the tests know both
 
 `forward` and `backward` only say what is to be done, to a `Schedule`; the functions that they name write the code.
 """
@@ -12,9 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
 from modelflow.kernels.maps import Border, Maps
 from modelflow.networks.layers.kind import LayerKind, Shape
 from modelflow.networks.layers.tape import Values
+
+Numbers = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,19 @@ class Schedule(Protocol):
     def once(self, write: Callable[..., None], *sizes: object, numbers: str = "", **at: At) -> None: ...
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a reference goes by beside its inputs: the flat parameters, the seed of dropout, and the step."""
+
+    parameters: Numbers
+    seed: int = 0
+    step: int = 0
+
+    def part(self, begin: int, *shape: int) -> Numbers:
+        """Parameters from a place on, in their shape."""
+        return self.parameters[begin : begin + int(np.prod(shape))].reshape(shape)
+
+
 @dataclass(frozen=True, eq=False)
 class Operation(ABC):
     """Reads `inputs`, gives `output`."""
@@ -111,3 +129,7 @@ class Operation(ABC):
     @abstractmethod
     def backward(self, s: Schedule) -> None:
         """Says its backward pass. `s.adds(value)`: whether to add to what is there, None where nobody asks for it."""
+
+    @abstractmethod
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        """Of a training step, images x the shape of `output`, from those of its inputs, in NumPy."""

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
+import numpy as np
+
 from modelflow.kernels.elementwise import fill, rows
 from modelflow.kernels.emit import F32, Code, Num, Operand
 from modelflow.kernels.maps import Border, Maps, maps_of
 from modelflow.kernels.ops.convolve import reach, sides
 from modelflow.kernels.ops.correlation import Correlation, Side, correlate
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
+from modelflow.kernels.ops.windows import windows
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.pool import GLOBAL
 from modelflow.networks.layers.pool import Pool as Layer
@@ -29,6 +32,10 @@ class Windows:
     size: tuple[int, int]
     stride: tuple[int, int]
     padding: int
+
+    def slid(self, x_BCHW: Numbers, output: Values, beyond: float) -> Numbers:
+        """Each place's window, B x the output's shape x `size`."""
+        return windows(x_BCHW, (*output.shape, 1, 1)[:3], self.size, self.stride, (self.padding, self.padding), beyond)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +73,10 @@ class Largest(Operation):
         sizes = (self.windows, source, output, gradient, target)
         s.per_block(to_largest, *sizes, source=at, output=out, gradient=d, target=to)
 
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        largest_of: Numbers = self.windows.slid(inputs[0], self.output, -np.inf).max((4, 5))
+        return largest_of.reshape(-1, *self.output.shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Average(Operation):
@@ -93,6 +104,10 @@ class Average(Operation):
             (gradient, d), (target, to) = s.gradient(self.output), s.gradient(self.inputs[0])
             for phase in self._phases(gradient, target, adds):
                 s.per_block(correlate, phase, s.registers, source=d, target=to, weight=s.kept(self))
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        means: Numbers = self.windows.slid(inputs[0], self.output, 0.0).mean((4, 5))
+        return means
 
     def _maps(self) -> tuple[Maps, Maps]:
         return maps_of(self.inputs[0].shape), maps_of(self.output.shape)
@@ -124,6 +139,10 @@ class GlobalAverage(Operation):
         if adds is not None:
             (_, d), (target, to) = s.gradient(self.output), s.gradient(self.inputs[0])
             s.per_block(share_out, target, adds, gradient=d, target=to)
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        means: Numbers = inputs[0].mean((2, 3))
+        return means
 
 
 def set_share(k: Code, count: int) -> None:

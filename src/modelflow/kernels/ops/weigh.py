@@ -8,7 +8,7 @@ from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Maps
 from modelflow.kernels.ops.activate import Activate
 from modelflow.kernels.ops.dense import dense
-from modelflow.kernels.ops.operation import Operation, Schedule, Writer
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.kernels.ops.pool import GlobalAverage
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.squeeze import Squeeze
@@ -44,6 +44,9 @@ class Weigh(Operation):
         if adds is not None:
             target, to = s.gradient(self.inputs[0])
             s.per_block(map_gradients, gradient, target, adds, factors=factors, gradient=d, target=to)
+
+    def reference(self, given: Given, *inputs: Numbers) -> Numbers:
+        return inputs[0] * inputs[1][:, :, None, None]
 
 
 def weigh(k: Code, source: Maps, target: Maps) -> None:
