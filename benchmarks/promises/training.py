@@ -198,7 +198,10 @@ def evaluation_share(scope: Scope) -> Iterator[Row]:
             bare, tests = Bare(model, batch, data), data.loaders(batch)[1]
             network = GenericCNN(preset(model), SEED)
             adam = _adam(network)
-            step, arch = CompiledStep(network, adam, None), Architecture(network, torch.nn.CrossEntropyLoss(), adam)
+            step, arch = (
+                CompiledStep(network, torch.nn.CrossEntropyLoss(), adam, None),
+                Architecture(network, torch.nn.CrossEntropyLoss(), adam),
+            )
             contenders = {
                 "kernel": timed(bare.evaluate),
                 "after_each_epoch": timed(lambda step=step, tests=tests: step.mean_loss(tests)),

@@ -8,7 +8,7 @@ import torch
 
 from modelflow.kernels import cache
 from modelflow.kernels.machine import host
-from modelflow.kernels.network import Network, State, _scalars, compiled
+from modelflow.kernels.network import Network, State, _by_step, _scalars, compiled
 from modelflow.kernels.rules.registry import rules
 from modelflow.networks.description import Spec
 from modelflow.networks.trace import trace
@@ -63,7 +63,7 @@ def test_a_rule_is_its_reference_and_torchs(name, options):
     network = compiled(trace(SPEC), rules()[name].of(group))
     rule, size = network.rule, network.layout.small
     start, gradients = rng.normal(size=size).astype(np.float32), rng.normal(size=(STEPS, size)).astype(np.float32)
-    scalars = _scalars(rule, group, 0, STEPS)
+    scalars = _by_step(_scalars(rule, group, 0, STEPS), STEPS)
     param.data = torch.from_numpy(start).double()
     reference = [start.astype(np.float64), *[np.zeros(size) for _ in rule.averages]]
     for step, rows in enumerate(updated(network, start, gradients, scalars)):
@@ -83,7 +83,8 @@ def test_padding_stays_zero(name, options):
     group = optimizer.param_groups[0]
     network = compiled(trace(SPEC), rules()[name].of(group))
     zeros = np.zeros(network.layout.small, np.float32)
-    for rows in updated(network, zeros, [zeros] * STEPS, _scalars(network.rule, group, 0, STEPS)):
+    scalars = _by_step(_scalars(network.rule, group, 0, STEPS), STEPS)
+    for rows in updated(network, zeros, [zeros] * STEPS, scalars):
         assert (rows == 0).all()
 
 

@@ -118,6 +118,7 @@ def states_at_once(monkeypatch):
     monkeypatch.setattr("modelflow.studies.autosave.SECONDS_BETWEEN_STATES", 0)
     monkeypatch.setattr("modelflow.studies.autosave.SHARE_OF_SAVING", 1e9)
     monkeypatch.setattr("modelflow.studies.run.SECONDS_BETWEEN_REPORTS", 0)
+    monkeypatch.setattr("modelflow.training.compiled.MACS_A_CALL", 1.0)
 
 
 @pytest.mark.usefixtures("states_at_once")

@@ -235,11 +235,11 @@ def test_averages_and_weights_that_lie_channels_last_are_taken_up(trainer):
     assert torch.equal(parameters(arch), parameters(steady))
 
 
-def losses_of_one_epoch(trainer, dropout_seed):
+def losses_of_one_epoch(trainer, seed):
     arch, losses = trainer(spec=preset("generic_2")), []
     in_order = Batches(*arch.train_loader.dataset.tensors, 16)
-    step = CompiledStep(arch.model, arch.optimizer, None)
-    step.train_epoch(in_order, dropout_seed, lambda made, _midway: losses.extend(made), 1)
+    step = CompiledStep(arch.model, arch.loss_fn, arch.optimizer, None)
+    step.train_epoch(in_order, seed, lambda made, _midway: losses.extend(made), 1)
     return losses
 
 
@@ -616,7 +616,7 @@ def test_two_layers_that_change_places_in_memory_keep_their_weights(trainer):
     first.data, second.data = second.data, first.data
     for p, average in zip((first, second), averages[::-1], strict=True):
         arch.optimizer.state[p]["exp_avg"] = average
-    step = CompiledStep(arch.model, arch.optimizer, None)
+    step = CompiledStep(arch.model, arch.loss_fn, arch.optimizer, None)
     for bound in (arch._step, step):
         bound._bound()
         assert torch.equal(first, wanted[0])
