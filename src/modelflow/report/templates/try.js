@@ -207,7 +207,7 @@
     return { card, show };
   };
 
-  // --- what all models say, in a sentence
+  // --- what the models that are shown say, in a sentence
   const consensus = (found, answers, state) => {
     const parts = [];
     if (state.origin === "test") {
@@ -216,6 +216,7 @@
       parts.push(element("bdi", found.classes[labels[state.place]]), ". ");
     }
     const tally = new Map();
+    if (!answers.length) return sentence(...parts, "No model is shown.");
     for (const { predicted } of answers) tally.set(predicted, (tally.get(predicted) ?? 0) + 1);
     const most = [...tally].sort((a, b) => b[1] - a[1]);
     if (most.length === 1) {
@@ -394,7 +395,8 @@
       part.dataset.ready = "true";
     }
     const tell = (answers, state) => {
-      summary.replaceChildren(consensus(found, answers, state));
+      const shown = answers.filter((_, i) => !cards[i].card.hidden);
+      summary.replaceChildren(consensus(found, shown, state));
       clearTimeout(reading);
       reading = setTimeout(() => (spoken.textContent = summary.textContent), QUIET);
     };
@@ -426,8 +428,11 @@
         tile.tabIndex = i === (place ?? 0) ? 0 : -1;
       });
     };
+    const file = part.querySelector("[data-file]");
+    const forgetFile = () => file && (file.value = "");
     const choose = (place) => {
       mark(place);
+      forgetFile();
       board.pick(place);
     };
     const holder = part.querySelector("[data-images]");
@@ -442,7 +447,6 @@
     });
 
     // pictures of the reader's
-    const file = part.querySelector("[data-file]");
     const give = async (given) => {
       try {
         const picture = await ofFile(found, given);
@@ -460,9 +464,12 @@
     });
     part.querySelector("[data-blank]").addEventListener("click", () => {
       mark(null);
+      forgetFile();
       board.blank();
     });
     part.querySelector("[data-restore]").addEventListener("click", () => board.restore());
+
+    document.addEventListener("models-chosen", changed);
 
     // which model is looked into
     const lookInto = () => {
