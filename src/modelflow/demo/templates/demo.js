@@ -45,7 +45,7 @@
   let course = fresh();
   const epochs = () => course.epoch + course.at / data.training;
   const drawCurves = () => curve.draw(part("curve"), course.curves, Math.max(1, Math.ceil(epochs())));
-  let running = false;
+  let following = null; // the frame that is asked for while it trains
 
   // --- what is chosen
   const rate = () => 10 ** Number(part("rate").value);
@@ -152,22 +152,21 @@
     }
   };
   const frame = () => {
-    if (!running) return;
     few();
     part("epoch").textContent = course.epoch;
     drawCurves();
     drawFilters();
-    requestAnimationFrame(frame);
+    following = requestAnimationFrame(frame);
   };
   const stop = () => {
-    running = false;
+    cancelAnimationFrame(following);
+    following = null;
     part("run").textContent = "Start";
   };
   part("run").addEventListener("click", () => {
-    if (running) return stop();
-    running = true;
+    if (following) return stop();
     part("run").textContent = "Pause";
-    requestAnimationFrame(frame);
+    following = requestAnimationFrame(frame);
   });
   const begin = () => {
     course = fresh();
