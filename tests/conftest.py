@@ -15,6 +15,7 @@ from hypothesis import settings
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from chromium import CHROMIUM, FLAGS
 from modelflow import run_study
 from modelflow.analysis.archive import read_content
 from modelflow.compat.architecture import Architecture
@@ -39,6 +40,7 @@ MORE = (  # slower tests: those of make test-more
     "cli/test_taking.py",
     "data/test_class_folders.py",
     "data/test_from_files_to_export.py",
+    "demo",
     "export",
     "fuzz",
     "io/test_bounds.py",
@@ -47,6 +49,7 @@ MORE = (  # slower tests: those of make test-more
     "kernels/test_any_network.py",
     "kernels/test_network.py",
     "kernels/test_portable.py",
+    "kernels/test_wasm.py",
     "report",
     "studies/engines",
     "studies/test_flow.py",
@@ -201,3 +204,36 @@ def content(results):
 def copied(results, tmp_path) -> Path:
     """A copy of the study that a test may change."""
     return Path(shutil.copytree(results, tmp_path / "results"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test installs it")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens a page in a context of its own, offline; afterwards nothing may have gone wrong or been asked for."""
+    contexts, wrong = [], []
+
+    def open_(path, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        context.set_offline(True)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda one: one.url.startswith(("file:", "data:")) or wrong.append(f"request: {one.url}"))
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready=true]")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert wrong == []

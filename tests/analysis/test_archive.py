@@ -16,7 +16,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from modelflow.analysis.archive import Content, group_of, read_content, read_history
 from modelflow.analysis.intervals import Difference, Side
-from modelflow.analysis.verdicts import AFTER_A_LOOK, Verdict, compare
+from modelflow.analysis.verdicts import Verdict, compare
 from modelflow.errors import DataError
 from modelflow.report.answer import (
     DECIDE_BEFORE,
@@ -472,8 +472,7 @@ def test_after_an_open_headline_the_seeds_that_would_tell_are_named_and_no_comma
     parameters = {"a": 3, "b": 3, "c": 3}
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", 9)}
     assert seeds_that_could_tell(decided(content, kinds, parameters)) == (
-        "About 12 seeds of each would tell a from b and c (80 % power, by the spread of these runs). Choose the number "
-        f"before you train. {AFTER_A_LOOK} (docs/statistics.md)."
+        "About 12 seeds of each would tell a from b and c (80 % power, by the spread of these runs)."
     )
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", None)}
     assert "About 7 seeds of each would tell a from b (80 %" in seeds_that_could_tell(
@@ -488,8 +487,9 @@ def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):
     rng = np.random.default_rng(2)
     two = {name: runs(rng, share, n_seeds=2) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
     notice = too_few_seeds(made_up(content, two))
-    assert notice.startswith("Two seeds of each model are too few for a family of 3 pairs. They were not shown to ")
-    assert notice.endswith(f"Train four or more. {DECIDE_BEFORE}")
+    assert notice.startswith("Two seeds of each model are too few for a family of 3 pairs. Nothing is claimed from ")
+    assert "From four on, the chance of even one false “better” is 5 % or less" in notice
+    assert notice.endswith(f"as simulated. {DECIDE_BEFORE}")
     mixed = two | {"c": runs(rng, 0.2, n_seeds=4)}
     assert too_few_seeds(made_up(content, mixed)).startswith("Two seeds of a and b are too few for a family of 3 pairs")
     four = {name: runs(rng, 0.5, n_seeds=4) for name in "abc"}

@@ -439,6 +439,7 @@ def test_erasing_by_the_pointer_leaves_black(report, opened):
         page.mouse.up()
     ready(page)
     assert pixels_seen(page).max() == 0
+    assert not page.get_by_text("The test image as it is stored.").is_visible()
 
 
 @needs_chromium
@@ -475,6 +476,8 @@ def test_a_chosen_picture_is_brought_to_the_form_of_the_data(report, opened, tmp
     assert seen[:, 3:5].max(1).min() > 100
     assert seen[:, :3].max() < 40
     assert page.locator('.pick[aria-checked="true"]').count() == 0
+    page.locator(".pick").nth(0).click()
+    assert page.locator("[data-file]").input_value() == ""  # so that the same picture can be chosen again
     (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
     page.locator("[data-file]").set_input_files(tmp_path / "no.png")
     page.locator("[data-summary]", has_text="This file cannot be read as a picture.").wait_for()
@@ -556,6 +559,29 @@ def test_models_that_are_not_shown_do_not_answer(report, opened):
     shown = page.locator(".answer:visible bdi").all_text_contents()
     assert "narrow" in shown
     assert "wide" not in shown
+
+
+@needs_chromium
+def test_the_sentence_counts_only_the_models_that_are_shown(report, opened):
+    page = opened(report)
+    ready(page)
+    box = page.locator("#learning [data-filter]").get_by_label("wide")
+    said = page.locator("[data-summary]")
+    both = said.text_content()
+    box.uncheck()
+    ready(page)
+    alone = page.locator(".answer:visible .answer-said").text_content().strip()
+    assert said.text_content().endswith(f". The model says {alone}.")
+    page.locator(".pick").nth(3).click()
+    ready(page)
+    assert "The model says " in said.text_content()
+    page.locator("#learning [data-none]").click()
+    ready(page)
+    assert said.text_content().endswith(". No model is shown.")
+    page.locator("#learning [data-all]").click()
+    page.locator(".pick").nth(0).click()
+    ready(page)
+    assert said.text_content() == both
 
 
 @needs_chromium

@@ -13,6 +13,7 @@ import pytest
 
 from chromium import needs_chromium
 from modelflow.analysis.archive import Content, group_of, read_content
+from modelflow.analysis.verdicts import AFTER_A_LOOK
 from modelflow.data.source import Source
 from modelflow.evaluation.measure import measure
 from modelflow.report import page as report_page
@@ -109,6 +110,15 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     assert "Difference in points, 95 % for this pair alone" in html
     enough = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in "abc"})
     assert "too few for a family" not in render(Content(content.folder, (enough,), ()))
+
+
+def test_what_seeds_after_a_look_do_is_said_once_above_the_verdicts_not_in_each(content):
+    rng = np.random.default_rng(0)
+    for n_seeds in (2, 5):
+        group = made_up(content, {name: rng.random((n_seeds, 355)) < 0.8 for name in "abc"})
+        html = render(Content(content.folder, (group,), ()))
+        assert sum(AFTER_A_LOOK in verdict.words for verdict in group.verdicts) == 3
+        assert html[: html.index('<details class="reading">')].count(AFTER_A_LOOK) == 1
 
 
 def test_what_is_validated_on_test_images_says_so(copied):
@@ -343,6 +353,8 @@ def test_one_choice_of_models_drives_every_chart_and_list(report, opened):
     assert accuracy.bounding_box()["height"] < height
     assert page.locator("[data-filtered]").text_content() == "1 of 2"
     assert not page.locator("table.verdicts tbody tr").first.is_visible()
+    assert not page.locator("table.verdicts thead").first.is_visible()
+    assert page.locator("table.verdicts[data-emptied] caption").is_visible()
     page.locator(".filter summary").click()
     assert not page.locator(".filter").get_by_label("wide").is_checked()
     page.locator(".filter").get_by_role("button", name="All", exact=True).click()

@@ -11,6 +11,7 @@ import click
 from modelflow.cli import terminal
 from modelflow.cli.comparing import compare, leaderboard, report
 from modelflow.cli.data import data
+from modelflow.cli.demo import demo
 from modelflow.cli.merging import merge
 from modelflow.cli.networks import diff, models, trace
 from modelflow.cli.options import HELP, example
@@ -76,5 +77,5 @@ def cli() -> None:
 
 OF_NETWORKS = (run, train, trace, diff, models, data, lr_find)
 OF_RESULTS = (evaluate, inspect, predict, export, leaderboard, report, compare, merge)
-for command in (*OF_NETWORKS, *OF_RESULTS):
+for command in (*OF_NETWORKS, *OF_RESULTS, demo):
     cli.add_command(command)

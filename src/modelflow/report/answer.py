@@ -182,8 +182,13 @@ def seeds_that_could_tell(group: Group) -> str:
     seeds, names = max(seeds for seeds, _ in known), [name for _, name in known]
     return (
         f"About {seeds:,} seeds of each would tell {found.best} from {listed(names)} (80 % power, by the spread of "
-        f"these runs). {DECIDE_BEFORE}"
+        "these runs)."
     )
+
+
+def without_a_look(words: str) -> str:
+    """A verdict's words in a table of many, beside which `DECIDE_BEFORE` stands once."""
+    return words.replace(f". {AFTER_A_LOOK}", "")
 
 
 def after_headline(group: Group) -> str:
@@ -278,8 +283,8 @@ def too_few_seeds(group: Group) -> str:
     which = " that train" if any(model.died for model in few) else ""
     return (
         f"{seeds.capitalize()} seeds of {whose}{which} are too few for a family of {counted(group.family, 'pair')}. "
-        "They were not shown to keep the chance of even one false “better” at 5 % (docs/statistics.md). "
-        f"Nothing is claimed from them. Train {in_words(needed)} or more. {DECIDE_BEFORE}"
+        f"Nothing is claimed from them. From {in_words(needed)} on, the chance of even one false “better” is 5 % or "
+        f"less, as simulated. {DECIDE_BEFORE}"
     )
 
 

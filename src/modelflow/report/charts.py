@@ -155,6 +155,7 @@ def accuracy_chart(group: Group, told: str = "") -> Chart:
     names = [model.name for model in group.models]
     y: Spec = {"field": "model", "type": "nominal", "sort": names, "title": None}
     y["axis"] = {"labelFontSize": 13, "labelColor": INK, "domain": False, "ticks": False, "labelPadding": 10}
+    y["axis"] |= {"labelLimit": {"expr": "max(130, width / 3)"}}
     means = {"values": accuracy_rows(group)}
     seeds = seed_rows(group)
     reach = [row[end] for row in means["values"] for end in ("low", "end")] + [row["accuracy"] for row in seeds]

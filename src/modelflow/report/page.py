@@ -5,9 +5,6 @@ page = render(read_content("results"))          # report.html
 Whatever comes from the folder is data: text is escaped, pictures are drawn anew, the page may load and send nothing.
 """
 
-import base64
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -27,6 +24,7 @@ from modelflow.report.bars import Axis, VerdictRow, bars
 from modelflow.report.filters import Filters, filters_of
 from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
 from modelflow.report.pairs import Row, pairs_of
+from modelflow.report.sealed import as_base64, as_data, as_script, policy
 from modelflow.text import counted, sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -114,10 +112,10 @@ def render(content: Content, data_dir: str | Path | None = None, training: bool 
         title=finding.title(content),
         glance=finding.glance,
         data_title=finding.data_title,
-        data=_json(_data(shown)),
+        data=as_data(_data(shown)),
         script=script,
         style=style,
-        policy=_policy(script),
+        policy=policy(script),
         most_classes=MAX_CLASSES,
         most_numbers=MAX_NUMBERS,
         distinct_models=list({model.index: model for model in content.models}.values()),
@@ -263,7 +261,7 @@ def _live_data(found: live.Live, group: Group) -> dict[str, Any]:
         "images": {
             "numbers": found.chosen.tolist(),
             "labels": group.labels_N[found.chosen].tolist(),
-            "pixels": _base64(found.images_NCHW.tobytes()),
+            "pixels": as_base64(found.images_NCHW.tobytes()),
         },
         "models": [_live_model(one) for one in found.models],
         "apart": {f"{i},{j}": place for (i, j), place in found.apart.items()},
@@ -282,15 +280,11 @@ def _live_model(one: live.LiveModel) -> dict[str, Any]:
                 "seed": seed.number,
                 "mean": seed.normalisation.mean,
                 "std": seed.normalisation.std,
-                "weights": _base64(seed.weights.astype("<f2").tobytes()),
+                "weights": as_base64(seed.weights.astype("<f2").tobytes()),
             }
             for seed in one.seeds
         ],
     }
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def _places(lists: dict[Pair, Array], one: Shown) -> dict[str, list[int]]:
@@ -299,28 +293,13 @@ def _places(lists: dict[Pair, Array], one: Shown) -> dict[str, list[int]]:
     return {f"{i},{j}": [places[image] for image in images.tolist()] for (i, j), images in lists.items()}
 
 
-def _json(data: dict[str, object]) -> str:
-    """JSON that can stand in a script element: nothing in it ends the element or begins another."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
-
-
 @cache
 def _script() -> str:
     """Vega, Vega-Lite and Vega-Embed, then the page's own scripts."""
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     own = "".join((TEMPLATES / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     script = f"{NOTICE}\n(() => {{\n{bundle}\n}})();\n{own}"
-    return script.replace("</script", r"<\/script").replace("<!--", r"\x3c!--")
-
-
-def _policy(script: str) -> str:
-    """The content security policy: this very script, styles and pictures within the page, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    return as_script(script)
 
 
 def _environment() -> jinja2.Environment:

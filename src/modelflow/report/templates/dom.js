@@ -1,4 +1,4 @@
-// What the scripts of the page share: its data, and elements whose every text is set as text.
+// What the scripts of a page share: its data, elements whose every text is set as text, pixels in colours.
 const dom = (() => {
   "use strict";
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -33,5 +33,22 @@ const dom = (() => {
     return made;
   };
   const commas = (number) => number.toLocaleString("en-US");
-  return { data, all, element, sign, modelName, commas };
+
+  // --- colours: black at zero, orange above, blue below
+  const heat = (share) => {
+    const size = Math.min(1, Math.abs(share));
+    const [strong, middle, weak] = [Math.min(1, 1.6 * size), 0.8 * size ** 1.4, 0.7 * Math.max(0, 2 * size - 1) ** 2];
+    return share >= 0 ? [strong, middle, weak] : [weak, middle, strong];
+  };
+  const paint = (canvas, width, height, colour) => {
+    canvas.width = width;
+    canvas.height = height;
+    const image = new ImageData(width, height);
+    for (let i = 0; i < width * height; i++) {
+      const found = colour(i);
+      if (found) image.data.set([255 * found[0], 255 * found[1], 255 * found[2], 255], 4 * i);
+    }
+    canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
+  };
+  return { data, all, element, sign, modelName, commas, heat, paint };
 })();

@@ -98,11 +98,17 @@
   const showChosen = () => {
     for (const box of boxes) box.checked = !hidden.has(box.value);
     for (const part of all("[data-models]")) part.hidden = part.dataset.models.split(" ").some((index) => hidden.has(index));
+    for (const table of all("table")) table.toggleAttribute("data-emptied", isEmptied(table));
     for (const name of Object.keys(views)) filterChart(name);
     for (const told of all("[data-filtered]")) {
       const number = new Set(boxes.map((box) => box.value)).size;
       told.textContent = hidden.size ? `${number - hidden.size} of ${number}` : `all ${number}`;
     }
+    document.dispatchEvent(new Event("models-chosen"));
+  };
+  const isEmptied = (table) => {
+    const rows = all("tbody tr", table);
+    return rows.some((row) => row.dataset.models) && rows.every((row) => row.hidden);
   };
   const filterChart = (name) => {
     const view = views[name];

@@ -1,7 +1,7 @@
 // The section Try it: a picture picked, dropped, drawn or painted on; every model answers, live.
 (() => {
   "use strict";
-  const { data, all, element, sign, modelName, commas } = dom;
+  const { data, all, element, sign, modelName, commas, heat, paint } = dom;
   const FRAME = 10; // milliseconds of computing, so that a frame has some left to paint
   const QUIET = 700; // milliseconds without a change, until the answer is read out
   const FINER = 8; // pixels of a blank board for one of the data, along a side
@@ -25,22 +25,7 @@
     return made;
   };
 
-  // --- colours: black at zero, orange above, blue below
-  const heat = (share) => {
-    const size = Math.min(1, Math.abs(share));
-    const [strong, middle, weak] = [Math.min(1, 1.6 * size), 0.8 * size ** 1.4, 0.7 * Math.max(0, 2 * size - 1) ** 2];
-    return share >= 0 ? [strong, middle, weak] : [weak, middle, strong];
-  };
-  const paint = (canvas, width, height, colour) => {
-    canvas.width = width;
-    canvas.height = height;
-    const image = new ImageData(width, height);
-    for (let i = 0; i < width * height; i++) {
-      const found = colour(i);
-      if (found) image.data.set([255 * found[0], 255 * found[1], 255 * found[2], 255], 4 * i);
-    }
-    canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
-  };
+  // --- pictures as they are
   const rgb = ({ planes }) => (i) => (planes.length === 3 ? planes.map((plane) => plane[i]) : Array(3).fill(planes[0][i]));
   const paintPicture = (canvas, picture) => paint(canvas, picture.width, picture.height, rgb(picture));
 
@@ -207,7 +192,7 @@
     return { card, show };
   };
 
-  // --- what all models say, in a sentence
+  // --- what the models that are shown say, in a sentence
   const consensus = (found, answers, state) => {
     const parts = [];
     if (state.origin === "test") {
@@ -216,6 +201,7 @@
       parts.push(element("bdi", found.classes[labels[state.place]]), ". ");
     }
     const tally = new Map();
+    if (!answers.length) return sentence(...parts, "No model is shown.");
     for (const { predicted } of answers) tally.set(predicted, (tally.get(predicted) ?? 0) + 1);
     const most = [...tally].sort((a, b) => b[1] - a[1]);
     if (most.length === 1) {
@@ -394,7 +380,8 @@
       part.dataset.ready = "true";
     }
     const tell = (answers, state) => {
-      summary.replaceChildren(consensus(found, answers, state));
+      const shown = answers.filter((_, i) => !cards[i].card.hidden);
+      summary.replaceChildren(consensus(found, shown, state));
       clearTimeout(reading);
       reading = setTimeout(() => (spoken.textContent = summary.textContent), QUIET);
     };
@@ -426,8 +413,11 @@
         tile.tabIndex = i === (place ?? 0) ? 0 : -1;
       });
     };
+    const file = part.querySelector("[data-file]");
+    const forgetFile = () => file && (file.value = "");
     const choose = (place) => {
       mark(place);
+      forgetFile();
       board.pick(place);
     };
     const holder = part.querySelector("[data-images]");
@@ -442,7 +432,6 @@
     });
 
     // pictures of the reader's
-    const file = part.querySelector("[data-file]");
     const give = async (given) => {
       try {
         const picture = await ofFile(found, given);
@@ -460,9 +449,12 @@
     });
     part.querySelector("[data-blank]").addEventListener("click", () => {
       mark(null);
+      forgetFile();
       board.blank();
     });
     part.querySelector("[data-restore]").addEventListener("click", () => board.restore());
+
+    document.addEventListener("models-chosen", changed);
 
     // which model is looked into
     const lookInto = () => {
