@@ -64,9 +64,13 @@ const step = (() => {
         for (let i = 0; i < number; i++) floats(at.scalars + i * SCALARS * FLOAT, SCALARS).set(scalars(rate, stepsMade + i + 1));
         const counts = [BigInt(order.length), BigInt(size)];
         const dropout = [BigInt(seed), BigInt(start)];
+        const plain = [0, 0]; // no targets that are weighted, no changed images
         const alone = [0n, 1n, 0]; // thread, threads, and a barrier that one thread does not need
         const done = Number(
-          train(at.images, at.labels, at.order, ...counts, at.packed, at.work, at.scalars, ...dropout, at.losses, ...alone)
+          train(
+            ...[at.images, at.labels, at.order, ...counts, at.packed, at.work, at.scalars],
+            ...[...plain, ...dropout, at.losses, ...alone]
+          )
         );
         stepsMade += done;
         return [...new Float64Array(memory.buffer, at.losses, Math.min(done + 1, number))];
