@@ -86,6 +86,34 @@ def test_a_dark_picture_has_bright_text_on_a_dark_page_and_the_next_is_light_aga
     assert corner_and_brightest(usual)[0] == 255
 
 
+def test_a_png_shows_what_matplotlib_saves():
+    figure = plot_losses([2.0, 1.0], [1.5, 1.2], "t")
+    ours = np.asarray(Image.open(io.BytesIO(style.png(figure))))
+    theirs = io.BytesIO()
+    with matplotlib.rc_context(style.LOOK):
+        figure.savefig(theirs, format="png", dpi=style.DPI)
+    np.testing.assert_array_equal(ours, np.asarray(Image.open(theirs).convert("RGB")))
+
+
+def test_a_figure_is_left_on_its_canvas_at_its_resolution():
+    figure = plot_losses([2.0, 1.0], [], "t")
+    canvas, size, dpi = figure.canvas, tuple(figure.get_size_inches()), figure.dpi
+    assert style.png(figure) == style.png(figure)
+    assert (figure.canvas, tuple(figure.get_size_inches()), figure.dpi) == (canvas, size, dpi)
+
+
+@pytest.mark.parametrize("dpi", [50, 250])
+def test_axes_are_as_large_as_their_words_leave_room(dpi):
+    figure, axes = style.one_axes("title", 3.0, note="note", below=0.5)
+    figure.set_dpi(dpi)
+    axes.plot([0, 1e6])
+    axes.ticklabel_format(style="plain")
+    figure.draw_without_rendering()
+    (left, bottom, right, top), margin = axes.get_tightbbox().extents / dpi, style.MARGIN
+    assert (left, bottom, right) == pytest.approx((margin, margin + 0.5, style.WIDTH - margin), abs=0.05)
+    assert 3.0 - 5 * margin < top < 3.0 - 2 * margin
+
+
 def test_the_same_picture_has_the_same_bytes_and_tells_neither_date_nor_version():
     first, second = (style.png(plot_losses([2.0, 1.0], [1.5, 1.2], "t")) for _ in range(2))
     assert first == second

@@ -1,6 +1,39 @@
 import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from modelflow.figures.tiles import as_rgb, coloured, framed, mosaic, resized
+from modelflow.figures.tiles import as_rgb, coloured, framed, mosaic, resized, show
+
+
+def canvas(draw, place=(0.1, 0.1, 0.8, 0.8), window=None):
+    figure = Figure(figsize=(2, 2), dpi=100)
+    axes = figure.add_axes(place)
+    axes.axis("off")
+    draw(axes)
+    if window:
+        axes.axis(window)
+    drawn = FigureCanvasAgg(figure)
+    drawn.draw()
+    return np.asarray(drawn.buffer_rgba())
+
+
+@pytest.mark.parametrize("shape", [(160, 160), (16, 16), (80, 40), (40, 80), (7, 5), (597, 597)])
+def test_bytes_are_shown_where_matplotlib_shows_them(shape):
+    image_HW3 = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    ours, theirs = (
+        canvas(lambda axes: show(axes, image_HW3)),
+        canvas(lambda axes: axes.imshow(image_HW3, interpolation="nearest")),
+    )
+    assert (ours != theirs).any(axis=-1).mean() < 0.01
+
+
+@pytest.mark.parametrize("window", [(3.5, 11.5, 11.5, 3.5), (-8.5, 7.5, 23.5, 7.5), (30, 40, 40, 30)])
+def test_only_what_lies_in_the_axes_is_shown(window):
+    image_HW3 = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    ours = canvas(lambda axes: show(axes, image_HW3), window=window)
+    theirs = canvas(lambda axes: axes.imshow(image_HW3, interpolation="nearest"), window=window)
+    assert (ours != theirs).any(axis=-1).mean() < 0.01
 
 
 def test_grey_bytes_are_shown_as_they_are():

@@ -26,6 +26,7 @@ from modelflow.figures.style import (
     text_width,
     theme,
 )
+from modelflow.figures.tiles import show
 
 MAX_IN_TENTHS, MAX_SLANTED, MAX_NUMBERED, MAX_NAMED = 4, 15, 25, 40
 CELL, NUMBERED_CELL, MIN_SIDE, MAX_SIDE = 0.44, 0.3, 3.2, 7.5  # inches
@@ -89,12 +90,12 @@ def plot_confusion_matrix(
     below = LABEL + math.sin(math.radians(turned)) * _longest(columns)
     figure, axes = placed_axes(title, side, side, Margins(left, SCALES, above, below))
     scales = [_scale(hue) for hue in (theme().right, theme().wrong)]
-    right, wrong = (scale.to_rgba(100 * np.ma.masked_invalid(shares_KK)) for scale in scales)
-    colours_KK4 = np.where(np.eye(n_classes, dtype=bool)[..., None], right, wrong)
-    axes.imshow(colours_KK4)
+    right, wrong = (scale.to_rgba(100 * np.ma.masked_invalid(shares_KK), bytes=True)[..., :3] for scale in scales)
+    colours_KK3 = np.where(np.eye(n_classes, dtype=bool)[..., None], right, wrong)
+    show(axes, colours_KK3)
     _name_classes(axes, shown, columns, rows, turned)
     if n_classes <= MAX_NUMBERED:
-        _write_numbers(axes, shares_KK, colours_KK4)
+        _write_numbers(axes, shares_KK, colours_KK3)
     _draw_scales(figure, axes, scales, side)
     if banner:
         _draw_banner(axes, banner)
@@ -153,13 +154,13 @@ def _draw_banner(axes: Axes, banner: list[str]) -> None:
     axes.annotate(words, (0, 1), xycoords="axes fraction", fontsize=BANNER_SIZE, bbox=box, **look)
 
 
-def _write_numbers(axes: Axes, shares_KK: np.ndarray, colours_KK4: np.ndarray) -> None:
+def _write_numbers(axes: Axes, shares_KK: np.ndarray, colours_KK3: np.ndarray) -> None:
     decimals = 1 if len(shares_KK) <= MAX_IN_TENTHS else 0
     for i, j in zip(*np.nonzero(shares_KK > 0), strict=True):
-        ink = "white" if _luminance(colours_KK4[i, j]) < 0.45 else "black"
+        ink = "white" if _luminance(colours_KK3[i, j]) < 0.45 else "black"
         axes.text(j, i, cell_text(shares_KK[i, j], decimals), ha="center", va="center", fontsize=SMALLEST, color=ink)
 
 
-def _luminance(rgba: np.ndarray) -> float:
-    red, green, blue = map(float, rgba[:3])
+def _luminance(rgb: np.ndarray) -> float:
+    red, green, blue = (float(part) / 255 for part in rgb)
     return 0.299 * red + 0.587 * green + 0.114 * blue

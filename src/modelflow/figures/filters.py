@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from modelflow.figures.style import SMALLEST, TIMES, label, one_axes, styled, theme
-from modelflow.figures.tiles import blank, coloured, framed, mosaic, resized
+from modelflow.figures.style import MARGIN, SMALLEST, TIMES, label, one_axes, styled, theme
+from modelflow.figures.tiles import blank, coloured, framed, mosaic, resized, show
 from modelflow.text import counted
 
 MAX_FILTERS, MAX_CHANNELS = 32, 16
 A_ROW, MAX_LABELLED = 8, 20
 TILE, GAP, CAPTION = 60, 8, 22
+SCALE, BAR = 0.74, 0.1  # inches
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,26 @@ def plot_filters(weights_OIHW: np.ndarray, layer_name: str, title: str, **look: 
     grid = filter_grid(weights_OIHW)
     n_rows, n_columns = grid.weights.shape[:2]
     row_gap = CAPTION if len(grid.names) > 1 else GAP
-    height = min(8.0, 5.6 * n_rows * (TILE + row_gap) / (max(n_columns, 5) * (TILE + GAP))) + 1.5
+    height = min(8.0, 5.6 * n_rows * (TILE + row_gap) / (max(n_columns, 5) * (TILE + GAP))) + 2.0
     named = "" if layer_name in title else f"{label(layer_name, 40)}: "
-    figure, axes = one_axes(title, height, note=named + grid.note)
-    picture = _picture(grid, row_gap, scale)
-    axes.imshow(picture[: -row_gap or None, :-GAP], **{"interpolation": "nearest"} | look)
+    figure, axes = one_axes(title, height, note=named + grid.note, below=SCALE)
+    picture = _picture(grid, row_gap, scale)[: -row_gap or None, :-GAP]
+    if look:
+        axes.imshow(picture, **{"interpolation": "nearest"} | look)
+    else:
+        show(axes, picture)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     _name(axes, grid, row_gap, weights_OIHW.shape[1] > 1)
-    figure.colorbar(scale, ax=axes, location="bottom", label="weight", shrink=0.5, aspect=30, pad=0.03)
+    _draw_scale(figure, scale)
     return figure
+
+
+def _draw_scale(figure: Figure, scale: ScalarMappable) -> None:
+    """The colours of the weights, at the lower end of the figure."""
+    height = figure.get_figheight()
+    bar = figure.add_axes((0.27, (MARGIN + SCALE - 2 * BAR) / height, 0.5, BAR / height))
+    figure.colorbar(scale, cax=bar, orientation="horizontal", label="weight")
 
 
 def _scale(weights_OIHW: np.ndarray, look: dict[str, Any]) -> ScalarMappable:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from modelflow.figures.style import BLUE, GREY, RED, label, one_axes, styled, theme
 
@@ -61,6 +62,7 @@ def plot_lr_finder(
         return figure
     axes.set_xscale("log")
     axes.set_xlim(curve.lrs.min() / 1.4, max(curve.lrs.max(), curve.diverged_at or 0) * 1.4)
+    _write_rates(axes)
     axes.plot(curve.lrs, curve.losses, color=theme().ink, linewidth=1.6)
     _mark(axes, curve, steepest, "steepest point", color=RED, marker="o", markersize=9)
     _mark(axes, curve, suggestion, f"suggestion ({label(method, 30)})", color=BLUE, marker="D", markersize=8)
@@ -73,6 +75,14 @@ def plot_lr_finder(
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best")
     return figure
+
+
+def _write_rates(axes: Axes) -> None:
+    """Decades below the axis, and some rates between them where there are few."""
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda lr, _: f"{lr:.0e}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _mark(axes: Axes, curve: RangeTest, lr: float | None, words: str, **look: object) -> None:

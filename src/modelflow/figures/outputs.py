@@ -27,7 +27,7 @@ from modelflow.figures.style import (
     text_width,
     theme,
 )
-from modelflow.figures.tiles import as_rgb, blank, coloured, mosaic, resized
+from modelflow.figures.tiles import as_rgb, blank, coloured, mosaic, resized, show
 
 MAX_CHANNELS, MAX_ROWS, MAX_UNITS = 16, 32, 48
 MIN_COLUMNS = 4
@@ -116,7 +116,7 @@ def plot_outputs(
     above, below = LINE * _lines_above(header) + 2 * PAD, LINE * len(note) + 3 * PAD
     margins = Margins(left=_left(groups), top=above / DPI, bottom=below / DPI)
     figure, axes = placed_axes(title, picture.shape[1] / DPI, picture.shape[0] / DPI, margins)
-    axes.imshow(np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]), interpolation="nearest")
+    show(axes, picture)
     axes.axis("off")
     for group, top in zip(groups, tops, strict=True):
         _describe(axes, group, top)
@@ -171,7 +171,7 @@ def _draw_scale(axes: Axes, limit: float, top: int) -> None:
     ends = (right - SCALE, right, top + LINE - PAD, top + PAD)
     values = np.linspace(-1, 1, SCALE)[None]
     ends_of_page = axes.axis()
-    axes.imshow(coloured(values, theme().signed, -1, 1), extent=ends, aspect="auto", clip_on=False)
+    show(axes, coloured(values, theme().signed, -1, 1), extent=ends, clip_on=False)
     axes.axis(ends_of_page)
 
 

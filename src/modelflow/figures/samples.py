@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from modelflow.figures.style import WIDTH, label, one_axes, styled
-from modelflow.figures.tiles import as_rgb, blank, framed, mosaic, resized
+from modelflow.figures.tiles import as_rgb, blank, framed, mosaic, resized, show
 
 MAX_IN_ONE_BLOCK, MAX_CLASSES = 12, 60
 EXAMPLES = {1: 10, 2: 5}
@@ -31,7 +31,7 @@ def plot_samples(images_NCHW_uint8: np.ndarray, labels_N: np.ndarray, class_name
     picture = np.concatenate([part for block in blocks for part in (block, blank(len(block), 6 * GAP))], 1)
     height = {1: 5.0, 2: 4.2}[n_blocks] * picture.shape[0] / picture.shape[1] + 0.9
     figure, axes = one_axes(title, height, WIDTH, _note(images_NCHW_uint8, len(class_names)))
-    axes.imshow(picture[:-GAP, : -7 * GAP], interpolation="nearest")
+    show(axes, picture[:-GAP, : -7 * GAP])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xticks([])

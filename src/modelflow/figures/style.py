@@ -9,6 +9,7 @@ import io
 import textwrap
 import threading
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,13 +20,19 @@ from typing import Any, ParamSpec
 
 from matplotlib import get_backend, rc_context, rcParamsDefault
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
+from matplotlib.layout_engine import LayoutEngine
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from PIL import Image
 
 FONT = "DejaVu Sans"
 WIDTH, MARGIN = 6.4, 0.12
+NEARLY = (0.1, 0.13, 0.87, 0.76)  # where axes are measured, in shares of the figure
 DPI, SCREEN_DPI = 250, 96
 POINTS_PER_INCH = 72
 NO_NAME = "(no name)"
@@ -74,8 +81,6 @@ SETTINGS: Any = {
     "axes.spines.right": False,
     "axes.grid": False,
     "axes.unicode_minus": True,
-    "figure.constrained_layout.w_pad": 0.1,
-    "figure.constrained_layout.h_pad": 0.1,
     "figure.titlesize": 11.5,
     "savefig.bbox": None,
     "legend.frameon": False,
@@ -128,11 +133,28 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def png(figure: Figure) -> bytes:
-    """The picture as PNG: the same bytes for the same picture, without date or version."""
-    buffer = io.BytesIO()
+    """The picture as PNG: the same bytes for the same picture, without date or version.
+
+    Repeated bytes are all that it is compressed by: quicker by a third, and no larger for the pictures here.
+    """
     with _drawing, rc_context(LOOK):
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        picture = _drawn_once(figure)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", dpi=(DPI, DPI), compress_type=zlib.Z_RLE)
     return buffer.getvalue()
+
+
+def _drawn_once(figure: Figure) -> Image.Image:
+    """`savefig` draws twice where the axes are as large as words leave room."""
+    canvas, dpi = figure.canvas, figure.dpi
+    drawn: Any = FigureCanvasAgg(figure)
+    try:
+        figure.set_dpi(DPI)
+        drawn.draw()
+        return Image.frombuffer("RGBA", drawn.get_width_height(), drawn.buffer_rgba()).convert("RGB")
+    finally:
+        figure.set_dpi(dpi)
+        figure.set_canvas(canvas)
 
 
 def notebook_png(figure: Figure) -> tuple[bytes, dict[str, int]]:
@@ -181,14 +203,50 @@ def _new_figure(**options: Any) -> Figure:
     return Drawn(**options)
 
 
-def one_axes(title: str, height: float, width: float = WIDTH, note: str = "") -> tuple[Figure, Axes]:
-    """A figure with a single pair of axes, `title` above and a smaller `note` below; sizes in inches."""
+class OneAxes(LayoutEngine):
+    """Axes as large as the words around them and the title leave room; `below` them so many inches are kept free.
+
+    The words are measured once; matplotlib's constrained layout measures them twice, which took a third of the time.
+    """
+
+    _adjust_compatible = _colorbar_gridspec = False
+
+    def __init__(self, axes: Axes, title: Text, below: float) -> None:
+        super().__init__()
+        self._axes, self._title, self._below = axes, title, below
+
+    def execute(self, figure: Figure) -> None:
+        """Places the axes, from wherever they are to the same place."""
+        self._axes.set_position(NEARLY)
+        words = self._axes.get_tightbbox()
+        if words is None:
+            return
+        inside, title = self._axes.get_window_extent(), self._title.get_window_extent()
+        margin = MARGIN * figure.dpi
+        place = Bbox.from_extents(
+            margin + inside.x0 - words.x0,
+            margin + inside.y0 - words.y0 + self._below * figure.dpi,
+            figure.bbox.x1 - margin - (words.x1 - inside.x1),
+            title.y0 - margin - (words.y1 - inside.y1),
+        )
+        self._axes.set_position(place.transformed(figure.transFigure.inverted()).bounds)
+
+
+def one_axes(
+    title: str, height: float, width: float = WIDTH, note: str = "", below: float = 0.0
+) -> tuple[Figure, Axes]:
+    """A figure with a single pair of axes, `title` above and a smaller `note` below; sizes in inches.
+
+    `below` is kept free for what the caller puts there.
+    """
     words = heading(title, width)
-    figure = _new_figure(figsize=(width, height + 0.2 * words.count("\n")), layout="constrained")
+    tall = height + 0.2 * words.count("\n")
+    figure = _new_figure(figsize=(width, tall))
     axes = figure.add_subplot()
-    figure.suptitle(words, x=0.02, ha="left")
+    heads = figure.suptitle(words, x=MARGIN / width, y=1 - MARGIN / tall, ha="left", va="top")
     if note:
         axes.set_xlabel(heading(note, width * 1.1), fontsize=SMALLEST, color=theme().faint, labelpad=7)
+    figure.set_layout_engine(OneAxes(axes, heads, below))
     return figure, axes
 
 
