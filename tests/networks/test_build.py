@@ -1,6 +1,8 @@
 """The initial weights of a spec: PyTorch's defaults, from the seed alone, whoever else draws."""
 
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -128,3 +130,8 @@ def test_a_convolution_that_torch_computes_wrongly_in_channels_last_is_right():
         logits = model(x)
         expected = model.double()(x.double())
     assert torch.allclose(logits.double(), expected, atol=1e-4)
+
+
+def test_a_network_is_built_without_the_half_second_that_sympy_takes():
+    code = "import sys, modelflow; modelflow.GenericCNN('c4 se2 gap fc'); sys.exit('sympy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -88,10 +88,8 @@ class Convolution(LayerKind):
 
     def module(self, shape: Shape, generator: "torch.Generator") -> "nn.Module":
         from torch import nn
-        from torch.nn.utils import skip_init
 
-        module: nn.Conv2d = skip_init(  # type: ignore[no-untyped-call]
-            nn.Conv2d,
+        module = nn.Conv2d(
             shape[0],
             self.features,
             self.kernel,
@@ -99,6 +97,7 @@ class Convolution(LayerKind):
             padding=self._of_torch(),
             groups=self.groups,
             bias=self.bias,
+            device="meta",
         )
         return drawn_weights(module, generator)
 

@@ -179,10 +179,15 @@ def stride_text(pair: tuple[int, int]) -> str:
 
 
 def drawn_weights(module: "nn.Conv2d | nn.Linear", generator: "torch.Generator") -> "nn.Module":
-    """The layer with PyTorch's default weights and biases, which it would draw itself from the global generator."""
-    import torch
-    from torch.nn import init
+    """A layer made on "meta", with PyTorch's default weights and biases drawn from `generator`, not the global one.
 
+    `torch.nn.utils.skip_init` would do as much, but first imports sympy, which takes half a second.
+    """
+    import torch
+    from torch.nn import Parameter, init
+
+    for name, p in list(module.named_parameters()):
+        module.register_parameter(name, Parameter(torch.empty(p.shape, dtype=p.dtype, device="cpu")))
     init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
     bound = 1 / math.sqrt(module.weight[0].numel())
     if module.bias is not None:

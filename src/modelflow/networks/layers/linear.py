@@ -33,12 +33,8 @@ class Product(LayerKind):
 
     def module(self, shape: Shape, generator: "torch.Generator") -> "nn.Module":
         from torch import nn
-        from torch.nn.utils import skip_init
 
-        module: nn.Linear = skip_init(  # type: ignore[no-untyped-call]
-            nn.Linear, shape[0], self.features, bias=self.bias
-        )
-        return drawn_weights(module, generator)
+        return drawn_weights(nn.Linear(shape[0], self.features, bias=self.bias, device="meta"), generator)
 
 
 class Linear(LayerKind):

@@ -49,13 +49,12 @@ class Squeeze(LayerKind):
 
     def module(self, shape: Shape, generator: "torch.Generator") -> "nn.Module":
         from torch import nn
-        from torch.nn.utils import skip_init
 
         from modelflow.networks.modules import Scale
 
         units = shape[0] // self.ratio
         reduce, expand = (
-            drawn_weights(skip_init(nn.Conv2d, inputs, outputs, 1), generator)  # type: ignore[no-untyped-call]
+            drawn_weights(nn.Conv2d(inputs, outputs, 1, device="meta"), generator)
             for inputs, outputs in ((shape[0], units), (units, shape[0]))
         )
         return Scale(reduce, expand)
