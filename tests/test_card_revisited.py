@@ -29,7 +29,7 @@ def trained(request, tmp_path_factory):
     where = tmp_path_factory.mktemp("study")
     models = [{"name": "narrow", "spec": spec(3)}, {"name": "wide", "spec": spec(8)}]
     fields = {"dataset": "digits", "models": models, "epochs": 3, "seeds": [42, 43], "protocol": request.param}
-    run_study(validated(StudySettings, fields, "test"), where / "results", jobs=2)
+    run_study(validated(StudySettings, fields, "test"), where / "results", jobs=1)
     condensed.condense(where / "results", where / "kept")
     return where
 

@@ -169,7 +169,7 @@ def test_the_figure_that_rows_are_sorted_by_is_shown(study):
 
 def test_a_network_that_is_not_the_cards_is_named_by_its_short_form(tmp_path):
     study = digits_study(models=["c4 m2 fc", {"name": "narrow", "spec": spec(3)}], seeds=[42], epochs=1)
-    run_study(study, tmp_path, verbose=False)
+    run_study(study, tmp_path, jobs=1, verbose=False)
     rows = {row.model: row for row in leaderboard(tmp_path)}
     assert rows["c4-m2-fc"].network == "c4 m2 fc"
     assert "| c4-m2-fc | c4 m2 fc, on digits | 1 |" in as_markdown(list(rows.values()))

@@ -80,8 +80,9 @@ def agree_after_a_pass(
         np.testing.assert_allclose(average, expected, rtol=2e-2, atol=4e-3 * abs(expected).max() + 1e-8)
 
 
+SPECS = int(os.environ.get("MODELFLOW_SPECS", "25"))
 random_specs = settings(
-    max_examples=int(os.environ.get("MODELFLOW_SPECS", "25")),
+    max_examples=SPECS,
     derandomize=True,
     database=None,
     phases=[Phase.generate, Phase.shrink],
@@ -99,7 +100,7 @@ def test_random_specs_agree_with_pytorch_in_float64(spec: Spec, images: int, bat
 SGDS = [{}, {"weight_decay": 0.1}, {"momentum": 0.9}, {"momentum": 0.8, "nesterov": True, "weight_decay": 0.1}]
 
 
-@random_specs
+@settings(random_specs, max_examples=(SPECS + 1) // 2)
 @given(specs(), st.sampled_from(SGDS), st.sampled_from([1, 10]), st.integers(1, 20), st.integers(0, 2))
 def test_random_specs_agree_after_steps_of_sgd(spec: Spec, options, steps: int, batch: int, which: int) -> None:
     model = GenericCNN(spec)

@@ -194,13 +194,14 @@ def missing(where: str | Path) -> str:
     where = Path(where)
     seeds, done = {}, {}
     for study in read_studies(where):
+        of_study = set(study.seeds)
         for name in study.specs():
-            seeds[name] = set(study.seeds)
+            seeds[name] = of_study
             done[name] = seeds[name] & _finished_seeds(where / name, study.seeds[0])
     begun = [name for name, found in done.items() if len(found) < len(seeds[name])]
     if not begun:
         return ""
-    asked_for, left = sum(map(len, seeds.values())), sum(len(seeds[name] - done[name]) for name in begun)
+    asked_for, left = sum(map(len, seeds.values())), sum(len(seeds[name]) - len(done[name]) for name in begun)
     named = [f"{name} ({_seed_list(seeds[name] - done[name])})" for name in begun[:MAX_NAMED]]
     named += [f"{len(begun) - MAX_NAMED} more models"] if len(begun) > MAX_NAMED else []
     return (
