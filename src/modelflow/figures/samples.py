@@ -30,7 +30,8 @@ def plot_samples(images_NCHW_uint8: np.ndarray, labels_N: np.ndarray, class_name
     ]
     picture = np.concatenate([part for block in blocks for part in (block, blank(len(block), 6 * GAP))], 1)
     height = {1: 5.0, 2: 4.2}[n_blocks] * picture.shape[0] / picture.shape[1] + 0.9
-    figure, axes = one_axes(title, height, WIDTH, _note(images_NCHW_uint8, len(class_names)))
+    note = _note(images_NCHW_uint8, len(class_names))
+    figure, axes = one_axes(title, height, WIDTH, note)
     axes.imshow(picture[:-GAP, : -7 * GAP], interpolation="nearest")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
