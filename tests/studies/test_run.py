@@ -17,7 +17,7 @@ from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
 from modelflow.results.asked import LATER_SETTINGS
 from modelflow.results.layout import read_plan, read_run, write_plan
-from modelflow.results.settings import StudySettings, validated
+from modelflow.results.settings import read_study
 from modelflow.studies.plan import asked, is_finished, plans, unfinished
 from modelflow.studies.run import DATA_NOT_KNOWN, JOINED, check_data, dataset_of, make_flow, open_run, train_run
 from modelflow.training.states import newest_state, save_state
@@ -27,7 +27,7 @@ from small import write_four as write
 
 def study(dataset, **changes):
     models = [{"name": "a", "spec": spec(2)}]
-    return validated(StudySettings, {"dataset": dataset, "models": models, "epochs": 1, "batch_size": 8} | changes, "t")
+    return read_study({"dataset": dataset, "models": models, "epochs": 1, "batch_size": 8} | changes)
 
 
 def planned(settings, where):
@@ -390,7 +390,7 @@ def test_an_averaged_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill(
     models = [{"name": "a", "spec": spec(2)}, {"name": "bn", "spec": batch_norm(input=[1, 8, 8], classes=4)}]
     settings = study(f"idx:{data}", epochs=3, ema=0.9, models=models, protocol=protocol)
     run_study(settings, tmp_path / "study", jobs=2)
-    for model in models:
+    for model in settings.models:
         alone = settings.model_copy(update={"models": [model]})
         plan = half_way(alone, tmp_path / "killed")
         state, _ = newest_state(plan.folder / "training", 1 << 30, print)
@@ -410,7 +410,7 @@ def test_an_augmented_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill
     models = [{"name": "a", "spec": spec(2)}, {"name": "bn", "spec": batch_norm(input=[1, 8, 8], classes=4)}]
     settings = study(f"idx:{data}", epochs=3, shift=2, flip=True, cutout=3, models=models)
     run_study(settings, tmp_path / "study", jobs=2)
-    for model in models:
+    for model in settings.models:
         plan = half_way(settings.model_copy(update={"models": [model]}), tmp_path / "killed")
         state, _ = newest_state(plan.folder / "training", 1 << 30, print)
         assert state["midway"] is not None

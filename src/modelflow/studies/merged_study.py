@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from modelflow.results.asked import metric_of, read_studies, whole, write_asked
+from modelflow.results.asked import read_studies, write_asked
 from modelflow.results.settings import StudySettings
 from modelflow.text import one_line
 
@@ -31,11 +31,11 @@ def _decided(studies: list[StudySettings]) -> str:
     """The metric and the margin of a folder's studies, in words; empty where they are not known."""
     if not studies:
         return ""
-    metric, margin = metric_of(studies[-1].metric, None), studies[-1].margin
+    metric, margin = studies[-1].decided_by, studies[-1].margin
     return metric.title if margin is None else f"{metric.title}, margin {margin:.3g} {metric.unit.difference}"
 
 
 def _renamed(study: StudySettings, source: str, merged: Collection[str]) -> StudySettings:
     """A study with its merged models alone, called as they are now."""
-    models = [{**model, "name": f"{source}-{model['name']}"} for model in whole(study).models]
+    models = [{**model, "name": f"{source}-{model['name']}"} for model in study.models]
     return study.model_copy(update={"models": [model for model in models if model["name"] in merged]})
