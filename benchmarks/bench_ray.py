@@ -21,7 +21,7 @@ from ray_clusters import add_worker, cluster_of
 from modelflow.io.files import write_atomic
 from modelflow.results import provenance
 from modelflow.results.layout import RUN
-from modelflow.results.settings import StudySettings
+from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies.engines import local
 from modelflow.studies.engines import ray as ray_engine
 from modelflow.studies.plan import Plan, plans
@@ -32,7 +32,7 @@ RESULTS = Path(__file__).parent / "results" / "ray.json"
 
 
 def study_of(runs: int) -> StudySettings:
-    return StudySettings(models=[MODEL["name"]], seeds=list(range(42, 42 + runs)), epochs=MODEL["epochs"])
+    return read_study([MODEL["name"]], seeds=list(range(42, 42 + runs)), epochs=MODEL["epochs"])
 
 
 def seconds_of(due: list[Plan], engine: Any, **options: Any) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 
 from modelflow.evaluation.record import Metrics
 from modelflow.results.records import DataRecord, Run
-from modelflow.results.settings import StudySettings, validated
+from modelflow.results.settings import StudySettings, validated, whole
 
 
 def a_run(**changes):
@@ -42,7 +42,7 @@ def spec(channels):
 def digits_study(**changes):
     models = [{"name": "narrow", "spec": spec(3)}, {"name": "wide", "spec": spec(8)}]
     fields = {"dataset": "digits", "models": models, "epochs": 2, "seeds": [42, 43], "lr": 3e-3}
-    return validated(StudySettings, fields | changes, "test")
+    return whole(validated(StudySettings, fields | changes, "test"))
 
 
 def spec_of_four(channels):

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from modelflow.errors import RunError
-from modelflow.results.settings import StudySettings
+from modelflow.results.settings import read_study
 from modelflow.studies.pages import write_study
 from modelflow.studies.plan import Plan
 from modelflow.studies.resolved import resolved
@@ -91,7 +91,7 @@ def train(flow: Any, plan: Plan, threads: int, kind: str) -> float:
 
 
 def run_study(where: Path, epochs: int, threads: dict[str, int], kind: str) -> dict[str, float]:
-    study = StudySettings(epochs=epochs, protocol="card")
+    study = read_study(None, epochs=epochs, protocol="card")
     seconds = {}
     whole = resolved(study, where, None, None)
     for plan in whole.planned:

@@ -42,7 +42,7 @@ from modelflow.report.page import render
 from modelflow.report.words import MINUS, NONE, p_text, percent, significant
 from modelflow.results.asked import write_asked
 from modelflow.results.layout import read_predictions, read_run
-from modelflow.results.settings import StudySettings, validated
+from modelflow.results.settings import read_study
 from modelflow.text import NO_NAME, shown
 from report_studies import HOSTILE, SEEDS, change, made_by, made_up, rename_classes, run_folders_of, write_predictions
 
@@ -756,9 +756,8 @@ def test_own_models_are_repeated_from_the_study_file(content):
     ("margin", "words"), [(3, " --margin 3"), (100 * 4 / 355, ""), (None, "")], ids=["asked", "default", "before"]
 )
 def test_the_margin_is_repeated_where_it_was_asked_for(copied, margin, words):
-    fields = {"margin": margin}
     (copied / "study.json").unlink()  # else what was asked for before stays asked for
-    write_asked(validated(StudySettings, fields, "test"), copied)
+    write_asked(read_study(None, margin=margin), copied)
     command, _ = repeat_command(read_content(copied))
     assert command == f"modelflow run{words} --results repeated"
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelflow.results.settings import StudySettings
+from modelflow.results.settings import read_study
 from modelflow.studies.order import costs, in_order, order
 from modelflow.studies.plan import plans
 
-CARD = costs(plans(StudySettings(), Path("results")))
+CARD = costs(plans(read_study(None), Path("results")))
 
 
 def laid_out(models, durations, lanes):
@@ -130,7 +130,7 @@ def test_two_models_alike_take_turns_and_a_long_one_waits():
 
 
 def test_seeds_of_a_model_begin_in_their_order():
-    study = StudySettings(models=["cnn2_3", "generic_3"], seeds=[44, 42, 43])
+    study = read_study(["cnn2_3", "generic_3"], seeds=[44, 42, 43])
     titles = [plan.title for plan in in_order(plans(study, Path("results")), 1)]
     assert titles == [f"{name}, seed {seed}" for name in ("cnn2_3", "generic_3") for seed in (44, 42, 43)]
 

@@ -11,7 +11,7 @@ from modelflow.analysis.leaderboard import leaderboard
 from modelflow.cli import run_command
 from modelflow.errors import SpecError
 from modelflow.networks.resolve import check_name
-from modelflow.results.asked import joined, missing, read_studies, read_written_study, together, whole, write_asked
+from modelflow.results.asked import joined, missing, read_studies, read_written_study, together, write_asked
 from modelflow.results.settings import read_study
 from small import digits_study, spec
 
@@ -76,7 +76,7 @@ def test_studies_alike_become_one_and_a_model_asked_for_again_is_asked_for_as_la
 
 
 def test_a_model_asked_for_again_with_fewer_seeds_is_asked_for_with_those():
-    studies = joined([whole(of("a", seeds=[42, 43, 44]))], of("a", seeds=[42]))
+    studies = joined([of("a", seeds=[42, 43, 44])], of("a", seeds=[42]))
     assert [(models(one), one.seeds) for one in studies] == [(["a"], [42])]
 
 

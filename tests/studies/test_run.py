@@ -17,7 +17,7 @@ from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
 from modelflow.results.asked import LATER_SETTINGS
 from modelflow.results.layout import read_plan, read_run, write_plan
-from modelflow.results.settings import StudySettings, validated
+from modelflow.results.settings import read_study
 from modelflow.studies.plan import asked, is_finished, plans, unfinished
 from modelflow.studies.run import DATA_NOT_KNOWN, JOINED, check_data, dataset_of, make_flow, open_run, train_run
 from modelflow.training.states import newest_state, save_state
@@ -27,7 +27,7 @@ from small import write_four as write
 
 def study(dataset, **changes):
     models = [{"name": "a", "spec": spec(2)}]
-    return validated(StudySettings, {"dataset": dataset, "models": models, "epochs": 1, "batch_size": 8} | changes, "t")
+    return read_study({"dataset": dataset, "models": models, "epochs": 1, "batch_size": 8} | changes)
 
 
 def planned(settings, where):

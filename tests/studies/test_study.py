@@ -29,7 +29,7 @@ from modelflow.networks.description import Spec
 from modelflow.report.page import render
 from modelflow.results.asked import missing
 from modelflow.results.layout import read_run
-from modelflow.results.settings import StudySettings
+from modelflow.results.settings import read_study
 from modelflow.studies.engines.local import _children_spared_interrupts
 from modelflow.studies.pages import SoFar, _NowAndThen, write_pages
 from modelflow.studies.plan import interrupted, is_finished, plans, set_aside, unfinished
@@ -185,7 +185,7 @@ def test_a_recipe_is_a_name_for_settings(tmp_path):
 
 
 def test_a_run_made_in_python_is_not_one_of_a_study(few_loaders, tmp_path):
-    plan = plans(StudySettings(models=["cnn2_3"], epochs=1), tmp_path)[0]
+    plan = plans(read_study(["cnn2_3"], epochs=1), tmp_path)[0]
     flow = ModelFlow(GenericCNN(plan.spec), *few_loaders, "cnn2_3", results_dir=tmp_path, verbose=False)
     flow.run(epochs=1)
     with pytest.raises(UsageError, match="dataset was left out, now"):

@@ -62,14 +62,14 @@ def run(
     held-out images stay the same.
     """
     from modelflow.networks.resolve import is_model
-    from modelflow.results.settings import read_study
+    from modelflow.results.settings import read_study_file
     from modelflow.studies.engine import check_device_of, engine_named
 
     if is_model(str(study)):
         again = shlex.join(["modelflow", "train", str(study)])
         raise UsageError(f"STUDY {study}: is a model, expected a study file. For one model: {again}")
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
-    settings = read_study(study, seeds=seeds_of(seeds, seed), **given)
+    settings = read_study_file(study, seeds=seeds_of(seeds, seed), **given)
     check_device_of(engine, how["device"])
     chosen = engine_named(engine, jobs, address)
     _train(settings, **how, engine=chosen, jobs=jobs, whole=True, allow_code=allow_code)

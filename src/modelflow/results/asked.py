@@ -15,7 +15,7 @@ from modelflow.io.config import read_fields
 from modelflow.io.files import write_atomic
 from modelflow.results import layout
 from modelflow.results.records import Run
-from modelflow.results.settings import RunSettings, StudySettings, read_study, validated
+from modelflow.results.settings import RunSettings, StudySettings, read_study, read_study_file, validated, whole
 from modelflow.text import ended
 
 MAX_NAMED = 5  # models of which a message says what is missing
@@ -42,7 +42,7 @@ def read_written_study(where: str | Path) -> StudySettings:
     """study.json as a study writes it, with its specs within. Raises `UsageError` or `SpecError` for any other."""
     path = Path(where) / layout.STUDY
     _check_written(None if path.is_symlink() else read_fields(path, MAX_STUDY_BYTES), path)
-    return read_study(path)
+    return read_study_file(path)
 
 
 def kept_metric(where: str | Path) -> Metric | None:
@@ -151,14 +151,8 @@ def _of_entry(fields: Any, path: Path) -> StudySettings:
     return whole(validated(StudySettings, fields, str(path)))
 
 
-def whole(study: StudySettings) -> StudySettings:
-    """The study with the specs of its models within."""
-    models = [{"name": name, "spec": spec} for name, spec in study.specs().items()]
-    return study.model_copy(update={"models": models})
-
-
 def study_fields(study: StudySettings) -> dict[str, Any]:
-    """A `whole` study as it is written."""
+    """A whole study as it is written."""
     return study.model_dump(mode="json")
 
 
@@ -170,7 +164,7 @@ def joined(earlier: list[StudySettings], study: StudySettings) -> list[StudySett
     names, now = set(study.specs()), _but_models(study)
     kept = [rest for one in earlier if (rest := _without(one, names)).models]
     alike = [one for one in kept if _but_models(one) == now]
-    return [*(one for one in kept if _but_models(one) != now), together([*alike, whole(study)])]
+    return [*(one for one in kept if _but_models(one) != now), together([*alike, study])]
 
 
 def together(studies: list[StudySettings]) -> StudySettings:

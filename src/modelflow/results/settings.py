@@ -173,6 +173,7 @@ def _known_metric(word: str) -> str:
 class StudySettings(RunSettings):
     """A study: each of `models` with each of `seeds`. The default is the card's: seven models, one seed.
 
+    Of a `whole` study, such as `read_study` gives, `models` are names with their specs.
     `metric` is what the study is decided by, left out accuracy. `margin` is what would matter, in points of it: two
     models are equivalent within it. Left out it is half a point, or four test images where that is more. Of the metric
     nll it is in nats, left out 0.01. Both are of the study and not of its runs.
@@ -188,13 +189,8 @@ class StudySettings(RunSettings):
     margin: Annotated[float, Field(gt=0, lt=100, strict=True)] | None = None
 
     def specs(self) -> dict[str, Description | Code]:
-        """The specs by model name. Raises `UsageError` when two have one name, `SpecError` for an invalid one."""
-        named: dict[str, Description | Code] = {}
-        for name, spec in _named(self.models, _asked(self)):
-            if not isinstance(spec, Code):
-                _check_traceable(name, spec, self.max_parameters)
-            named[name] = spec
-        return named
+        """The specs of a `whole` study by model name."""
+        return {model["name"]: model["spec"] for model in self.models}
 
     def run_settings(self) -> RunSettings:
         """The settings that every run of the study shares."""
@@ -232,36 +228,59 @@ def _named(
         yield name, spec
 
 
+def whole(study: StudySettings, folder: Path | None = None) -> StudySettings:
+    """The study with name and spec of each of its models within; a spec file is looked up in `folder` first.
+
+    Raises `UsageError` when two have one name, `SpecError` for an invalid one.
+    """
+    named = dict(_named(study.models, _asked(study), folder))
+    for name, spec in named.items():
+        if not isinstance(spec, Code):
+            _check_traceable(name, spec, study.max_parameters)
+    return study.model_copy(update={"models": [{"name": name, "spec": spec} for name, spec in named.items()]})
+
+
 def read_study(
     study: str | Path | Mapping[str, object] | Sequence[object] | None, **overrides: object
 ) -> StudySettings:
-    """The study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
+    """The `whole` study of a file, or the card's, as `read_study_file` reads it.
 
-    In place of the file, its settings will do as a mapping, a list of its models, or one model. Spec files that it
-    names are looked up beside the study file first, then where the command was given; they are read once, here.
-    Images of your own are looked up where the command was given first, then beside the study file. Raises
+    In place of the file, its settings will do as a mapping, a list of its models, or one model. Raises as
+    `read_study_file` does.
+    """
+    if study is None:
+        return read_study_file(None, **overrides)
+    if isinstance(study, str | os.PathLike) and not is_model(os.fspath(study)):
+        return read_study_file(Path(study), **overrides)
+    models_alone = isinstance(study, str | os.PathLike | list | tuple) or is_spec(study)
+    return _study_of({"models": plain(study)} if models_alone else plain(study), None, overrides)
+
+
+def read_study_file(path: Path | None, **overrides: object) -> StudySettings:
+    """The `whole` study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
+
+    Spec files that it names are looked up beside the study file first, then where the command was given; they are read
+    once, here. Images of your own are looked up where the command was given first, then beside the study file. Raises
     `UsageError` or `SpecError` naming the field, its value, what is expected and a fix.
     """
-    path = Path(study) if isinstance(study, str | os.PathLike) and not is_model(os.fspath(study)) else None
-    what = path or "study"
-    fields = _fields(study) if path is None else read_fields(path, MAX_STUDY_BYTES)
-    options = {name: value for name, value in overrides.items() if value is not None}
-    where = " and ".join([*([] if path is None else [str(path)]), *(["options"] if options else [])]) or "settings"
-    if not isinstance(fields, dict):
-        raise UsageError(f"{what}: {short(fields)}: expected settings such as `epochs: 10`")
+    fields = {} if path is None else read_fields(path, MAX_STUDY_BYTES)
     if is_spec(fields):
         raise UsageError(
-            f"{what}: is a spec, expected a study. To train it: modelflow train {what}, or run_study(['{what}'])."
+            f"{path}: is a spec, expected a study. To train it: modelflow train {path}, or run_study(['{path}'])."
         )
-    settings = validated(StudySettings, fields | options, where)
-    check_seeds(settings.seeds, where)
-    folder = None if path is None else Path(path).parent
-    settings = settings.model_copy(update={"dataset": _found(settings.dataset, folder)})
-    data = _asked(settings)
-    named = [{"name": name, "spec": spec} for name, spec in _named(settings.models, data, folder)]
-    settings = settings.model_copy(update={"models": named})
-    settings.specs()
-    return settings
+    return _study_of(fields, path, overrides)
+
+
+def _study_of(fields: Any, path: Path | None, overrides: Mapping[str, object]) -> StudySettings:
+    """The `whole` study of its fields, which stand in the file `path`, if in any."""
+    if not isinstance(fields, dict):
+        raise UsageError(f"{path or 'study'}: {short(fields)}: expected settings such as `epochs: 10`")
+    options = {name: value for name, value in overrides.items() if value is not None}
+    where = " and ".join([*([] if path is None else [str(path)]), *(["options"] if options else [])]) or "settings"
+    study = validated(StudySettings, fields | options, where)
+    check_seeds(study.seeds, where)
+    folder = None if path is None else path.parent
+    return whole(study.model_copy(update={"dataset": _found(study.dataset, folder)}), folder)
 
 
 def _found(dataset: str, folder: Path | None) -> str:
@@ -276,13 +295,6 @@ def _found(dataset: str, folder: Path | None) -> str:
         return canonical(dataset)
     beside = folder / path
     return canonical(f"{kind}:{beside}" if colon else str(beside)) if os.path.exists(beside) else dataset
-
-
-def _fields(study: object) -> Any:
-    """The settings of a study that stands in no file."""
-    if isinstance(study, str | os.PathLike | list | tuple) or is_spec(study):
-        return {"models": plain(study)}
-    return {} if study is None else plain(study)
 
 
 def check_seeds(seeds: list[int], where: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from modelflow.results.asked import metric_of, read_studies, whole, write_asked
+from modelflow.results.asked import metric_of, read_studies, write_asked
 from modelflow.results.settings import StudySettings
 from modelflow.text import one_line
 
@@ -37,5 +37,5 @@ def _decided(studies: list[StudySettings]) -> str:
 
 def _renamed(study: StudySettings, source: str, merged: Collection[str]) -> StudySettings:
     """A study with its merged models alone, called as they are now."""
-    models = [{**model, "name": f"{source}-{model['name']}"} for model in whole(study).models]
+    models = [{**model, "name": f"{source}-{model['name']}"} for model in study.models]
     return study.model_copy(update={"models": [model for model in models if model["name"] in merged]})

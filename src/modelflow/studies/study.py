@@ -15,7 +15,7 @@ from modelflow.io.locks import folder_lock
 from modelflow.io.process import cores
 from modelflow.results.asked import like as settings_like
 from modelflow.results.asked import metric_of, write_asked
-from modelflow.results.settings import StudySettings, read_study
+from modelflow.results.settings import StudySettings, read_study, whole
 from modelflow.studies.engine import Written, check_device_of, engine_named, train_due
 from modelflow.studies.pages import SoFar, finished_rows, write_study
 from modelflow.studies.plan import Engine, OnEvent, Plan, interrupted, unfinished
@@ -67,29 +67,29 @@ def run_study(
     """
     from modelflow.analysis.verdicts import seeds_wanted
 
-    settings = study if isinstance(study, StudySettings) else read_study(study)
+    settings = whole(study) if isinstance(study, StudySettings) else read_study(study)
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
-    whole = resolved(settings, place, data_dir, device, allow_code)
+    asked = resolved(settings, place, data_dir, device, allow_code)
     chosen = engine_named(engine, jobs, address)
     check_device_of(engine, device)
-    check_data(unfinished(whole.planned))
-    whole = whole.decided()
+    check_data(unfinished(asked.planned))
+    asked = asked.decided()
 
     def train(due: list[Plan], written: Written) -> list[str]:
         few = seeds_wanted(len(settings.models), len(settings.seeds))
         notes = [f"note: {few}"] if few else []
         return _told(
-            due, chosen, jobs or cores(), written, on_event, verbose, notes, metric_of(whole.settings.metric, None)
+            due, chosen, jobs or cores(), written, on_event, verbose, notes, metric_of(asked.settings.metric, None)
         )
 
     try:
-        failures, _ = complete(whole, train)
+        failures, _ = complete(asked, train)
     except KeyboardInterrupt:
-        _say_what_is_kept(whole.planned, verbose)
+        _say_what_is_kept(asked.planned, verbose)
         raise
     if failures:
         raise RunError("\n".join(failures))
-    return finished_rows(whole.planned, whole.settings.metric)
+    return finished_rows(asked.planned, asked.settings.metric)
 
 
 def train(

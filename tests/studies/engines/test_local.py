@@ -14,7 +14,7 @@ import pytest
 
 from modelflow.errors import RunError
 from modelflow.results.records import Run
-from modelflow.results.settings import StudySettings, validated
+from modelflow.results.settings import read_study
 from modelflow.studies.engines.local import run_plans
 from modelflow.studies.plan import plans
 from modelflow.studies.run import make_flow
@@ -29,7 +29,7 @@ def spec(channels):
 def study_of(epochs=1, seeds=1):
     models = [{"name": name, "spec": spec(channels)} for name, channels in (("narrow", 2), ("wide", 8))]
     fields = {"dataset": "digits", "models": models, "epochs": epochs, "seeds": seeds, "lr": 3e-3}
-    return validated(StudySettings, fields, "test")
+    return read_study(fields)
 
 
 def process_at(folder):

@@ -15,7 +15,7 @@ from modelflow.analysis.leaderboard import leaderboard
 from modelflow.data.sources import checksums_of
 from modelflow.errors import UsageError
 from modelflow.results.layout import read_run, write_plan
-from modelflow.results.settings import StudySettings
+from modelflow.results.settings import StudySettings, read_study
 from modelflow.studies.engine import engine_named
 from modelflow.studies.engines import ray as ray_engine
 from modelflow.studies.plan import asked, plans
@@ -199,7 +199,7 @@ def test_a_machine_with_other_data_is_given_no_run_and_named(tmp_path, monkeypat
 
 def came_back(folder):
     """A plan of that folder, and the files of its run, trained elsewhere."""
-    settings = StudySettings(**study_of(1) | {"seeds": [42]})
+    settings = read_study(study_of(1) | {"seeds": [42]})
     (there, _), (plan, _) = (plans(settings, place) for place in (folder / "there", folder / "here"))
     train_run(there)
     return plan, ray_engine._packed(there.folder)
