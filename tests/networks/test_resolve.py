@@ -10,7 +10,7 @@ from modelflow.errors import SpecError, UsageError
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.data_shape import DataShape
 from modelflow.networks.description import Spec, parse_spec, read_spec
-from modelflow.networks.resolve import CARD, check_name, is_model, named_spec, preset, resolve, trace
+from modelflow.networks.resolve import CARD, check_name, is_model, is_preset, named_spec, preset, resolve, trace
 from modelflow.networks.trace import trace as trace_of_spec
 from modelflow.results import layout
 from modelflow.results.settings import read_study
@@ -30,6 +30,14 @@ def test_the_presets_are_the_seven_of_the_card_in_its_order():
     )
     assert preset("generic_0").cov_features == preset("cnn2_5").cov_features == (5, 5)
     assert preset("generic_3").fc_sizes == tuple(int(1024 + i * (25 - 1024) / (9 - 1)) for i in range(9))
+
+
+def test_the_fields_of_a_record_are_a_presets_where_all_are_the_same():
+    fields = preset("generic_2").model_dump(mode="json")
+    assert is_preset("generic_2", fields)
+    assert not is_preset("generic_2", fields | {"p": 0.1})
+    assert not is_preset("generic_1", fields)
+    assert not is_preset("mine", fields)
 
 
 def test_the_card_reports_these_figures():

@@ -96,6 +96,18 @@ def settings_apart(runs: Sequence[Run]) -> list[str]:
     return [", ".join(f"{name} {one[name]}" for name in apart if one.get(name) is not None) for one in told]
 
 
+def told_by_settings(models: Mapping[Identity, Run]) -> dict[Identity, str]:
+    """Of each model, of which a run is given, the settings that not all share which it may be compared with."""
+    together: dict[Compared, list[Identity]] = defaultdict(list)
+    for model in models:
+        together[model.compared].append(model)
+    return {
+        model: settings
+        for alike in together.values()
+        for model, settings in zip(alike, settings_apart([models[one] for one in alike]), strict=True)
+    }
+
+
 def unlike_words(settings: Mapping[str, str]) -> str:
     """That models were trained with different settings, by name as `settings_apart` has them; empty where alike."""
     named = [f"{name} ({apart})" for name, apart in settings.items() if apart]

@@ -3,7 +3,6 @@
 import operator
 import re
 import statistics
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,15 +10,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from modelflow.analysis.identity import Compared, Identity, settings_apart, short_form_of
+from modelflow.analysis.identity import called, short_form_of, told_by_settings
 from modelflow.analysis.intervals import Interval, accuracy_interval, score_interval
-from modelflow.analysis.reading import Tallies, Tally, names_of, read_folder, read_scored, tallied
+from modelflow.analysis.reading import Tallies, Tally, read_folder, read_scored, tallied
 from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric
 from modelflow.io.faces.table import Table
 from modelflow.io.validation import did_you_mean
-from modelflow.networks.resolve import CARD, CardResult, preset
+from modelflow.networks.resolve import CARD, CardResult, is_preset
 from modelflow.results.layout import csv_text, read_predictions
 from modelflow.results.protocol import protocol_name, split_kind
 from modelflow.results.records import Run
@@ -122,21 +121,10 @@ def table(runs: Iterable[tuple[Path, Run]], metric: Metric = ACCURACY) -> list[L
 
 def rows_in(models: Tallies, metric: Metric = ACCURACY) -> list[LeaderboardRow]:
     """A row for each of these models, best first by a metric that all their records have."""
-    names, settings = names_of(models), _settings_apart(models)
+    names = called({model: tally.folder for model, tally in models.items()})
+    settings = told_by_settings({model: tally.one for model, tally in models.items()})
     rows = [_row(names[model], tally, settings[model], metric) for model, tally in models.items()]
     return sorted(rows, key=lambda row: -metric.merit(row.score))
-
-
-def _settings_apart(models: Tallies) -> dict[Identity, str]:
-    """Of each model the settings that not all share which it may be compared with."""
-    together: dict[Compared, list[Identity]] = defaultdict(list)
-    for model in models:
-        together[model.compared].append(model)
-    return {
-        model: settings
-        for alike in together.values()
-        for model, settings in zip(alike, settings_apart([models[one].one for one in alike]), strict=True)
-    }
 
 
 HIDDEN = ("more", "protocol_name", "settings", "images", "metric")  # of a row's fields, those that are no columns
@@ -145,8 +133,8 @@ COLUMNS = tuple(name for name in LeaderboardRow.__dataclass_fields__ if name not
 
 def _row(name: str, tally: Tally, settings: str, metric: Metric) -> LeaderboardRow:
     run, accuracies = tally.one, tally.figures["accuracy"]
+    card, ends = _card_result(run), _ends(tally, metric)
     interval = accuracy_interval(accuracies, run.metrics.images)
-    card = _card_result(run)
     means: dict[str, Any] = {
         name: statistics.fmean(values) if values else None for name, values in tally.figures.items()
     }
@@ -171,7 +159,7 @@ def _row(name: str, tally: Tally, settings: str, metric: Metric) -> LeaderboardR
         int8_flash_bytes=run.bytes_on_device.get("int8_flash"),
         int8_ram_bytes=run.bytes_on_device.get("int8_ram"),
         left_out=tally.copies,
-        more={name: statistics.fmean(values) for name, values in tally.more.items()} | _ends(tally, metric),
+        more={name: statistics.fmean(values) for name, values in tally.more.items()} | ends,
         protocol_name=protocol_name(run),
         settings=settings,
         network=short_form_of(run),
@@ -201,8 +189,7 @@ def _card_result(run: Run) -> CardResult | None:
     """What the card reports of this very network on its data set."""
     if run.model_name not in CARD or run.data.name.lower().replace("-", "") != CARD_DATA:
         return None
-    own = run.spec is None or run.spec == preset(run.model_name).model_dump(mode="json")
-    return CARD[run.model_name] if own else None
+    return CARD[run.model_name] if run.spec is None or is_preset(run.model_name, run.spec) else None
 
 
 COMPARED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}

@@ -120,9 +120,9 @@ def leaderboard_table(rows: "Sequence[LeaderboardRow]", sorted_by: str | None = 
     """The summary table, best first, beside the card's figures."""
     from modelflow.analysis.leaderboard import heading, notes, table_of
 
-    drawn = table_of(rows, sorted_by)
-    table(drawn.header, drawn.lines, heading(rows), drawn.left)
-    for note in notes(rows):
+    drawn, title, below = table_of(rows, sorted_by), heading(rows), notes(rows)
+    table(drawn.header, drawn.lines, title, drawn.left)
+    for note in below:
         say(note)
 
 

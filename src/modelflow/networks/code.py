@@ -7,7 +7,7 @@ model = code.maker("my study")()                           # runs it
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
@@ -98,6 +98,16 @@ class Code(BaseModel):
             raise UsageError(f"{model}: {path} defines no function or class {name}. {hint}".rstrip())
         maker: Maker = found[name]
         return maker
+
+
+def code_of(entry: Mapping[str, object], where: str, folder: Path | None) -> Code | None:
+    """What makes a model of a study that its `module`, "FILE:NAME", or a `Code` in place of its spec says.
+
+    None where it has a spec. Raises as `code_in_file` and `parse_code` do.
+    """
+    if "module" in entry:
+        return code_in_file(entry["module"], where, folder)
+    return parse_code(entry["spec"], where, folder) if is_code(entry["spec"]) else None
 
 
 def is_code(fields: object) -> bool:

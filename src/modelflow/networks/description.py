@@ -303,10 +303,15 @@ def read_spec(path: str | os.PathLike[str] | Mapping[str, object] | Description,
     if not isinstance(path, str | os.PathLike):
         return parse_spec(getattr(path, "spec", path), data=data)
     path = _file_of(path)
+    return parse_spec(spec_fields(path), str(path), data)
+
+
+def spec_fields(path: Path) -> Any:
+    """What stands in a spec file. Raises `SpecError` when it cannot be read, or is a study."""
     fields = read_fields(path)
     if isinstance(fields, dict) and "models" in fields:
         raise SpecError(f"{path}: is a study (it has models), expected one spec. To train it: `modelflow run {path}`.")
-    return parse_spec(fields, str(path), data)
+    return fields
 
 
 def _file_of(path: str | os.PathLike[str]) -> Path:

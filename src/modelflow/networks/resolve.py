@@ -11,9 +11,9 @@ from modelflow.errors import ShapeError, SpecError, UsageError
 from modelflow.io.arguments import as_whole, whole
 from modelflow.io.files import sha256
 from modelflow.io.validation import did_you_mean
-from modelflow.networks.code import Code, code_in_file, is_code, parse_code
+from modelflow.networks.code import Code, code_of
 from modelflow.networks.data_shape import AskShape, usual
-from modelflow.networks.description import PRESETS, Description, Spec, parse_spec, read_spec
+from modelflow.networks.description import PRESETS, Description, Spec, parse_spec, spec_fields
 from modelflow.networks.short_form import is_short_form
 from modelflow.networks.trace import MAX_PARAMETERS, Trace
 from modelflow.networks.trace import trace as traced
@@ -55,12 +55,16 @@ CARD = {
 
 @cache
 def preset(name: str) -> Spec:
-    """The spec of a preset. Raises `UsageError` for a name that is none."""
-    if name not in CARD:
-        raise UsageError(_unknown(name))
-    spec = read_spec(PRESETS / f"{name}.json")
+    """The spec of a preset, which is one of `CARD`."""
+    path = PRESETS / f"{name}.json"
+    spec = parse_spec(spec_fields(path), str(path))
     assert isinstance(spec, Spec)
     return spec
+
+
+def is_preset(name: str, fields: object) -> bool:
+    """Whether these are the fields of the spec of the preset of this name, as a run's record has them."""
+    return name in CARD and fields == preset(name).model_dump(mode="json")
 
 
 def resolve(model: str, folder: Path | None = None, data: AskShape = usual) -> tuple[str, Description]:
@@ -75,12 +79,21 @@ def resolve(model: str, folder: Path | None = None, data: AskShape = usual) -> t
     if sum(1 if character.isprintable() else ESCAPED for character in model) > MAX_PATH_LENGTH:
         raise UsageError(f"MODEL {short(model)}: expected a name or a path of at most {MAX_PATH_LENGTH:,} characters")
     if is_model(model):
-        return name_of(model), parse_spec({"layers": model}, f"MODEL {short(model)}", data)
+        name, where = name_of(model), f"MODEL {short(model)}"
+        fields: object = {"layers": model}
+    else:
+        path = _file_of(model, folder)
+        name, where = check_name(path.stem), str(path)
+        fields = spec_fields(path)
+    return name, parse_spec(fields, where, data)
+
+
+def _file_of(model: str, folder: Path | None) -> Path:
+    """The file that MODEL names. Raises `UsageError` for what is not called as one."""
     if not model.lower().endswith(SPEC_ENDINGS) and "/" not in model:
         raise UsageError(_unknown(model))
-    name = check_name(Path(model).stem)
-    beside = None if folder is None else folder / model
-    return name, read_spec(beside if beside and os.path.isfile(beside) else model, data)
+    beside = Path(model) if folder is None else folder / model
+    return beside if os.path.isfile(beside) else Path(model)
 
 
 def name_of(short_form: str) -> str:
@@ -164,25 +177,25 @@ def named_spec(
     Also `{name: …, module: "FILE:NAME"}`, whose file is read and not run. `folder` and `data` are as for `resolve`. A
     spec without a name is called as the preset that it is, else by its place. Raises `UsageError` or `SpecError`.
     """
-    if isinstance(entry, str | os.PathLike):
-        return resolve(os.fspath(entry), folder, data)
-    if isinstance(entry, dict) and set(entry) == {"name", "module"}:
+    if isinstance(entry, str | os.PathLike) or is_spec(entry):
+        name, spec = _network(entry, f"models: entry {place}", folder, data)
+        return name or f"model_{place}", spec
+    if isinstance(entry, dict) and set(entry) in ({"name", "module"}, {"name", "spec"}):
         name = check_name(entry["name"])
-        return name, code_in_file(entry["module"], f"models: {name}", folder)
-    if isinstance(entry, dict) and set(entry) == {"name", "spec"}:
-        name, spec = check_name(entry["name"]), entry["spec"]
-        if is_code(spec):
-            return name, parse_code(spec, f"models: {name}", folder)
-        if isinstance(spec, str | os.PathLike):
-            return name, resolve(os.fspath(spec), folder, data)[1]
-        return name, parse_spec(getattr(spec, "spec", spec), f"models: {name}", data)
-    if is_spec(entry):
-        spec = parse_spec(getattr(entry, "spec", entry), f"models: entry {place}", data)
-        return next((name for name in CARD if preset(name) == spec), f"model_{place}"), spec
+        code = code_of(entry, f"models: {name}", folder)
+        return name, code or _network(entry["spec"], f"models: {name}", folder, data)[1]
     raise UsageError(
         f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, a short form, "
         "{name: …, spec: {…}}, {name: …, module: 'FILE:NAME'}, or a spec"
     )
+
+
+def _network(given: object, where: str, folder: Path | None, data: AskShape) -> tuple[str, Description]:
+    """Name and spec of a MODEL (see `resolve`), a spec or its fields; "" for the name of a spec that is no preset."""
+    if isinstance(given, str | os.PathLike):
+        return resolve(os.fspath(given), folder, data)
+    spec = parse_spec(getattr(given, "spec", given), where, data)
+    return next((name for name in CARD if preset(name) == spec), ""), spec
 
 
 def is_spec(given: object) -> bool:

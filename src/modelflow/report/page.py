@@ -176,18 +176,21 @@ def _with_insides(content: Content, shown: list[Shown]) -> list[Shown]:
     for one in shown:
         insides = list[Inside]()
         for model in one.group.models:
-            inside = _inside(model, content.folder) if room > 0 else None
-            if inside is None or inside.size > room:
-                room, inside = 0, Inside(images.drawing(model.first), left_out=True)
-            room -= inside.size
+            inside = _inside(model, content.folder, room)
+            room = 0 if inside.left_out else room - inside.size
             insides.append(inside)
         found.append(replace(one, insides=tuple(insides)))
     return found
 
 
-def _inside(model: Model, root: Path) -> Inside:
-    folder = model.seeds[0].folder
-    return Inside(images.drawing(model.first), filters_of(folder, model.first), images.outputs_picture(folder, root))
+def _inside(model: Model, root: Path, room: int) -> Inside:
+    """The drawing alone where the pictures from files take more room."""
+    folder, drawing = model.seeds[0].folder, images.drawing(model.first)
+    if room > 0:
+        filled = Inside(drawing, filters_of(folder, model.first), images.outputs_picture(folder, root))
+        if filled.size <= room:
+            return filled
+    return Inside(drawing, left_out=True)
 
 
 def verdict_rows(group: Group) -> tuple[tuple[VerdictRow, ...], Axis | None]:
