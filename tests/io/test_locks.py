@@ -8,8 +8,7 @@ import time
 import pytest
 
 from modelflow.errors import UsageError
-from modelflow.io.locks import folder_lock
-from modelflow.studies.plan import set_aside
+from modelflow.io.locks import folder_lock, set_aside
 
 HOLD = """
 import sys, time

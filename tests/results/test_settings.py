@@ -11,7 +11,7 @@ from modelflow.errors import ShapeError, SpecError, UsageError
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec
 from modelflow.networks.resolve import CARD, preset
-from modelflow.results.settings import RunSettings, StudySettings, read_study, validated
+from modelflow.results.settings import RunSettings, StudySettings, read_study, validated, whole
 
 LEAST = {"in_channels": 1, "num_classes": 10}
 STUDY = """dataset: fashion-mnist            # or digits, or idx:FOLDER
@@ -44,6 +44,13 @@ def test_the_default_is_the_study_of_the_card_with_images_held_out():
     assert (study.lr, study.optimizer, study.seeds, study.find_best_lr) == (3e-4, "adam", [42], False)
     assert study.max_parameters == 200_000_000
     assert study.specs() == {name: preset(name) for name in CARD}
+
+
+def test_a_study_made_in_python_gets_its_specs_when_it_is_made_whole():
+    study = whole(StudySettings(models=["cnn2_3", "c8 fc"]))
+    assert study.specs() == read_study(["cnn2_3", "c8 fc"]).specs()
+    assert whole(study) == study
+    assert (study.runs, study.decided_by.word) == (2, "accuracy")
 
 
 LEFT_OUT = {"layers": [{"conv": 4, "padding": "same"}, {"linear": "classes"}]}

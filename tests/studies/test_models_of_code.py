@@ -80,6 +80,16 @@ def test_a_finished_study_asks_for_nothing(finished, capsys):
     assert (finished / "results" / "r" / "run.json").is_file()
 
 
+def test_a_restart_sets_aside_what_was_trained_otherwise(finished, tmp_path, capsys):
+    results = shutil.copytree(finished / "results", tmp_path / "results")
+    asked = ["run", str(finished / "study.yaml"), "--results", str(results), "--seeds", "1", "--lr", "0.01"]
+    assert run_command([*asked, "--allow-code"]) == 2
+    assert "lr was 0.003, now 0.01" in capsys.readouterr().err
+    assert run_command([*asked, "--allow-code", "--restart"]) == 0
+    assert read_run(results / "r").lr == 0.01
+    assert read_run(tmp_path / "results.old-1" / "r").lr == 0.003
+
+
 def test_its_run_predicts_where_its_code_may_run(finished, tmp_path, capsys):
     from PIL import Image
 

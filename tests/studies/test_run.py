@@ -390,7 +390,7 @@ def test_an_averaged_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill(
     models = [{"name": "a", "spec": spec(2)}, {"name": "bn", "spec": batch_norm(input=[1, 8, 8], classes=4)}]
     settings = study(f"idx:{data}", epochs=3, ema=0.9, models=models, protocol=protocol)
     run_study(settings, tmp_path / "study", jobs=2)
-    for model in models:
+    for model in settings.models:
         alone = settings.model_copy(update={"models": [model]})
         plan = half_way(alone, tmp_path / "killed")
         state, _ = newest_state(plan.folder / "training", 1 << 30, print)
@@ -410,7 +410,7 @@ def test_an_augmented_run_gives_the_same_bytes_alone_in_a_study_and_after_a_kill
     models = [{"name": "a", "spec": spec(2)}, {"name": "bn", "spec": batch_norm(input=[1, 8, 8], classes=4)}]
     settings = study(f"idx:{data}", epochs=3, shift=2, flip=True, cutout=3, models=models)
     run_study(settings, tmp_path / "study", jobs=2)
-    for model in models:
+    for model in settings.models:
         plan = half_way(settings.model_copy(update={"models": [model]}), tmp_path / "killed")
         state, _ = newest_state(plan.folder / "training", 1 << 30, print)
         assert state["midway"] is not None

@@ -23,7 +23,7 @@ from modelflow.analysis.verdicts import AFTER_A_LOOK, seeds_wanted
 from modelflow.cli import run_command
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.io.files import remove_parts
-from modelflow.io.locks import folder_lock
+from modelflow.io.locks import folder_lock, set_aside
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec
 from modelflow.report.page import render
@@ -32,8 +32,8 @@ from modelflow.results.layout import read_run
 from modelflow.results.settings import read_study
 from modelflow.studies.engines.local import _children_spared_interrupts
 from modelflow.studies.pages import SoFar, _NowAndThen, write_pages
-from modelflow.studies.plan import interrupted, is_finished, plans, set_aside, unfinished
-from modelflow.studies.resolved import kept_margin_of, resolved
+from modelflow.studies.plan import interrupted, is_finished, plans, unfinished
+from modelflow.studies.resolved import resolved
 from modelflow.studies.run import make_flow, open_run, train_run
 from small import digits_study, spec
 
@@ -122,7 +122,7 @@ def test_a_margin_is_not_changed_after_its_runs_were_seen(finished, tmp_path):
     run_study(digits_study(margin=margin_in(copy)), copy, jobs=1)
     for run in copy.rglob("run.json"):
         run.unlink()
-    assert kept_margin_of(digits_study(margin=3), copy, None) == 3
+    assert resolved(digits_study(margin=3), copy, None, None).decided().settings.margin == 3
 
 
 def test_a_study_of_before_margins_were_kept_has_half_a_point(finished, tmp_path):

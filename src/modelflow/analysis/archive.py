@@ -43,7 +43,6 @@ from modelflow.evaluation.record import Metrics
 from modelflow.evaluation.scores.score import Metric
 from modelflow.io.bounds import MAX_EPOCHS, MAX_TABLE_BYTES
 from modelflow.io.files import read_bounded
-from modelflow.results.asked import missing, other_metric
 from modelflow.results.layout import CONFUSION_CSV, HISTORY, read_predictions, read_run
 from modelflow.results.protocol import protocol_name
 from modelflow.results.records import DataRecord, Epoch, OnDevice, Run
@@ -339,8 +338,7 @@ def content_of(reading: Reading) -> Content:
         group_of(i, members, numbers, chosen.absent[key], names, margin, reading.metric)
         for i, (key, members) in enumerate(largest_first)
     )
-    other = other_metric(reading.metric, folder)
-    return Content(folder, groups, tuple(left_out), missing(folder), reading.metric, other)
+    return Content(folder, groups, tuple(left_out), reading.missing, reading.metric, reading.other_metric)
 
 
 def _read_seeds(runs: Iterable[Found]) -> Iterator[Seed]:

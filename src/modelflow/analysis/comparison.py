@@ -25,10 +25,10 @@ from modelflow.analysis.verdicts import (
     margin_words,
     trained_words,
 )
-from modelflow.errors import ModelFlowError, UsageError
+from modelflow.errors import UsageError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
-from modelflow.results.asked import metric_of, missing, read_written_study
+from modelflow.results.asked import kept_study, metric_of, missing
 from modelflow.results.layout import RUN, folders_in, model_folder, model_runs, read_predictions, read_run
 from modelflow.results.protocol import Protocol, protocol_of
 from modelflow.results.records import Run
@@ -120,11 +120,8 @@ def kept_margin(study: Path, metric: Metric = ACCURACY) -> float | None:
 
     None without study.json, or where that is decided by another metric.
     """
-    try:
-        kept = read_written_study(study)
-    except ModelFlowError:
-        return None
-    if metric_of(kept.metric, None) is not metric:
+    kept = kept_study(study, metric)
+    if kept is None:
         return None
     return metric.margin if kept.margin is None else kept.margin / metric.unit.scale
 

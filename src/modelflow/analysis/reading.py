@@ -18,7 +18,7 @@ from modelflow.analysis.identity import Identity, called, identity_of, other_wei
 from modelflow.errors import DataError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
-from modelflow.results.asked import metric_of
+from modelflow.results.asked import metric_of, missing, other_metric
 from modelflow.results.layout import folders_in, model_runs, read_predictions, read_run
 from modelflow.results.records import Run
 from modelflow.text import one_line
@@ -126,7 +126,17 @@ class Reading:
     @cached_property
     def names(self) -> dict[Identity, str]:
         """What each model is called."""
-        return names_of(self.models)
+        return called({model: tally.folder for model, tally in self.models.items()})
+
+    @cached_property
+    def missing(self) -> str:
+        """Which of the runs that were asked for are not finished, in words; empty where all are."""
+        return missing(self.where)
+
+    @cached_property
+    def other_metric(self) -> str:
+        """What to know where the study keeps another metric than these are judged by."""
+        return other_metric(self.metric, self.where)
 
     def runs_of(self, model: Identity) -> tuple[list[Found], list[tuple[str, str]]]:
         """The runs of a model, read again, as `one_a_seed` gives them."""
@@ -163,11 +173,6 @@ def _add(models: Tallies, path: Path, run: Run) -> Tally:
         tally = models[identity] = Tally(path, run)
     tally.add(path, run)
     return tally
-
-
-def names_of(models: Tallies) -> dict[Identity, str]:
-    """What each of these models is called."""
-    return called({identity: tally.folder for identity, tally in models.items()})
 
 
 def read_scored(folder: Path, metric: Metric) -> Run:

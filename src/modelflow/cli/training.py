@@ -134,27 +134,25 @@ def _train(
     allow_code: bool = False,
 ) -> None:
     from modelflow.io.arguments import make_writable
-    from modelflow.studies.plan import interrupted, runs_asked, unfinished
-    from modelflow.studies.resolved import check_code, resolved
+    from modelflow.studies.plan import interrupted
+    from modelflow.studies.resolved import resolved
     from modelflow.studies.study import complete
     from modelflow.text import counted
 
-    if (runs := runs_asked(settings)) > MANY_RUNS:
-        terminal.tell(f"checking which of {runs:,} runs are finished …")
-    study = resolved(settings, results, data_dir, device, allow_code)
-    if restart:
-        check_code(study.planned, allow_code)
-        _start_anew(study, [study.planned[0].folder] if joins else [results])
-    due = unfinished(study.planned)
-    _look_at_data(due)
+    if settings.runs > MANY_RUNS:
+        terminal.tell(f"checking which of {settings.runs:,} runs are finished …")
+    study = resolved(settings, results, data_dir, device, allow_code, anew=restart)
+    _look_at_data(study.due)
     if whole:
-        study = study.decided()
-        _tell_of_seeds(settings, due)
-    if due:
+        study = study.decided(anew=restart and not joins)
+        _tell_of_seeds(study)
+    if restart:
+        _set_aside(study.planned[0].folder if joins else results)
+    if study.due:
         make_writable(results, "--results")
-    train = partial(_train_due, study=study, engine=engine, jobs=jobs)
+    trained = partial(_train_due, study=study, engine=engine, jobs=jobs)
     try:
-        failures, content = complete(study, train) if whole else (train(due, lambda _outcome: ""), None)
+        failures, content = complete(study, trained) if whole else (trained(study.due, lambda _outcome: ""), None)
     except KeyboardInterrupt:
         raise RunError(interrupted(study.planned, restart)) from None
     _show_results(study, content, as_json)
@@ -164,22 +162,22 @@ def _train(
 
 def _look_at_data(due: "list[Plan]") -> None:
     """Refuses what cannot be trained, and says what is to be known of the data before it is."""
-    from modelflow.studies.run import check_data, data_notices
+    from modelflow.studies.run import check_data
     from modelflow.text import counted
 
     if not due:
         return
     terminal.tell(f"loading the data, then training {counted(len(due), 'run')} …")
-    check_data(due)
-    for notice in data_notices(due[0]):
+    for notice in check_data(due):
         terminal.tell(f"warning: {notice}")
 
 
-def _tell_of_seeds(settings: "StudySettings", due: "list[Plan]") -> None:
+def _tell_of_seeds(study: "ResolvedStudy") -> None:
     """Before training, that the seeds are too few for what a study is made for."""
     from modelflow.analysis.verdicts import seeds_wanted
 
-    if due and (wanted := seeds_wanted(len(settings.models), len(settings.seeds))):
+    settings = study.settings
+    if study.due and (wanted := seeds_wanted(len(settings.models), len(settings.seeds))):
         terminal.tell(f"note: {wanted}")
 
 
@@ -187,11 +185,10 @@ def _train_due(
     due: "list[Plan]", written: "Written", study: "ResolvedStudy", engine: "Engine", jobs: int | None
 ) -> list[str]:
     from modelflow.io.process import cores
-    from modelflow.results.asked import metric_of
     from modelflow.studies.engine import train_due
     from modelflow.studies.progress import StudyProgress
 
-    planned, metric = len(study.planned), metric_of(study.settings.metric, None)
+    planned, metric = len(study.planned), study.settings.decided_by
     if len(due) < planned:
         terminal.tell(f"{planned - len(due)} of {planned} runs are already finished and are kept")
     if not due:
@@ -201,19 +198,9 @@ def _train_due(
         return train_due(due, engine, told, written)
 
 
-def _start_anew(study: "ResolvedStudy", folders: list[Path]) -> None:
-    """Sets the folders aside, once it is known that all that is asked for can be trained."""
-    from modelflow.studies.resolved import margin_asked
-    from modelflow.studies.run import check_data
-
-    check_data(study.planned)
-    margin_asked(study.settings, study.data_dir)
-    for folder in folders:
-        _set_aside(folder)
-
-
 def _set_aside(folder: Path) -> None:
-    from modelflow.studies.plan import set_aside
+    """Makes way for what is trained anew, once it is known that all that is asked for can be."""
+    from modelflow.io.locks import set_aside
 
     if Path.cwd().is_relative_to(folder.resolve()):
         raise UsageError(f"--restart: {folder} contains your current folder. Leave it, or give another --results.")
@@ -225,7 +212,7 @@ def _show_results(study: "ResolvedStudy", content: "Content | None", as_json: bo
     """The runs' table; of a study (`content`) the report's answer and address too."""
     from modelflow.studies.pages import finished_rows
 
-    rows = finished_rows(study.planned, study.settings.metric)
+    rows = finished_rows(study.planned, study.settings.decided_by)
     if as_json:
         from modelflow.analysis.leaderboard import as_data
 

@@ -7,9 +7,10 @@ that a dead process of this machine has left counts for nothing, one of another 
 
 import errno
 import os
+import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -76,3 +77,29 @@ def _holder(lock: Path) -> str:
     if lock.name == HELD:  # filelock's: a line each for process, machine, and when it began
         text = "process " + " on ".join(text.split()[:2])
     return text[:200].strip() or "unknown"
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Moves a folder that exists to the first free name `FOLDER.old-N`, and says which.
+
+    Raises `UsageError` while another process is at work there, in a folder below it or in its study.
+    """
+    if not folder.exists():
+        return None
+    n = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{n}")).exists():
+        n += 1
+    with ExitStack() as held:
+        held.enter_context(folder_lock(folder))
+        for place in _places_of_work(folder):
+            held.enter_context(folder_lock(place, patience=0))
+        if os.name == "nt":  # which moves no folder with an open file, as the lock is, in it
+            held.close()
+        shutil.move(folder, aside)
+    return aside
+
+
+def _places_of_work(folder: Path) -> list[Path]:
+    """The folders above and below it that a process may be at work in."""
+    below = [path.parent for path in folder.rglob(LOCK) if path.parent != folder]
+    return [place for place in (folder.parent, *folder.parents[2:3]) if (place / LOCK).is_file()] + below

@@ -19,10 +19,10 @@ from modelflow.data.source import IN_MEMORY
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.networks.code import Code
-from modelflow.networks.description import Description, parse_spec
-from modelflow.networks.resolve import CARD, preset
+from modelflow.networks.description import Description
+from modelflow.networks.resolve import is_preset
 from modelflow.report.words import NONE, count, listed, significant
-from modelflow.results.asked import metric_of, read_written_study, settings_asked, settings_of
+from modelflow.results.asked import read_written_study, settings_asked, settings_of
 from modelflow.results.layout import SPEC, STUDY
 from modelflow.results.protocol import protocol_name, protocol_of
 from modelflow.results.records import OF_LOADERS, OPTIONS, Run
@@ -198,7 +198,7 @@ def repeat_run(run: Run, folder: Path) -> tuple[str, str]:
     """The command that trains a run again, wherever it is given, and what to know of it; as `repeat_command`."""
     if run.made_in_python:
         return "", _in_python(run)
-    own = run.model_name not in CARD or preset(run.model_name) != parse_spec(run.spec)
+    own = not is_preset(run.model_name, run.spec)
     place, here = _placed(folder / SPEC)
     model = place if own else run.model_name
     data, caution = data_options(str(run.settings["dataset"]), [run])
@@ -311,7 +311,7 @@ def _options(study: StudySettings, content: Content) -> list[str] | None:
 
 def _decided_words(study: StudySettings, content: Content) -> list[str]:
     """The metric and the margin; nothing where they are the default for these test images, or were not kept yet."""
-    metric, given = metric_of(study.metric, None), study.margin
+    metric, given = study.decided_by, study.margin
     by = [] if metric is ACCURACY else ["--metric", metric.word]
     default = metric.unit.scale * default_margin(content.groups[0].images, metric)
     usual = given is None or math.isclose(given, default)

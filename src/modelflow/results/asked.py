@@ -45,6 +45,15 @@ def read_written_study(where: str | Path) -> StudySettings:
     return read_study_file(path)
 
 
+def kept_study(where: str | Path, metric: Metric) -> StudySettings | None:
+    """The study of study.json; None where that cannot be read, or is decided by another metric."""
+    try:
+        kept = read_written_study(where)
+    except ModelFlowError:
+        return None
+    return kept if kept.decided_by is metric else None
+
+
 def kept_metric(where: str | Path) -> Metric | None:
     """The metric of study.json: accuracy in one of before any was kept; None without study.json.
 

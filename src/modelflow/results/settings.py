@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from modelflow.data.source import MAX_SIDE, Form, size_of, size_text
 from modelflow.data.sources import canonical, is_fixed, shape_of
 from modelflow.errors import ShapeError, UsageError
-from modelflow.evaluation.measure import metrics
+from modelflow.evaluation.measure import ACCURACY, metrics
+from modelflow.evaluation.scores.score import Metric
 from modelflow.io.arguments import plain
 from modelflow.io.bounds import MAX_STUDY_BYTES
 from modelflow.io.config import read_fields
@@ -191,6 +192,16 @@ class StudySettings(RunSettings):
     def specs(self) -> dict[str, Description | Code]:
         """The specs of a `whole` study by model name."""
         return {model["name"]: model["spec"] for model in self.models}
+
+    @property
+    def decided_by(self) -> Metric:
+        """The metric of its word; left out, accuracy."""
+        return ACCURACY if self.metric is None else metrics()[self.metric]
+
+    @property
+    def runs(self) -> int:
+        """How many it asks for: each model with each seed."""
+        return len(self.models) * len(self.seeds)
 
     def run_settings(self) -> RunSettings:
         """The settings that every run of the study shares."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from modelflow.results.asked import metric_of, read_studies, write_asked
+from modelflow.results.asked import read_studies, write_asked
 from modelflow.results.settings import StudySettings
 from modelflow.text import one_line
 
@@ -31,7 +31,7 @@ def _decided(studies: list[StudySettings]) -> str:
     """The metric and the margin of a folder's studies, in words; empty where they are not known."""
     if not studies:
         return ""
-    metric, margin = metric_of(studies[-1].metric, None), studies[-1].margin
+    metric, margin = studies[-1].decided_by, studies[-1].margin
     return metric.title if margin is None else f"{metric.title}, margin {margin:.3g} {metric.unit.difference}"
 
 

@@ -11,10 +11,8 @@ from modelflow.evaluation.scores.score import Metric
 from modelflow.io.files import write_atomic
 from modelflow.io.signals import raise_if_heard
 from modelflow.results import layout
-from modelflow.results.asked import metric_of, missing
 from modelflow.studies.plan import Outcome, Plan
 from modelflow.studies.resolved import ResolvedStudy
-from modelflow.studies.run import dataset_of
 from modelflow.text import ended, sentence
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def _write_samples(study: ResolvedStudy) -> None:
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png
 
-    data = dataset_of(study.settings.dataset, study.data_dir, study.settings.form)
+    data = study.data
     finished = [plan.folder for plan in study.planned if (plan.folder / layout.RUN).is_file()]
     if finished and layout.read_run(finished[0]).data.checksums == data.checksums:
         images, labels = data.samples()
@@ -75,7 +73,7 @@ def _write_page(
     where = Path(where)
     reading = _read(where, metric)
     content = content_of(reading)
-    _write_pareto(where, _write_tables(reading, content.missing, content.other_metric), reading.metric)
+    _write_pareto(where, _write_tables(reading), reading.metric)
     _write_shared(where / layout.REPORT, render(content, data_dir, training))
     _write_shared(where / layout.MODEL_CARD, study_card(content))
     return content
@@ -104,14 +102,15 @@ def _read(where: Path, metric: str | None = None) -> "Reading":
     return read_folder(where, LeftOut(), metric)
 
 
-def _write_tables(reading: "Reading", *notes: str) -> "list[LeaderboardRow]":
+def _write_tables(reading: "Reading") -> "list[LeaderboardRow]":
     """leaderboard.csv and leaderboard.md of the runs that were read; the rows."""
     from modelflow.analysis.leaderboard import as_csv, as_markdown, rows_in
 
     rows = rows_in(reading.models, reading.metric)
     left_out = [f"Left out, {place}: {why}" for place, why in reading.left_out.all()]
-    _write_shared(reading.where / layout.LEADERBOARD_CSV, as_csv(rows))
-    _write_shared(reading.where / layout.LEADERBOARD_MD, as_markdown(rows, *notes, *left_out))
+    as_text = as_markdown(rows, reading.missing, reading.other_metric, *left_out)
+    for name, table in ((layout.LEADERBOARD_CSV, as_csv(rows)), (layout.LEADERBOARD_MD, as_text)):
+        _write_shared(reading.where / name, table)
     return rows
 
 
@@ -127,13 +126,13 @@ def _write_pareto(where: Path, rows: "list[LeaderboardRow]", metric: Metric) -> 
     _write_shared(where / layout.PARETO, picture)
 
 
-def finished_rows(planned: list[Plan], metric: str | None = None) -> "Leaderboard":
-    """The leaderboard of those planned runs that are finished, best first by the metric, left out accuracy."""
+def finished_rows(planned: list[Plan], metric: Metric) -> "Leaderboard":
+    """The leaderboard of those planned runs that are finished, best first by the metric."""
     from modelflow.analysis.leaderboard import rows_of
     from modelflow.report.leaderboard import Leaderboard
 
     finished = (plan.folder for plan in planned if (plan.folder / layout.RUN).is_file())
-    return Leaderboard(rows_of(finished, metric_of(metric, None)))
+    return Leaderboard(rows_of(finished, metric))
 
 
 class SoFar:
@@ -147,7 +146,7 @@ class SoFar:
         self._left = due
         self._report = study.where / layout.REPORT
         self._told: set[str] = set()
-        self._tables = _NowAndThen(lambda: _write_tables(_read(study.where), missing(study.where)))
+        self._tables = _NowAndThen(lambda: _write_tables(_read(study.where)))
         self._page = _NowAndThen(partial(_write_all_but_cards, study, training=True))
 
     def __call__(self, outcome: Outcome) -> str:

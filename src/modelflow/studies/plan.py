@@ -1,16 +1,12 @@
 """Which runs a study asks for, where each goes, and which of them are still to be trained. No torch."""
 
-import os
-import shutil
 from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.io.bounds import MAX_RUNS
-from modelflow.io.locks import LOCK, folder_lock
 from modelflow.networks.code import Code
 from modelflow.networks.description import Description
 from modelflow.results import layout
@@ -72,7 +68,7 @@ def plans(
     device: str | None = None,
 ) -> list[Plan]:
     """The runs of a study in the order of its models and seeds. Raises `SpecError` or `UsageError` for invalid ones."""
-    runs_asked(study)
+    _check_number(study)
     settings, specs = study.run_settings(), study.specs()
     _check_apart(specs)
     return [
@@ -82,15 +78,13 @@ def plans(
     ]
 
 
-def runs_asked(study: StudySettings) -> int:
-    """How many runs a study asks for. Raises `UsageError` for more than a study may have."""
-    models, seeds = len(study.models), len(study.seeds)
-    if models * seeds > MAX_RUNS:
+def _check_number(study: StudySettings) -> None:
+    """Raises `UsageError` for more runs than a study may have."""
+    if study.runs > MAX_RUNS:
         raise UsageError(
-            f"models: {models:,} with {seeds:,} seeds each are {models * seeds:,} runs, expected at most {MAX_RUNS:,}."
-            " Split them into several studies."
+            f"models: {len(study.models):,} with {len(study.seeds):,} seeds each are {study.runs:,} runs, expected at "
+            f"most {MAX_RUNS:,}. Split them into several studies."
         )
-    return models * seeds
 
 
 def _check_apart(names: Iterable[str]) -> None:
@@ -108,19 +102,25 @@ def is_finished(plan: Plan) -> bool:
     Raises `UsageError` when it holds a run, finished or half-way, of another spec, seed, settings or data, naming what
     differs and the ways out.
     """
-    if not (plan.folder / layout.RUN).is_file():
-        if layout.has_states(plan.folder):
-            _check_same(plan, layout.read_plan(plan.folder))
+    if finished := (plan.folder / layout.RUN).is_file():
+        stored = _stored(plan, layout.read_run(plan.folder))
+    elif layout.has_states(plan.folder):
+        stored = layout.read_plan(plan.folder)
+    else:
         return False
-    run = layout.read_run(plan.folder)
+    _check_same(plan, stored)
+    return finished
+
+
+def _stored(plan: Plan, run: Run) -> dict[str, Any]:
+    """What makes the run in a plan's folder that very run, as `asked` has it; raises for a name in another case."""
     if run.model_name != plan.model_name and run.model_name.lower() == plan.model_name.lower():
         raise UsageError(
             f"{plan.folder} holds a run of {run.model_name!r}, and names that differ only in case are one "
             f"folder here. Rename {plan.model_name!r}, or give another folder with --results."
         )
     spec = run.spec if run.code is None else run.code.model_dump(mode="json")
-    _check_same(plan, {"spec": spec, "seed": run.seed, **settings_of(run), CHECKSUMS: run.data.checksums})
-    return True
+    return {"spec": spec, "seed": run.seed, **settings_of(run), CHECKSUMS: run.data.checksums}
 
 
 def unfinished(planned: list[Plan]) -> list[Plan]:
@@ -174,32 +174,6 @@ def _to_add(plan: Plan, stored: dict[str, object]) -> str:
     from modelflow.analysis.verdicts import AFTER_A_LOOK  # and numpy with it
 
     return f" To add a seed: modelflow run --seeds {short(stored.get('seed'))},{plan.seed}. {AFTER_A_LOOK}."
-
-
-def set_aside(folder: Path) -> Path | None:
-    """Moves a folder that exists to the first free name `FOLDER.old-N`, and says which.
-
-    Raises `UsageError` while another process is at work there, in a folder below it or in its study.
-    """
-    if not folder.exists():
-        return None
-    n = 1
-    while (aside := folder.with_name(f"{folder.name}.old-{n}")).exists():
-        n += 1
-    with ExitStack() as held:
-        held.enter_context(folder_lock(folder))
-        for place in _places_of_work(folder):
-            held.enter_context(folder_lock(place, patience=0))
-        if os.name == "nt":  # which moves no folder with an open file, as the lock is, in it
-            held.close()
-        shutil.move(folder, aside)
-    return aside
-
-
-def _places_of_work(folder: Path) -> list[Path]:
-    """The folders above and below it that a process may be at work in."""
-    below = [path.parent for path in folder.rglob(LOCK) if path.parent != folder]
-    return [place for place in (folder.parent, *folder.parents[2:3]) if (place / LOCK).is_file()] + below
 
 
 def interrupted(planned: list[Plan], restarted: bool = False) -> str:

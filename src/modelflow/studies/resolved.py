@@ -3,51 +3,75 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelflow.errors import UsageError
 from modelflow.evaluation.scores.score import Metric
 from modelflow.networks.code import Code
 from modelflow.results import layout
-from modelflow.results.asked import kept_metric, metric_of, read_written_study
+from modelflow.results.asked import kept_metric, kept_study
 from modelflow.results.settings import StudySettings
 from modelflow.studies.plan import Plan, plans, unfinished
 from modelflow.studies.run import checksums_now, dataset_of
+
+if TYPE_CHECKING:
+    from modelflow.data.datasets import Dataset
 
 
 @dataclass(frozen=True)
 class ResolvedStudy:
     """A study, resolved once: its settings, the folder of its results, and its runs, each with its network and folder.
 
-    `data_dir` is the folder that was named for its data, if any.
+    `data_dir` is the folder that was named for its data, if any. Of the runs, something is still to be done for `due`.
     """
 
     settings: StudySettings
     where: Path
     data_dir: Path | None
     planned: list[Plan]
+    due: list[Plan]
 
-    def decided(self) -> "ResolvedStudy":
-        """With the metric and the margin that it keeps; raises as `kept_metric_of` and `kept_margin_of`."""
-        settings = self.settings.model_copy(update={"metric": kept_metric_of(self.settings, self.where).word})
-        margin = kept_margin_of(settings, self.where, self.data_dir)
-        return replace(self, settings=settings.model_copy(update={"margin": margin}))
+    @property
+    def data(self) -> "Dataset":
+        """Raises `DataError` as `dataset_of` does."""
+        return dataset_of(self.settings.dataset, self.data_dir, self.settings.form)
+
+    def decided(self, anew: bool = False) -> "ResolvedStudy":
+        """With the metric and the margin that it keeps: those of a study.json beside finished runs, else as asked for.
+
+        `anew`, those runs do not count, for they are about to be set aside. Raises `UsageError` where others are asked
+        for than were kept before the runs were seen, and for a margin too small for the test images.
+        """
+        asked, where, kept = self.settings, self.where, None
+        metric = asked.decided_by
+        if not anew and any(layout.run_folders(where)):
+            metric = _kept_metric(asked, where)
+            kept = kept_study(where, metric)
+        margin = _kept_margin(asked, kept, where) if kept is not None else _margin_asked(asked, metric, self.data)
+        return replace(self, settings=asked.model_copy(update={"metric": metric.word, "margin": margin}))
 
 
 def resolved(
-    settings: StudySettings, where: Path, data_dir: Path | None, device: str | None, allow_code: bool = False
+    settings: StudySettings,
+    where: Path,
+    data_dir: Path | None,
+    device: str | None,
+    allow_code: bool = False,
+    anew: bool = False,
 ) -> ResolvedStudy:
     """Raises `SpecError`, `UsageError` or `DataError` for what cannot be trained.
 
     Also `UsageError` for models to train that are in files of code, unless it is allowed to run these: `allow_code`.
+    `anew`, all of its runs are due, whatever is there of them.
     """
     checksums = checksums_now(settings.dataset, settings.form, data_dir)
     planned = plans(settings, where, data_dir, checksums, device)
-    if any(isinstance(plan.spec, Code) for plan in planned):
-        check_code(unfinished(planned), allow_code)
-    return ResolvedStudy(settings, where, data_dir, planned)
+    due = planned if anew else unfinished(planned)
+    _check_code(due, allow_code)
+    return ResolvedStudy(settings, where, data_dir, planned, due)
 
 
-def check_code(planned: list[Plan], allowed: bool) -> None:
+def _check_code(planned: list[Plan], allowed: bool) -> None:
     """Raises `UsageError` for code of runs that is not at hand, has changed, or is in a file and not `allowed`."""
     codes = {plan.model_name: plan.spec for plan in planned if isinstance(plan.spec, Code)}
     for name, code in codes.items():
@@ -60,12 +84,9 @@ def check_code(planned: list[Plan], allowed: bool) -> None:
         )
 
 
-def kept_metric_of(study: StudySettings, where: Path) -> Metric:
-    """The metric that a study keeps: that of a study.json beside finished runs, else as asked for.
-
-    Raises `UsageError` where another is asked for than was kept before those runs were seen.
-    """
-    asked, kept = metric_of(study.metric, None), kept_metric(where) if any(layout.run_folders(where)) else None
+def _kept_metric(study: StudySettings, where: Path) -> Metric:
+    """The metric of study.json, if there is one. Raises `UsageError` where another is asked for."""
+    asked, kept = study.decided_by, kept_metric(where)
     if kept is None:
         return asked
     if study.metric is not None and asked is not kept:
@@ -77,29 +98,21 @@ def kept_metric_of(study: StudySettings, where: Path) -> Metric:
     return kept
 
 
-def kept_margin_of(study: StudySettings, where: Path, data_dir: Path | None) -> float | None:
-    """The margin that a study keeps, in points or nats: that of a study.json beside finished runs, else as asked for.
-
-    Raises `UsageError` where another is asked for than was kept before those runs were seen.
-    """
-    from modelflow.analysis.comparison import kept_margin
-
-    metric = metric_of(study.metric, None)
-    unit, kept = metric.unit, kept_margin(where, metric) if any(layout.run_folders(where)) else None
-    if kept is None:
-        return margin_asked(study, data_dir)
-    if study.margin is not None and not math.isclose(study.margin, unit.scale * kept):
+def _kept_margin(study: StudySettings, kept: StudySettings, where: Path) -> float | None:
+    """The margin of the `kept` study.json, in points or nats. Raises `UsageError` where another is asked for."""
+    metric = kept.decided_by
+    points = metric.unit.scale * metric.margin if kept.margin is None else kept.margin
+    if study.margin is not None and not math.isclose(study.margin, points):
         raise UsageError(
-            f"margin {study.margin:g}: {where / layout.STUDY} keeps {unit.scale * kept:.3g} {unit.difference}, chosen "
+            f"margin {study.margin:g}: {where / layout.STUDY} keeps {points:.3g} {metric.unit.difference}, chosen "
             f"before its runs were seen. Leave it out, or give another folder with --results. To look only: modelflow "
             f"compare {where} --margin {study.margin:g}"
         )
-    return read_written_study(where).margin
+    return kept.margin
 
 
-def margin_asked(study: StudySettings, data_dir: Path | None) -> float:
+def _margin_asked(study: StudySettings, metric: Metric, data: "Dataset") -> float:
     """In points (or nats), or the default for the test images there are. Raises `UsageError` for too small a one."""
     from modelflow.analysis.verdicts import margin_of
 
-    metric, data = metric_of(study.metric, None), dataset_of(study.dataset, data_dir, study.form)
     return metric.unit.scale * margin_of(study.margin, len(data.test_y_N), metric)

@@ -134,12 +134,17 @@ def _model_of(plan: Plan, data: "Dataset") -> "tuple[nn.Module, list[str], int]"
     from modelflow.networks.build import GenericCNN
 
     if isinstance(plan.spec, Code):
-        from modelflow.studies.made import made
-
-        model, note = made(plan.spec, plan.model_name, plan.seed)
-        return model, [note], _logits_of(plan, model, data)
+        return _made(plan, plan.spec, data)
     check_data_fit(plan.model_name, plan.spec, data)
     return GenericCNN(plan.spec, plan.seed, plan.settings.max_parameters), [], plan.spec.logits
+
+
+def _made(plan: Plan, code: Code, data: "Dataset") -> "tuple[nn.Module, list[str], int]":
+    """As `_model_of`, of code."""
+    from modelflow.studies.made import made
+
+    model, note = made(code, plan.model_name, plan.seed)
+    return model, [note], _logits_of(plan, model, data)
 
 
 def _logits_of(plan: Plan, model: "nn.Module", data: "Dataset") -> int:
@@ -233,41 +238,39 @@ def _check_field(name: str, data: str, field: str, given: object, expected: obje
         raise DataError(f"{name}: {field} = {given}, but the images of {data} have {expected}. {fix}")
 
 
-def check_data(due: list[Plan]) -> None:
-    """Raises `DataError` unless the data of a study's plans are there, sound, and fit specs and images held out.
+def check_data(due: list[Plan]) -> list[str]:
+    """What is to be known of the data of a study's runs before training.
 
-    And where the predictions for the test images would be too large to be read again.
+    Raises `DataError` unless the data are there, sound, and fit specs and images held out. And where the predictions
+    for the test images would be too large to be read again.
     """
     from modelflow.training.augmentation import Augmentation
 
-    loaded: dict[tuple[str, Path | None, Form], Dataset] = {}
+    if not due:
+        return []
+    data = data_of(due[0])
+    settings = due[0].settings
     for plan in {plan.model_name: plan for plan in due}.values():
-        which = plan.settings.dataset, plan.data_dir, plan.settings.form
-        data = loaded.get(which) or loaded.setdefault(which, data_of(plan))
         check_predictions(plan.model_name, len(data.test_y_N), _checked_logits(plan, data))
-        augmentation = Augmentation(plan.settings.shift, plan.settings.flip, plan.settings.cutout)
-        augmentation.check(data.train_x_NCHW.shape[1:], data.name)
-        held_out = data.held_out_count(plan.settings.validation_images) if plan.settings.protocol == "held-out" else 0
-        images, size = len(data.train_y_N) - held_out, plan.settings.batch_size
-        if size > images:
-            raise DataError(
-                f"batch_size = {size:,}: more than the {images:,} images to train on. Give at most as many."
-            )
+    Augmentation(settings.shift, settings.flip, settings.cutout).check(data.train_x_NCHW.shape[1:], data.name)
+    held_out = data.held_out_count(settings.validation_images) if settings.protocol == "held-out" else 0
+    images, size = len(data.train_y_N) - held_out, settings.batch_size
+    if size > images:
+        raise DataError(f"batch_size = {size:,}: more than the {images:,} images to train on. Give at most as many.")
+    return _notices(data, settings)
 
 
 def _checked_logits(plan: Plan, data: "Dataset") -> int:
     """How many logits the model of a plan gives, whose code is run to know. Raises as `_model_of` does."""
     if isinstance(plan.spec, Code):
-        return _model_of(plan, data)[2]
+        return _made(plan, plan.spec, data)[2]
     check_data_fit(plan.model_name, plan.spec, data)
     return plan.spec.logits
 
 
-def data_notices(plan: Plan) -> list[str]:
-    """What is to be known of a plan's data before training."""
-    data = data_of(plan)
-    notices: list[str] = data.notes_for(plan.settings.protocol)
-    notices += filter(None, [data.imbalance if plan.settings.class_weights is None else ""])
+def _notices(data: "Dataset", settings: RunSettings) -> list[str]:
+    notices: list[str] = data.notes_for(settings.protocol)
+    notices += filter(None, [data.imbalance if settings.class_weights is None else ""])
     if not (data.test_in_training or data.validation_in_training or data.test_in_validation):
         return notices
     from modelflow.report.answer import repeated_images

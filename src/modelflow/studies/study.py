@@ -14,13 +14,13 @@ from modelflow.io.files import remove_parts
 from modelflow.io.locks import folder_lock
 from modelflow.io.process import cores
 from modelflow.results.asked import like as settings_like
-from modelflow.results.asked import metric_of, write_asked
+from modelflow.results.asked import write_asked
 from modelflow.results.settings import StudySettings, read_study, whole
 from modelflow.studies.engine import Written, check_device_of, engine_named, train_due
 from modelflow.studies.pages import SoFar, finished_rows, write_study
 from modelflow.studies.plan import Engine, OnEvent, Plan, interrupted, unfinished
 from modelflow.studies.resolved import ResolvedStudy, resolved
-from modelflow.studies.run import check_data, data_notices
+from modelflow.studies.run import check_data
 from modelflow.studies.telling import telling
 
 if TYPE_CHECKING:
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 
 def complete(
-    study: ResolvedStudy, train: Callable[[list[Plan], Written], list[str]]
+    study: ResolvedStudy, trained: Callable[[list[Plan], Written], list[str]]
 ) -> "tuple[list[str], Content | None]":
-    """Alone in the folder: `train` what is still due, then the study's tables and pages, as runs end those so far.
+    """Alone in the folder: what is still due is `trained`, then the study's tables and pages, as runs end those so far.
 
-    What went wrong, as `train` says it, and the report's `Content`, None when no run is finished.
+    What went wrong, as `trained` says it, and the report's `Content`, None when no run is finished.
     """
     with folder_lock(study.where):
         remove_parts(study.where)
         write_asked(study.settings, study.where)
         due = unfinished(study.planned)
-        failures = train(due, SoFar(study, len(due)))
+        failures = trained(due, SoFar(study, len(due)))
         return failures, write_study(study) if len(failures) < len(study.planned) else None
 
 
@@ -72,24 +72,23 @@ def run_study(
     asked = resolved(settings, place, data_dir, device, allow_code)
     chosen = engine_named(engine, jobs, address)
     check_device_of(engine, device)
-    check_data(unfinished(asked.planned))
+    notices = check_data(asked.due)
     asked = asked.decided()
+    metric = asked.settings.decided_by
 
-    def train(due: list[Plan], written: Written) -> list[str]:
+    def trained(due: list[Plan], written: Written) -> list[str]:
         few = seeds_wanted(len(settings.models), len(settings.seeds))
         notes = [f"note: {few}"] if few else []
-        return _told(
-            due, chosen, jobs or cores(), written, on_event, verbose, notes, metric_of(asked.settings.metric, None)
-        )
+        return _told(due, chosen, jobs or cores(), written, on_event, verbose, notices, notes, metric)
 
     try:
-        failures, _ = complete(asked, train)
+        failures, _ = complete(asked, trained)
     except KeyboardInterrupt:
         _say_what_is_kept(asked.planned, verbose)
         raise
     if failures:
         raise RunError("\n".join(failures))
-    return finished_rows(asked.planned, asked.settings.metric)
+    return finished_rows(asked.planned, metric)
 
 
 def train(
@@ -132,19 +131,18 @@ def train(
         how: dict[str, Any] = {"device": device, "allow_code": allow_code, "on_event": on_event, "verbose": verbose}
         run_study(study, place, data_dir=data_dir or found, jobs=1, **how)
         return load_run(place / next(iter(study.specs())), data_dir or found)
-    asked, place = read_study(None, **fields), folder("where", where)
+    settings_asked, place = read_study(None, **fields), folder("where", where)
     check_device_of("local", device)
-    (plan,) = planned = resolved(asked, place, data_dir, device, allow_code).planned
-    due = unfinished(planned)
-    check_data(due)
+    asked = resolved(settings_asked, place, data_dir, device, allow_code)
+    notices = check_data(asked.due)
     try:
-        failures = _told(due, engine_named("local", 1), 1, lambda _outcome: "", on_event, verbose)
+        failures = _told(asked.due, engine_named("local", 1), 1, lambda _outcome: "", on_event, verbose, notices)
     except KeyboardInterrupt:
-        _say_what_is_kept(planned, verbose)
+        _say_what_is_kept(asked.planned, verbose)
         raise
     if failures:
         raise RunError(failures[0])
-    return load_run(plan.folder, data_dir)
+    return load_run(asked.planned[0].folder, data_dir)
 
 
 def _told(
@@ -154,14 +152,15 @@ def _told(
     written: Written,
     on_event: OnEvent | None,
     verbose: bool,
+    notices: list[str],
     notes: Sequence[str] = (),
     metric: Metric = ACCURACY,
 ) -> list[str]:
-    """`train_due`, told of as it suits where Python runs; first what is to be known of the data, and the `notes`."""
+    """`train_due`, told of as it suits where Python runs; first the `notices` of the data, and the `notes`."""
     if not due:
         return []
     with telling(due, jobs, verbose, metric) as told:
-        for said in (*(f"warning: {notice}" for notice in data_notices(due[0])), *notes):
+        for said in (*(f"warning: {notice}" for notice in notices), *notes):
             told.tell(said)
         told.tell(f"training {len(due)} run{'s' * (len(due) != 1)} …")
         return train_due(due, engine, told, written, on_event)
