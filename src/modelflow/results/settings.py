@@ -195,7 +195,7 @@ class StudySettings(RunSettings):
 
     @property
     def decided_by(self) -> Metric:
-        """The metric of its word; left out, accuracy."""
+        """The metric that is called by its word; left out, accuracy."""
         return ACCURACY if self.metric is None else metrics()[self.metric]
 
     @property

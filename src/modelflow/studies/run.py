@@ -241,7 +241,7 @@ def _check_field(name: str, data: str, field: str, given: object, expected: obje
 def check_data(due: list[Plan]) -> list[str]:
     """What is to be known of the data of a study's runs before training.
 
-    Raises `DataError` unless the data are there, sound, and fit specs and images held out. And where the predictions
+    Raises `DataError` unless the data are there, sound, and fit specs and images held out, and where the predictions
     for the test images would be too large to be read again.
     """
     from modelflow.training.augmentation import Augmentation
