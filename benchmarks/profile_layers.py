@@ -8,6 +8,7 @@ Best of 15, its data warm in the cache. First comes the core's peak: multiply-ad
 import ctypes
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 from modern_networks import network
@@ -55,6 +56,18 @@ def best(call, rounds=ROUNDS) -> float:
     return min(times)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A call of a step, for all blocks of a batch: its seconds, its operations, and the bytes of the maps it goes through."""
+
+    function: str
+    kind: str
+    sizes: tuple[object, ...]
+    seconds: float
+    flops: int
+    bytes: int
+
+
 def flops(call, lanes) -> int:
     """Of the sums of a convolution, for a block."""
     for size in call.sizes:
@@ -66,9 +79,19 @@ def flops(call, lanes) -> int:
     return 0
 
 
-def main() -> None:
-    name, batch = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 16
-    print(f"peak {peak():.1f} GFLOP/s")
+def moved(call, lanes) -> int:
+    """Bytes of a block's maps that a convolution reads and writes at least."""
+    for size in call.sizes:
+        if isinstance(size, Correlation):
+            places = size.rows.places * size.columns.places * size.outputs * size.groups
+            return 4 * lanes * (size.source.size + (2 if size.adds else 1) * places)
+        if isinstance(size, WeightGradient):
+            return 4 * lanes * (size.source.size + size.gradient.size)
+    return 0
+
+
+def measured(name: str, batch: int) -> list[Row]:
+    """Every call of a step of a network."""
     machine = host()
     places = placed(graph(trace(network(name))), machine.lanes, machine.registers)
     program = Program(places, machine, Adam())
@@ -78,7 +101,7 @@ def main() -> None:
     memory[:], params[:] = rng.normal(size=memory.size), rng.normal(0, 0.1, params.size)
     numbers = {"valid": machine.lanes, "number": batch, "begin": 0, "seed": 1, "step": 1}
     begins = {"params": params, "shared": memory, "block": memory[places.shared :]}
-    sums: dict[str, list[float]] = {}
+    rows = []
     for call in (*places.forward(training=True), *places.backward()):
         function = program._names[call.write, call.sizes]
         arguments, at = program.functions[function][1], dict(call.at)
@@ -92,12 +115,22 @@ def main() -> None:
 
         values = [given(b) for b in range(1 if call.whole else blocks)]
         seconds = best(lambda compiled=compiled, values=values: [compiled(*one) for one in values])
-        done = flops(call, machine.lanes) * len(values)
-        row = sums.setdefault(call.write.__name__, [0.0, 0.0])
-        row[0], row[1] = row[0] + seconds, row[1] + done
-        print(f"  {function:24s} {seconds / batch * 1e6:8.2f} us/image {done / seconds / 1e9:7.1f} GFLOP/s")
-    print(f"{name} batch {batch}: {sum(s for s, _ in sums.values()) / batch * 1e6:.1f} us/image in all")
-    for kind, (seconds, done) in sorted(sums.items(), key=lambda item: -item[1][0]):
+        done, through = (count(call, machine.lanes) * len(values) for count in (flops, moved))
+        rows.append(Row(function, call.write.__name__, call.sizes, seconds, done, through))
+    return rows
+
+
+def main() -> None:
+    name, batch = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 16
+    print(f"peak {peak():.1f} GFLOP/s")
+    rows = measured(name, batch)
+    for row in rows:
+        per_image, speed = row.seconds / batch * 1e6, row.flops / row.seconds / 1e9
+        print(f"  {row.function:24s} {per_image:8.2f} us/image {speed:7.1f} GFLOP/s")
+    print(f"{name} batch {batch}: {sum(row.seconds for row in rows) / batch * 1e6:.1f} us/image in all")
+    sums = {kind: [row for row in rows if row.kind == kind] for kind in dict.fromkeys(row.kind for row in rows)}
+    for kind, own in sorted(sums.items(), key=lambda item: -sum(row.seconds for row in item[1])):
+        seconds, done = sum(row.seconds for row in own), sum(row.flops for row in own)
         print(f"  {kind:24s} {seconds / batch * 1e6:8.2f} us/image {done / seconds / 1e9:7.1f} GFLOP/s")
 
 
