@@ -475,7 +475,8 @@ def test_what_it_does_not_cover_is_told(trainer):
     others = [
         (0, nn.Linear(2, 2), "Linear, not built from a spec"),
         (1, nn.CrossEntropyLoss(reduction="sum"), "the loss"),
-        (1, nn.CrossEntropyLoss(weight=torch.ones(9)), "the weights of the loss are not one number a class"),
+        (1, nn.CrossEntropyLoss(weight=torch.ones(9)), "weights of the loss are not one float32 number"),
+        (1, nn.CrossEntropyLoss(weight=torch.ones(10).double()), "weights of the loss are not one float32 number"),
         (1, nn.CrossEntropyLoss(ignore_index=1), "the loss"),
         (1, type("Own", (nn.CrossEntropyLoss,), {})(), "the loss"),
         (2, torch.optim.RMSprop(weights), "the optimizer is RMSprop"),

@@ -134,8 +134,9 @@ def _about_loss(loss_fn: Loss, model: nn.Module) -> str:
         return "the loss is not the mean cross-entropy"
     assert isinstance(model, GenericCNN)
     weight_K: Tensor | None = loss_fn.weight
-    if weight_K is not None and (weight_K.shape != (model.spec.logits,) or weight_K.device.type != "cpu"):
-        return "the weights of the loss are not one number a class on the CPU"
+    found = None if weight_K is None else (weight_K.shape, weight_K.dtype, weight_K.device.type)
+    if found not in (None, ((model.spec.logits,), torch.float32, "cpu")):
+        return "the weights of the loss are not one float32 number a class on the CPU"
     return ""
 
 
