@@ -63,8 +63,19 @@ def test_every_file_of_the_tree_has_a_caption():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")) if "://" not in target]
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")) if "://" not in target]
+    assert [target for target in targets if not leads_somewhere(page, *target.partition("#")[::2])] == []
+
+
+def leads_somewhere(page, file, anchor):
+    """Whether the file is there, and has a heading of that anchor as GitHub names it."""
+    target = page.parent / file if file else page
+    if not anchor or not target.exists():
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+    return anchor in [
+        re.sub(r"[^\w\- ]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", h).lower()).replace(" ", "-") for h in headings
+    ]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reference/python.md"])
