@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from modelflow import cli, load_dataset
+from modelflow.analysis.verdicts import seeds_wanted
 from modelflow.networks import short_form
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
@@ -195,3 +196,11 @@ def test_images_are_written_as_the_page_says(tmp_path):
 def test_the_reference_of_commands_is_the_command_lines_own():
     made = runpy.run_path(str(ROOT / "docs" / "generate.py"))
     assert made["PAGE"].read_text("utf-8") == made["page"](), "run python docs/generate.py"
+
+
+@pytest.mark.parametrize(
+    "example", [*sorted((ROOT / "examples").glob("*study.yaml")), ROOT / "examples" / "modern.yaml"]
+)
+def test_studies_among_the_examples_have_seeds_enough_for_a_claim(example):
+    study = settings.read_study(example)
+    assert seeds_wanted(len(study.models), len(study.seeds)) == ""
