@@ -14,7 +14,7 @@ study: $(VENV)/.ready  ## train the seven models with five seeds each and write 
 
 setup: $(VENV)/.ready  ## set up .venv only. Then: . .venv/bin/activate
 
-test: $(VENV)/.ready-dev  ## run the quick tests, on the real Fashion-MNIST (about five minutes on two idle cores)
+test: $(VENV)/.ready-dev  ## run the quick tests, on the real Fashion-MNIST (a bit over three minutes on two idle cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not more and not slow"
 
 test-more: $(VENV)/.ready-dev  ## run the other tests: browser, Ray, processes, kills, fuzzing, exports, notebooks (half an hour or more)

@@ -81,6 +81,7 @@ SLOW = (  # the slowest of them, each half a minute and more: those of make test
     "data/test_from_files_to_export.py::test_its_files_become_a_verdict_and_an_export[my_images",
     "io/test_process.py::test_without_the_names_of_posix_the_commands_work",
     "kernels/test_network.py::test_random_specs_agree_with_pytorch_in_float64",
+    "studies/test_models_of_code.py::test_machines_of_a_cluster_are_sent_the_code",
     "studies/engines/test_local.py::test_a_study_needs_no_guard[a daemonic",
     "studies/engines/test_local.py::test_a_study_needs_no_guard[standard",
     "studies/engines/test_ray.py::test_a_machine_with_other_data_is_given_no_run_and_named",
@@ -93,9 +94,10 @@ SLOW = (  # the slowest of them, each half a minute and more: those of make test
     "studies/test_notebook.py::test_an_interrupted_study_keeps_its_runs_and_resumes",
     "studies/test_notebook.py::test_it_works_on_after_autoreload",
     "studies/test_notebook.py::test_the_page_about_notebooks_runs_cell_by_cell",
-    "studies/test_study.py::test_a_study_killed_again_and_again_ends_in_the_bytes_of_one_left_alone[1-",
+    "studies/test_study.py::test_a_study_killed_again_and_again_ends_in_the_bytes_of_one_left_alone",
     "test_tutorials.py",
     "torture",
+    "training/test_compiled.py::test_random_networks_in_both_notations_train_to_the_same_bytes",
 )
 
 

@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from modelflow import cli, load_dataset
+from modelflow.analysis.verdicts import seeds_wanted
 from modelflow.networks import short_form
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
@@ -63,8 +64,18 @@ def test_every_file_of_the_tree_has_a_caption():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")) if "://" not in target]
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")) if "://" not in target]
+    assert [target for target in targets if not leads_somewhere(page, *target.partition("#")[::2])] == []
+
+
+def leads_somewhere(page, file, anchor):
+    """Whether the file is there, and has a heading of that anchor as GitHub names it."""
+    target = page.parent / file if file else page
+    if not anchor or target.suffix != ".md" or not target.exists():
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+    shown = [re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).lower() for heading in headings]
+    return anchor in [re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in shown]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reference/python.md"])
@@ -185,3 +196,11 @@ def test_images_are_written_as_the_page_says(tmp_path):
 def test_the_reference_of_commands_is_the_command_lines_own():
     made = runpy.run_path(str(ROOT / "docs" / "generate.py"))
     assert made["PAGE"].read_text("utf-8") == made["page"](), "run python docs/generate.py"
+
+
+@pytest.mark.parametrize(
+    "example", [*sorted((ROOT / "examples").glob("*study.yaml")), ROOT / "examples" / "modern.yaml"]
+)
+def test_studies_among_the_examples_have_seeds_enough_for_a_claim(example):
+    study = settings.read_study(example)
+    assert seeds_wanted(len(study.models), len(study.seeds)) == ""

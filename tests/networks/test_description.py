@@ -370,3 +370,15 @@ def test_a_presets_name_will_do_where_no_file_is_called_so(tmp_path, monkeypatch
     assert read_spec("generic_2").num_classes == 3
     with pytest.raises(SpecError, match="expected an object of fields"):
         read_spec(3)
+
+
+@pytest.mark.parametrize(
+    ("padding", "expected"),
+    [
+        ("smae", "padding = 'smae': expected 'valid' or 'same' or a whole number. Did you mean 'same'?"),
+        (-1, "padding = -1: expected 'valid' or 'same' or at least 0."),
+    ],
+)
+def test_an_option_that_may_be_a_word_or_a_number_is_explained_once(padding, expected):
+    layers = [{"conv": 4, "padding": padding}, {"linear": 10}]
+    assert refusal({"input": [1, 8, 8], "layers": layers}).endswith(expected)

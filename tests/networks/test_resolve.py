@@ -84,7 +84,7 @@ def test_names_that_cannot_name_a_folder_are_refused(name):
 
 def own_files():
     """The names of all files that a study writes into its folder, as `results.layout` has them."""
-    of_a_study = ("STUDY", "SAMPLES", "PARETO", "REPORT", "MODEL_CARD", "LEADERBOARD_CSV", "LEADERBOARD_MD")
+    of_a_study = ("STUDY", "STUDIES", "SAMPLES", "PARETO", "REPORT", "MODEL_CARD", "LEADERBOARD_CSV", "LEADERBOARD_MD")
     return [getattr(layout, name) for name in of_a_study]
 
 

@@ -98,6 +98,7 @@ def test_a_kind_or_an_option_without_a_word_has_no_short_form():
         ("2*(c16 c16-act r gap fc", "'r': no layer begins so. A residual's r stands right after its layer"),
         ("c16z2", "'c16z2': 'z2' is no mark of it, expected one of k2, /2, p2, g2, +valid"),
         ("c16k", "'k' is no mark of it"),
+        ("c16+sme", "'+sme' is no mark of it. Did you mean '+same'?"),
         ("c16k3k5", "'c16k3k5': kernel is said twice"),
         ("d", "'d': expected a number after d"),
         ("relu5", "'relu5': relu takes no number"),

@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_decay_or_none_is_taken_up_with_a_note(arch_of, 
 
     other = arch_of(0.9)
     other.load_checkpoint(tmp_path / "seven.pth")
-    assert other.notes == ["ema 0.9: the checkpoint's average was made with 0.7. It goes on with 0.9."]
+    assert other.notes == ["ema 0.9: the checkpoint's average was made with 0.7. It continues with 0.9."]
     assert (other.ema, other.averaging.updates) == (0.9, 13)
 
     begun = arch_of(0.9)

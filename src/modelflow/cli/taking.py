@@ -48,8 +48,9 @@ def predict(
 ) -> None:
     """Classify images with the model of RUN.
 
-    RUN is the folder of a finished run. IMAGE is a file (PNG, JPEG, BMP, WebP, GIF), a folder of such files, or - for
-    one image on the standard input. The images are resized, recoloured and normalised like the training images.
+    RUN is the folder of a finished run. IMAGE is a PNG, JPEG, BMP, WebP or GIF file, or a folder of such files.
+    With - one image comes from the standard input. The images are resized, recoloured and normalised like the
+    training images.
     """
     from modelflow.export.loaded_run import load_run, seeds_of
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from modelflow.text import sentence, short
 
+ALTERNATIVE = re.compile(r"(literal|constrained|function|list|tuple)[-\[].*")  # pydantic's names of what a field may be
 EXPECTED = {
     "greater_than_equal": "at least {ge}",
     "greater_than": "more than {gt}",
@@ -27,23 +28,37 @@ EXPECTED = {
 
 def explain(error: ValidationError, known: list[str]) -> str:
     """A validation error in words: field, value, what is expected, and a fix."""
-    return " ".join(_explain_one(dict(item), known) for item in error.errors(include_url=False)[:5])
+    by_field: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for item in error.errors(include_url=False):
+        place = tuple(part for part in item["loc"] if not (isinstance(part, str) and ALTERNATIVE.fullmatch(part)))
+        by_field.setdefault(place, []).append(dict(item))
+    return " ".join(_explain_one(place, items, known) for place, items in list(by_field.items())[:5])
 
 
-def _explain_one(item: dict[str, Any], known: list[str]) -> str:
-    kind, path, value = item["type"], item["loc"], item["input"]
+def _explain_one(path: tuple[Any, ...], alternatives: list[dict[str, Any]], known: list[str]) -> str:
+    """What is wrong with a field, by all that it may be."""
+    item = alternatives[0]
+    kind, value = item["type"], item["input"]
     if kind in ("extra_forbidden", "invalid_key"):
         fix = sentence(did_you_mean(path[-1], known)) or f"Known keys: {', '.join(known)}."
         return f"unknown key {short(path[-1])}. {fix}"
     if kind == "missing":
         return f"{path[-1]} is missing. Add it."
-    message = str(item["msg"]).removeprefix("Value error, ")
     if not path:
-        return message
+        return _message(item)
     field = str(path[0]) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
     field = field if len(field) <= 100 else field[:97] + "..."
-    expected = EXPECTED[kind].format(**item.get("ctx", {})) if kind in EXPECTED else message
+    expected = " or ".join(dict.fromkeys(_expected(item) for item in alternatives))
     return f"{field} = {short(value)}: expected {expected}. {_fix(kind, value, expected)}".rstrip()
+
+
+def _expected(item: dict[str, Any]) -> str:
+    kind = item["type"]
+    return EXPECTED[kind].format(**item.get("ctx", {})) if kind in EXPECTED else _message(item)
+
+
+def _message(item: dict[str, Any]) -> str:
+    return str(item["msg"]).removeprefix("Value error, ")
 
 
 def _fix(kind: str, value: Any, expected: str) -> str:

@@ -30,6 +30,7 @@ def slope(k: Code, name: str, z: Num) -> Num:
 
 
 def sigmoid(k: Code, z: Num) -> Num:
+    """Of the exponential of a number that is not positive, which cannot overflow."""
     e = exp(k, k.like(z, 0.0) - _size(k, z))
     return k.where(z < 0.0, e, k.like(z, 1.0)) / (e + 1.0)
 

@@ -406,6 +406,7 @@ class Code:
 
 
 def scalar_type(kind: ir.Type) -> ir.Type:
+    """That of a vector's elements; of anything else the type itself."""
     return kind.element if isinstance(kind, ir.VectorType) else kind
 
 

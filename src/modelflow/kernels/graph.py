@@ -67,7 +67,7 @@ def _described(operation: Operation, numbers: dict[Values, int]) -> dict[str, An
     return {"kind": type(operation).__name__, "inputs": read, "shape": operation.output.shape, **fields}
 
 
-def uncovered(trace: Trace) -> str:
+def unsupported_layer(trace: Trace) -> str:
     """The first layer that no operation knows, in words; empty where all are known."""
     try:
         graph(trace)

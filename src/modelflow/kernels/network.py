@@ -324,4 +324,4 @@ def _check(
         if values.size and not (values.min() >= 0 and values.max() < limit):
             raise ValueError(f"{name}: expected values from 0 to {limit - 1}, got {values.min()} to {values.max()}")
     if len(labels) != len(images):
-        raise ValueError(f"{len(images)} images and {len(labels)} labels; expected one label an image")
+        raise ValueError(f"{len(images)} images and {len(labels)} labels, expected one label an image")

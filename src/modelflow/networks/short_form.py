@@ -181,9 +181,9 @@ def _marked(text: str, item: str, letters: Mapping[str, str]) -> dict[str, Any]:
         mark = MARK.match(text, place)
         if not mark or (mark["letter"] and mark["letter"] not in letters):
             known = [*(f"{letter}2" for letter in letters), *SIGNED, "r"]
-            raise SpecError(
-                f"{short(item)}: {short(text[place:])} is no mark of it, expected one of {', '.join(known)}"
-            )
+            hint = sentence(did_you_mean(text[place:], SIGNED))
+            ending = f". {hint}" if hint else f", expected one of {', '.join(known)}"
+            raise SpecError(f"{short(item)}: {short(text[place:])} is no mark of it{ending}")
         if mark["signed"]:
             name, value = SIGNED[mark["signed"]]
         else:

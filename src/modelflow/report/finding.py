@@ -19,7 +19,7 @@ WRITTEN = {
     "emnist-letters": "EMNIST Letters",
     "cifar-10": "CIFAR-10",
 }
-MOST_NAMED = 3  # models that may be best, in a title
+MAX_NAMED = 3  # models that may be best, in a title
 KILOBYTE = 1000
 
 
@@ -66,11 +66,11 @@ def _of_standing(found: Standing, group: Group) -> str:
     number = in_words(found.others + 1) + (" compared" if group.unpaired else "")
     if found.open:
         names = [found.best, *(_other(found, verdict.first, verdict.second) for verdict in found.open)]
-        who = listed(names, "or") if len(names) <= MOST_NAMED else f"any of {in_words(len(names))}"
+        who = listed(names, "or") if len(names) <= MAX_NAMED else f"any of {in_words(len(names))}"
         return f"inconclusive, {who} may be best of {number}"
     if found.equivalent:
         names = [_other(found, verdict.first, verdict.second) for verdict in found.equivalent]
-        who = listed(names) if len(names) < MOST_NAMED else f"{in_words(len(names))} models"
+        who = listed(names) if len(names) < MAX_NAMED else f"{in_words(len(names))} models"
         verb = "is" if len(names) == 1 else "are"
         return f"{found.best} is {group.metric.highest} of {number}, {who} {verb} equivalent"
     return f"{found.best} is best of {number}"

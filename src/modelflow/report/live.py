@@ -32,10 +32,10 @@ from modelflow.results.normalisation import Normalisation, normalisation_of
 from modelflow.results.weights import ROOM, read_weights
 
 MAX_IMAGES, MAX_IMAGE_BYTES = 40, 100_000
-LEAST_IMAGES = 4
+MIN_IMAGES = 4
 OF_A_CLASS, MORE_OF_A_CLASS = 2, 4  # ordinary images: at first, and where there is room
 MEASURED_MACS = 1_000_000_000  # of a run, when it is measured
-LEAST_ALIKE = 0.9  # of the classes, so that a model is shown
+MIN_ALIKE = 0.9  # of the classes, so that a model is shown
 
 Halves = NDArray[np.float16]
 
@@ -155,7 +155,7 @@ def _live_model(model: Model, group: Group, images_NCHW: Array, chosen: Array, w
     traced = _traced(model, images_NCHW.shape[1:])
     if text_bytes(2 * traced.parameters) * len(model.seeds) > room:
         raise DataError(f"{count(traced.parameters)} parameters in each run: too large for this page.")
-    measured = chosen[: max(LEAST_IMAGES, MEASURED_MACS // max(1, traced.macs))]
+    measured = chosen[: max(MIN_IMAGES, MEASURED_MACS // max(1, traced.macs))]
     seeds, agreements, operations = list[LiveSeed](), list[Agreement](), list[dict[str, Any]]()
     for seed in model.seeds:
         program = in_float16(lowered(traced, read_weights(seed.folder, seed.run, 4 * traced.parameters + ROOM)))
@@ -216,7 +216,7 @@ def _all_together(agreements: Iterable[Agreement]) -> Agreement:
         sum(one.alike for one in agreements),
         max(one.difference for one in agreements),
     )
-    if whole.alike < LEAST_ALIKE * whole.predictions:
+    if whole.alike < MIN_ALIKE * whole.predictions:
         raise DataError(
             f"Here it gives {count(whole.alike)} of {count(whole.predictions)} classes as stored. "
             "Were its images transformed?"
@@ -303,7 +303,7 @@ def _chosen(found: Mistakes, apart_N: Iterable[Array], size: int) -> Array:
     `size` is that of one in bytes. Raises `DataError` where not even a few have room.
     """
     most = min(MAX_IMAGES, MAX_IMAGE_BYTES // size)
-    if most < LEAST_IMAGES:
+    if most < MIN_IMAGES:
         raise DataError(f"Its images take {count(size)} bytes each, too many for this page.")
     of_class = [np.flatnonzero(found.labels_N == k) for k in range(int(found.labels_N.max()) + 1)]
     ordinary, more = _in_turn(of_class, range(OF_A_CLASS)), _in_turn(of_class, range(OF_A_CLASS, MORE_OF_A_CLASS))

@@ -13,7 +13,7 @@ from modelflow.analysis.verdicts import Verdict
 from modelflow.evaluation.scores.score import Unit
 
 MAX_MODELS = 12  # of which a square can be read
-LEAST_MODELS = 3  # a single pair needs no square
+MIN_MODELS = 3  # a single pair needs no square
 
 Seen = Literal["better", "worse", "equivalent", "cannot tell"]
 
@@ -40,7 +40,7 @@ def pairs_of(group: Group) -> list[Row]:
     """The square of the models that were compared, the best first; empty for too few or too many of them."""
     compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
     models = [model for model in group.models if model.name in compared]
-    if not LEAST_MODELS <= len(models) <= MAX_MODELS:
+    if not MIN_MODELS <= len(models) <= MAX_MODELS:
         return []
     unit = group.metric.unit
     cells = {(v.first, v.second): _cell(v, unit, swapped=False) for v in group.verdicts}

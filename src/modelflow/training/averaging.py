@@ -206,7 +206,7 @@ def _unlike(own: float | None, saved: float | None) -> str:
         return f"ema {saved:g}, as in the checkpoint"
     if saved is None:
         return f"ema {own:g}: the checkpoint has no average. It starts from the checkpoint's weights."
-    return f"ema {own:g}: the checkpoint's average was made with {saved:g}. It goes on with {own:g}."
+    return f"ema {own:g}: the checkpoint's average was made with {saved:g}. It continues with {own:g}."
 
 
 def _averaged(model: nn.Module) -> dict[str, Tensor]:

@@ -92,8 +92,8 @@ def _about_model(model: nn.Module) -> str:
         getattr(kind, method) is not getattr(GenericCNN, method) or method in vars(model) for method in OWN_METHODS
     ):
         return f"the model is a {kind.__name__}, not built from a spec"
-    if uncovered := _uncovered(model):
-        return f"{uncovered} is not compiled"
+    if layer := _unsupported_layer(model):
+        return f"{layer} is not compiled"
     if not is_as_described(model):
         return "the model's layers are not those of its spec any more"
     if any(p.dtype != torch.float32 or p.device.type != "cpu" or not p.requires_grad for p in model.parameters()):
@@ -108,11 +108,11 @@ def _about_model(model: nn.Module) -> str:
     return ""
 
 
-def _uncovered(model: GenericCNN) -> str:
+def _unsupported_layer(model: GenericCNN) -> str:
     """The first layer that no kernel knows, in words; empty where all are known."""
-    from modelflow.kernels.graph import uncovered
+    from modelflow.kernels.graph import unsupported_layer
 
-    return uncovered(model.trace) if model.outside_family else ""
+    return unsupported_layer(model.trace) if model.outside_family else ""
 
 
 def _share_memory(parameters: list[nn.Parameter]) -> bool:
@@ -176,8 +176,8 @@ def _about_options(optimizer: torch.optim.Optimizer) -> str:
     (group,) = optimizer.param_groups
     if any(isinstance(value, Tensor) for value in _options(group)):
         return "options of the optimizer are tensors"
-    uncovered = "maximize" if group.get("maximize") else rules()[kind.__name__].unsupported_reason(group)
-    return f"the compiled step does not cover {kind.__name__} with {uncovered}" if uncovered else ""
+    option = "maximize" if group.get("maximize") else rules()[kind.__name__].unsupported_reason(group)
+    return f"the compiled step does not cover {kind.__name__} with {option}" if option else ""
 
 
 def _options(group: dict[str, object]) -> Iterator[Any]:

@@ -80,6 +80,7 @@ def train_epoch(
 
 
 def as_fitted(loss_fn: Loss) -> FittedLoss:
+    """The loss itself where it is fitted already."""
     return loss_fn if isinstance(loss_fn, FittedLoss) else FittedLoss(loss_fn)
 
 

@@ -53,6 +53,7 @@ def cross_entropy(label_smoothing: float, counts_K: Tensor | None = None) -> nn.
 
 
 def as_given(outputs: object, y: object) -> tuple[Any, Any]:
+    """The first thing that is tried: both as they are."""
     return outputs, y
 
 
@@ -67,6 +68,7 @@ def logits_alone(outputs: object, y: object) -> tuple[Any, Any]:
 
 
 def logits_and_classes(outputs: object, y: object) -> tuple[Any, Any]:
+    """Both conversions together, the last thing that is tried."""
     return labels_as_classes(*logits_alone(outputs, y))
 
 

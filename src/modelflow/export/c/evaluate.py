@@ -81,6 +81,7 @@ def _doubles(operation: Convolve | Dense) -> tuple[Tensor, Tensor]:
 
 
 def cut(x: Tensor, bounds: Bounds) -> Tensor:
+    """Each value within the bounds."""
     return x.clamp(bounds.low, bounds.high)
 
 
@@ -91,14 +92,17 @@ def convolved(x: Tensor, weight: Tensor, window: Window) -> Tensor:
 
 
 def largest(x: Tensor, window: Window) -> Tensor:
+    """Of each window."""
     return F.max_pool2d(x, window.size, window.stride, window.padding)
 
 
 def means(x: Tensor, window: Window) -> Tensor:
+    """Of each window, added zeros included."""
     return F.avg_pool2d(x, window.size, window.stride, window.padding)
 
 
 def activated(operation: Activate, x: Tensor) -> Tensor:
+    """By the layer's own activation."""
     module = Activation(name=operation.activation).module(tuple(x.shape[1:]), torch.Generator())
     found: Tensor = module(x)
     return found

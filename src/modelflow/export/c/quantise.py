@@ -34,7 +34,7 @@ from modelflow.networks.program.operations import (
     single,
 )
 
-LEAST, MOST = -128, 127
+MIN_BYTE, MAX_BYTE = -128, 127
 MAX_TAPS = (2**31 - 1) // (255 * 127)  # products that a sum of 32 bits holds for certain
 Bytes = NDArray[np.int8]
 
@@ -51,7 +51,7 @@ class Scale:
         """For values from `least` to `most`, zero always among them and exact."""
         least, most = min(least, 0.0), max(most, 0.0)
         step = np.float32((most - least) / 255) or np.float32(1)
-        return cls(step, int(np.clip(np.rint(LEAST - least / step), LEAST, MOST)))
+        return cls(step, int(np.clip(np.rint(MIN_BYTE - least / step), MIN_BYTE, MAX_BYTE)))
 
     def stored(self, x: Tensor) -> Tensor:
         """Real numbers as whole ones, in float32."""
@@ -142,7 +142,7 @@ def sums(operation: Convolve | Dense, network: Quantised) -> Sums:
     """Weights of one scale a feature, and what brings their sums to the scale of the output."""
     given, taken = network.scale(operation.output), network.scale(operation.inputs[0])
     flat = operation.weight.reshape(len(operation.weight), -1).astype(np.float64)
-    steps = np.abs(flat).max(axis=1) / MOST
+    steps = np.abs(flat).max(axis=1) / MAX_BYTE
     weight = np.rint(flat / np.where(steps, steps, 1)[:, None]).astype(np.int8)
     factor = single(steps * float(taken.step) / float(given.step))
     offset = single(operation.bias / np.float64(given.step) + given.zero)
@@ -171,13 +171,13 @@ def weigh_factor(operation: Weigh, network: Quantised) -> np.float32:
 def table(operation: Activate, network: Quantised) -> Bytes:
     """What an activation gives for each of the 256 stored values."""
     taken, given = network.scale(operation.inputs[0]), network.scale(operation.output)
-    reals = taken.real(torch.arange(LEAST, MOST + 1, dtype=torch.float32))
+    reals = taken.real(torch.arange(MIN_BYTE, MAX_BYTE + 1, dtype=torch.float32))
     return given.stored(activated(operation, reals[None])[0]).numpy().astype(np.int8)
 
 
 def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """As `saturated` of the C code: to the next whole number, halves away from zero, within eight bits."""
-    values = np.clip(values, np.float32(LEAST), np.float32(MOST))
+    values = np.clip(values, np.float32(MIN_BYTE), np.float32(MAX_BYTE))
     return np.trunc(values + np.copysign(np.float32(0.5), values)).astype(np.float32)
 
 
@@ -243,7 +243,7 @@ def _(operation: Pool, network: Quantised, x: Tensor) -> Tensor:
 
 @_computed.register
 def _(operation: Activate, network: Quantised, x: Tensor) -> Tensor:
-    return torch.from_numpy(table(operation, network)).float()[(x - LEAST).long()]
+    return torch.from_numpy(table(operation, network)).float()[(x - MIN_BYTE).long()]
 
 
 @_computed.register

@@ -15,6 +15,8 @@ from modelflow.networks.layers.tape import Values
 
 @dataclass(frozen=True, eq=False)
 class Activate(Operation):
+    """The activation of that name, value by value."""
+
     kinds: ClassVar[tuple[type[LayerKind], ...]] = (Activation,)
     gradient_in_place: ClassVar[bool] = True
 

@@ -14,6 +14,8 @@ from modelflow.networks.layers.tape import Values
 
 @dataclass(frozen=True, eq=False)
 class Flatten(Operation):
+    """C x H x W maps as C H W features."""
+
     kinds: ClassVar[tuple[type[LayerKind], ...]] = (Layer,)
 
     @classmethod

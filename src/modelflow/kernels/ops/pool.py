@@ -29,6 +29,8 @@ WRITTEN = 16  # places of a window that are written out
 
 @dataclass(frozen=True)
 class Windows:
+    """Height and width, steps down and to the right, and the places added at each edge."""
+
     size: tuple[int, int]
     stride: tuple[int, int]
     padding: int
@@ -80,6 +82,8 @@ class Largest(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Average(Operation):
+    """The mean of each window, added zeros included."""
+
     windows: Windows
 
     def reach(self) -> Border:
@@ -130,6 +134,8 @@ def _of_each(source: Maps, target: Maps, vertical: Side, horizontal: Side, adds:
 
 @dataclass(frozen=True, eq=False)
 class GlobalAverage(Operation):
+    """The mean of each map."""
+
     def forward(self, s: Schedule) -> None:
         (source, at), (_, to) = s.value(self.inputs[0]), s.value(self.output)
         s.per_block(mean, source, source=at, target=to)
