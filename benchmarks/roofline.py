@@ -64,11 +64,13 @@ def drawn(points: dict[str, list[tuple[float, float]]], compute: float, roofs: d
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.add_subplot()
     reach = np.array([0.4, 200.0])
-    for (name, speed), (style, height) in zip(roofs.items(), (("-", 0.7), ("--", 0.3)), strict=True):
+    for (name, speed), style in zip(roofs.items(), ("-", "--"), strict=True):
         knee = compute / speed
         axes.plot([reach[0], knee], [reach[0] * speed / 1e9, compute / 1e9], style, color=theme().faint, lw=1)
-        place, words = (height * knee, height * compute / 1e9), f"{name}, {speed / 1e9:.0f} GB/s"
-        axes.annotate(words, place, (6, -3), textcoords="offset points", va="top", color=theme().faint)
+        words = f"{name}\n{speed / 1e9:.0f} GB/s"
+        axes.annotate(
+            words, (knee, compute / 1e9), (0, 6), textcoords="offset points", ha="center", color=theme().faint
+        )
     axes.axhline(compute / 1e9, color=theme().faint, lw=1)
     axes.annotate("peak of multiply-adds", (reach[1], compute / 1e9), (-2, 5), textcoords="offset points", ha="right")
     for kind, own in points.items():
