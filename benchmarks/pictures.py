@@ -22,7 +22,7 @@ from modelflow.studies.run import open_run
 from modelflow.training.modes import one_thread
 
 MODEL, SHOWN = "generic_2", 10
-VIEW, ROOM = {"width": 900, "height": 800}, 20
+VIEW, ROOM = {"width": 900, "height": 800}, 8
 
 
 def confusion(flow: ModelFlow) -> Callable[[], Figure]:
