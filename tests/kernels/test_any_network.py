@@ -108,3 +108,15 @@ def test_the_gradients_of_a_value_that_both_ways_of_a_residual_read_are_added(fi
     layers = [{"conv": 3, "kernel": 3}, {"residual": body}, {"pool": "global_average"}, {"linear": 4}]
     spec, traced = that_fits({"input": [1, 7, 7], "classes": 4, "layers": layers})
     check(spec, traced, batch=5, images=5, steps=1, lr=0.5)
+
+
+def test_evaluation_folds_running_statistics_and_a_bias():
+    layers = [{"conv": 3, "kernel": 3, "bias": True, "norm": "batch", "activation": "relu"}, {"linear": 4}]
+    spec, traced = that_fits({"input": [2, 6, 5], "classes": 4, "layers": layers})
+    model, generator = GenericCNN(spec).double().eval(), torch.Generator().manual_seed(1)
+    for tensor in (*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())):
+        tensor.data = torch.rand(tensor.shape, generator=generator).double() + 0.1
+    x = torch.randn(9, *spec.input_shape, generator=generator)
+    params, statistics = (v.astype(np.float32) for v in (flat(model.parameters()), running(model)))
+    logits = general(traced, host()).logits(x.numpy(), params, running=statistics)
+    np.testing.assert_allclose(logits, model(x.double()).detach().numpy(), rtol=1e-5, atol=1e-5)
