@@ -676,7 +676,8 @@ def stopping_table(rows: list[Row]) -> str:
         [f"{row['models']}", f"{row['first']} to {row['most']}", f"{100 * row['at_once']:.1f}", per_cent(row)]
         for row in rows
     ]
-    return table(["models", "seeds", "one look, at the end", "a look after each"], lines)
+    said = "In per cent of studies. A plan made before keeps 5.\n\n"
+    return said + table(["models", "seeds", "one look, at the end", "a look after each"], lines)
 
 
 def single_table(rows: list[Row]) -> str:
@@ -732,7 +733,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
         "Two models, one with dying seeds: the wrong one called better, %. Goal: at most 5",
         deaths_table,
     ),
-    "stopping": ("Equal models, seeds added until one is called better, %. A plan keeps 5", stopping_table),
+    "stopping": ("Equal models, seeds added until one is called better", stopping_table),
     "single": (
         "Single runs on the same images: coverage (goal 93 to 97) or false claims (goal at most 5)",
         single_table,
