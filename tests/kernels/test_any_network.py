@@ -19,7 +19,8 @@ from modelflow.kernels.machine import Library, Machine, compile_text, host
 from modelflow.kernels.network import Network, State
 from modelflow.kernels.rules.sgd import SGD
 from modelflow.networks.build import GenericCNN
-from modelflow.networks.trace import Trace
+from modelflow.networks.resolve import resolve
+from modelflow.networks.trace import Trace, trace
 from random_layers import NETWORKS, that_fits
 
 EXAMPLES = int(os.environ.get("EXAMPLES", 12))
@@ -40,6 +41,18 @@ def as_good(ours, exact, theirs, share=1e-4, least=1e-5):  # type: ignore[no-unt
     return np.abs(ours - exact).max(initial=0) <= allowed
 
 
+def set_norms(model: GenericCNN, generator: torch.Generator) -> None:
+    """Scales, shifts and running statistics as a training leaves them: other than 1 and 0."""
+    for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        for tensor, least in (
+            (norm.weight, 0.5),
+            (norm.bias, -0.5),
+            (norm.running_mean, -0.5),
+            (norm.running_var, 0.5),
+        ):
+            tensor.data = torch.rand(tensor.shape, generator=generator).to(tensor) + least
+
+
 def check(spec, traced, batch, images, steps, lr, machine=None, smoothing=0.0):  # type: ignore[no-untyped-def]
     generator = torch.Generator().manual_seed(images)
     x = torch.randn(images, *spec.input_shape, generator=generator)
@@ -49,6 +62,8 @@ def check(spec, traced, batch, images, steps, lr, machine=None, smoothing=0.0): 
     compiled = general(traced, machine or host(), extras)
     exact, single = GenericCNN(spec).double(), GenericCNN(spec)
     single.lay_out(torch.contiguous_format)
+    set_norms(exact, generator)
+    single.load_state_dict(exact.state_dict())
     start = State(flat(single.parameters()).astype(np.float32), running=running(single).astype(np.float32))
     logits = [model.eval()(x.to(next(model.parameters()).dtype)).detach().numpy() for model in (exact, single)]
     assert as_good(compiled.logits(x.numpy(), start.params, running=start.running), *logits)
@@ -108,6 +123,21 @@ def test_the_gradients_of_a_value_that_both_ways_of_a_residual_read_are_added(fi
     layers = [{"conv": 3, "kernel": 3}, {"residual": body}, {"pool": "global_average"}, {"linear": 4}]
     spec, traced = that_fits({"input": [1, 7, 7], "classes": 4, "layers": layers})
     check(spec, traced, batch=5, images=5, steps=1, lr=0.5)
+
+
+OF_ONE_FORM = {
+    "convolutions": "c6 c6 c6",
+    "separable": "c6 s6 s6",
+    "residual": "c6 s6r 2*s6r",
+    "two in a residual": "c6 (c6 c6 c6-act)r (c6 s6-act)r c6",
+    "shortcut": "c6 (c8/2 c8-act)r+conv (c8/2 c8-act)r+conv",
+}
+
+
+@pytest.mark.parametrize("layers", OF_ONE_FORM.values(), ids=list(OF_ONE_FORM))
+def test_layers_of_one_form_after_each_other_are_evaluated_and_trained(layers):
+    _, spec = resolve(f"{layers} gap fc")
+    check(spec, trace(spec), batch=9, images=18, steps=2, lr=0.05)
 
 
 def test_evaluation_folds_running_statistics_and_a_bias():

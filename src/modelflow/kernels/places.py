@@ -6,14 +6,15 @@
     shared    the gradients of the parameters, what operations keep through a step, and what they use within a call
 
 What a batch norm gives has a place for one block only, in `shared`, where all that reads it comes before the schedule
-waits for the batch: it stays in a near cache. The backward pass applies the norm again.
+waits for the batch: it stays in a near cache. The backward pass applies the norm again. Several share such a place,
+unless evaluation, which waits for nothing, reads one while it writes the other.
 
 An input's gradient lies where the output's does if its only reader is an operation that computes it value by value.
 Offsets count floats.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -201,9 +202,7 @@ def _placed(graph: Graph, lanes: int, registers: int, again: dict[Values, Operat
     values = {
         v: (maps, At("block", block.take(maps.size * lanes))) for v, maps in maps_of_values.items() if v not in again
     }
-    kinds = dict.fromkeys(maps_of_values[value] for value in again)
-    of_one_block = {maps: At("shared", shared.take(maps.size * lanes)) for maps in kinds}
-    values |= {value: (maps_of_values[value], of_one_block[maps_of_values[value]]) for value in again}
+    values |= _values_of_one_block(graph, again, maps_of_values, shared, lanes)
     owners, gradients = _gradient_owners(graph), _gradient_places(graph, block, lanes)
     places = {value: gradients[owner] for value, owner in owners.items()}
     small = _up(graph.parameters, lanes)
@@ -237,6 +236,26 @@ def _value_maps(graph: Graph) -> dict[Values, Maps]:
         first = operation.inputs[0]
         maps[first] = maps[first].bordered(operation.reach())
     return maps
+
+
+def _values_of_one_block(
+    graph: Graph, again: Container[Values], maps: dict[Values, Maps], shared: "_Space", lanes: int
+) -> dict[Values, tuple[Maps, At]]:
+    """Places for what `again` names; one that evaluation has read for the last time is free for the next of its maps.
+
+    In training no two are needed at once: a batch waits before each norm.
+    """
+    last = {value: operation for operation in graph.evaluated for value in operation.inputs}
+    free, places = defaultdict[Maps, list[At]](list), dict[Values, tuple[Maps, At]]()
+    for operation in graph.evaluated:
+        value = operation.output
+        if value in again:
+            of = maps[value]
+            places[value] = of, free[of].pop() if free[of] else At("shared", shared.take(of.size * lanes))
+        for read in dict.fromkeys(operation.inputs):
+            if read in places and last[read] is operation:
+                free[places[read][0]].append(places[read][1])
+    return places
 
 
 def _gradient_owners(graph: Graph) -> dict[Values, Values]:
