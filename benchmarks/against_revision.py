@@ -26,6 +26,7 @@ from modelflow.results import provenance
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+PRESETS = ROOT / "src/modelflow/networks/presets"
 BATCH = 16
 
 
@@ -46,7 +47,7 @@ class Source:
         """Of one training of this model."""
         assert self.process.stdin
         assert self.process.stdout
-        print(model, file=self.process.stdin, flush=True)
+        print(PRESETS / f"{model}.json", file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Trains a model for each name that it reads, and answers with the seconds; the package is whichever is on its path.
+"""Trains a model for each spec file whose path it reads, and answers with the seconds; the package is whichever is on its path.
 
 By its public names alone, which other revisions have too.
 """
@@ -6,18 +6,20 @@ By its public names alone, which other revisions have too.
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import torch
 
-from modelflow import GenericCNN, ModelFlow, load_dataset
+from modelflow import GenericCNN, ModelFlow, load_dataset, read_spec
 
 torch.set_num_threads(1)  # as a run of a study
 epochs, batch = map(int, sys.argv[1:])
 data = load_dataset("fashion-mnist")
 for line in sys.stdin:
-    name = line.strip()
+    path = Path(line.strip())
     with tempfile.TemporaryDirectory() as folder:
-        flow = ModelFlow(GenericCNN(name, seed=42), *data.loaders(batch), name, results_dir=folder, verbose=False)
+        model = GenericCNN(read_spec(path), seed=42)
+        flow = ModelFlow(model, *data.loaders(batch), path.stem, results_dir=folder, verbose=False)
         begin = time.perf_counter()
         flow.train(epochs)
         print(time.perf_counter() - begin, flush=True)

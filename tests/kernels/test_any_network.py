@@ -44,12 +44,8 @@ def as_good(ours, exact, theirs, share=1e-4, least=1e-5):  # type: ignore[no-unt
 def set_norms(model: GenericCNN, generator: torch.Generator) -> None:
     """Scales, shifts and running statistics as a training leaves them: other than 1 and 0."""
     for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
-        for tensor, least in (
-            (norm.weight, 0.5),
-            (norm.bias, -0.5),
-            (norm.running_mean, -0.5),
-            (norm.running_var, 0.5),
-        ):
+        tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        for tensor, least in zip(tensors, (0.5, -0.5, -0.5, 0.5), strict=True):
             tensor.data = torch.rand(tensor.shape, generator=generator).to(tensor) + least
 
 
