@@ -137,13 +137,13 @@ def test_other_settings_are_said_in_the_same_words(mixed, content, rows):
     assert content.groups[0].unlike in render(content)
     assert escaped(content.groups[0].unlike) in study_card(content)
     table = as_markdown(list(rows.values()))
-    assert "| Model | Group | Protocol | Settings | Seeds |" in table
+    assert "| Model | Network | Data | Protocol | Settings | Seeds |" in table
     assert "training\\_images" not in table
 
 
 def test_one_study_has_neither_column(mixed):
     rows = [row for row in leaderboard(mixed) if row.model in PARTS["digits, card"]]
-    assert "| Model | Group | Seeds |" in as_markdown(rows)
+    assert "| Model | Network | Seeds |" in as_markdown(rows)
     assert as_markdown(rows).splitlines()[0].endswith("choose nothing by them (protocol card)")
 
 

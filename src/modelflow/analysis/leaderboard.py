@@ -280,11 +280,11 @@ Cell = Callable[[LeaderboardRow], str]
 
 
 def table_of(rows: Sequence[LeaderboardRow], sorted_by: str | None = None) -> Table:
-    """The usual columns, with protocol and settings where rows differ in these, and what they are sorted by."""
+    """The usual columns, with data, protocol and settings where rows differ in these, and what they are sorted by."""
     metric = _metric_of(rows)
     columns = {
         "Model": lambda row: row.model + (f" {DEAD}" if row.warnings else ""),
-        "Group": _group,
+        **_network_columns(rows),
         **_columns_apart(rows),
         "Seeds": lambda row: str(row.seeds),
         heading_of(metric): _score,
@@ -298,12 +298,19 @@ def table_of(rows: Sequence[LeaderboardRow], sorted_by: str | None = None) -> Ta
     return Table(tuple(columns), lines, left=tuple(columns).index("Seeds"))
 
 
-def _group(row: LeaderboardRow) -> str:
-    """The card's group; of another network its short form, unless it is long, and the data."""
-    if row.card_accuracy is not None:
-        return row.group
-    network = row.network if len(row.network) <= MAX_NETWORK else f"{row.network[: MAX_NETWORK - 1]}…"
-    return f"{network or row.group}, on {shown(row.data)}"
+def _network_columns(rows: Sequence[LeaderboardRow]) -> dict[str, Cell]:
+    """What each model is: the card's group of the card's models, the short form of others."""
+    columns: dict[str, Cell] = {}
+    if any(row.card_accuracy is not None for row in rows):
+        columns["Group"] = lambda row: "own" if row.card_accuracy is None else row.group
+    if any(row.card_accuracy is None and row.network for row in rows):
+        columns["Network"] = _network
+    return columns
+
+
+def _network(row: LeaderboardRow) -> str:
+    """The short form, cut where it is long."""
+    return row.network if len(row.network) <= MAX_NETWORK else f"{row.network[: MAX_NETWORK - 1]}…"
 
 
 def heading_of(metric: Metric) -> str:
@@ -322,8 +329,10 @@ def _score(row: LeaderboardRow) -> str:
 
 
 def _columns_apart(rows: Sequence[LeaderboardRow]) -> dict[str, Cell]:
-    """What tells the rows apart: by which protocol, with which settings."""
+    """What tells the rows apart: on which data, by which protocol, with which settings."""
     columns: dict[str, Cell] = {}
+    if len({row.data for row in rows}) > 1:
+        columns["Data"] = lambda row: shown(row.data)
     if len({row.protocol_name for row in rows}) > 1:
         columns["Protocol"] = lambda row: _name(row.protocol_name)
     if any(row.settings for row in rows):
