@@ -417,6 +417,14 @@ def test_its_predictions_are_the_modules_and_need_no_training(trainer, fashion):
     assert np.array_equal(arch.predictions(loader)[0], predict(arch.model, loader, "cpu")[0])
 
 
+def test_logits_that_a_fault_made_are_not_believed(trainer, monkeypatch):
+    arch = trainer()
+    rightly = predict(arch.model, arch.val_loader, "cpu")[0]
+    monkeypatch.setattr("modelflow.training.trainer.compiled_logits", lambda *_: rightly + np.eye(10)[0])
+    assert np.array_equal(arch.predictions(arch.val_loader)[0], rightly)
+    assert any("evaluated by PyTorch" in note for note in arch.notes)
+
+
 def test_predictions_of_a_shuffled_loader_are_in_its_order(trainer):
     arch = trainer()
     arch.val_loader.shuffle = True

@@ -23,6 +23,7 @@ from modelflow.training.averaging import Averaging
 from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite
 from modelflow.training.loss import Loss, is_plain_cross_entropy
+from modelflow.training.predict import predict
 
 if TYPE_CHECKING:
     from modelflow.kernels.extras import Extras, Targets
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 MACS_A_CALL = 12e9  # of the forward pass, in one call: about a second, or the epoch
+COMPARED = 64  # images whose logits are compared with PyTorch's
+TOLERATED = 0.01  # of the largest logit, or of 1 if that is less
 TRIED_ON = ("x86_64", "amd64", "AMD64", "aarch64", "arm64")  # in the system's words; ARM64 is Windows's
 OWN_METHODS = ("forward", "featurizer", "classifier")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -65,6 +68,17 @@ def compiled_logits(
     rule = None if _about_options(optimizer) else _rule_of(optimizer)
     images = loader.dataset.tensors[0].contiguous().numpy()
     return compiled(model.trace, rule, say).logits(images, params, threads, running_statistics(model))
+
+
+def is_as_torch(model: GenericCNN, loader: Batches, logits_NK: Array) -> bool:
+    """Whether logits are PyTorch's on the first images, so that no fault of a kernel passes for a model's accuracy.
+
+    Raises as `predict` does.
+    """
+    images, labels = (tensor[:COMPARED] for tensor in loader.dataset.tensors)
+    expected, _ = predict(model, Batches(images, labels, COMPARED), "cpu")
+    difference = np.abs(logits_NK[: len(expected)] - expected).max(initial=0)
+    return bool(difference <= TOLERATED * max(1, np.abs(expected).max(initial=0)))
 
 
 def norms(model: nn.Module) -> list[nn.BatchNorm2d]:

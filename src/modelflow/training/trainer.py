@@ -25,7 +25,13 @@ from modelflow.training.augmentation import AS_THEY_ARE
 from modelflow.training.averaging import Averaging, saved_average
 from modelflow.training.callback import Callback
 from modelflow.training.checkpoint import load_into, most_bytes, read_checkpoint, write_checkpoint
-from modelflow.training.compiled import CompiledStep, compiled_logits, unsupported_inference_reason, unsupported_reason
+from modelflow.training.compiled import (
+    CompiledStep,
+    compiled_logits,
+    is_as_torch,
+    unsupported_inference_reason,
+    unsupported_reason,
+)
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite, mean_loss, train_epoch
 from modelflow.training.loss import FittedLoss, Loss, loss_of
 from modelflow.training.lr_finder import MIN_STEPS, Curve, LRSearch, range_test, read
@@ -53,6 +59,10 @@ with without_widgets():
 Array = np.ndarray[Any, Any]
 
 COMPILED = "compiled step"
+UNLIKE_TORCH = (
+    "evaluated by PyTorch, for the compiled step gave other logits on this network. "
+    "Validation losses may be wrong too. Please report it with the network's spec."
+)
 
 
 class Trainer:
@@ -442,16 +452,18 @@ class Trainer:
     def predictions(self, loader: Any) -> tuple[Array, Array]:
         """Logits N x K and labels N of a loader's images, in its order, in eval mode; compiled where that is covered.
 
+        Compiled ones are compared with PyTorch's on a few images. Where they differ, all are PyTorch's, with a note.
         Raises `DataError` for a loader without images or labels that do not fit, and `RunError` for logits that are
         not finite.
         """
         if unsupported_inference_reason(self.model, loader) or loader.shuffle:
             return predict(self.model, loader, self.device)
         assert isinstance(self.model, GenericCNN)
-        return checked(
-            compiled_logits(self.model, loader, self.optimizer, self.say, self.threads()),
-            loader.dataset.tensors[1].numpy(),
-        )
+        logits_NK = compiled_logits(self.model, loader, self.optimizer, self.say, self.threads())
+        if not is_as_torch(self.model, loader, logits_NK):
+            self.note(UNLIKE_TORCH)
+            return predict(self.model, loader, self.device)
+        return checked(logits_NK, loader.dataset.tensors[1].numpy())
 
     def count_parameters(self) -> int:
         """The number of trainable parameters."""
