@@ -13,6 +13,7 @@ from modelflow.cli.options import DATA_DIR, HELP, JSON, RUN_FOLDER, example
 from modelflow.errors import DataError
 from modelflow.export import targets
 from modelflow.io.found import files_in
+from modelflow.io.lines import bar
 from modelflow.text import one_line, shown
 
 if TYPE_CHECKING:
@@ -95,25 +96,26 @@ def _is_hidden(path: Path) -> bool:
 def _rows(runs: "list[LoadedRun]", places: Sequence[str]) -> Iterator[Row]:
     """File and most probable classes of each picture that can be read; of the others a line is told."""
     import numpy as np
-    from tqdm import tqdm
 
     from modelflow.export.given import Given
     from modelflow.export.loaded_run import predict_by_all
 
     batch: dict[int, Given] = {}
-    changes, one_by_one = Counter[str](), tqdm(places, "images", delay=SECONDS_WITHOUT_BAR, leave=False, disable=None)
-    for i, place in enumerate(one_by_one):
+    changes, told = Counter[str](), bar(len(places), "image", "images", SECONDS_WITHOUT_BAR)
+    for i, place in enumerate(places):
         try:
             batch[i] = _read(place, runs[0])
             changes.update(batch[i].notes)
         except DataError as error:
-            one_by_one.clear()
+            told.clear()
             terminal.fail(str(error))
         if batch and (len(batch) == BATCH or i == len(places) - 1):
             together = np.concatenate([given.shares_NCHW for given in batch.values()])
             top = predict_by_all(runs, Given(together)).top(SHOWN)
             yield from zip([places[k] for k in batch], top, strict=True)
             batch.clear()
+        told.update()
+    told.close()
     for note, count in changes.items():
         terminal.tell(note if len(places) == 1 else f"{count:,} of {len(places):,} images: {note}")
 

@@ -6,7 +6,6 @@ read_pictures(files, sums, image_size=None, channels=None).images.shape  ->  (10
 
 import hashlib
 import io
-import sys
 import time
 import warnings
 from collections import defaultdict
@@ -20,7 +19,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from modelflow.data.class_folders import Bad, PictureFile, shortened
 from modelflow.data.idx import MAX_BYTES, by_x
@@ -28,6 +26,7 @@ from modelflow.data.pictures import Size, common_size, read_picture, size_of_pic
 from modelflow.data.source import Form
 from modelflow.errors import DataError
 from modelflow.io.files import read_bounded, sha256
+from modelflow.io.lines import bar
 from modelflow.io.process import cores
 from modelflow.text import shown
 
@@ -266,14 +265,13 @@ def _nothing(bad: Mapping[int, Bad]) -> str:
 
 def _each(do: Callable[[T], R], items: Sequence[T], what: str) -> Iterator[R]:
     """What `do` gives for each, in their order, by several threads; a bar where it takes longer and is seen."""
-    seen = sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    bar = tqdm(total=len(items), desc=what, unit="file", leave=False, delay=SECONDS_UNTIL_SEEN, disable=not seen)
+    read = bar(len(items), "file", what, SECONDS_UNTIL_SEEN)
     pool = ThreadPoolExecutor(min(MAX_THREADS, cores()))
     try:
         for start in range(0, len(items), A_BLOCK):
             for found in pool.map(do, items[start : start + A_BLOCK]):
-                bar.update()
+                read.update()
                 yield found
     finally:
         pool.shutdown(cancel_futures=True)
-        bar.close()
+        read.close()

@@ -14,6 +14,7 @@ from modelflow.data.classes import classes_of
 from modelflow.errors import UsageError
 from modelflow.io.arguments import MAX_SEED, as_whole, folder, positive, whole
 from modelflow.io.arguments import class_names as class_names_of
+from modelflow.io.lines import line
 from modelflow.networks.build import GenericCNN, is_as_described, module_sha256
 from modelflow.networks.code import Code
 from modelflow.networks.resolve import check_name
@@ -31,7 +32,6 @@ from modelflow.training.optimizers import OptimizerLike, optimizer_of
 from modelflow.training.options import loader_options, options
 from modelflow.training.preflight import check_model
 from modelflow.training.schedules import check_schedule
-from modelflow.training.trainer import line
 
 DEFAULT_LR = 3e-4
 OWN_WEIGHTS = "initial weights: the module's own. To repeat the run, call torch.manual_seed(seed) before building it."

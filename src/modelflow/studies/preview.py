@@ -14,6 +14,7 @@ from modelflow.evaluation.inspection.filters import conv_layers
 from modelflow.evaluation.inspection.hooks import captured
 from modelflow.io.arguments import layer_names
 from modelflow.io.bounds import check_predictions
+from modelflow.io.lines import line
 from modelflow.networks.build import GenericCNN
 from modelflow.studies.parts import Parts
 from modelflow.studies.record import images_of
@@ -30,7 +31,6 @@ from modelflow.training.preflight import (
     what_outputs_are,
 )
 from modelflow.training.seeding import seeded_order, seeded_rng
-from modelflow.training.trainer import line
 
 OWN_SCHEDULER = (
     "warning: a scheduler of torch holds the optimizer, and nobody calls it. Give schedule='one-cycle' in its place."

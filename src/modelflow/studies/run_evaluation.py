@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from modelflow.evaluation.inspection.filters import conv_layers
 from modelflow.evaluation.record import Metrics
+from modelflow.io.lines import line
 from modelflow.results import layout
 from modelflow.results.artifacts.artifact import Evaluated
 from modelflow.studies.attempts import attempt
@@ -12,7 +13,6 @@ from modelflow.studies.insides import write_filters, write_outputs
 from modelflow.studies.measured import measured
 from modelflow.studies.parts import Parts
 from modelflow.studies.run_files import run_record, write_artifacts, write_model
-from modelflow.training.trainer import line
 
 
 def evaluate(parts: Parts) -> Metrics:

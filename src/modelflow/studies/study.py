@@ -1,6 +1,5 @@
 """A study, or one run of it, trained by an engine to its results."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from modelflow.evaluation.scores.score import Metric
 from modelflow.io.arguments import folder
 from modelflow.io.arguments import whole as whole_number
 from modelflow.io.files import remove_parts
+from modelflow.io.lines import line
 from modelflow.io.locks import folder_lock
 from modelflow.io.process import cores
 from modelflow.results.asked import like as settings_like
@@ -127,7 +127,7 @@ def train(
     if like is not None:
         study, found, note = settings_like(place := folder("like", like), fields)
         if note and verbose:
-            print(note, file=sys.stderr)
+            line(note, errors=True)
         how: dict[str, Any] = {"device": device, "allow_code": allow_code, "on_event": on_event, "verbose": verbose}
         run_study(study, place, data_dir=data_dir or found, jobs=1, **how)
         return load_run(place / next(iter(study.specs())), data_dir or found)
@@ -168,4 +168,4 @@ def _told(
 
 def _say_what_is_kept(planned: list[Plan], verbose: bool) -> None:
     if verbose:
-        print(interrupted(planned), file=sys.stderr)
+        line(interrupted(planned), errors=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
 from modelflow.io.faces import html
+from modelflow.io.lines import line
 from modelflow.studies.plan import Event, Outcome, Plan
 from modelflow.studies.progress import Pace, StudyProgress
 
@@ -67,8 +68,6 @@ class Lines:
         self.tell(self._progress.end(plan, outcome))
 
     def tell(self, text: str) -> None:
-        from modelflow.training.trainer import line  # and torch with it
-
         line(text, errors=True)
         self._pace.told()
 

@@ -1,11 +1,10 @@
 """`Trainer`: a model, its loss and its optimizer, trained by the compiled step or by autograd, saved and loaded."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from modelflow.data.convert import unheard
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.io.arguments import MAX_SEED, file, whole
 from modelflow.io.bounds import check_epochs
-from modelflow.io.process import without_widgets
+from modelflow.io.lines import bar, line
 from modelflow.networks.build import GenericCNN
 from modelflow.training.augmentation import AS_THEY_ARE
 from modelflow.training.averaging import Averaging, saved_average
@@ -52,9 +51,6 @@ from modelflow.training.preflight import (
 )
 from modelflow.training.schedules import Schedule
 from modelflow.training.seeding import RandomState, random_state, seeded_order, seeded_rng, set_random_state
-
-with without_widgets():
-    from tqdm.auto import tqdm
 
 Array = np.ndarray[Any, Any]
 
@@ -198,7 +194,7 @@ class Trainer:
         last = self.total_epochs + n_epochs
 
         def told(losses: Sequence[float], midway: EpochProgress) -> None:
-            bar.update(len(losses))
+            steps_made.update(len(losses))
             first = midway.steps - len(losses) + 1
             reported = range(-first % mini_batch_report, len(losses), mini_batch_report) if verbose_mini_batch else ()
             for i in reported:
@@ -209,7 +205,7 @@ class Trainer:
 
         steps = length(self.train_loader)
         of_steps = "" if steps is None else f"/{steps}"
-        with _progress_bar(None if steps is None else n_epochs * steps, verbose) as bar:
+        with bar(None if steps is None else n_epochs * steps, "step", shown=verbose) as steps_made:
             for epoch in range(self.total_epochs + 1, last + 1):
                 with self._evaluation_first(), self._hooks_heard():
                     self._train_one(epoch, seed, told, goes_on=epoch < last)
@@ -481,7 +477,7 @@ class Trainer:
         if found.suggestion is None:
             raise RunError(found.note)
         if found.note and self.verbose:
-            print(f"learning rate search: {found.note}")
+            line(f"learning rate search: {found.note}")
         if set_lr:
             self.lr = found.suggestion
         return found.suggestion
@@ -500,17 +496,3 @@ class Trainer:
 
 def _check_validation(loss: float, epoch: int) -> None:
     check_finite(loss, f"epoch {epoch}, after its last step: the validation loss")
-
-
-def line(text: str, errors: bool = False) -> None:
-    """A line on the output, or on the error stream, beside a bar; one that is closed or full ends no training."""
-    stream = sys.stderr if errors else sys.stdout
-    if stream is not None:
-        with suppress(OSError):
-            tqdm.write(text, file=stream)
-
-
-def _progress_bar(steps: int | None, verbose: bool) -> Any:
-    """A bar that goes away at the end, where somebody can see it: in a terminal or a notebook."""
-    seen = verbose and sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    return tqdm(total=steps, unit="step", leave=False, disable=not seen)
