@@ -1,6 +1,13 @@
-"""Three small networks of today, beside the card's seven: batch norm, separable convolutions, residuals; for 1x28x28."""
+"""Small networks of today, beside the card's seven; for 1x28x28.
 
+Three of the bench: batch norm, separable convolutions, residuals. Six styles: those of examples/modern.yaml.
+"""
+
+from pathlib import Path
+
+from modelflow.io.config import read_fields
 from modelflow.networks.description import Description, parse_spec
+from modelflow.networks.resolve import resolve
 
 DEFAULTS = {"padding": "same", "norm": "batch", "activation": "relu"}
 LAYERS = {
@@ -26,7 +33,15 @@ LAYERS = {
 }
 
 
+STYLES = {
+    model["name"]: model["spec"]
+    for model in read_fields(Path(__file__).parent.parent / "examples" / "modern.yaml")["models"]
+}
+
+
 def network(name: str) -> Description:
     """One of them by its name."""
+    if name in STYLES:
+        return resolve(STYLES[name])[1]
     layers = [*LAYERS[name], {"pool": "global_average"}, {"linear": "classes"}]
     return parse_spec({"input": [1, 28, 28], "classes": 10, "defaults": DEFAULTS, "layers": layers}, name)

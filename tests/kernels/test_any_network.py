@@ -15,6 +15,7 @@ from of_torch import flat, running, train
 
 from modelflow.kernels import network
 from modelflow.kernels.extras import PLAIN, Extras, Targets
+from modelflow.kernels.graph import graph
 from modelflow.kernels.machine import Library, Machine, compile_text, host
 from modelflow.kernels.network import Network, State
 from modelflow.kernels.rules.sgd import SGD
@@ -119,6 +120,19 @@ def test_the_gradients_of_a_value_that_both_ways_of_a_residual_read_are_added(fi
     layers = [{"conv": 3, "kernel": 3}, {"residual": body}, {"pool": "global_average"}, {"linear": 4}]
     spec, traced = that_fits({"input": [1, 7, 7], "classes": 4, "layers": layers})
     check(spec, traced, batch=5, images=5, steps=1, lr=0.5)
+
+
+def test_activations_are_pooled_before_as_after():
+    conv = {"conv": 4, "kernel": 3, "padding": "same"}
+    layers = [
+        *({**conv, "activation": "relu"}, {"pool": "max", "size": 2}),
+        *({**conv, "activation": "relu6"}, {"pool": "max", "size": 3, "stride": 2, "padding": 1}),
+        *({**conv, "activation": "leaky_relu"}, {"pool": "global_max"}, {"linear": 4}),
+    ]
+    spec, traced = that_fits({"input": [2, 14, 13], "classes": 4, "layers": layers})
+    names = [type(operation).__name__ for operation in graph(traced).operations]
+    assert names == [*["Convolve", "Largest", "Activate"] * 3, "Dense"]
+    check(spec, traced, batch=9, images=18, steps=2, lr=0.5)
 
 
 OF_ONE_FORM = {

@@ -3,7 +3,8 @@
     graph(trace(spec))  ->  Graph(image, (Convolve(…), Norm(…), Pool(…), …), logits, parameters=10990, running=144)
 
 Parameters lie in the order of `model.parameters()`, running statistics in that of the batch norms, each mean before its
-variance. An activation that alone reads a batch norm becomes part of it.
+variance. An activation that alone reads a batch norm becomes part of it. One that keeps the order of values, and that
+a max-pool alone reads, comes after the pool, to the same values.
 """
 
 from collections import Counter
@@ -18,9 +19,12 @@ from modelflow.kernels.ops.convolve import Convolve
 from modelflow.kernels.ops.folded import Folded
 from modelflow.kernels.ops.norm import Norm
 from modelflow.kernels.ops.operation import Operation
+from modelflow.kernels.ops.pool import Largest
 from modelflow.networks.layers.kind import LayerKind, Shape
 from modelflow.networks.layers.tape import Values
 from modelflow.networks.trace import Trace
+
+KEEP_ORDER = ("relu", "leaky_relu", "relu6")
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,8 @@ def graph(trace: Trace) -> Graph:
             x = writer.lower(layer.written, x)
         except UncoveredError as error:
             raise UncoveredError(f"{layer.name}: {error}") from None
-    return _merged(Graph(image, tuple(writer.operations), x, writer.taken["parameters"], writer.taken["running"]))
+    made = Graph(image, tuple(writer.operations), x, writer.taken["parameters"], writer.taken["running"])
+    return _pooled_first(_merged(made))
 
 
 def _merged(graph: Graph) -> Graph:
@@ -144,4 +149,18 @@ def _merged(graph: Graph) -> Graph:
             done[-1] = replace(last, output=operation.output, activation=operation.name)
         else:
             done.append(operation)
+    return replace(graph, operations=tuple(done))
+
+
+def _pooled_first(graph: Graph) -> Graph:
+    """An activation that keeps the order behind the max-pool that alone reads it: it has fewer values there."""
+    readers, done = graph.readers(), list[Operation]()
+    for operation in graph.operations:
+        last = done[-1] if done else None
+        alone = last is not None and operation.inputs == (last.output,) and readers[last.output] == 1
+        if alone and isinstance(operation, Largest) and isinstance(last, Activate) and last.name in KEEP_ORDER:
+            pooled = Values(operation.output.shape)
+            done[-1] = replace(operation, inputs=last.inputs, output=pooled)
+            operation = replace(last, inputs=(pooled,), output=operation.output)
+        done.append(operation)
     return replace(graph, operations=tuple(done))

@@ -35,6 +35,11 @@ class Windows:
     stride: tuple[int, int]
     padding: int
 
+    def tile(self, maps: Maps) -> bool:
+        """Whether each place of maps is in one window."""
+        (height, width), whole = self.size, maps.height % self.size[0] == 0 == maps.width % self.size[1]
+        return self.stride == (height, width) and not self.padding and whole
+
     def slid(self, x_BCHW: Numbers, output: Values, beyond: float) -> Numbers:
         """Each place's window, B x the output's shape x `size`."""
         return windows(x_BCHW, (*output.shape, 1, 1)[:3], self.size, self.stride, (self.padding, self.padding), beyond)
@@ -70,9 +75,10 @@ class Largest(Operation):
             return
         (source, at), (output, out) = s.value(self.inputs[0]), s.value(self.output)
         (target, to), (gradient, d) = s.gradient(self.inputs[0]), s.gradient(self.output)
-        if not adds:
+        writes = not adds and self.windows.tile(source)
+        if not adds and not writes:
             s.per_block(fill, target, 0.0, target=to)
-        sizes = (self.windows, source, output, gradient, target)
+        sizes = (self.windows, source, output, gradient, target, writes)
         s.per_block(to_largest, *sizes, source=at, output=out, gradient=d, target=to)
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
@@ -218,8 +224,8 @@ def largest(k: Code, w: Windows, source: Maps, target: Maps) -> None:
         written[target.index(c, y, x)] = best.get()
 
 
-def to_largest(k: Code, w: Windows, source: Maps, output: Maps, gradient: Maps, target: Maps) -> None:
-    """Arguments: source, output, gradient, target: the gradient of the source, to which is added."""
+def to_largest(k: Code, w: Windows, source: Maps, output: Maps, gradient: Maps, target: Maps, writes: bool) -> None:
+    """Arguments: source, output, gradient, target: the gradient of the source, which is written or added to."""
     read, best, given, written = (k.vectors(at) for at in (k.source, k.output, k.gradient, k.target))
     for c, y, x in _windows(k, output):
         value, left = best[output.index(c, y, x)], k.var(given[gradient.index(c, y, x)])
@@ -227,5 +233,6 @@ def to_largest(k: Code, w: Windows, source: Maps, output: Maps, gradient: Maps, 
             row = _within(k, y, w.stride[0], dy, w.padding, source.height)
             column = _within(k, x, w.stride[1], dx, w.padding, source.width)
             won, at = read[source.index(c, row, column)].equals(value), target.index(c, row, column)
-            written[at] = written[at] + k.where(won, left.get(), k.vector(0.0))
+            own = k.where(won, left.get(), k.vector(0.0))
+            written[at] = own if writes else written[at] + own
             left.set(k.where(won, k.vector(0.0), left.get()))
