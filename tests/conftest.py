@@ -69,6 +69,7 @@ MORE = (  # slower tests: those of make test-more
     "test_wheel.py",
     "torture",
     "training/test_compiled.py",
+    "training/test_compiled_layers.py::test_an_epoch_of_each_style",
     "training/test_learning.py",
     "training/test_openmp.py",
     "training/test_preflight.py",
@@ -108,7 +109,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = f"{path}::{item.name}"
         if name.startswith(SLOW):
             item.add_marker("slow")
-        elif path.startswith(MORE):
+        elif name.startswith(MORE):
             item.add_marker("more")
 
 

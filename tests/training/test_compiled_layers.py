@@ -1,6 +1,8 @@
 """The compiled step of networks outside the card's family: what autograd makes of them, and nothing of it lost."""
 
 import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from torch import nn
 from modelflow import training
 from modelflow.compat.architecture import Architecture
 from modelflow.data.batches import Batches
+from modelflow.io.config import read_fields
 from modelflow.networks.build import GenericCNN
 from modelflow.training.augmentation import Augmentation
 
@@ -50,17 +53,8 @@ def in_float64(loader):
     return Batches(x_NCHW.double(), y_N, loader.batch_size, loader.shuffle)
 
 
-@pytest.mark.parametrize("short", [PLAIN, SEPARABLE])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"eps": 1e-3},
-        {"optimizer": torch.optim.AdamW, "eps": 1e-3, "weight_decay": 0.1},
-        {"optimizer": torch.optim.SGD, "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3},
-    ],
-    ids=["Adam", "AdamW", "SGD"],
-)
-def test_an_epoch_is_that_of_autograd_in_float64(trainer, short, options):
+def check_an_epoch(trainer, short, **options):
+    """Losses, validation losses and weights of an epoch against those of autograd in float64."""
     compiled, exact = (trainer(short, kind, **options) for kind in (GenericCNN, ByAutograd))
     exact.model.double()
     exact.set_loaders(*(in_float64(loader) for loader in (exact.train_loader, exact.val_loader)))
@@ -73,6 +67,30 @@ def test_an_epoch_is_that_of_autograd_in_float64(trainer, short, options):
     for name, expected in exact.model.state_dict().items():
         found = compiled.model.state_dict()[name]
         torch.testing.assert_close(found.double(), expected.double(), rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("short", [PLAIN, SEPARABLE])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"eps": 1e-3},
+        {"optimizer": torch.optim.AdamW, "eps": 1e-3, "weight_decay": 0.1},
+        {"optimizer": torch.optim.SGD, "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3},
+    ],
+    ids=["Adam", "AdamW", "SGD"],
+)
+def test_an_epoch_is_that_of_autograd_in_float64(trainer, short, options):
+    check_an_epoch(trainer, short, **options)
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "modern.yaml"
+STYLES = {model["name"]: model["spec"] for model in read_fields(EXAMPLE)["models"]}
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_an_epoch_of_each_style_of_the_example_is_too(trainer, name):
+    without_dropout = re.sub(r" ?drop[\d.]+", "", STYLES[name])
+    check_an_epoch(trainer, without_dropout, eps=1e-3)
 
 
 @pytest.mark.parametrize("short", [SEPARABLE, RESIDUAL])
