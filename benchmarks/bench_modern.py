@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from modern_networks import LAYERS
+from modern_networks import LAYERS, STYLES
 from peers.process import environment
 
 from modelflow.results import provenance
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--images", type=int, default=3200)
     parser.add_argument("--settling", type=int, default=6400)
-    parser.add_argument("--models", nargs="+", choices=LAYERS, default=list(LAYERS))
+    parser.add_argument("--models", nargs="+", choices=[*LAYERS, *STYLES], default=list(LAYERS))
     parser.add_argument("--batches", nargs="+", type=int, default=[16, 64])
     parser.add_argument("--libraries", nargs="+", default=["modelflow", "torch", "jax"])
     parser.add_argument("--pairs", action="store_true", help="two runs at once")
