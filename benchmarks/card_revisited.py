@@ -266,22 +266,22 @@ TEXT = """# The card's claims, revisited
 
 With {seeds} seeds per model, no claim of the original model card is contradicted. Two hold only in part.
 
-The card draws its conclusions from one run of each model. The test images also served as validation. The table repeats each claim
+The card draws its conclusions from one run per model. Its test images also served as validation. The table repeats each claim
 with {seeds} seeds per model, by two protocols:
 
 - `card`: the card's own.
-- `held-out`, the default: 5,000 training images held out for validation, the test images read once.
+- `held-out`, the default: 5,000 held-out training images for validation, the test images read once.
 
 "Supported" and "contradicted" are verdicts over seeds and images, by Holm's method over all pairs of the seven models
 ([statistics.md](statistics.md)). A claim that something is *not* better is supported if it is worse, or equivalent within half a point.
 
-The numbers lead to the caveats below the table.
+The numbers refer to the caveats below the table.
 
 {claims}
 ## The pairs
 
 Intervals are in points of accuracy. They hold for all 21 pairs of a protocol at once (95 %) and are rounded outwards. Holm's method is
-sharper than the interval. Where it tells a pair apart but the interval includes 0, by how much they differ is inconclusive.
+sharper than the interval. If it separates a pair but the interval includes 0, the size of the difference is inconclusive.
 
 {pairs}
 ![Differences with their intervals](images/card_revisited_claims.png#gh-light-mode-only)
@@ -292,8 +292,8 @@ sharper than the interval. Where it tells a pair apart but the interval includes
 {models}
 Accuracy in per cent of the 10,000 test images, and macro F1. Mean ± standard deviation over seeds.
 
-![Accuracy of each seed](images/card_revisited_models.png#gh-light-mode-only)
-![Accuracy of each seed](images/card_revisited_models_dark.png#gh-dark-mode-only)
+![Accuracy per seed](images/card_revisited_models.png#gh-light-mode-only)
+![Accuracy per seed](images/card_revisited_models_dark.png#gh-dark-mode-only)
 
 {ranking}
 - The card captions a picture of `generic_2` "Accuracy: 87.46%". Its table gives an accuracy of 87.61 % and a macro F1 of 0.8746. The
@@ -305,14 +305,14 @@ Accuracy in per cent of the 10,000 test images, and macro F1. Mean ± standard d
   multiply-accumulates. It is shallow, not small.
 - **"Adding more complexity significantly increased the number of parameters."** This is true of `generic_3` ({times} times
   `generic_0`). `generic_1` has a quarter more than `generic_2`.
-- **"A fixed random seed (42) ensures deterministic weight initialization … consistent across runs."** It did not: the weights
-  were drawn before the seed was set. The seed alone spreads the accuracy of a model by {spreads} (standard deviation, range over the
-  seven). Between closer models, a rank from one run is chance.
-- **Ten epochs.** The validation loss was lowest in the last epoch in {falling}. Most networks were still
-  learning. The claims are valid for this length of training. `--recipe best` trains six times as long: [recipes.md](recipes.md).
-- **"The original manually-tuned LR was already close to an optimal value."** This is not shown. For ten epochs at a
-  constant rate, two rates were tried: the card's and a sixteen times higher one, which is worse. Of the cycles over 30 and 60 epochs,
-  the best reach 1e-3 to 3e-3. A constant 3e-4 for as long was not tried ([recipes.md](recipes.md)).
+- **"A fixed random seed (42) ensures deterministic weight initialization … consistent across runs."** It did not: the
+  weights were drawn before the seed was set. The seed alone spreads accuracy: {spreads}.
+  These are standard deviations over seeds, lowest to highest of the seven models. Between closer models, a rank from one run is chance.
+- **Ten epochs.** The validation loss was lowest in the last epoch: {falling}. Most networks were still
+  learning. The claims hold for this length of training. `--recipe best` trains six times as long: [recipes.md](recipes.md).
+- **"The original manually-tuned LR was already close to an optimal value."** This is not shown. Ten epochs at a
+  constant rate tried two rates: the card's and a sixteen times higher one, which is worse. Of the cycles over 30 and 60 epochs,
+  the best reach 1e-3 to 3e-3. A constant 3e-4 for as long is untested ([recipes.md](recipes.md)).
 - **"A more robust and reproducible methodology."** From seed to seed, the steepest point varies a hundredfold
   ([lr_finder.md](lr_finder.md)).
 
