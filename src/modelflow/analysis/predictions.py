@@ -172,8 +172,8 @@ def _checked(given: Array, labels_N: Array, name: str) -> tuple[Array | None, Ar
     runs = given[None] if given.ndim == ndim - 1 else given
     if given.dtype.kind not in "uif" or runs.ndim != ndim or runs.shape[1] != images or not 0 < len(runs) <= MAX_RUNS:
         raise DataError(
-            f"{name}: {given.dtype} of shape {short(given.shape)}, expected logits S x {images} x K or {images} x K, "
-            f"or predicted classes S x {images} or {images} as whole numbers, for {images:,} labels"
+            f"{name}: {given.dtype} of shape {short(given.shape)}, expected logits S x {images} x K or {images} x K. "
+            f"Or give predicted classes as whole numbers, S x {images} or {images}. There are {images:,} labels."
         )
     if not numbers:
         return None, _check_classes(runs, name)

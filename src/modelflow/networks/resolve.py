@@ -185,8 +185,8 @@ def named_spec(
         code = code_of(entry, f"models: {name}", folder)
         return name, code or _network(entry["spec"], f"models: {name}", folder, data)[1]
     raise UsageError(
-        f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, a short form, "
-        "{name: …, spec: {…}}, {name: …, module: 'FILE:NAME'}, or a spec"
+        f"models: {short(entry)}: expected a preset's name, the path of a JSON or YAML file, a short form or "
+        "a spec. Or give {name: …, spec: {…}} or {name: …, module: 'FILE:NAME'}."
     )
 
 

@@ -46,12 +46,12 @@ OVER_SEEDS = (
 BY_SEEDS = (
     "on the same test images, over seeds and images. Better: the p-value of the difference is below 5 %. Equivalent: "
     "the p-value of a difference of {margin} or more is below 5 %. P-values are adjusted by Holm's method over all "
-    f"pairs. With enough seeds of each ({answer.enough_seeds()}), the chance of even one false “better” is 5 % or "
+    f"pairs. With enough seeds per model ({answer.enough_seeds()}), the chance of even one false “better” is 5 % or "
     "less, as simulated. Nothing is claimed from fewer. The intervals hold for all pairs together (95 %). {trained}"
 )
 BY_RUNS = (
     "by one run each ({test}, Holm's method over all pairs). This compares these runs, not the models: the "
-    "seed alone often moves the {title} by more. To compare the models, train several seeds of each: "
+    "seed alone often moves the {title} by more. To compare the models, train several seeds per model: "
     f"{answer.enough_seeds()}."
 )
 USED_FOR_YEARS = (

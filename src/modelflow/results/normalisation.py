@@ -54,9 +54,9 @@ def normalisation_of(run: Run, channels: int) -> Normalisation:
     mean, std = run.data.mean, run.data.std
     if mean is None or std is None:
         raise DataError(
-            f"{run.model_name}: run.json has no mean and std of the training images: the run is of an older version, "
-            "or of loaders made in Python. Train it again on a data set by name, or normalise the images as for "
-            "training and give them to load_run(…).model."
+            f"{run.model_name}: run.json has no mean and std of the training images. The run is from an older "
+            "version, or used loaders made in Python. Train it again on a data set by name. Or normalise the images "
+            "as for training and give them to load_run(…).model."
         )
     found = Normalisation(_channels(mean), _channels(std), white_of(run.data.name))
     if not {len(found.mean), len(found.std)} <= {1, channels} or min(found.std) <= 0:

@@ -33,7 +33,8 @@ from modelflow.training.preflight import (
 from modelflow.training.seeding import seeded_order, seeded_rng
 
 OWN_SCHEDULER = (
-    "warning: a scheduler of torch holds the optimizer, and nobody calls it. Give schedule='one-cycle' in its place."
+    "warning: a scheduler of torch holds the optimizer, but ModelFlow never calls it. "
+    "Give schedule='one-cycle' instead."
 )
 
 Array = np.ndarray[Any, Any]

@@ -88,8 +88,8 @@ def check_differentiable(loss: Tensor) -> None:
     """Raises `UsageError` for a loss of which no parameter has a gradient."""
     if not loss.requires_grad:
         raise UsageError(
-            "the loss depends on no parameter that can be trained: it was made of outputs without gradients, as by "
-            "detach(), argmax or torch.no_grad(). Compute it from the model's own outputs."
+            "the loss depends on no parameter that can be trained. It comes from outputs without gradients, "
+            "as after detach(), argmax or torch.no_grad(). Compute it from the model's own outputs."
         )
 
 

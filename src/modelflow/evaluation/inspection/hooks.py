@@ -38,7 +38,7 @@ class Captured(Mapping[str, np.ndarray]):
         if len(shapes) > 1:
             raise UsageError(
                 f"layer {layer_name!r}: its outputs have different shapes, {shapes[0]} and {shapes[1]} without the "
-                "batch, because it runs at several places of the network. Name a layer that runs once."
+                "batch. It runs at several places of the network. Name a layer that runs once."
             )
         if len(parts) > 1:
             parts[:] = [np.concatenate(parts)]
