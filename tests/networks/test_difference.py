@@ -84,7 +84,7 @@ def test_many_differences_are_counted():
 
 
 ITEMS = st.sampled_from(["c8", "c8/2", "s8", "m2p1", "e2", "bn", "c8r", "(c8 c8)r", "2*c8", "drop0.5", "d3"])
-ENDS = st.sampled_from(["gap fc", "fc", "flat fc", "m2 flat drop0.5 fc9 fc"])
+ENDS = st.sampled_from(["gap fc", "fc", "flat fc", "m1 flat drop0.5 fc9 fc"])
 TEXTS = st.builds(lambda items, end: " ".join(["c8", *items, end]), st.lists(ITEMS, max_size=6), ENDS)
 
 
