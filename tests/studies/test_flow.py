@@ -663,15 +663,24 @@ class Interrupted(Batches):
         return super().__iter__()
 
 
-def test_a_training_broken_off_in_its_validation_goes_on_at_the_end_of_that_epoch(flow_of, fashion, monkeypatch):
+class AtLastStep(Callback):
+    """Asks for that."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def on_step(self, _epoch, step, _loss):
+        self.loader.now = step == 125
+
+
+def test_a_training_broken_off_in_its_validation_goes_on_at_the_end_of_that_epoch(flow_of, monkeypatch):
     save_often(monkeypatch)
     whole = flow_of("whole")
     whole.run(epochs=2)
     broken = flow_of("broken")
     own = broken.val_loader.dataset.tensors
     broken.arch.val_loader = Interrupted(*own, broken.val_loader.batch_size)
-    broken.arch.callbacks.append(callback := Callback())
-    callback.on_step = lambda epoch, step, loss: setattr(broken.arch.val_loader, "now", step == 125)
+    broken.arch.callbacks.append(AtLastStep(broken.arch.val_loader))
     with pytest.raises(KeyboardInterrupt):
         broken.run(epochs=2)
     fixed = flow_of("broken")
