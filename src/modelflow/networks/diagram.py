@@ -308,10 +308,14 @@ def _evenly(glyphs: list[_Glyph], ends: list[int]) -> list[int]:
     first, length = ends[0], ends[-1] - ends[0]
     for n_rows in range(math.ceil(sum(glyph.room for glyph in glyphs[first : ends[-1]]) / ROW_WIDTH), length):
         even = (first + round(i * length / n_rows) for i in range(n_rows + 1))
-        bounds = sorted({min(ends, key=lambda end, wanted=wanted: abs(end - wanted)) for wanted in even})
+        bounds = sorted({_nearest(ends, place) for place in even})
         if all(_fits(glyphs[start:stop]) for start, stop in pairwise(bounds)):
             return bounds
     return ends
+
+
+def _nearest(ends: list[int], place: int) -> int:
+    return min(ends, key=lambda end: abs(end - place))
 
 
 def _placed(rows: list[list[_Glyph]]) -> list[list[_Placed]]:
