@@ -50,14 +50,15 @@ SEPARABLE = st.fixed_dictionaries(
 SQUEEZE = st.fixed_dictionaries({"squeeze": st.integers(1, 3)})
 PLAIN = st.one_of(CONV, POOL, DEPTHWISE, SEPARABLE, SQUEEZE, *SMALL)
 KEEPING = st.fixed_dictionaries({"conv": st.integers(1, 6), "padding": st.just("same")}, optional=FOLLOWING)
+SHORTCUTS = st.sampled_from(["identity", "conv"])
 RESIDUAL = st.fixed_dictionaries(
     {"residual": st.lists(KEEPING | CONV | SQUEEZE, min_size=1, max_size=3)},
-    optional={"shortcut": st.sampled_from(["identity", "conv"]), **FOLLOWING},
+    optional={"shortcut": SHORTCUTS, **FOLLOWING},
 )
 REPEAT = st.fixed_dictionaries(
     {"repeat": st.integers(1, 3), "layers": st.lists(KEEPING | RESIDUAL, min_size=1, max_size=2)}
 )
-AROUND = st.builds(lambda item: item | {"residual": True}, KEEPING)
+AROUND = st.builds(lambda item, shortcut: item | {"residual": True, "shortcut": shortcut}, KEEPING, SHORTCUTS)
 ENDS = st.sampled_from(
     [
         [{"linear": "classes"}],

@@ -116,6 +116,7 @@ SPECS = {
     "trace 'c16 s24q4 fc'": ["'s24q4': 'q4' is no mark of it", "expected one of k2, /2, p2, e2, +valid"],
     "trace 'c16 gap3 fc'": ["layers[1]: pool", "takes whole maps"],
     "trace 'c16 (c24 fc'": ["a bracket is not closed. Add )"],
+    "trace 's24+conv gap fc'": ["'s24+conv': +conv is of a residual's shortcut. Write s24r+conv."],
     "trace 'c16k9999 fc'": ["parameters, expected at most", "layers.0 alone"],
     "run 'c16 gap fc'": ["is a model, expected a study file", "modelflow train 'c16 gap fc'"],
     "trace size_28.json --dataset digits": ["size_28: input_size = 28", "have 8"],

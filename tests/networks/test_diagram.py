@@ -186,14 +186,45 @@ def test_a_dashed_line_leads_past_each_residual_and_stays_on_the_page(items):
     for line in skips:
         assert all(0 <= float(x) <= WIDTH for x in re.findall(r"[MH]([-\d.]+)", line))
         assert all(0 <= float(y) <= float(root.get("height")) for y in re.findall(r"V([-\d.]+)", line))
-        assert (
-            float(line.rpartition("V")[0].rpartition("H")[2]) > float(re.search(r"M([\d.]+)", line)[1])
-            or "M11 " in line
-        )
+        for start, ends in re.findall(r"M([\d.]+)[^M]*?((?:[HV][\d.]+)+)(?=M|$)", line):
+            assert float(ends.rpartition("H")[2].partition("V")[0]) > float(start)
+    letters = [e.text for e in root.iter(f"{SVG}text") if e.get("font-size") == "9"]
+    assert len(letters) == 2 * sum(line.count("M") - 1 for line in skips)
     words = [(float(e.get("y")), e.text) for e in root.iter(f"{SVG}text")]
     assert [
         layer.name for _, layer in traced.rows() if layer.operations and layer.name not in [w for _, w in words]
     ] == []
+
+
+def skips_of(short_form):
+    """The lines past residuals, and the letters where they go on in another row."""
+    root = ElementTree.fromstring(svg(trace(parse_spec({"layers": short_form})), "t"))
+    lines = [path.get("d") for path in root.iter(f"{SVG}path") if path.get("stroke-dasharray") == "5 3"]
+    turns = [path.get("d") for path in root.iter(f"{SVG}path") if path.get("stroke-linejoin") == "round"]
+    return lines, turns, [e.text for e in root.iter(f"{SVG}text") if e.get("font-size") == "9"]
+
+
+def test_a_residual_that_has_room_on_a_row_stands_on_one_and_its_line_may_begin_with_the_row():
+    lines, turns, letters = skips_of("c16 3*(c16 c16-act)r (c32/2 c32-act)r+conv 2*(c32 c32-act)r gap fc")
+    assert len(turns) > 2
+    assert letters == []
+    assert [line.count("M") for line in lines] == [1] * 6
+    corners = [turn.rpartition("H")[0].rpartition("H")[2].replace("V", " ") for turn in turns]
+    begun = [line[1 : line.index("V")] for line in lines]
+    assert len([f"{float(x):.1f} {y}" for x, y in map(str.split, corners) if f"{float(x):.1f} {y}" in begun]) == 3
+
+
+def test_a_line_past_more_than_a_row_goes_on_at_its_letter_before_the_turn():
+    lines, turns, letters = skips_of("c16 (c16 c16 9*c16 (c16 5*c16)r c16 c16)r (5*c16 6*c16)r gap fc")
+    assert len(lines) == 3
+    assert letters[:2] == ["A", "A"]
+    assert all(letters.count(letter) % 2 == 0 for letter in letters)
+    assert set(letters) >= {"A", "B"}
+    turned = {float(turn[1:].split()[1].partition("H")[0]): float(re.search(r"H([\d.]+)V", turn)[1]) for turn in turns}
+    for line in lines:
+        for y, x in re.findall(r"([\d.]+)H([\d.]+)M", line):
+            row = max(height for height in turned if height < float(y))
+            assert float(x) < turned[row]
 
 
 def test_steps_know_what_is_added_to_them():

@@ -69,12 +69,23 @@ def test_the_cards_two_forms_differ_in_a_dropout():
     assert said.words.startswith("B has dropout 0 where A has 0.3 (fc_layers.1). B has as many MACs")
 
 
+@pytest.mark.parametrize("other", ["generic_3", "+valid-bn c4k5 m2 fc20drop0.3 fc", "c4k5 gap fc"])
+def test_the_rows_add_up_to_the_total_also_where_one_side_alone_says_that_it_flattens(other):
+    said = as_data(difference(trace(preset("generic_2")), traced(other)))
+    for side in "ab":
+        for cost in ("parameters", "macs", "activation_bytes"):
+            assert sum(row[side][cost] for row in said["layers"] if row[side]) == said[side][cost]
+    flat = [row for row in said["layers"] if "flat" in [row[side]["item"] for side in "ab" if row[side]]]
+    assert [row["same"] for row in flat] == [True]
+
+
 def test_many_differences_are_counted():
     assert ". And 1 more. B has" in found("c8k5/2+valid-bn+gelu gap fc", "c9 gap fc").words
 
 
 ITEMS = st.sampled_from(["c8", "c8/2", "s8", "m2p1", "e2", "bn", "c8r", "(c8 c8)r", "2*c8", "drop0.5", "d3"])
-TEXTS = st.lists(ITEMS, max_size=6).map(lambda items: " ".join(["c8", *items, "gap fc"]))
+ENDS = st.sampled_from(["gap fc", "fc", "flat fc", "m1 flat drop0.5 fc9 fc"])
+TEXTS = st.builds(lambda items, end: " ".join(["c8", *items, end]), st.lists(ITEMS, max_size=6), ENDS)
 
 
 @settings(max_examples=200, deadline=None)
@@ -85,6 +96,7 @@ def test_every_layer_stands_once_in_its_order(a, b):
         layers = [layer for layer in ((pair.a, pair.b)[side] for pair in said.pairs) if layer]
         assert sum(layer.parameters for layer in layers) == of.parameters
         assert sum(layer.macs for layer in layers) == of.macs
+        assert sum(layer.activation_bytes for layer in layers) == of.activation_bytes
         places = [[int(part) for part in layer.name.split(".")[1:]] for layer in layers]
         assert places == sorted(places)
     assert found(a, a).words == "A and B are the same layer by layer."

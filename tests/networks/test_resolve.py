@@ -131,7 +131,7 @@ def test_what_a_list_of_layers_leaves_out_is_as_of_fashion_mnist_where_no_data_a
         assert trace(given).input_shape == (1, 28, 28)
     digits = DataShape("digits", 1, (8, 8), 4)
     assert read_spec(fields, lambda: digits) == parse_spec(fields | {"input": [1, 8, 8], "classes": 4})
-    with pytest.raises(SpecError, match="input = None: expected a list"):
+    with pytest.raises(SpecError, match="input = None: expected channels, height and width"):
         read_spec(fields | {"input": None})
 
 

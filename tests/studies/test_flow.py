@@ -494,7 +494,7 @@ def test_a_training_broken_off_goes_on_to_the_same_bytes(flow_of, monkeypatch, m
     torch.rand(7)
     fixed = flow_of("broken", model(), **how)
     told = fixed.resume()
-    assert told.startswith("resuming after epoch") or (epoch, step) == (1, 1)
+    assert told.startswith("resuming a") or (epoch, step) == (1, 1)
     fixed.run(epochs=3)
     names = ("model.safetensors", "history.csv", "predictions.npz", "model_checkpoint.pth")
     assert content(fixed, *names) == content(whole, *names)
@@ -650,6 +650,44 @@ def test_a_training_whose_tensors_have_changed_does_not_go_on(flow_of, fashion, 
     x_NCHW[1999, 0, 27, 27] -= 1
     again.test_loader = Batches(fashion.test_x_NCHW[:100], fashion.test_y_N[:100], 50)
     assert "resuming after epoch 0" in again.resume()
+
+
+class Interrupted(Batches):
+    """Images whose validation is broken off, from when that is asked for."""
+
+    now = False
+
+    def __iter__(self):
+        if self.now:
+            raise KeyboardInterrupt
+        return super().__iter__()
+
+
+class AtLastStep(Callback):
+    """Asks for that."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def on_step(self, _epoch, step, _loss):
+        self.loader.now = step == 125
+
+
+def test_a_training_broken_off_in_its_validation_goes_on_at_the_end_of_that_epoch(flow_of, monkeypatch):
+    save_often(monkeypatch)
+    whole = flow_of("whole")
+    whole.run(epochs=2)
+    broken = flow_of("broken")
+    own = broken.val_loader.dataset.tensors
+    broken.arch.val_loader = Interrupted(*own, broken.val_loader.batch_size)
+    broken.arch.callbacks.append(AtLastStep(broken.arch.val_loader))
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(epochs=2)
+    fixed = flow_of("broken")
+    assert fixed.resume() == "resuming at the end of epoch 1"
+    fixed.run(epochs=2)
+    names = ("model.safetensors", "history.csv", "predictions.npz", "model_checkpoint.pth")
+    assert content(fixed, *names) == content(whole, *names)
 
 
 def test_a_call_that_cannot_train_leaves_the_finished_run(flow_of):

@@ -173,7 +173,7 @@ def test_a_state_of_other_data_is_refused_in_python_too(data, tmp_path):
     with pytest.raises(DataError, match=r"was saved by a training on other files of idx:.*train-images-idx3-ubyte"):
         flow().resume()
     write(data, 1)
-    assert "resuming after epoch" in flow().resume()
+    assert "resuming a" in flow().resume()
 
 
 def test_data_that_change_between_two_runs_of_a_study_are_noticed(data, tmp_path):
@@ -377,6 +377,21 @@ def test_a_last_batch_of_one_is_joined_under_batch_norm_and_said(tmp_path, data)
     assert JOINED in train_run(plan).notes
     (plain,) = planned(study(f"idx:{data}", validation_images=7), tmp_path / "plain")
     assert [len(y) for _, y in make_flow(plain).train_loader] == [8] * 9 + [1]
+    assert check_data([plain]) == []
+
+
+def test_that_a_last_batch_is_joined_is_said_once_a_study_with_the_models(tmp_path, data, capsys):
+    models = [{"name": name, "spec": batch_norm(input=[1, 8, 8], classes=4)} for name in ("one", "other")]
+    models = [*models, {"name": "plain", "spec": spec(2)}]
+    settings = study(f"idx:{data}", models=models, seeds=[42, 43], validation_images=7)
+    run_study(settings, tmp_path / "r", jobs=1)
+    said = capsys.readouterr().err
+    assert said.count(JOINED) == 1
+    assert f"warning: {JOINED} (one, other)\n" in said
+    assert check_data(plans(settings.model_copy(update={"batch_size": 9}), tmp_path / "r")) == [
+        f"{JOINED} (one, other)"
+    ]
+    assert check_data(plans(settings.model_copy(update={"batch_size": 16}), tmp_path / "r")) == []
 
 
 def batch_norm(**input_and_classes):

@@ -66,7 +66,7 @@ def _one_folder(
     assert not other, f"{results}: other bytes than the run left alone: {', '.join(other)}"
     assert not list(results.rglob("*.part")), f"{results}: something half written is left"
     found["runs finished"] += 1
-    found["runs that went on from a state"] += "resuming after epoch" in child.said() or bool(kept)
+    found["runs that went on from a state"] += "resuming a" in child.said() or bool(kept)
     shutil.rmtree(results.parent)
 
 

@@ -147,9 +147,17 @@ def test_a_loader_that_is_too_short_is_gone_through_again_and_that_is_said(make_
     if n_batches == 100:
         assert (note, capsys.readouterr().out) == ("", "")
         return
-    assert note.startswith("The loader has fewer than 100 batches, so they were used up to ")
+    assert note.startswith("An epoch has fewer than 100 batches, so the test used its images up to ")
     assert note.endswith(f"{math.ceil(len(arch.lr_search.lrs) / n_batches)} times.")
     assert note in capsys.readouterr().out
+
+
+def test_more_steps_suggest_lower_rates_and_another_number_than_the_tested_one_is_said(card_arch):
+    few, tested, many = (found_by(card_arch(), num_iter=steps) for steps in (50, 100, 240))
+    assert few.suggestion > 1.5 * tested.suggestion > 1.5 * 1.5 * many.suggestion
+    assert tested.note == ""
+    for found, steps in ((few, 50), (many, 240)):
+        assert found.note.startswith(f"The suggestion is tested for 100 steps, not for {steps}: it falls with their")
 
 
 def test_a_loader_without_a_length(make_arch, images):

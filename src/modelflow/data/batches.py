@@ -83,7 +83,7 @@ class Batches:
     @property
     def leaves_one(self) -> bool:
         """Whether the last batch of several would be one image."""
-        return self.images > self.batch_size > 1 and self.images % self.batch_size == 1
+        return leaves_one(self.images, self.batch_size)
 
     def order(self) -> Tensor:
         """The images' order for one pass: as they are, or the next one that `generator` draws."""
@@ -105,6 +105,11 @@ class Batches:
         for chosen in self._bounds():
             chosen_B = order_N[chosen]
             yield x_NCHW.index_select(0, chosen_B), y_N.index_select(0, chosen_B)
+
+
+def leaves_one(images: int, batch_size: int) -> bool:
+    """Whether the last of several batches of so many images would be one image."""
+    return images > batch_size > 1 and images % batch_size == 1
 
 
 def _checked(x_NCHW: Tensor, y_N: Tensor, batch_size: object) -> int:

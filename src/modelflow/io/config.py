@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelflow.errors import SpecError
 from modelflow.io.dialect import evaluate
 from modelflow.io.files import read_bounded
-from modelflow.io.validation import repeated, unique_keys
+from modelflow.io.validation import unique_keys
 from modelflow.text import ended, short
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _read_text(path: Path, limit: int) -> str:
     try:
         return read_bounded(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SpecError(f"{path}: not a text file in UTF-8. Is it the right file?") from None
+        raise SpecError(f"{path}: not a text file in UTF-8. Is it the right file? If so, save it as UTF-8.") from None
     except ValueError as reason:
         raise SpecError(f"{path}: {ended(reason)} Is it the right file?") from None
 
@@ -78,13 +78,22 @@ def _parse_yaml(text: str) -> Any:
 
 def _placed(error: "yaml.MarkedYAMLError", text: str) -> str:
     """What the parser says, after the line that it stopped at."""
-    problem = f"{error.problem or error.context or error:.{MAX_MESSAGE_LENGTH}}"
+    problem = _in_words(f"{error.problem or error.context or error:.{MAX_MESSAGE_LENGTH}}")
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return problem
     lines = text.splitlines()
     stopped_in = f" ({short(lines[mark.line].strip())})" if mark.line < len(lines) else ""
     return f"line {mark.line + 1}, column {mark.column + 1}{stopped_in}: {problem}"
+
+
+def _in_words(problem: str) -> str:
+    """What PyYAML says, where it says it in words of its own."""
+    if "'\\t'" in problem:
+        return "a tab, where YAML takes blanks alone. Replace it"
+    if problem.startswith("expected <block end>"):
+        return "indented otherwise than what it belongs to. Move it"
+    return problem
 
 
 @cache
@@ -99,7 +108,8 @@ def _yaml_loader() -> Any:
     class Loader(yaml.SafeLoader):
         def fetch_flow_collection_start(self, kind: object) -> None:
             if self.flow_level == MAX_YAML_DEPTH:  # each level makes every later character slower
-                raise ValueError("nested too deeply")
+                line = self.get_mark().line + 1
+                raise ValueError(f"line {line}: nested too deeply, expected at most {MAX_YAML_DEPTH} levels")
             super().fetch_flow_collection_start(kind)
 
         def compose_node(self, parent: Any, index: Any) -> Any:
@@ -107,8 +117,7 @@ def _yaml_loader() -> Any:
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            _check_keys(keys, f"line {node.start_mark.line + 1}")
+            _check_keys([key for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
             return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
@@ -123,8 +132,12 @@ def _check_event(event: Any) -> None:
         raise ValueError(f"{line}: the tag {short(event.tag)} is not supported. Remove it")
 
 
-def _check_keys(keys: list[tuple[str, str]], line: str) -> None:
-    if twice := repeated(keys):
-        raise ValueError(f"{line}: the key {short(twice[1])} appears twice. Remove one")
-    if any(tag == "tag:yaml.org,2002:merge" for tag, _ in keys):  # merges of merges would grow without bounds
-        raise ValueError(f"{line}: the merge key << is not supported. Write the keys out")
+def _check_keys(keys: "list[yaml.ScalarNode]") -> None:
+    seen = set()
+    for key in keys:
+        line = f"line {key.start_mark.line + 1}"
+        if (key.tag, key.value) in seen:
+            raise ValueError(f"{line}: the key {short(key.value)} appears twice. Remove one")
+        if key.tag == "tag:yaml.org,2002:merge":  # merges of merges would grow without bounds
+            raise ValueError(f"{line}: the merge key << is not supported. Write the keys out")
+        seen.add((key.tag, key.value))

@@ -20,6 +20,7 @@ EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
+    "bool_parsing": "true or false",
     "string_type": "a text",
     "list_type": "a list",
     "tuple_type": "a list of whole numbers",
@@ -64,18 +65,25 @@ def _message(item: dict[str, Any]) -> str:
 def _fix(kind: str, value: Any, expected: str) -> str:
     if value is None:
         return "Give a value, or leave the key out where it has a default."
-    number = re.fullmatch(r"'?(\d{1,9})(\.0*)?'?", short(value))
+    if value is False and "'none'" in expected:
+        return "Write none: YAML reads no, off and false as false."
+    number = re.fullmatch(r"'?(?:np\.\w+\()?(\d{1,9})(\.0*)?\)?'?", short(value))
     if kind == "int_type" and number:
-        return f"Write {number[1]}."
+        return f"Write {int(number[1])}."
     return sentence(did_you_mean(value, re.findall(r"'(\w+)'", expected)))
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """A question naming the word of `known` that is closest to `word`; empty when none is close."""
+    close = nearest(word, known)
+    return f"did you mean {close!r}?" if close else ""
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """The word of `known` that is closest to `word`; empty when none is close."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(known), n=1) if isinstance(word, str) else []
-    return f"did you mean {close[0]!r}?" if close else ""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "") if isinstance(word, str) else ""
 
 
 def repeated(values: Iterable[object]) -> Any:

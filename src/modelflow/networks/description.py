@@ -28,15 +28,15 @@ from pydantic import (
 from modelflow.errors import SpecError
 from modelflow.io.arguments import plain
 from modelflow.io.config import read_fields
-from modelflow.io.validation import did_you_mean, explain
+from modelflow.io.validation import did_you_mean, explain, nearest
 from modelflow.networks.data_shape import AskShape, usual
 from modelflow.networks.layers.conv import Conv
 from modelflow.networks.layers.flatten import Flatten
-from modelflow.networks.layers.kind import MAX_LAYERS, LayerKind, Shape, Size
+from modelflow.networks.layers.kind import CLASSES, MAX_LAYERS, MAX_SIZE, LayerKind, Shape, Size, read_items
 from modelflow.networks.layers.linear import Linear
 from modelflow.networks.layers.pool import Pool
 from modelflow.networks.layers.registry import check_defaults, read_layer
-from modelflow.networks.short_form import CLASSES, USUAL, read_short_form, write_short_form
+from modelflow.networks.short_form import USUAL, read_short_form, write_short_form
 from modelflow.text import sentence, short
 
 PRESETS = Path(__file__).parent / "presets"  # the card's seven specs, as files
@@ -197,11 +197,12 @@ class LayerSpec(Description):
             said, items = read_short_form(items)
             defaults = USUAL | defaults | said
             check_defaults(defaults)
-        if isinstance(items, list | tuple) and len(items) <= MAX_LAYERS:
+        if "layers" in fields:
             classes = fields.get("classes")
-            fields["layers"] = tuple(
-                read_layer(_counted(item, classes), f"layers[{i}]", {} if _is_last(item) else defaults)
-                for i, item in enumerate(items)
+            fields["layers"] = read_items(
+                items,
+                "layers",
+                lambda item, place: read_layer(_counted(item, classes), place, {} if _is_last(item) else defaults),
             )
         return fields
 
@@ -215,7 +216,9 @@ class LayerSpec(Description):
     @field_validator("input", mode="before")
     @classmethod
     def _lists_are_shapes(cls, given: object) -> Any:
-        return tuple(given) if isinstance(given, list) else given
+        if isinstance(given, list | tuple) and len(given) == 3:
+            return tuple(given)
+        raise ValueError("channels, height and width, such as [1, 28, 28]")
 
     @field_serializer("layers")
     def _as_items(self, layers: tuple[LayerKind, ...]) -> list[dict[str, Any]]:
@@ -238,15 +241,22 @@ class LayerSpec(Description):
             yield f"layers.{i}", layer
 
 
+FIELDS: dict[type[Description], list[str]] = {
+    Spec: list(Spec.model_fields),
+    LayerSpec: [*LayerSpec.model_fields, "defaults"],
+}
+
+
 def _is_last(item: object) -> bool:
     """Whether an item gives the logits, which no default's activation may change."""
     return isinstance(item, Mapping) and CLASSES in item.values()
 
 
 def _counted(item: Any, classes: Any) -> Any:
-    """An item with the number of classes in place of the word."""
+    """An item with the number of classes in place of the word; what is wrong with that number is said of it alone."""
     if not _is_last(item):
         return item
+    classes = classes if type(classes) is int and 1 <= classes <= MAX_SIZE else 1
     return {name: classes if value == CLASSES else value for name, value in item.items()}
 
 
@@ -275,14 +285,24 @@ def parse_spec(fields: object, where: str = "spec", data: AskShape = usual) -> D
     if isinstance(fields, Description):
         return fields
     if not isinstance(fields, Mapping):
-        raise SpecError(f"{where}: expected an object of fields such as in_channels, got {short(fields)}")
-    form = LayerSpec if {"layers", "input", "classes"} & set(fields) else Spec
+        fix = ". Write layers: before the list." if isinstance(fields, list | tuple) else ""
+        raise SpecError(f"{where}: expected an object of fields such as in_channels, got {short(fields)}{fix}")
+    form = _form_of(fields)
     try:
         return form.model_validate(_completed(fields, data) if form is LayerSpec else dict(fields))
     except ValidationError as error:
-        raise SpecError(f"{where}: " + explain(error, list(form.model_fields))) from None
+        raise SpecError(f"{where}: " + explain(error, FIELDS[form])) from None
     except SpecError as error:
         raise type(error)(f"{where}: {error}") from None
+
+
+def _form_of(fields: Mapping[str, object]) -> type[Description]:
+    """The form that has the fields; where neither has any of them, the one with the word that is closest."""
+    for form in (LayerSpec, Spec):
+        if not fields.keys().isdisjoint(FIELDS[form]):
+            return form
+    words = [nearest(name, [*FIELDS[LayerSpec], *FIELDS[Spec]]) for name in fields]
+    return Spec if set(words).isdisjoint(FIELDS[LayerSpec]) else LayerSpec
 
 
 def _completed(fields: Mapping[str, object], data: AskShape) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
+from itertools import cycle, pairwise
+from string import ascii_uppercase
 
 from modelflow.networks.layers.conv import Conv
 from modelflow.networks.layers.pool import Pool
@@ -36,6 +37,8 @@ MIN_UNIT = 6.0
 MAX_CAPTION = 24  # characters of a line
 CAPTION_LINES = 3  # that a row has room for
 SKIP_BELOW, SKIP_APART, MAX_SKIP = 10.0, 7.0, 60.0  # below the glyphs, between the lines of skips, below the middle
+TURN_LEFT, TURN_RIGHT = MARGIN - 12, ARROW_LENGTH / 2  # where a row's line goes on to the next: x, and beyond the last
+MARK_RADIUS, MARKS_APART = 6.5, 16.0  # of the letters where a skip goes on in another row
 
 Caption = tuple[str, float, str, str]
 
@@ -230,8 +233,10 @@ def svg(trace: Trace, title: str) -> str:
     for row in rows:
         parts.extend(_drawn_row(row))
     parts.extend(_turn(before[-1], after[0]) for before, after in pairwise(rows))
-    parts.extend(_skips(rows))
-    parts.extend(_foot(trace, height))
+    skips = list(_skips(rows))
+    parts.extend(part for skip in skips for part in _skip_line(skip))
+    parts.extend(mark for skip in skips for mark in _skip_marks(skip))
+    parts.extend(_foot(trace, height, skips))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -273,19 +278,44 @@ def _box(step: Step, largest_map: int, most_units: int) -> tuple[float, float, f
 
 def _rows(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
     """One row when all fits; otherwise the featurizer and the classifier on rows of their own, evenly filled."""
-    if sum(glyph.room for glyph in glyphs) <= ROW_WIDTH:
+    if _fits(glyphs):
         return [glyphs]
     flat = next((i for i, glyph in enumerate(glyphs) if glyph.step.is_flat), len(glyphs))
-    return [row for part in (glyphs[:flat], glyphs[flat:]) if part for row in _evenly(part)]
+    ends = _ends(glyphs)
+    parts = [(start, stop) for start, stop in ((0, flat), (flat, len(glyphs))) if start < stop]
+    return [
+        glyphs[start:stop]
+        for first, last in parts
+        for start, stop in pairwise(_evenly(glyphs, [end for end in ends if first <= end <= last]))
+    ]
 
 
-def _evenly(part: list[_Glyph]) -> list[list[_Glyph]]:
-    for n_rows in range(math.ceil(sum(glyph.room for glyph in part) / ROW_WIDTH), len(part)):
-        bounds = [round(i * len(part) / n_rows) for i in range(n_rows + 1)]
-        rows = [part[start:stop] for start, stop in pairwise(bounds)]
-        if all(sum(glyph.room for glyph in row) <= ROW_WIDTH for row in rows):
-            return rows
-    return [[glyph] for glyph in part]
+def _fits(row: list[_Glyph]) -> bool:
+    return sum(glyph.room for glyph in row) <= ROW_WIDTH
+
+
+def _ends(glyphs: list[_Glyph]) -> list[int]:
+    """Where a row may end: not within a residual that has room on a row. The line past it begins with the row then."""
+    within = set[int]()
+    for end, glyph in enumerate(glyphs):
+        if (source := glyph.step.source) is not None and _fits(glyphs[source + 1 : end + 1]):
+            within.update(range(source + 2, end + 1))
+    return [end for end in range(len(glyphs) + 1) if end not in within]
+
+
+def _evenly(glyphs: list[_Glyph], ends: list[int]) -> list[int]:
+    """Those of the `ends` between which rows have as many glyphs as each other, as far as may be, and room for them."""
+    first, length = ends[0], ends[-1] - ends[0]
+    for n_rows in range(math.ceil(sum(glyph.room for glyph in glyphs[first : ends[-1]]) / ROW_WIDTH), length):
+        even = (first + round(i * length / n_rows) for i in range(n_rows + 1))
+        bounds = sorted({_nearest(ends, place) for place in even})
+        if all(_fits(glyphs[start:stop]) for start, stop in pairwise(bounds)):
+            return bounds
+    return ends
+
+
+def _nearest(ends: list[int], place: int) -> int:
+    return min(ends, key=lambda end: abs(end - place))
 
 
 def _placed(rows: list[list[_Glyph]]) -> list[list[_Placed]]:
@@ -438,45 +468,98 @@ def _text_width(words: str, size: float, weight: str) -> float:
     return sum(1.0 if ord(c) > 0x2E80 else 0.61 for c in words) * size * (1.1 if weight == "bold" else 1)
 
 
-def _skips(rows: list[list[_Placed]]) -> Iterator[str]:
-    """From each residual's input to where it is added, a line below what it leads past."""
+@dataclass(frozen=True)
+class _Skip:
+    """From a residual's input to where it is added: a line past the layers in between, below them, row by row.
+
+    Where it goes on in another row, both ends are marked by one letter.
+    """
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+    lines: tuple[float, ...]  # heights, one a row
+    exits: tuple[float, ...]  # where the line leaves each row but the last
+    entry: float  # where it enters the others
+    letter: str
+
+
+def _skips(rows: list[list[_Placed]]) -> Iterator[_Skip]:
     placed = [(i, glyph) for i, row in enumerate(rows) for glyph in row]
+    letters = cycle(ascii_uppercase)
+    for source, last, level in sorted(_levels([glyph.step for _, glyph in placed]), key=lambda skip: skip[0]):
+        glyph = placed[last][1]
+        spanned = list(dict.fromkeys(row for row, _ in placed[source + 1 : last + 1]))
+        below = SKIP_BELOW + max(one.glyph.height for _, one in placed[source : last + 1]) / 2
+        below = min(below + SKIP_APART * level, MAX_SKIP)
+        aside = MARKS_APART * level
+        yield _Skip(
+            start=_branch(placed[source], placed[source + 1]),
+            end=(glyph.x + glyph.glyph.width * 0.3, glyph.y + glyph.glyph.height + 1),
+            lines=tuple(rows[row][0].middle + below for row in spanned),
+            exits=tuple(_right_end(rows[row][-1]) - MARKS_APART - aside for row in spanned[:-1]),
+            entry=MARGIN + aside,
+            letter=next(letters) if len(spanned) > 1 else "",
+        )
+
+
+def _levels(drawn: list[Step]) -> Iterator[tuple[int, int, int]]:
+    """Each skip from its source to its end, with how many others lie between it and the glyphs."""
     levels: dict[int, int] = {}
-    for end, (_, glyph) in enumerate(placed):
-        source = glyph.step.source
-        if source is None:
-            continue
-        levels[end] = 1 + max((level for other, level in levels.items() if other > source), default=0)
-        passed = placed[source : end + 1]
-        below = SKIP_BELOW + max(one.glyph.height for _, one in passed) / 2 + SKIP_APART * (levels[end] - 1)
-        yield from _skip(rows, passed, min(below, MAX_SKIP))
+    for end, step in enumerate(drawn):
+        if step.source is not None:
+            levels[end] = 1 + max((level for other, level in levels.items() if other > step.source), default=-1)
+            yield step.source, end, levels[end]
 
 
-def _skip(rows: list[list[_Placed]], passed: list[tuple[int, _Placed]], below: float) -> Iterator[str]:
-    (first, source), (last, end) = passed[0], passed[-1]
-    start, stop = source.x + source.glyph.width * 0.7, end.x + end.glyph.width * 0.3
-    lines = [rows[row][0].middle + below for row in range(first, last + 1)]
-    path = f"M{start:.1f} {source.y + source.glyph.height:.1f}V{lines[0]:.1f}"
-    path += "".join(f"H{WIDTH - MARGIN / 2:g}M{MARGIN / 2:g} {y:.1f}" for y in lines[1:])
-    path += f"H{stop:.1f}V{end.y + end.glyph.height + 5:.1f}"
-    colour = LINES["conv"]
+def _branch(source: tuple[int, _Placed], first: tuple[int, _Placed]) -> tuple[float, float]:
+    """Where a skip leaves its source: below it, or where the next row begins, if what it leads past is there."""
+    (row, placed), (next_row, following) = source, first
+    if row != next_row:
+        return TURN_LEFT, following.middle + ARROW_DROP
+    return placed.x + placed.glyph.width * 0.7, placed.y + placed.glyph.height
+
+
+def _skip_line(skip: _Skip) -> Iterator[str]:
+    (x, y), (to_x, to_y), colour = skip.start, skip.end, LINES["conv"]
+    path = f"M{x:.1f} {y:.1f}V{skip.lines[0]:.1f}"
+    for exit_x, line in zip(skip.exits, skip.lines[1:], strict=True):
+        path += f"H{exit_x:.1f}M{skip.entry:.1f} {line:.1f}"
+    path += f"H{to_x:.1f}V{to_y + 4:.1f}"
     yield f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="5 3"/>'
-    yield f'<path d="M{stop:.1f} {end.y + end.glyph.height + 1:.1f}l-3.8 7h7.6z" fill="{colour}"/>'
+    yield f'<path d="M{to_x:.1f} {to_y:.1f}l-3.8 7h7.6z" fill="{colour}"/>'
+
+
+def _skip_marks(skip: _Skip) -> Iterator[str]:
+    for exit_x, (before, after) in zip(skip.exits, pairwise(skip.lines), strict=True):
+        yield from _mark(exit_x, before, skip.letter)
+        yield from _mark(skip.entry, after, skip.letter)
+
+
+def _mark(x: float, y: float, letter: str) -> Iterator[str]:
+    colour = LINES["conv"]
+    yield (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{MARK_RADIUS}" fill="#ffffff" stroke="{colour}" stroke-width="1.2"/>')
+    yield _words(letter, x, y + 3.3, 9, weight="bold", colour=colour)
+
+
+def _right_end(placed: _Placed) -> float:
+    """Where the line to the next row turns down, after the last of a row."""
+    return placed.left + placed.cell + TURN_RIGHT
 
 
 def _turn(before: _Placed, after: _Placed) -> str:
     """The line from the end of a row to the beginning of the next."""
-    y, right, left = before.middle + ARROW_DROP, before.left + before.cell + ARROW_LENGTH / 2, MARGIN - 12
+    y, right, left = before.middle + ARROW_DROP, _right_end(before), TURN_LEFT
     return (
         f'<path d="M{before.right + 5:.1f} {y:.1f}H{right:.1f}V{y + 110:.1f}H{left}V{after.middle + ARROW_DROP:.1f}'
         f'H{after.left:.1f}" fill="none" stroke="{FAINT}" stroke-width="1.5" stroke-linejoin="round"/>'
     )
 
 
-def _foot(trace: Trace, height: int) -> Iterator[str]:
+def _foot(trace: Trace, height: int, skips: list[_Skip]) -> Iterator[str]:
     how = "Planes: a channel each, 8 at most. Their side grows with the map's. Columns: height with the units' root."
-    if any(layer.kind == "residual" for _, layer in trace.rows()):
-        how = "Planes: a channel each, 8 at most. Columns: height with the units' root. Dashed: added to the output."
+    if skips:
+        added = "added to the output, A to A" if any(skip.letter for skip in skips) else "added to the output"
+        how = f"Planes: a channel each, 8 at most. Columns: height with the units' root. Dashed: {added}."
     yield f'<path d="M{MARGIN} {height - 52}H{WIDTH - MARGIN}" stroke="#d0d7de" stroke-width="1"/>'
     yield _words(cost_text(trace), MARGIN, height - 31, 14, anchor="start", weight="bold", most=ROW_WIDTH)
     yield _words(how, MARGIN, height - 12, 12, anchor="start", colour=FAINT, most=ROW_WIDTH)

@@ -3,7 +3,7 @@
 difference(trace(a), trace(b)).words  ->  "B has stride 2 where A pools (layers.0). B has 40 % fewer MACs, …"
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -24,7 +24,10 @@ NOTHING: Entry = ("", None)
 
 @dataclass(frozen=True)
 class Pair:
-    """A layer of A and the one that stands for it in B; None where there is none."""
+    """A layer of A and the one that stands for it in B; None where there is none.
+
+    What flattens stands beside nothing else, for a linear layer also does it by itself.
+    """
 
     a: Layer | None
     b: Layer | None
@@ -32,8 +35,10 @@ class Pair:
 
     @property
     def is_same(self) -> bool:
-        """Whether both are written alike; their costs may differ with their inputs."""
-        return self.a is not None and self.b is not None and self.a.written == self.b.written
+        """Whether both are written alike, or one only flattens; their costs may differ."""
+        if self.a is None or self.b is None:
+            return _flattens(self.a or self.b)
+        return self.a.written == self.b.written
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,13 @@ class Difference:
 
 def difference(a: Trace, b: Trace) -> Difference:
     """Layers that are written alike are aligned first, then in between those that are of one sort."""
-    of_a, of_b = _with_items(a), _with_items(b)
-    pairs: list[Pair] = []
+    all_of_a, all_of_b = _with_items(a), _with_items(b)
+    of_a, of_b = ([entry for entry in side if not _flattens(entry[1])] for side in (all_of_a, all_of_b))
+    beside: list[tuple[Entry, Entry]] = []
     for tag, i, i_end, j, j_end in _aligned([item for item, _ in of_a], [item for item, _ in of_b]):
         one, other = of_a[i:i_end], of_b[j:j_end]
-        both = zip(one, other, strict=True) if tag == "equal" else _by_role(one, other)
-        pairs += [Pair(of_one[1], of_other[1], (of_one[0], of_other[0])) for of_one, of_other in both]
+        beside += zip(one, other, strict=True) if tag == "equal" else _by_role(one, other)
+    pairs = [Pair(one[1], other[1], (one[0], other[0])) for one, other in _flattened(beside, all_of_a, all_of_b)]
     return Difference(a, b, tuple(pairs))
 
 
@@ -70,6 +76,26 @@ def _with_items(traced: Trace) -> list[Entry]:
     layers = list(_flat(traced.layers))
     items = items_of([layer.written for layer in layers], traced.layers[-1].output_shape[0])
     return list(zip(items, layers, strict=True))
+
+
+def _flattened(
+    beside: Iterable[tuple[Entry, Entry]], a: Iterable[Entry], b: Iterable[Entry]
+) -> Iterator[tuple[Entry, Entry]]:
+    """Entries side by side, with those of all of A and B that flatten in between."""
+    left = deque(a), deque(b)
+    for pair in [*beside, None]:
+        skipped = (_up_to(entries, pair and pair[side]) for side, entries in enumerate(left))
+        yield from zip_longest(*skipped, fillvalue=NOTHING)
+        if pair:
+            yield pair
+
+
+def _up_to(entries: deque[Entry], end: Entry | None) -> Iterator[Entry]:
+    """Takes away what comes before `end`, and that too; nothing before what is not there, all where there is no end."""
+    while entries and end != NOTHING:
+        if (entry := entries.popleft()) == end:
+            return
+        yield entry
 
 
 def as_data(found: Difference) -> dict[str, Any]:
@@ -95,12 +121,16 @@ def _costs_of(layer: Layer) -> dict[str, Any]:
 
 
 def _flat(layers: Iterable[Layer]) -> Iterator[Layer]:
-    """What is repeated one by one; flattening left out, which linear layers do by themselves."""
+    """What is repeated one by one."""
     for layer in layers:
         if layer.inner and not layer.operations:
             yield from _flat(layer.inner)
-        elif not isinstance(layer.written, Flatten):
+        else:
             yield layer
+
+
+def _flattens(layer: Layer | None) -> bool:
+    return layer is not None and isinstance(layer.written, Flatten)
 
 
 def _aligned(a: Sequence[str], b: Sequence[str]) -> Sequence[tuple[str, int, int, int, int]]:

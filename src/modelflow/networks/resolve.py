@@ -165,7 +165,7 @@ def check_spelling(name: object) -> str:
         return name
     raise SpecError(
         f"model name {short(name)}: expected up to 100 letters, digits, '_', '-', '+' or '.', beginning with a letter, "
-        "digit or '_'"
+        "digit or '_'. Letters are a to z and A to Z. Rename it."
     )
 
 

@@ -13,7 +13,8 @@ same, and batch norm and ReLU follow.
     m2         maps per channel      +bias, -bias            whatever the norm
     e4         squeeze and excite    +spatial                dropout of whole maps
     drop0.3    dropout before it     r                       residual around this layer: what it gives plus its input
-    (c16 c16-act)r      residual around several; its marks are of the sum; `+conv` for a convolution in the shortcut
+                                     +conv                   convolution in the residual's shortcut
+    (c16 c16-act)r      residual around several; its marks are of the sum
     3*c16, 3*(c16 m2)   several times
     +valid-bn           as the first item: what holds where an item says nothing
 """
@@ -30,13 +31,12 @@ from typing import Any
 from modelflow.errors import SpecError
 from modelflow.io.validation import did_you_mean
 from modelflow.networks.layers.activation import WORDS as ACTIVATIONS
-from modelflow.networks.layers.kind import LayerKind
+from modelflow.networks.layers.kind import CLASSES, LayerKind
 from modelflow.networks.layers.registry import MAX_DEPTH, kinds
 from modelflow.networks.layers.repeat import Repeat
 from modelflow.networks.layers.residual import Residual
 from modelflow.text import sentence, short
 
-CLASSES = "classes"  # in a layer's place of a number
 USUAL = {"padding": "same", "norm": "batch", "activation": "relu"}
 SIGNED: dict[str, tuple[str, Any]] = {
     "+valid": ("padding", "valid"),
@@ -155,6 +155,8 @@ def _item(text: str) -> dict[str, Any]:
             raise SpecError(f"{short(text)}: expected a number after {begun['word']}")
         options[kind.main] = CLASSES
     marks = _marked(text[begun.end() :], text, kind.short_marks)
+    if "shortcut" in marks and "residual" not in marks:
+        raise SpecError(f"{short(text)}: +conv is of a residual's shortcut. Write {text.replace('+conv', 'r+conv')}.")
     return {kind.key: options.pop(kind.main), **options, **marks}
 
 

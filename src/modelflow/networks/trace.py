@@ -196,7 +196,8 @@ def trace(spec: Description, max_parameters: int = MAX_PARAMETERS) -> Trace:
     if shape != (spec.logits,):
         raise ShapeError(
             f"the network ends with {shape_text(shape)}, expected {spec.logits} logits, one per class. "
-            "End it with {linear: classes}, or with {conv: classes} and {pool: global_average}."
+            "End it with {linear: classes}, or with {conv: classes} and {pool: global_average}. "
+            "In the short form: fc, or c gap."
         )
     traced = Trace(spec.input_shape, layers)
     _check_size(spec, traced, max_parameters)

@@ -51,6 +51,9 @@ def train_due(
     """Trains the plans, and tells how far they are and how each ended; in words, why runs failed, a line for each."""
 
     def hear(event: Event) -> None:
+        if not event.title:
+            told.tell(event.note)
+            return
         told.hear(event)
         if on_event is not None:
             on_event(event)

@@ -44,7 +44,7 @@ class Plan:
 class Event:
     """How far a run is: `done` of `total` epochs, the last one in fractions; `note` is what it does else.
 
-    Without a loss and a note it says that the run's training begins.
+    Without a loss and a note it says that the run's training begins. Without a title its note is of all runs.
     """
 
     title: str

@@ -244,6 +244,7 @@ def check_data(due: list[Plan]) -> list[str]:
     Raises `DataError` unless the data are there, sound, and fit specs and images held out, and where the predictions
     for the test images would be too large to be read again.
     """
+    from modelflow.data.batches import leaves_one
     from modelflow.training.augmentation import Augmentation
 
     if not due:
@@ -257,7 +258,16 @@ def check_data(due: list[Plan]) -> list[str]:
     images, size = len(data.train_y_N) - held_out, settings.batch_size
     if size > images:
         raise DataError(f"batch_size = {size:,}: more than the {images:,} images to train on. Give at most as many.")
-    return _notices(data, settings)
+    joined = _models_joining(due, data) if leaves_one(images, size) else []
+    return _notices(data, settings) + [f"{JOINED} ({', '.join(joined)})"] * bool(joined)
+
+
+def _models_joining(due: list[Plan], data: "Dataset") -> list[str]:
+    """The models that cannot be trained on a last batch of one image."""
+    from modelflow.training.preflight import has_batch_norm
+
+    one_each = {plan.model_name: plan for plan in due}
+    return [name for name, plan in one_each.items() if has_batch_norm(_model_of(plan, data)[0])]
 
 
 def _checked_logits(plan: Plan, data: "Dataset") -> int:

@@ -14,6 +14,7 @@ from modelflow.studies.parts import Parts
 from modelflow.studies.preview import check_class_names, warn
 from modelflow.studies.record import training_facts
 from modelflow.training.checkpoint import check_storable, most_bytes
+from modelflow.training.preflight import length
 from modelflow.training.schedules import KINDS
 from modelflow.training.states import newest_state
 
@@ -119,7 +120,7 @@ class RunTraining:
         parts.arch.resume_from(state, path)
         self._take_up(call)
         parts.notes += damaged
-        where = _where(state)
+        where = _where(state, length(parts.arch.train_loader))
         if changed := changed_since(call, parts):
             where += f". The bytes may differ from those of an uninterrupted run: {', '.join(changed)}"
             parts.notes.append(where)
@@ -134,9 +135,11 @@ class RunTraining:
         history.seconds, history.started = dict(call["seconds"]), datetime.fromisoformat(call["started"])
 
 
-def _where(state: dict[str, Any]) -> str:
+def _where(state: dict[str, Any], steps_an_epoch: int | None) -> str:
     """How far a state is, in words."""
     steps = 0 if state["midway"] is None else state["midway"]["steps"]
+    if steps == steps_an_epoch:  # and its validation is still due
+        return f"resuming at the end of epoch {state['epoch'] + 1}"
     return f"resuming after epoch {state['epoch']}" + (f", step {steps:,} of the next" if steps else "")
 
 

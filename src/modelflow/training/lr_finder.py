@@ -33,7 +33,7 @@ from modelflow.training.preflight import raise_explained
 from modelflow.training.seeding import seeded_order, seeded_rng
 
 SKIP_START, SKIP_END = 10, 5
-MIN_STEPS = 30
+MIN_STEPS, STEPS = 30, 100  # at least, and for which the suggestion is tested
 SMOOTH = 0.05
 MIN_FALL, STANDARD_ERRORS = 0.05, 3
 METHOD = "steepest trend"
@@ -244,7 +244,12 @@ def read(curve: Curve, num_iter: int) -> LRSearch:
 
 def _notes(curve: Curve, num_iter: int) -> Iterator[str]:
     if curve.passes > 1:
-        yield f"The loader has fewer than {num_iter} batches, so they were used up to {curve.passes} times."
+        yield f"An epoch has fewer than {num_iter} batches, so the test used its images up to {curve.passes} times."
+    if num_iter != STEPS:
+        yield (
+            f"The suggestion is tested for {STEPS} steps, not for {num_iter}: it falls with their number, since the "
+            "network learns meanwhile."
+        )
     finite = _finite(curve.losses)
     if finite < len(curve.losses):
         yield f"The loss is not finite from lr = {curve.lrs[finite]:.1e} on: only earlier losses were read."

@@ -20,6 +20,7 @@ from modelflow.networks.layers.registry import kinds
 from modelflow.networks.modules import Sum
 from modelflow.networks.resolve import CARD
 from modelflow.networks.trace import trace
+from modelflow.text import short
 from random_layers import NETWORKS, that_fits
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -234,13 +235,32 @@ def test_weights_are_pytorchs_own_draws():
         ([{"pool": "global_average", "size": 2}], ["layers[0]", "global_average", "Leave out size"]),
         ([{"pool": "max", "size": 2, "padding": 2}], ["layers[0]", "padding = 2", "half the size"]),
         ([{"residual": [{"conv": 4}, {"conv": "x"}]}], ["layers[0].residual[1]: conv", "features = 'x'"]),
-        ([{"residual": 4}], ["layers[0]", "residual", "a list of at most 1,000 layers"]),
+        ([{"residual": 4}], ["layers[0]", "residual = 4", "a list of 1 to 1,000 layers"]),
+        ([{"residual": []}], ["layers[0]", "residual has 0 items", "such as [{conv: 16}]"]),
+        ([{"repeat": 3}], ["layers[0]: repeat without layers", "{repeat: 3, layers: [{conv: 16}]}"]),
+        ([{"repeat": [{"conv": 4}]}], ["layers[0]: repeat without layers"]),
+        ([{"repeat": 3, "layers": {"conv": 4}}], ["layers[0]: layers = {'conv': 4}: expected a list"]),
+        ([{"repeat": 0, "layers": [{"conv": 4}]}], ["layers[0]: repeat: times = 0: expected at least 1"]),
+        ([{"conv": 4, "kernel": [3]}], ["layers[0]: conv: kernel = [3]", "one whole number, or two such as [3, 5]"]),
+        ([{"conv": 4, "kernel": "3x5"}], ["layers[0]: conv: kernel = '3x5'", "Write [3, 5]"]),
+        ([{"conv": 4, "residual": True, "shortcut": "cnov"}], ["layers[0]: residual: shortcut", "mean 'conv'"]),
+        ([{"conv": 4}, {"kernel": 3}], ["layers[1]: 'kernel'", "an option of conv: write it into that item"]),
+        ([{"pool": 2}], ["layers[0]: pool = 2", "{pool: max, size: 2}"]),
+        ([{"linear": "clases"}], ["layers[0]: linear: features = 'clases'", "Did you mean 'classes'?"]),
+        ([{"linear": "np.int64(10)"}], ["layers[0]: linear: features = 'np.int64(10)'", "Write 10."]),
+        ([{"linear": "\uff11\uff16"}], ["a whole number. Write 16."]),
+        ([{"conv": 4, "norm": False}], ["layers[0]: conv: norm = False: expected 'none' or 'batch'. Write none: YAML"]),
+        ([{"activation": "softmax"}], ["layers[0]: activation: name = 'softmax'", "Leave it out"]),
+        ([{"linear": 3, "activation": "softmax"}], ["activation = 'softmax': expected no softmax"]),
         ([{"norm": "layer"}], ["layers[0]: norm", "'batch'"]),
         (["conv"], ["layers[0] = 'conv'", "{conv: 16, kernel: 3}"]),
         ([{}], ["layers[0]", "{conv: 16, kernel: 3}"]),
-        ([], ["layers"]),
-        (4, ["layers"]),
+        ([], ["spec: layers has 0 items, expected a list of 1 to 1,000 layers"]),
+        (4, ["spec: layers = 4: expected a list of 1 to 1,000 layers"]),
+        (None, ["spec: layers = None: expected a list"]),
+        ([{"conv": 4}] * 1001, ["spec: layers has 1,001 items"]),
     ],
+    ids=short,
 )
 def test_a_wrong_item_is_told_by_its_place(layers, said):
     with pytest.raises(SpecError) as caught:
@@ -255,9 +275,11 @@ def test_a_wrong_item_is_told_by_its_place(layers, said):
         ([{"pool": "max", "size": 9}, {"linear": "classes"}], ["layers.0", "smaller than the pool"]),
         ([{"residual": [{"conv": 4}]}, {"linear": "classes"}], ["layers.0", "1x8x8 into 4x6x6", "shortcut: conv"]),
         ([{"residual": [{"conv": 4, "kernel": 9}]}], ["layers.0.body.0", "smaller than the kernel"]),
-        ([{"linear": 4}, {"conv": 4}], ["layers.1", "4 features", "before the linear layers"]),
-        ([{"conv": 4, "groups": 2}, {"linear": "classes"}], ["layers.0", "groups = 2", "divisor"]),
-        ([{"conv": 4}], ["ends with 4x6x6", "3 logits", "{linear: classes}"]),
+        ([{"linear": 4}, {"conv": 4}], ["layers.1", "4 features", "before linear layers"]),
+        ([{"conv": 4, "groups": 2}, {"linear": "classes"}], ["layers.0", "groups = 2", "divisor", "such as 1"]),
+        ([{"conv": 6}, {"conv": 9, "groups": 2}], ["layers.1", "6 input channels and 9 features, such as 3"]),
+        ([{"conv": 4}, {"squeeze": 8}], ["layers.1: squeeze = 8: expected at most the 4 channels of its input"]),
+        ([{"conv": 4}], ["ends with 4x6x6", "3 logits", "{linear: classes}", "short form: fc"]),
         ([{"linear": 4}], ["ends with 4", "3 logits"]),
         ([{"conv": 16}, {"depthwise": 16, "padding": "same"}], ["layers.1", "16x16 for an input of 16x6x6", "maps?"]),
         ([{"conv": 8, "padding": "same"}, {"depthwise": 8}], ["layers.1", "8x8 for an input of 8x8x8"]),
@@ -271,9 +293,48 @@ def test_what_does_not_fit_is_told_by_the_layers_name(layers, said):
     assert not [words for words in said if words not in str(caught.value)]
 
 
-def test_defaults_that_no_layer_takes_are_refused():
-    with pytest.raises(SpecError, match=r"defaults: 'paddin' .*'padding'"):
-        parse_spec(BASE | {"defaults": {"paddin": "same"}, "layers": [{"linear": "classes"}]})
+@pytest.mark.parametrize("size", [{"conv": 4, "kernel": -2}, {"conv": 4, "stride": -2}, {"pool": "max", "size": -2}])
+def test_a_wrong_size_is_told_once_as_it_was_given(size):
+    with pytest.raises(SpecError) as caught:
+        parse_spec(BASE | {"layers": [size, {"linear": "classes"}]})
+    option = list(size)[1]
+    assert str(caught.value).endswith(f": {option} = -2: expected at least 1.")
+    with pytest.raises(SpecError, match=rf": {option}\[1\] = -2: expected at least 1.$"):
+        parse_spec(BASE | {"layers": [size | {option: [2, -2]}, {"linear": "classes"}]})
+
+
+@pytest.mark.parametrize(
+    ("defaults", "said"),
+    [
+        ({"paddin": "same"}, "defaults: 'paddin' is no option that layers take from there. Did you mean 'padding'?"),
+        ({"padding": "smae"}, "defaults: padding = 'smae': expected 'valid' or 'same' or a whole number. Did you mean"),
+        ({"kernel": [3, 0]}, "defaults: kernel[1] = 0: expected at least 1."),
+        ({"norm": "layer", "bias": 2}, "defaults: bias = 2: expected true or false. norm = 'layer': expected 'none'"),
+        ({"activation": False}, "defaults: activation = False: expected 'none', 'relu'"),
+        (4, "defaults = 4: expected options such as {padding: same}"),
+    ],
+    ids=short,
+)
+def test_wrong_defaults_are_told_as_defaults(defaults, said):
+    with pytest.raises(SpecError) as caught:
+        parse_spec(BASE | {"defaults": defaults, "layers": [{"conv": 4}, {"linear": "classes"}]})
+    assert said in str(caught.value)
+    assert "layers[" not in str(caught.value)
+
+
+def test_what_is_wrong_with_the_classes_is_not_said_of_the_layer_that_has_as_many():
+    with pytest.raises(SpecError, match=r"^spec: classes = 'ten': expected a whole number.$"):
+        parse_spec({"input": [1, 8, 8], "classes": "ten", "layers": [{"linear": "classes"}]})
+
+
+def test_a_residual_around_one_layer_may_have_a_shortcut_too():
+    layers = [{"conv": 4, "residual": True, "shortcut": "conv"}, {"linear": "classes"}]
+    written = {"defaults": RESNET["defaults"], **BASE, "layers": layers}
+    around = [{"residual": [{"conv": 4}], "shortcut": "conv", "activation": "none"}, {"linear": "classes"}]
+    assert parse_spec(written) == parse_spec(written | {"layers": around})
+    assert [layer.output_shape for layer in trace(parse_spec(written)).layers] == [(4, 8, 8), (3,)]
+    without = [{"conv": 4, "residual": False}, {"linear": "classes"}]
+    assert parse_spec(written | {"layers": without}) == parse_spec(written | {"layers": [{"conv": 4}, layers[1]]})
 
 
 @pytest.mark.parametrize(

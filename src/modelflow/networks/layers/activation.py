@@ -1,7 +1,9 @@
 """Activations, each value by itself."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BeforeValidator
 
 from modelflow.networks.layers.kind import LayerKind, Parts, Role, Shape
 
@@ -10,7 +12,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 Name = Literal["relu", "leaky_relu", "relu6", "hard_swish", "silu", "gelu", "tanh", "sigmoid"]
-ActivationChoice = Literal["none", Name]
+
+
+def _no_softmax(name: object) -> object:
+    """Raises `ValueError` for what other libraries have at the end."""
+    if name == "softmax":
+        raise ValueError("no softmax, since the loss has its own. Leave it out")
+    return name
+
+
+ActivationChoice = Annotated[Literal["none", Name], BeforeValidator(_no_softmax)]
 
 WORDS = {
     "relu": "ReLU",
@@ -42,7 +53,7 @@ class Activation(LayerKind):
     role: ClassVar[Role] = "flatten"
     short_words: ClassVar[Mapping[str, Mapping[str, Any]]] = {name: {"name": name} for name in WORDS}
 
-    name: Name
+    name: Annotated[Name, BeforeValidator(_no_softmax)]
 
     def operations(self, shape: Shape) -> tuple[str, ...]:
         return (WORDS[self.name],)

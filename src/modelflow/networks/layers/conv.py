@@ -49,7 +49,7 @@ class Convolution(LayerKind):
         if shape[0] % self.groups or self.features % self.groups:
             raise ShapeError(
                 f"groups = {self.groups}: expected a divisor of its {shape[0]} input channels and {self.features} "
-                "features"
+                f"features, such as {math.gcd(shape[0], self.features)}"
             )
         if self.padding == "same" and self.stride != (1, 1) and any(side % 2 == 0 for side in self.kernel):
             raise ShapeError(

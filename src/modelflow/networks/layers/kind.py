@@ -7,19 +7,22 @@ when a module is built, not before.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
 from modelflow.errors import ShapeError
 from modelflow.networks.layers.tape import Tape, Values
+from modelflow.text import counted, short
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+CLASSES = "classes"  # in a layer's place of a number
 MAX_SIZE = 1 << 20
 MAX_LAYERS = 1000
 
@@ -27,11 +30,24 @@ Shape = tuple[int, ...]  # channels x height x width, or a number of features; w
 Parts = Iterable[tuple[str, "LayerKind"]]
 Role = Literal["conv", "pool", "flatten", "linear"]
 
+TWO_NUMBERS = re.compile(r"\D*(\d{1,7})\D+(\d{1,7})\D*", re.ASCII)  # in words, such as 3x5
+
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
-Pair = Annotated[
-    tuple[Size, Size],
-    BeforeValidator(lambda value: tuple(value) if isinstance(value, list | tuple) else (value, value)),
-]
+_one_size = TypeAdapter(Size)
+
+
+def _one_or_two(value: object, both: ValidatorFunctionWrapHandler) -> Any:
+    """A pair, of one number twice. Raises `ValidationError` once where that number is wrong."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return both(tuple(value))
+    if isinstance(value, list | tuple):
+        raise ValueError("one whole number, or two such as [3, 5]")
+    if isinstance(value, str) and (two := TWO_NUMBERS.fullmatch(value)):
+        raise ValueError(f"one whole number, or two. Write [{two[1]}, {two[2]}]")
+    return (_one_size.validate_python(value),) * 2
+
+
+Pair = Annotated[tuple[Size, Size], WrapValidator(_one_or_two)]
 Share = Annotated[float, Field(ge=0, lt=1, strict=True)]
 
 
@@ -138,9 +154,12 @@ def after(layers: tuple[LayerKind, ...], shape: Shape) -> Shape:
 
 
 def read_items(items: object, what: str, read_inner: Callable[[object, str], LayerKind]) -> tuple[LayerKind, ...]:
-    """The layers of a list in an item. Raises `ValueError` for what is no list of at most `MAX_LAYERS`."""
-    if not isinstance(items, list | tuple) or len(items) > MAX_LAYERS:
-        raise ValueError(f"{what}: expected a list of at most {MAX_LAYERS:,} layers, such as [{{conv: 16}}]")
+    """The layers of a list in an item. Raises `ValueError` for what is no list of 1 to `MAX_LAYERS`."""
+    expected = f"expected a list of 1 to {MAX_LAYERS:,} layers, such as [{{conv: 16}}]"
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"{what} = {short(items)}: {expected}")
+    if not 1 <= len(items) <= MAX_LAYERS:
+        raise ValueError(f"{what} has {len(items):,} items, {expected}")
     return tuple(read_inner(item, f"{what}[{i}]") for i, item in enumerate(items))
 
 
@@ -158,7 +177,10 @@ def _plain(value: object) -> Any:
 def need_maps(what: str, shape: Shape) -> None:
     """Raises `ShapeError` unless `shape` is of maps."""
     if len(shape) != 3:
-        raise ShapeError(f"{what} takes maps, but its input is {shape[0]:,} features. Put it before the linear layers.")
+        features = counted(shape[0], "feature")
+        raise ShapeError(
+            f"{what} takes maps, but its input is {features}. Put it before linear layers and global pools."
+        )
 
 
 def slid(size: int, window: int, stride: int, padding: int) -> int:

@@ -1,6 +1,6 @@
 """Pooling: of windows, or of whole maps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -50,6 +50,13 @@ class Pool(LayerKind):
     size: Pair | None = None
     stride: Pair | None = None
     padding: Annotated[int, Field(ge=0, le=MAX_SIZE, strict=True)] = 0
+
+    @classmethod
+    def read(cls, options: Mapping[str, object], read_inner: Callable[[object, str], LayerKind]) -> Self:
+        if type(size := options.get("how")) is int:
+            ways = ", ".join((*WINDOWED, *GLOBAL))
+            raise ValueError(f"pool = {size}: expected one of {ways}. Write {{pool: max, size: {size}}}.")
+        return super().read(options, read_inner)
 
     @model_validator(mode="after")
     def _windows_have_sizes(self) -> Self:

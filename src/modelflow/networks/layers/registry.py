@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 import modelflow.networks.layers as folder
 from modelflow.errors import SpecError
 from modelflow.io.arguments import plain
 from modelflow.io.found import classes_in
 from modelflow.io.validation import did_you_mean, explain
-from modelflow.networks.layers.kind import LayerKind
-from modelflow.networks.layers.residual import Residual
+from modelflow.networks.layers.kind import CLASSES, LayerKind
 from modelflow.text import sentence, short
 
 MAX_DEPTH = 20  # of layers that hold layers
@@ -36,9 +35,8 @@ def read_layer(item: Any, where: str, defaults: Mapping[str, Any], depth: int = 
         return item
     if depth > MAX_DEPTH:
         raise SpecError(f"{where}: layers within layers more than {MAX_DEPTH} deep. Write them one after the other.")
-    if isinstance(item, Mapping) and item.get("residual") is True:  # around this layer alone
-        inner = {name: value for name, value in item.items() if name != "residual"}
-        return Residual(layers=(read_layer(inner, where, defaults, depth + 1),))
+    if isinstance(item, Mapping) and isinstance(item.get("residual"), bool):
+        return _around(item, where, defaults, depth)
     key = _key(item, where)
     kind = kinds()[key]
     given = {kind.main if name == key else name: plain(value) for name, value in item.items()}
@@ -46,22 +44,49 @@ def read_layer(item: Any, where: str, defaults: Mapping[str, Any], depth: int = 
     try:
         return kind.read(filled, lambda inner, place: read_layer(inner, f"{where}.{place}", defaults, depth + 1))
     except ValidationError as error:
-        raise SpecError(f"{where}: {key}: " + explain(error, _options(kind))) from None
+        meant = did_you_mean(given.get("features"), [CLASSES])
+        raise SpecError(f"{where}: {key}: {explain(error, _options(kind))} {sentence(meant)}".rstrip()) from None
     except SpecError:
         raise
     except ValueError as error:
         raise SpecError(f"{where}: {error}") from None
 
 
+def _around(item: Mapping[str, Any], where: str, defaults: Mapping[str, Any], depth: int) -> LayerKind:
+    """A residual around one layer, after whose sum nothing follows; where it says `residual: false`, that layer."""
+    options = dict(item)
+    is_residual, shortcut = options.pop("residual"), options.pop("shortcut", "identity")
+    layer = read_layer(options, where, defaults, depth + 1)
+    if not is_residual:
+        return layer
+    own = {"norm": "none"} if shortcut == "identity" else {}
+    return read_layer({"residual": [layer], "shortcut": shortcut, "activation": "none", **own}, where, defaults, depth)
+
+
 def check_defaults(defaults: object) -> None:
-    """Raises `SpecError` for options that no kind of layer takes from a file's `defaults`."""
+    """Raises `SpecError` for options that no kind of layer takes from a file's `defaults`, and for wrong values."""
     if not isinstance(defaults, Mapping):
         raise SpecError(f"defaults = {short(defaults)}: expected options such as {{padding: same}}")
-    known = sorted(set().union(*(kind.defaulted for kind in kinds().values())))
+    known = sorted(_defaults().model_fields)
     for name in defaults:
         if name not in known:
             hint = sentence(did_you_mean(name, known)) or f"Known options: {', '.join(known)}."
             raise SpecError(f"defaults: {short(name)} is no option that layers take from there. {hint}")
+    try:
+        _defaults().model_validate(dict(defaults))
+    except ValidationError as error:
+        raise SpecError("defaults: " + explain(error, known)) from None
+
+
+@cache
+def _defaults() -> type[BaseModel]:
+    """The options that any kind takes from a file's `defaults`, each as such a kind has it."""
+    fields: dict[str, Any] = {
+        name: (kind.model_fields[name].annotation, kind.model_fields[name])
+        for kind in kinds().values()
+        for name in sorted(kind.defaulted)
+    }
+    return create_model("Defaults", **fields)
 
 
 def _refused(key: str, others: list[str]) -> list[str]:
@@ -87,6 +112,13 @@ def _key(item: object, where: str) -> str:
         raise SpecError(
             f"{where}: {' and '.join(map(str, named))} in one item, expected one kind. Make two items of it."
         )
-    hints = [hint for name in item if (hint := did_you_mean(name, kinds()))]
-    fix = sentence(hints[0]) if hints else f"Known kinds: {', '.join(sorted(kinds()))}."
-    raise SpecError(f"{where}: {short(next(iter(item)))} is no kind of layer. {fix}")
+    raise SpecError(f"{where}: {short(next(iter(item)))} is no kind of layer. {_meant(item)}")
+
+
+def _meant(item: Mapping[Any, Any]) -> str:
+    """What may be meant by an item of no kind."""
+    if hints := [hint for name in item if (hint := did_you_mean(name, kinds()))]:
+        return sentence(hints[0])
+    if takers := [key for key, kind in kinds().items() if next(iter(item)) in _options(kind)]:
+        return f"It is an option of {takers[0]}: write it into that item."
+    return f"Known kinds: {', '.join(sorted(kinds()))}."

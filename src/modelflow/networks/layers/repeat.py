@@ -20,7 +20,9 @@ class Repeat(LayerKind):
 
     @classmethod
     def read(cls, options: Mapping[str, object], read_inner: Callable[[object, str], LayerKind]) -> Self:
-        return cls.model_validate({**options, "layers": read_items(options.get("layers"), "layers", read_inner)})
+        if "layers" not in options:
+            raise ValueError("repeat without layers. Say what is repeated: {repeat: 3, layers: [{conv: 16}]}.")
+        return cls.model_validate({**options, "layers": read_items(options["layers"], "layers", read_inner)})
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Self:

@@ -52,7 +52,7 @@ class Residual(LayerKind):
         if self.shortcut == "identity" and before != summed:
             raise ShapeError(
                 f"the layers of the residual turn {shape_text(before)} into {shape_text(summed)}, which cannot be "
-                "added. Give shortcut: conv, or layers that keep the shape."
+                "added. Give shortcut: conv (in the short form: r+conv), or layers that keep the shape."
             )
         if self.shortcut == "conv" and self.projection(before, summed).output_shape(before) != summed:
             raise ShapeError(

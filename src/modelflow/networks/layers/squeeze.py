@@ -27,7 +27,7 @@ class Squeeze(LayerKind):
     def output_shape(self, shape: Shape) -> Shape:
         need_maps("squeeze", shape)
         if shape[0] < self.ratio:
-            raise ShapeError(f"squeeze = {self.ratio}: expected at most its {shape[0]} channels")
+            raise ShapeError(f"squeeze = {self.ratio}: expected at most the {shape[0]} channels of its input")
         return shape
 
     def parameters(self, shape: Shape) -> int:

@@ -31,7 +31,7 @@ from modelflow.results.records import Run, other_files
 from modelflow.studies.order import in_order
 from modelflow.studies.plan import Ended, Engine, Event, OnEvent, Outcome, Plan, is_finished
 from modelflow.studies.run import outcome_of
-from modelflow.text import sentence, short
+from modelflow.text import counted, sentence, short
 
 SECONDS_BETWEEN_LOOKS = 0.2
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": this machine is 127.0.0.1, and listens there alone
@@ -72,7 +72,12 @@ def run_plans(
     At most `jobs` at a time, where it is given. Raises `UsageError` when Ray is not installed, when no cluster answers,
     or when all its machines lack what trains or have other versions of it than this one.
     """
-    with _cluster(address, jobs) as ray:
+
+    def say(note: str) -> None:
+        on_event(Event("", 0, due[0].settings.epochs, note=note))
+
+    with _cluster(address, jobs, say) as ray:
+        say(f"Ray is there, with {_size(ray)}: its processes start …")
         head = _Head(ray.get_runtime_context().gcs_address)
         try:
             yield from _Tasks(ray, on_event, jobs).run(due, head)
@@ -98,7 +103,7 @@ class _Tasks:
 
     def run(self, due: list[Plan], head: "_Head") -> Iterator[Ended]:
         """Yields each plan as its run ends."""
-        self.due.extend(in_order(due, self.jobs or self._processors()))
+        self.due.extend(in_order(due, self.jobs or _processors(self.ray)))
         while self.due or self.waiting:
             if head.answers():  # or else Ray would wait for it, and not give way
                 self._submit()
@@ -124,7 +129,7 @@ class _Tasks:
 
     def _submit(self) -> None:
         """As many as may be on their way."""
-        most = self.jobs or AHEAD * self._processors()
+        most = self.jobs or AHEAD * _processors(self.ray)
         task = self.task
         if self.refused:
             task = task.options(label_selector={"ray.io/node-id": f"!in({','.join(self.refused)})"})
@@ -133,9 +138,6 @@ class _Tasks:
             there = replace(plan, data_dir=plan.data_dir and plan.data_dir.absolute())
             packed = pickle.dumps((there, _packed(plan.folder)))
             self.waiting[task.remote(packed, self.versions, self.mailbox)] = plan
-
-    def _processors(self) -> int:
-        return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
     def _pass_on(self) -> None:
         """What the runs have told; silence where it is lost, which no run depends on."""
@@ -216,6 +218,15 @@ def _works(node: dict[str, Any]) -> bool:
     return bool(node["Alive"]) and node["Resources"].get("CPU", 0) >= 1
 
 
+def _processors(ray: ModuleType) -> int:
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _size(ray: ModuleType) -> str:
+    """How many processors a cluster has, and on how many machines."""
+    return f"{counted(_processors(ray), 'processor')} on {counted(sum(map(_works, ray.nodes())), 'machine')}"
+
+
 def _in_words(error: Exception) -> str:
     if "NodeDied" in type(error).__name__ or "Crashed" in type(error).__name__:
         return f"its machine was lost {RETRIES + 1} times. Give the same command again to train the rest."
@@ -224,10 +235,11 @@ def _in_words(error: Exception) -> str:
 
 
 @contextmanager
-def _cluster(address: str | None, jobs: int | None) -> Iterator[ModuleType]:
+def _cluster(address: str | None, jobs: int | None, say: Callable[[str], None]) -> Iterator[ModuleType]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None or address.startswith(("127.0.0.1", "localhost")):
         os.environ.setdefault(LOOPBACK, "0")
+    say("starting Ray …" if address is None else f"joining the Ray cluster at {address} …")
     try:
         ray = import_module("ray")
     except ImportError:
