@@ -36,7 +36,7 @@ MANY_RUNS = 1000  # it takes a while to see what is there of them
     type=click.Choice(files_in(engines)),
     default="local",
     show_default=True,
-    help="Train on this machine, or on a Ray cluster (pip install 'modelflow[ray]').",
+    help="Train on this machine, or on a Ray cluster (pip install -e '.[ray]').",
 )
 @click.option("--address", help="HOST:PORT of the Ray cluster (default: a cluster of this machine alone).")
 @click.option("--allow-code", is_flag=True, help="Run the Python files that STUDY names as models.")
