@@ -54,11 +54,11 @@ def test_the_commands_for_a_class_run(tmp_path, monkeypatch):
         Path(re.match(r"# (\S+)", block)[1]).write_text(block)
     for line in "".join(fenced(path, "sh")).splitlines():
         for name in re.findall(r"\S+\.zip", line):
-            zipped("class", name)
+            zipped("base", name)
         assert run_command(shlex.split(line)[1:]) == 0
-    assert [str(folder.relative_to("everybody")) for folder in run_folders(Path("everybody"))] == [
+    assert [str(folder.relative_to("class")) for folder in run_folders(Path("class"))] == [
         f"{student}-{model}{seed}"
         for student in ("anna", "ben")
-        for model in ("c4-m2-fc", "c8-m2-gap-fc")
-        for seed in ("", "/seeds/43")
+        for model in ("c8-m2-fc", "c8-m2-gap-fc")
+        for seed in ("", "/seeds/43", "/seeds/44", "/seeds/45", "/seeds/46")
     ]

@@ -112,7 +112,7 @@ def test_one_model_by_two_settings_is_called_by_its_folders_and_its_settings_are
     assert abs(ours.difference.estimate) == pytest.approx(abs(sides[0].mean() - sides[1].mean()))
     comparison_tables(showing(comparison))
     shown = " ".join(capsys.readouterr().out.split())
-    assert " Test accuracy · validated on held-out training images (protocol held-out) " in shown
+    assert " Test accuracy · validated on held-out images (protocol held-out) " in shown
     assert "Trained with different settings: " in shown
     assert "wide (short/wide) (epochs 1)" in shown
     assert as_data(comparison)["entries"][0]["protocol"].startswith("held-out but dataset digits, training_images ")

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import modelflow as mf
 from modelflow.cli import run_command
@@ -49,12 +51,77 @@ def test_python_joins_a_study_too(copied, tmp_path):
         mf.train("generic_2", like=copied, recipe="best")
 
 
-def test_the_folder_of_the_data_is_that_of_the_study(copied):
+def test_the_folder_of_the_data_is_that_of_the_study(copied, tmp_path):
     fields = json.loads((copied / "narrow" / "run.json").read_text())
-    fields["data"]["folder"] = "/data/digits"
+    fields["data"]["folder"] = str(tmp_path / "digits")
     (copied / "narrow" / "run.json").write_text(json.dumps(fields))
-    assert like(copied, {"models": ["generic_2"]}).data_dir == Path("/data/digits")
+    assert like(copied, {"models": ["generic_2"]}).data_dir is None
+    (tmp_path / "digits").mkdir()
+    assert like(copied, {"models": ["generic_2"]}).data_dir == tmp_path / "digits"
+    assert like(copied, {"models": ["generic_2"]}, tmp_path).data_dir == tmp_path
     assert like(copied, {"models": ["generic_2"], "dataset": "fashion-mnist"}).data_dir is None
+
+
+def photos(folder):
+    """Two classes of a shade each, in noise."""
+    rng = np.random.default_rng(0)
+    for name, shade in (("dark", 0), ("light", 120)):
+        (folder / name).mkdir(parents=True)
+        for i in range(24):
+            image = rng.integers(shade, shade + 100, (8, 8), np.uint8)
+            Image.fromarray(image).save(folder / name / f"{i}.png")
+
+
+def arrays(path):
+    """As `photos`, in one file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    y = np.arange(48) % 2
+    x = np.random.default_rng(0).integers(0, 100, (48, 8, 8), np.uint8) + np.uint8(120) * y[:, None, None]
+    np.savez(path, x_train=x.astype(np.uint8), y_train=y)
+
+
+@pytest.mark.parametrize(("make", "name"), [(photos, "data/photos"), (arrays, "data/mine.npz"), (photos, ".")])
+def test_images_of_ones_own_are_found_from_any_folder(make, name, tmp_path, monkeypatch, capsys):
+    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    make(work / name)
+    elsewhere.mkdir()
+    monkeypatch.chdir(work)
+    base = tmp_path / "base"
+    options = ["--dataset", name, "--epochs", "1", "--results", str(base)]
+    assert run_command(["run", study_file(tmp_path), *options]) == 0
+    make(elsewhere / name) if name == "." else None  # the current folder is no longer the data set
+    monkeypatch.chdir(elsewhere)
+    before = read_studies(base)
+    capsys.readouterr()
+    assert run_command(["train", "c3 gap fc", "--like", str(base)]) == 0, capsys.readouterr().err
+    assert read_run(base / "c3-gap-fc").data == read_run(base / "c2-gap-fc").data
+    (study,) = read_studies(base)
+    assert study.dataset == before[0].dataset
+    assert run_command(["evaluate", str(base / "c2-gap-fc")]) == 0
+    assert run_command(["report", str(base)]) == 0
+    assert "The images cannot be shown" not in (base / "report.html").read_text()
+    run = mf.train("c4 gap fc", like=base, verbose=False)
+    assert run.record.data == read_run(base / "c2-gap-fc").data
+
+
+def study_file(tmp_path) -> str:
+    path = tmp_path / "study.yaml"
+    path.write_text("models: [c2 gap fc]\nseeds: 1\n")
+    return str(path)
+
+
+def test_images_that_have_gone_are_found_in_the_folder_that_is_named(tmp_path, monkeypatch, capsys):
+    photos(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["run", study_file(tmp_path), "--dataset", "photos", "--epochs", "1", "--results", "base"]) == 0
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "photos").rename(tmp_path / "moved" / "photos")
+    capsys.readouterr()
+    assert run_command(["train", "c3 gap fc", "--like", "base"]) == 2
+    assert f"like base: its images images:photos are not in {tmp_path}/photos. Give" in capsys.readouterr().err
+    for i, place in enumerate(("moved", "moved/photos")):
+        assert run_command(["train", f"c{4 + i} gap fc", "--like", "base", "--data-dir", place]) == 0
+        assert read_run(Path("base") / f"c{4 + i}-gap-fc").data.folder == str(tmp_path / "moved" / "photos")
 
 
 def test_options_win_and_the_study_remembers_both(copied, tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_an_image_on_the_standard_input(run, photos):
 def test_what_was_changed_is_told(run, photos, capsys):
     Image.new("RGB", (20, 30), (90, 90, 90)).save(photos / "photo.jpg")
     _, err = printed(capsys, "predict", run, photos)
-    assert err == "1 of 4 images: RGB made grey, resized from 20x30 to 8x8, padded with black\n"
+    assert err == "1 of 4 images: RGB made grey, resized from 30x20 to 8x8, padded with black\n"
 
 
 def test_light_and_dark_that_seem_exchanged_are_told(run, tmp_path, capsys):

@@ -140,7 +140,7 @@ def test_an_archive_is_to_be_unpacked(tmp_path, name):
 
 def test_what_is_not_read_is_told(photos):
     put(photos / "loose.JPG")
-    assert f"{photos}: 1 images in no class folder are not read." in read(photos).notes
+    assert f"{photos}: 1 image in no class folder is not read." in read(photos).notes
     for i, name in enumerate(("cat", "dog", "extra") * 3):
         put(photos / "train" / name / f"{i}.png")
     put(photos / "test" / "1.jpg")
@@ -241,9 +241,22 @@ def test_what_cannot_be_used_is_named_and_counted(with_bad):
         "  - cat/gone.png cannot be read: No such file or directory",
         "  - cat/labels.csv is none of PNG, JPEG, BMP, WEBP, GIF, or is damaged",
         "  - cat/loop leads to a folder that is read already",
-        "  - and 3 more",
+        "  - dog/again.bmp is a copy of dog/3.png",
+        "  - dog/pipe.png cannot be read: not a file",
+        "  - eel/ holds no image",
         "Replace or remove them, or leave them out with --skip-bad.",
     ]
+
+
+@pytest.mark.parametrize(("length", "named"), [(2, 20), (200, 9)])
+def test_of_many_that_cannot_be_used_a_message_names_some_and_counts_the_rest(photos, length, named):
+    for i in range(30):
+        (photos / "cat" / f"{i:0{length}}.txt").write_text("no image")
+    with pytest.raises(DataError) as refused:
+        read(photos)
+    lines = str(refused.value).splitlines()
+    assert (len(lines), lines[-2]) == (named + 3, f"  - and {30 - named} more")
+    assert len(str(refused.value)) < 2000  # as fuzzing asks of messages
 
 
 def test_what_cannot_be_used_is_left_out_where_that_is_asked_for(with_bad, decoded):
@@ -255,7 +268,7 @@ def test_what_cannot_be_used_is_left_out_where_that_is_asked_for(with_bad, decod
     assert len(source.train_images) + len(source.test_images) == 16
     (note,) = [note for note in source.notes if "--skip-bad" in note]
     assert note.startswith("--skip-bad leaves out 8: cat/cut.png is damaged (image file is truncated); ")
-    assert note.endswith("; and 3 more.")
+    assert note.endswith("; eel/ holds no image.")
     assert source.form == Form((8, 8), 3, skip_bad=True)
 
 
@@ -456,7 +469,7 @@ def test_bounds(photos, monkeypatch):
     with pytest.raises(DataError, match=r"images:.*: the images take more than 3,071 bytes at 8 x 8, the limit"):
         read(photos)
     monkeypatch.setattr(picture_set, "MAX_FILE_BYTES", 20)
-    with pytest.raises(DataError, match=r"no sound image in it: cat/0.png larger than 20 bytes, the limit"):
+    with pytest.raises(DataError, match=r"cat/0.png cannot be read: larger than 20 bytes, the limit"):
         read(photos)
     monkeypatch.setattr(class_folders, "MAX_FILES", 15)
     with pytest.raises(DataError, match=r"more than 15 files, the limit. Use fewer images"):

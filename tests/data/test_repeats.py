@@ -9,7 +9,7 @@ from idx_files import random_images, write_folder
 
 from modelflow.cli import cli
 from modelflow.data.datasets import load_dataset
-from modelflow.data.repeats import repeats
+from modelflow.data.repeats import named, repeats
 
 
 def every_pair(train_NP, test_NP):
@@ -55,10 +55,20 @@ def test_a_data_set_counts_them_and_those_with_another_label(folder):
     assert (data.test_in_training, data.test_in_training_other_label) == (3, 1)
 
 
+def test_a_note_names_them(folder):
+    said = "test image 0 is training image 0, test image 1 is training image 2, test image 2 is training image 3"
+    assert f"the same pixels, counted from 0: {said}." in load_dataset(f"idx:{folder}").notes
+    assert named("test", "training", {i: [i] for i in range(7)}).endswith(
+        "test image 4 is training image 4, and 2 more."
+    )
+
+
 def test_data_show_says_it_in_the_table_and_in_json(folder, tmp_path):
     command = ["data", "show", f"idx:{folder}", "--output", str(tmp_path / "x.png")]
     table = CliRunner().invoke(cli, command).output
     assert [line.split()[-1] for line in table.splitlines() if "also in training" in line] == ["3"]
+    assert " 0: 5, 1: 5" in table  # training images by class
+    assert "warning: the same pixels, counted from 0: test image 0 is training image 0" in table
     facts = json.loads(CliRunner().invoke(cli, [*command, "--json"]).output.partition("\n")[2])
     assert (facts["test_images_also_in_training"], facts["of_those_with_another_label"]) == (3, 1)
 

@@ -90,10 +90,10 @@ def test_bytes_of_a_data_set_whose_white_is_16(greys):
 
 def test_another_size_and_colour_is_told_and_brought_to_the_form(colours):
     found = images_of(np.full((16, 12, 3), 255, np.uint8), GREY)
-    assert found.notes == ("RGB made grey, resized from 12x16 to 6x8",)
+    assert found.notes == ("RGB made grey, resized from 16x12 to 8x6",)
     assert np.allclose(found.shares_NCHW, 1)
     wide = images_of(np.full((6, 18), 255, np.uint8), GREY)
-    assert wide.notes == ("resized from 18x6 to 6x8, padded with black",)
+    assert wide.notes == ("resized from 6x18 to 8x6, padded with black",)
     assert np.allclose(wide.shares_NCHW[0, 0, 3:5], 1)
     assert np.allclose(wide.shares_NCHW[0, 0, [0, 1, 6, 7]], 0)
     weights = np.array([0.299, 0.587, 0.114])
@@ -108,7 +108,7 @@ def test_a_mean_is_kept_by_resizing():
 
 def test_images_of_several_sizes_are_counted(greys):
     found = images_of([greys[0], np.zeros((16, 12), np.uint8), np.zeros((16, 12)), greys[1] / 255], GREY)
-    assert found.notes == ("2 of 4 images: resized from 12x16 to 6x8",)
+    assert found.notes == ("2 of 4 images: resized from 16x12 to 8x6",)
     assert found.shares_NCHW.shape == (4, *GREY)
     assert np.allclose(found.shares_NCHW[[0, 3], 0], greys[:2] / 255)
 

@@ -85,7 +85,7 @@ def test_groups_are_shown_apart_and_said(copied):
         made_by(folder, "held-out")
     html = render(read_content(copied))
     assert "2 different combinations of data and protocol" in html
-    assert "Validation used held-out training images" in html
+    assert "Validation used held-out images" in html
     assert "A verdict for each pair" not in html
 
 

@@ -385,7 +385,7 @@ def protocols_words(names: Iterable[str]) -> str:
 def protocol_words(name: str) -> str:
     """What the protocol of this name means for a test accuracy."""
     return {
-        "held-out": "validated on held-out training images",
+        "held-out": "validated on held-out images",
         "card": "also validated on the test images, so choose nothing by them",
         "not known": "unknown how validation and test images were kept apart",
     }[split_kind(name)]

@@ -88,7 +88,8 @@ def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool
     if as_json:
         terminal.say_json(facts | {"picture": str(output)})
         return
-    notes = facts.pop("notes")
+    notes, counts = facts.pop("notes"), zip(facts["classes"], facts["training_images_per_class"], strict=True)
+    facts["training_images_per_class"] = [f"{name}: {number:,}" for name, number in counts]
     terminal.table(
         ("property", "value"),
         [(name.replace("_", " "), _fact(value)) for name, value in facts.items() if value is not None],

@@ -59,7 +59,7 @@ def lr_find(
     from modelflow.training.lr_finder import METHOD
     from modelflow.training.modes import one_thread
 
-    settings = read_study(None, models=[model], seeds=seeds_of(None, seed), lr=start_lr, **given)
+    settings = read_study(None, data_dir, models=[model], seeds=seeds_of(None, seed), lr=start_lr, **given)
     made = not results.exists()
     make_writable(results, "--results")
     try:

@@ -36,7 +36,7 @@ MANY_RUNS = 1000  # it takes a while to see what is there of them
     type=click.Choice(files_in(engines)),
     default="local",
     show_default=True,
-    help="Train on this machine, or on a Ray cluster (pip install 'modelflow[ray]').",
+    help="Train on this machine, or on a Ray cluster (pip install -e '.[ray]').",
 )
 @click.option("--address", help="HOST:PORT of the Ray cluster (default: a cluster of this machine alone).")
 @click.option("--allow-code", is_flag=True, help="Run the Python files that STUDY names as models.")
@@ -69,7 +69,7 @@ def run(
         again = shlex.join(["modelflow", "train", str(study)])
         raise UsageError(f"STUDY {study}: is a model, expected a study file. For one model: {again}")
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
-    settings = read_study_file(study, seeds=seeds_of(seeds, seed), **given)
+    settings = read_study_file(study, how["data_dir"], seeds=seeds_of(seeds, seed), **given)
     check_device_of(engine, how["device"])
     chosen = engine_named(engine, jobs, address)
     _train(settings, **how, engine=chosen, jobs=jobs, whole=True, allow_code=allow_code)
@@ -103,12 +103,12 @@ def train(model: str, seed: int | None, like: Path | None, **given: Any) -> None
     how = {name: given.pop(name) for name in ("results", "data_dir", "device", "restart", "as_json")}
     asked: dict[str, Any] = {"models": [model], "seeds": seeds_of(None, seed), **given}
     if like is None:
-        settings = read_study(None, **asked)
+        settings = read_study(None, how["data_dir"], **asked)
     else:
         if _was_given("results") and how["results"] != like:
             raise UsageError("--results: --like says where the results go. Remove one of them.")
-        settings, data_dir, note = settings_like(like, asked)
-        how |= {"results": like, "data_dir": how["data_dir"] or data_dir}
+        settings, data_dir, note = settings_like(like, asked, how["data_dir"])
+        how |= {"results": like, "data_dir": data_dir}
         if note:
             terminal.tell(note)
     check_device_of("local", how["device"])

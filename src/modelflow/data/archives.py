@@ -26,8 +26,8 @@ def unpack(archive: Path, wanted: Mapping[str, tuple[Path, int]]) -> Iterator[st
     read, a member that is missing or no file, or a longer one.
     """
     missing = set(wanted)
-    members = _of_zip if zipfile.is_zipfile(archive) else _of_tar
     try:
+        members = _of_zip if zipfile.is_zipfile(archive) else _of_tar
         for name, stream in members(archive, wanted):
             path, most = wanted[name]
             with path.open("wb") as target:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from modelflow.data.archives import is_archive
 from modelflow.errors import DataError
 from modelflow.io.bounds import MAX_CLASSES
-from modelflow.text import shown
+from modelflow.text import counted, shown
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif")
 CALLED = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
@@ -227,7 +227,8 @@ def _unused(folder: Path, places: Mapping[str, Path]) -> list[str]:
     for place in {folder, *places.values()}:
         loose = sum(_ends_as_picture(Path(entry)) for entry in os.scandir(place) if not is_hidden(entry.name))
         if loose and (place == folder or _folders(place)):
-            notes.append(f"{place}: {loose:,} images in no class folder are not read.")
+            verb = "is" if loose == 1 else "are"
+            notes.append(f"{place}: {counted(loose, 'image')} in no class folder {verb} not read.")
     return notes
 
 

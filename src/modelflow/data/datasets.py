@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modelflow.data.batches import Batches
 from modelflow.data.classes import imbalance, without_images
-from modelflow.data.repeats import repeats, with_other_label
+from modelflow.data.repeats import named, repeats, with_other_label
 from modelflow.data.source import Form, Images, Source
 from modelflow.data.sources import read_source
 from modelflow.data.split import held_out
@@ -69,27 +69,28 @@ class Dataset:
     @property
     def test_in_training(self) -> int:
         """How many test images are training images too, pixel by pixel."""
-        return len(self._repeats)
+        return len(self._repeats["test", "training"])
 
     @property
     def test_in_training_other_label(self) -> int:
         """How many of those have only other labels in training."""
-        return with_other_label(self._repeats, self.train_y_N.tolist(), self.test_y_N.tolist())
+        return with_other_label(self._repeats["test", "training"], self.train_y_N.tolist(), self.test_y_N.tolist())
 
     @property
     def validation_in_training(self) -> int | None:
         """How many images of its own validation split are training images too; None without such a split."""
-        return None if self.val_x_NCHW is None else len(repeats(*_rows(self.train_x_NCHW, self.val_x_NCHW)))
+        return None if self.val_x_NCHW is None else len(self._repeats["validation", "training"])
 
     @property
     def test_in_validation(self) -> int | None:
         """How many test images are images of its own validation split too; None without such a split."""
-        return None if self.val_x_NCHW is None else len(repeats(*_rows(self.val_x_NCHW, self.test_x_NCHW)))
+        return None if self.val_x_NCHW is None else len(self._repeats["test", "validation"])
 
     @property
     def notes(self) -> list[str]:
-        """What is to be known of how it was read, and of its labels, before training."""
-        return [*self.source_notes, *filter(None, [without_images(self.train_y_N)])]
+        """What is to be known of how it was read, of its labels, and of images that it has twice, before training."""
+        twice = (named(*parts, places) for parts, places in self._repeats.items())
+        return [*self.source_notes, *filter(None, [without_images(self.train_y_N), *twice])]
 
     def notes_for(self, protocol: str) -> list[str]:
         """`notes`, and what a protocol leaves unused of the data set."""
@@ -104,8 +105,13 @@ class Dataset:
         return imbalance(self.train_y_N, self.class_names)
 
     @cached_property
-    def _repeats(self) -> dict[int, list[int]]:
-        return repeats(*_rows(self.train_x_NCHW, self.test_x_NCHW))
+    def _repeats(self) -> dict[tuple[str, str], dict[int, list[int]]]:
+        """Of two parts the images of the first that are images of the second, as `repeats` gives them."""
+        found = {("test", "training"): repeats(*_rows(self.train_x_NCHW, self.test_x_NCHW))}
+        if self.val_x_NCHW is not None:
+            found["validation", "training"] = repeats(*_rows(self.train_x_NCHW, self.val_x_NCHW))
+            found["test", "validation"] = repeats(*_rows(self.val_x_NCHW, self.test_x_NCHW))
+        return found
 
     def loaders(self, batch_size: int = 16, seed: int = 42) -> tuple[Batches, Batches]:
         """Training batches in an order drawn from the seed, and the test images, in order, for validation."""

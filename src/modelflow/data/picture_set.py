@@ -99,7 +99,7 @@ def _checksum(file: PictureFile, signature: tuple[int, ...]) -> KnownFile | Bad:
     except OSError as error:
         return Bad(file.name, f"cannot be read: {error.strerror}")
     except ValueError as reason:
-        return Bad(file.name, str(reason))
+        return Bad(file.name, f"cannot be read: {reason}")
 
 
 def read_pictures(

@@ -1,11 +1,13 @@
-"""Test images that are training images: counted exactly, by their pixels."""
+"""Images of one part of a data set that are images of another: found exactly, by their pixels, counted and named."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+MAX_NAMED = 5
 Array = np.ndarray[Any, Any]
 
 
@@ -34,3 +36,12 @@ def with_other_label(
 ) -> int:
     """How many of the test images in `places`, as `repeats` gives them, have only other labels in training."""
     return sum(test_y_N[i] not in {train_y_N[j] for j in found} for i, found in places.items())
+
+
+def named(part: str, of: str, places: Mapping[int, Sequence[int]]) -> str:
+    """Which images of a part are images `of` another, as `repeats` gives them, in a sentence; empty where none is."""
+    if not places:
+        return ""
+    pairs = [f"{part} image {i} is {of} image {found[0]}" for i, found in islice(places.items(), MAX_NAMED)]
+    more = [f"and {len(places) - MAX_NAMED:,} more"] if len(places) > MAX_NAMED else []
+    return f"the same pixels, counted from 0: {', '.join([*pairs, *more])}."

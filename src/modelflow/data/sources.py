@@ -109,9 +109,9 @@ def framing_of(name: str) -> Framing | None:
     return next((origin(name).framing for origin in origins() if origin.takes(name)), None)
 
 
-def shape_of(name: str, form: Form = AS_THEY_ARE) -> DataShape:
+def shape_of(name: str, form: Form = AS_THEY_ARE, data_dir: str | Path | None = None) -> DataShape:
     """What a data set asks of a network; files of known sets are not read for it. Raises as `read_source`."""
-    return origin_of(name, None, form).shape()
+    return origin_of(name, data_dir, form).shape()
 
 
 def checksums_of(name: str, form: Form = AS_THEY_ARE, data_dir: str | Path | None = None) -> dict[str, str]:

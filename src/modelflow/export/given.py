@@ -173,7 +173,7 @@ def _note(count: int, total: int, change: str) -> str:
 
 def _change(given: Shape, shape: Shape) -> str:
     """What is done to an image so that it has another shape, in words."""
-    resized = f"resized from {given[2]}x{given[1]} to {shape[2]}x{shape[1]}"
+    resized = f"resized from {shape_text(given[1:])} to {shape_text(shape[1:])}"
     sides_differ = given[1] * shape[2] != given[2] * shape[1]
     done = [
         *([f"{_colour(given[0])} made {_colour(shape[0])}"] if given[0] != shape[0] else []),

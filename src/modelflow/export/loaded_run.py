@@ -181,7 +181,7 @@ class LoadedRun(Face):
         data = self.record.data
         form = Form.of(**(data.form or {}))
         try:
-            source = read_source(data.name, self.data_dir or data.folder, form, download=False)
+            source = read_source(data.name, self.data_dir or data.data_dir, form, download=False)
         except ModelFlowError as error:
             raise DataError(str(error)) from None
         if source.checksums != data.checksums:

@@ -487,7 +487,7 @@ def protocol_words(protocol: str, reads: Sequence[int | None]) -> str:
             "these accuracies."
         )
     if kept == "held-out":
-        return f"Validation used held-out training images. {sentence(reads_words(reads))}."
+        return f"Validation used held-out images. {sentence(reads_words(reads))}."
     return "It is unknown how this protocol kept validation and test images apart."
 
 

@@ -65,7 +65,7 @@ def evaluated_source(data: DataRecord, labels_N: Array, data_dir: str | Path | N
     from modelflow.data.sources import read_source
 
     try:
-        source = read_source(data.name, data_dir, Form.of(**(data.form or {})), download=False)
+        source = read_source(data.name, data_dir or data.data_dir, Form.of(**(data.form or {})), download=False)
     except ModelFlowError as error:
         raise DataError(str(error)) from None
     if source.checksums != data.checksums:

@@ -1,12 +1,14 @@
 """What was asked for in a results folder, by study.json and studies.json, and what is still missing of it. No torch."""
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from modelflow.data.source import IN_MEMORY, Form
+from modelflow.data.sources import folder_of, is_fixed
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.evaluation.measure import ACCURACY, metric_named
 from modelflow.evaluation.scores.score import Metric
@@ -31,7 +33,7 @@ LATER_SETTINGS = {  # which older records do not name, with what they mean by th
 
 
 class Like(NamedTuple):
-    """What is asked for like a study: its settings, the folder that was named for its data, what to know of them."""
+    """What is asked for like a study: its settings, the folder of its data where one is known, what to know of them."""
 
     settings: StudySettings
     data_dir: Path | None
@@ -127,10 +129,11 @@ def read_studies(where: Path) -> list[StudySettings]:
     return studies if same else [written]
 
 
-def like(study: Path, asked: Mapping[str, object]) -> Like:
+def like(study: Path, asked: Mapping[str, object], data_dir: Path | None = None) -> Like:
     """What the study in a folder was asked for, but for what is `asked` otherwise: fields that are None are not.
 
-    Raises `UsageError` where there is no study, its images are in no file, or a whole recipe is asked for.
+    Its data are looked for in `data_dir`, else where a finished run of it had them. Raises `UsageError` where there is
+    no study, its images are in no file or are not there any more, or a whole recipe is asked for.
     """
     if asked.get("recipe") is not None:
         raise UsageError("recipe: the study that is joined has all settings. Give single ones, such as epochs.")
@@ -141,18 +144,31 @@ def like(study: Path, asked: Mapping[str, object]) -> Like:
     if last.dataset.startswith(IN_MEMORY):
         raise UsageError(f"like {study}: its images were given as arrays. Call run_models with them again.")
     note = f"note: {study} holds {len(studies)} studies. The settings of the last one count."
-    settings = read_study(last.model_dump(exclude={"models"}), **asked)
-    return Like(settings, _data_folder(study, settings.dataset), note if len(studies) > 1 else "")
+    data_dir = data_dir or _data_dir(study, str(asked.get("dataset") or last.dataset))
+    if asked.get("dataset") is None:
+        _check_there(study, last.dataset, data_dir)
+    settings = read_study(last.model_dump(exclude={"models"}), data_dir, **asked)
+    return Like(settings, data_dir, note if len(studies) > 1 else "")
 
 
-def _data_folder(study: Path, dataset: str) -> Path | None:
+def _data_dir(study: Path, dataset: str) -> Path | None:
     """The folder of the files of a data set, as a finished run of the study names it."""
     for folder in layout.run_folders(study):
         with suppress(ModelFlowError):
             data = layout.read_run(folder).data
             if data.name == dataset:
-                return None if data.folder is None else Path(data.folder)
+                return data.data_dir
     return None
+
+
+def _check_there(study: Path, dataset: str, data_dir: Path | None) -> None:
+    """Raises `UsageError` where the path of a study's data leads nowhere."""
+    place = None if is_fixed(dataset) else folder_of(dataset, data_dir)
+    if place is not None and not os.path.exists(place):
+        raise UsageError(
+            f"like {study}: its images {dataset} are not in {place}. Give the folder that holds them: --data-dir "
+            "FOLDER, in Python data_dir=…"
+        )
 
 
 def _of_entry(fields: Any, path: Path) -> StudySettings:

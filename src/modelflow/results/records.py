@@ -1,6 +1,8 @@
 """Plain data that leaves a run: frozen, validated, to and from JSON. No torch."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -93,6 +95,14 @@ class DataRecord(Record):
     test_in_validation: int | None = Field(default=None, ge=0)
     form: RecordedForm | None = None
     labels_from: int = Field(default=0, ge=0, le=MAX_CLASSES)
+
+    @property
+    def data_dir(self) -> Path | None:
+        """The folder of its files, of a single file that which it lies in; None where nothing is there any more."""
+        if self.folder is None or not os.path.exists(self.folder):
+            return None
+        place = Path(self.folder)
+        return place if place.is_dir() else place.parent
 
 
 RecordedShape = tuple[Annotated[int, Field(ge=0)], ...]  # without the batch

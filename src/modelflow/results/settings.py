@@ -218,9 +218,9 @@ def _check_traceable(name: str, spec: Description, max_parameters: int) -> None:
         raise ShapeError(f"{name}{images}: {error}") from None
 
 
-def _asked(settings: RunSettings) -> AskShape:
+def _asked(settings: RunSettings, data_dir: Path | None) -> AskShape:
     """The shape of a data set, found when something is left out, and once."""
-    return cache(partial(shape_of, settings.dataset, settings.form))
+    return cache(partial(shape_of, settings.dataset, settings.form, data_dir))
 
 
 def _named(
@@ -239,12 +239,13 @@ def _named(
         yield name, spec
 
 
-def whole(study: StudySettings, folder: Path | None = None) -> StudySettings:
+def whole(study: StudySettings, folder: Path | None = None, data_dir: Path | None = None) -> StudySettings:
     """The study with name and spec of each of its models within; a spec file is looked up in `folder` first.
 
+    `data_dir` is the folder that was named for the files of its data, if any.
     Raises `UsageError` when two have one name, `SpecError` for an invalid one.
     """
-    named = dict(_named(study.models, _asked(study), folder))
+    named = dict(_named(study.models, _asked(study, data_dir), folder))
     for name, spec in named.items():
         if not isinstance(spec, Code):
             _check_traceable(name, spec, study.max_parameters)
@@ -252,7 +253,9 @@ def whole(study: StudySettings, folder: Path | None = None) -> StudySettings:
 
 
 def read_study(
-    study: str | Path | Mapping[str, object] | Sequence[object] | None, **overrides: object
+    study: str | Path | Mapping[str, object] | Sequence[object] | None,
+    data_dir: Path | None = None,
+    **overrides: object,
 ) -> StudySettings:
     """The `whole` study of a file, or the card's, as `read_study_file` reads it.
 
@@ -260,29 +263,29 @@ def read_study(
     `read_study_file` does.
     """
     if study is None:
-        return read_study_file(None, **overrides)
+        return read_study_file(None, data_dir, **overrides)
     if isinstance(study, str | os.PathLike) and not is_model(os.fspath(study)):
-        return read_study_file(Path(study), **overrides)
+        return read_study_file(Path(study), data_dir, **overrides)
     models_alone = isinstance(study, str | os.PathLike | list | tuple) or is_spec(study)
-    return _study_of({"models": plain(study)} if models_alone else plain(study), None, overrides)
+    return _study_of({"models": plain(study)} if models_alone else plain(study), None, data_dir, overrides)
 
 
-def read_study_file(path: Path | None, **overrides: object) -> StudySettings:
+def read_study_file(path: Path | None, data_dir: Path | None = None, **overrides: object) -> StudySettings:
     """The `whole` study in a YAML or JSON file (the card's when there is none); `overrides` that are not None win.
 
     Spec files that it names are looked up beside the study file first, then where the command was given; they are read
-    once, here. Images of your own are looked up where the command was given first, then beside the study file. Raises
-    `UsageError` or `SpecError` naming the field, its value, what is expected and a fix.
+    once, here. Images of your own are looked up in `data_dir`, then where the command was given, then beside the study
+    file. Raises `UsageError` or `SpecError` naming the field, its value, what is expected and a fix.
     """
     fields = {} if path is None else read_fields(path, MAX_STUDY_BYTES)
     if is_spec(fields):
         raise UsageError(
             f"{path}: is a spec, expected a study. To train it: modelflow train {path}, or run_study(['{path}'])."
         )
-    return _study_of(fields, path, overrides)
+    return _study_of(fields, path, data_dir, overrides)
 
 
-def _study_of(fields: Any, path: Path | None, overrides: Mapping[str, object]) -> StudySettings:
+def _study_of(fields: Any, path: Path | None, data_dir: Path | None, overrides: Mapping[str, object]) -> StudySettings:
     """The `whole` study of its fields, which stand in the file `path`, if in any."""
     if not isinstance(fields, dict):
         raise UsageError(f"{path or 'study'}: {short(fields)}: expected settings such as `epochs: 10`")
@@ -291,7 +294,7 @@ def _study_of(fields: Any, path: Path | None, overrides: Mapping[str, object]) -
     study = validated(StudySettings, fields | options, where)
     check_seeds(study.seeds, where)
     folder = None if path is None else path.parent
-    return whole(study.model_copy(update={"dataset": _found(study.dataset, folder)}), folder)
+    return whole(study.model_copy(update={"dataset": _found(study.dataset, folder)}), folder, data_dir)
 
 
 def _found(dataset: str, folder: Path | None) -> str:

@@ -302,7 +302,7 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> "ModelFlow":
     settings = validated(RunSettings, given, f"{folder / layout.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / layout.RUN}: spec")
     _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
-    parts = make_parts(Plan(run.model_name, spec, run.seed, settings, folder, data_dir), run)
+    parts = make_parts(Plan(run.model_name, spec, run.seed, settings, folder, data_dir or run.data.data_dir), run)
     if parts.data.checksums != run.data.checksums:
         differ = other_files(run.data.checksums, parts.data.checksums)
         raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}. Use those files.")

@@ -67,8 +67,8 @@ def run_study(
     """
     from modelflow.analysis.verdicts import seeds_wanted
 
-    settings = whole(study) if isinstance(study, StudySettings) else read_study(study)
     place, data_dir = folder("where", where), None if data_dir is None else folder("data_dir", data_dir)
+    settings = whole(study, None, data_dir) if isinstance(study, StudySettings) else read_study(study, data_dir)
     asked = resolved(settings, place, data_dir, device, allow_code)
     chosen = engine_named(engine, jobs, address)
     check_device_of(engine, device)
@@ -125,13 +125,13 @@ def train(
         fields["seeds"] = [whole_number("seed", 42 if seed is None else seed, 0, 2**32)]
     data_dir = None if data_dir is None else folder("data_dir", data_dir)
     if like is not None:
-        study, found, note = settings_like(place := folder("like", like), fields)
+        study, data_dir, note = settings_like(place := folder("like", like), fields, data_dir)
         if note and verbose:
             line(note, errors=True)
         how: dict[str, Any] = {"device": device, "allow_code": allow_code, "on_event": on_event, "verbose": verbose}
-        run_study(study, place, data_dir=data_dir or found, jobs=1, **how)
-        return load_run(place / next(iter(study.specs())), data_dir or found)
-    settings_asked, place = read_study(None, **fields), folder("where", where)
+        run_study(study, place, data_dir=data_dir, jobs=1, **how)
+        return load_run(place / next(iter(study.specs())), data_dir)
+    settings_asked, place = read_study(None, data_dir, **fields), folder("where", where)
     check_device_of("local", device)
     asked = resolved(settings_asked, place, data_dir, device, allow_code)
     notices = check_data(asked.due)

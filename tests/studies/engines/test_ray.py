@@ -169,7 +169,7 @@ def test_machines_unlike_this_one_are_given_no_run_and_named(alone, tmp_path):
         assert refused.returncode == 2, told
         assert "no machine of the cluster can train this study" in told
         assert "it has modelflow 9.9 instead of" in told
-        assert "gets no run: it lacks modelflow. Install the same modelflow[ray] there" in told
+        assert "gets no run: it lacks modelflow. Install the same ModelFlow there, with Ray" in told
         add_worker(cluster, tmp_path)
         process = started(command(tmp_path / "second", cluster, 2))
         told = process.communicate(timeout=PATIENCE)[1]
@@ -255,7 +255,9 @@ def test_where_no_cluster_answers_the_command_says_so(tmp_path):
 
 def test_without_ray_the_command_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"Ray is not installed. Run pip install 'modelflow\[ray\]'"):
+    with pytest.raises(
+        UsageError, match=r"Ray is not installed. Run, in the folder of ModelFlow, pip install .* -e \"\.\[ray\]\""
+    ):
         run_study(StudySettings(**study_of(1)), tmp_path, engine="ray")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +18,7 @@ from modelflow.text import shown
 if TYPE_CHECKING:
     from modelflow.data.picture_set import PictureSet, Sums
 
-MAX_LISTED = 5
+MAX_LISTED, MAX_CHARACTERS = 20, 1500  # of what cannot be used, in a message
 ALL = "images"  # what the checksum of a folder without parts is called
 
 
@@ -132,16 +133,19 @@ def _check_classes(name: str, files: Sequence[PictureFile], class_names: Sequenc
 
 def _refusal(name: str, bad: Sequence[Bad]) -> str:
     count = f"{len(bad):,} files or folders" if len(bad) > 1 else "one file or folder"
-    lines = [f"{name}: {count} cannot be used:", *(f"  - {_line(one)}" for one in bad[:MAX_LISTED])]
-    if len(bad) > MAX_LISTED:
-        lines.append(f"  - and {len(bad) - MAX_LISTED:,} more")
-    return "\n".join([*lines, "Replace or remove them, or leave them out with --skip-bad."])
+    listed = "\n".join(f"  - {one}" for one in _listed(bad))
+    return f"{name}: {count} cannot be used:\n{listed}\nReplace or remove them, or leave them out with --skip-bad."
 
 
 def _left_out(bad: Sequence[Bad]) -> str:
-    listed = "; ".join(_line(one) for one in bad[:MAX_LISTED])
-    more = f"; and {len(bad) - MAX_LISTED:,} more" if len(bad) > MAX_LISTED else ""
-    return f"--skip-bad leaves out {len(bad):,}: {listed}{more}."
+    return f"--skip-bad leaves out {len(bad):,}: {'; '.join(_listed(bad))}."
+
+
+def _listed(bad: Sequence[Bad]) -> list[str]:
+    """A line each, and one that counts those for which a message has no room."""
+    lines = [_line(one) for one in bad[:MAX_LISTED]]
+    fitting = sum(end <= MAX_CHARACTERS for end in accumulate(map(len, lines)))
+    return [*lines[:fitting], *([f"and {len(bad) - fitting:,} more"] if fitting < len(bad) else [])]
 
 
 def _line(bad: Bad) -> str:

@@ -58,8 +58,9 @@ class Origin(ABC):
 
     @property
     def path(self) -> Path:
-        """What its name leads to, after the prefix."""
-        return Path(os.path.expanduser(self.name.partition(":")[2]))
+        """What its name leads to, after the prefix; where a folder was named for its files, as `_lies` says."""
+        path = Path(os.path.expanduser(self.name.partition(":")[2]))
+        return _lies(path, Path(os.path.expanduser(self.data_dir))) if self.data_dir else path
 
     @classmethod
     def takes(cls, name: str) -> bool:
@@ -103,6 +104,19 @@ class Origin(ABC):
     def fetch(self) -> list[FileRow]:
         """As `verify`, after what is missing was fetched."""
         return self.verify()
+
+
+def _lies(path: Path, named: Path) -> Path:
+    """Where a data set lies for whose files a folder was named: that folder, or what is called so in it, or its path.
+
+    An absolute path that leads somewhere stays.
+    """
+    if path.is_absolute() and os.path.exists(path):
+        return path
+    if path.name in ("", ".."):  # where the data set was the current folder, or one above it
+        return named
+    places = [*([named] if named.name == path.name else []), named / path.name, path]
+    return next((place for place in places if os.path.exists(place)), named)
 
 
 def prefix_of(origin: type[Origin]) -> str:

@@ -96,7 +96,8 @@ def _check_packages() -> None:
             import_module(package)
         except ImportError:
             raise UsageError(
-                f"--to onnx: the package {package} is missing. Install it: pip install 'modelflow[export]'"
+                f"--to onnx: the package {package} is missing. Run, in the folder of ModelFlow, "
+                'pip install -c constraints.txt -e ".[export]"'
             ) from None
 
 

@@ -37,7 +37,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": this machine is 127.0.0.1, and listens there alone
 PATIENCE = 10.0  # seconds with a head that does not answer
 RETRIES = 3  # of a run whose machine is lost
-SAME_THERE = "Install the same modelflow[ray] there."
+SAME_THERE = "Install the same ModelFlow there, with Ray."
 AHEAD = 2  # tasks a processor that wait or run: the rest of a large study stays here
 
 Files = dict[str, bytes]
@@ -244,7 +244,8 @@ def _cluster(address: str | None, jobs: int | None, say: Callable[[str], None]) 
         ray = import_module("ray")
     except ImportError:
         raise UsageError(
-            "--engine ray: Ray is not installed. Run pip install 'modelflow[ray]', or use --engine local."
+            "--engine ray: Ray is not installed. Run, in the folder of ModelFlow, pip install -c constraints.txt -e "
+            '".[ray]", or use --engine local.'
         ) from None
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     here = {"num_cpus": jobs, "include_dashboard": False}
