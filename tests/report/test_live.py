@@ -848,6 +848,18 @@ def colours_seen(page):
 
 
 @needs_chromium
+def test_on_a_phone_the_answers_stand_right_under_the_board(report, opened):
+    page = opened(report, viewport={"width": 390, "height": 844})
+    ready(page)
+    tools, board, seen, answers_, file = (
+        page.locator(part).bounding_box() for part in (".try-tools", ".try-board", ".sees", ".try-answers", ".try-file")
+    )
+    tops = [box["y"] for box in (tools, board, seen, answers_, file)]
+    assert tops == sorted(tops)
+    assert answers_["y"] - (board["y"] + board["height"]) < 160  # what the networks see, and what they say, between
+
+
+@needs_chromium
 def test_whole_pictures_in_colour(in_colour, opened, tmp_path):
     """Picked, erased, painted on, and one of the reader's, read as a picture of a folder is."""
     content = read_content(in_colour)

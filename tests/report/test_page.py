@@ -568,6 +568,69 @@ def test_nothing_is_wider_than_a_phone(hostile_report, opened):
     assert page.eval_on_selector_all("main *", outside) == []
 
 
+PARTS = {
+    "DepthwiseSeparableNetworkWide": "Depthwise Separable Network Wide",
+    "residual_squeeze_small": "residual_ squeeze_ small",
+}
+LINES = """all => all.map(part => {
+    const lines = [];
+    for (const walk = document.createTreeWalker(part, NodeFilter.SHOW_TEXT); walk.nextNode();) {
+        for (let i = 0; i < walk.currentNode.length; i++) {
+            const range = document.createRange();
+            range.setStart(walk.currentNode, i);
+            range.setEnd(walk.currentNode, i + 1);
+            const [box] = range.getClientRects();
+            if (!box) return null;
+            if (!lines.length || lines.at(-1).y !== box.y) lines.push({y: box.y, text: ""});
+            lines.at(-1).text += walk.currentNode.data[i];
+        }
+    }
+    return lines.map(line => line.text.trim()).join("|");
+}).filter(Boolean)"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_long_names_of_models_break_where_their_parts_meet(content, opened, tmp_path, width):
+    rng = np.random.default_rng(0)
+    group = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in (*PARTS, "plain")})
+    path = tmp_path / "report.html"
+    path.write_text(render(Content(content.folder, (group,), ())), "utf-8")
+    page = opened(path, viewport={"width": width, "height": 844})
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    seen = page.eval_on_selector_all(".model bdi, .counts bdi, .disagree p bdi", LINES)
+    ends = {"".join(parts[:i]) for parts in map(str.split, PARTS.values()) for i in range(1, 5)}
+    begun = [line for name in seen for line in accumulated(name.split("|"))]
+    assert len(seen) > 20
+    assert set(begun) <= ends | {"plain"}
+    labels = page.locator('[data-chart="g0-accuracy"] .role-axis-label text').all()
+    texts = ["".join(label.locator("tspan").all_text_contents()) or label.text_content() for label in labels]
+    assert {*PARTS, "plain"} <= set(texts)
+
+
+def accumulated(lines):
+    """The first line, the first two, and so on."""
+    return ["".join(lines[: i + 1]) for i in range(len(lines))]
+
+
+@needs_chromium
+def test_class_names_are_whole_on_a_phone(opened, tmp_path, copied):
+    names = ["T-shirt/top", "Ankle boot", "Chrysanthemum", "speed_limit_30", "Pullover", *"abcde"]
+    for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
+        rename_classes(folder, names)
+    path = tmp_path / "report.html"
+    path.write_text(render(read_content(copied)), "utf-8")
+    page = opened(path, viewport={"width": 390, "height": 844})
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    cut = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)"
+    for where in (".confusion th bdi", ".bars th bdi", ".answer-bar bdi", ".outputs bdi"):
+        assert page.locator(where).count() >= 5
+        assert page.eval_on_selector_all(where, f"{cut}.map(e => e.textContent)") == []
+    for where in (".confusion tbody th bdi", ".bars th bdi", ".tiles .says bdi", "[data-summary] bdi"):
+        lines = {part for text in page.eval_on_selector_all(where, LINES) for part in text.split("|")}
+        assert lines <= {*names, "Ankle", "boot", "speed_limit_", "speed_", "limit_30", "30"}, where
+
+
 @needs_chromium
 def test_on_a_phone_all_of_the_navigation_is_seen_and_a_drawing_says_that_it_scrolls(report, opened):
     page = opened(report, viewport={"width": 390, "height": 844})

@@ -32,7 +32,7 @@ MAX_MARKS = 12  # on the axis of epochs, one for each
 WIDE_RANGE = 30
 ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
 TEXT_ROOM = 0.14
-LEAST_LABEL, ONE_LINE, LABEL_LINE = 140, 16, 16  # room for a name in pixels, characters that it holds, a line's height
+LEAST_LABEL, LETTER, LABEL_LINE = 140, 8, 16  # pixels for a name at least, of a letter, of a line's height
 WIDTH, NARROW, LABEL_SIZE, MAX_LABEL = 600, 270, 11.0, 18
 POINT = 11  # across, in pixels
 FEW = 30  # predictions of a bin: their share of right ones is uncertain by 9 points or more
@@ -152,16 +152,17 @@ def seed_rows(group: Group) -> Rows:
     ]
 
 
-def _narrow_labels(names: Sequence[str]) -> Spec:
-    """Where there is little room, long names take two lines, the middle between them beside the bar."""
-    lines = {name: two_lines(name) for name in names if len(name) > ONE_LINE}
+def _labels(names: Sequence[str]) -> Spec:
+    """Names beside the rows; long ones take two lines where there is no room for one, the row in the middle."""
+    room = f"max({LEAST_LABEL}, width / 3)"
+    lines = {name: two_lines(name) for name in names}
     long = {name: found for name, found in lines.items() if len(found) > 1}
-    choices = "".join(f"datum.label == {json.dumps(name)} ? {json.dumps(found)} : " for name, found in long.items())
-    is_narrow = f"width / 3 < {LEAST_LABEL}"
-    is_long = f"indexof({json.dumps(list(long))}, datum.label) >= 0"
+    is_split = f"indexof({json.dumps(list(long))}, datum.label) >= 0 && {LETTER} * length(datum.label) > {room}"
+    split = "".join(f"datum.label == {json.dumps(name)} ? {json.dumps(found)} : " for name, found in long.items())
     return {
-        "labelExpr": f"{is_narrow} ? ({choices}datum.label) : datum.label",
-        "labelOffset": {"expr": f"{is_narrow} && {is_long} ? {-LABEL_LINE / 2:g} : 0"},
+        "labelLimit": {"expr": room},
+        "labelExpr": f"{is_split} ? ({split}datum.label) : datum.label",
+        "labelOffset": {"expr": f"{is_split} ? {-LABEL_LINE / 2:g} : 0"},
         "labelLineHeight": LABEL_LINE,
     }
 
@@ -171,7 +172,7 @@ def accuracy_chart(group: Group, told: str = "") -> Chart:
     names = [model.name for model in group.models]
     y: Spec = {"field": "model", "type": "nominal", "sort": names, "title": None}
     y["axis"] = {"labelFontSize": 13, "labelColor": INK, "domain": False, "ticks": False, "labelPadding": 10}
-    y["axis"] |= {"labelLimit": {"expr": f"max({LEAST_LABEL}, width / 3)"}, **_narrow_labels(names)}
+    y["axis"] |= _labels(names)
     means = {"values": accuracy_rows(group)}
     seeds = seed_rows(group)
     reach = [row[end] for row in means["values"] for end in ("low", "end")] + [row["accuracy"] for row in seeds]
