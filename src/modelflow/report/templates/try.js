@@ -185,7 +185,7 @@
     const { length } = vote.classes;
     if (length === 1) return sentence("One run");
     if (vote.agree === length) return sentence(length === 2 ? "Both seeds agree" : `All ${length} seeds agree`);
-    const said = sentence(`${vote.agree} of ${length} seeds agree`);
+    const said = sentence(vote.agree === 1 ? "No two seeds agree" : `${vote.agree} of ${length} seeds agree`);
     for (const [k, number] of tallied(vote.classes.filter((k) => k !== vote.predicted))) {
       said.append(`, ${number} ${number === 1 ? "says" : "say"} `, named(found.classes[k]));
     }
