@@ -28,17 +28,16 @@ from modelflow.report.answer import (
     margin,
     protocol_words,
     reads_words,
-    seeds_that_could_tell,
     standing,
     still_learning,
     tally,
-    too_few_seeds,
     trained,
 )
-from modelflow.report.how import data_words, how_made, made_with, repeat_command
+from modelflow.report.how import data_words, how_made, made_with, new_study_command, repeat_command
 from modelflow.report.mistakes import A_MODEL, A_PAIR, MAX_TILES, mistakes_of, vote
 from modelflow.report.model_card import study_card
 from modelflow.report.page import render
+from modelflow.report.seeds import seeds_of_a_new_study, seeds_that_could_tell, too_few_seeds, what_to_do
 from modelflow.report.words import MINUS, NONE, p_text, percent, significant
 from modelflow.results.asked import write_asked
 from modelflow.results.layout import read_predictions, read_run
@@ -370,7 +369,8 @@ def test_one_run_each_tells_no_models_apart(content):
     group = made_up(content, {"a": [[True] * 290 + [False] * 10], "b": [[True] * 150 + [False] * 150]})
     assert headline(group) == "One run of each model cannot tell which of the two is the most accurate."
     assert "moves the accuracy of a small network (on Fashion-MNIST by about a point)" in details(group)[0]
-    assert details(group)[0].endswith(f"“modelflow run --seeds 5”. {DECIDE_BEFORE}")
+    assert details(group)[0].endswith(f"Train several seeds per model. {DECIDE_BEFORE}")
+    assert what_to_do(group) == "Start a new study with five other seeds of each model"
     low, high = proportion_confint(290, 300, method="wilson")
     assert (group.models[0].interval.low, group.models[0].interval.high) == pytest.approx((low, high))
     assert group.verdicts == ()
@@ -468,7 +468,7 @@ def test_a_cheaper_model_that_is_not_compared_is_not_said_to_be_beaten(content):
     assert "It is better than each model compared with fewer." in details(group)[1]
 
 
-def test_after_an_open_headline_the_seeds_that_would_tell_are_named_and_no_command_that_adds_them(content):
+def test_after_an_open_headline_the_seeds_that_would_tell_are_named(content):
     parameters = {"a": 3, "b": 3, "c": 3}
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", 9)}
     assert seeds_that_could_tell(decided(content, kinds, parameters)) == (
@@ -478,7 +478,6 @@ def test_after_an_open_headline_the_seeds_that_would_tell_are_named_and_no_comma
     assert "About 7 seeds of each would tell a from b (80 %" in seeds_that_could_tell(
         decided(content, kinds, parameters)
     )
-    assert "--seeds" not in headline(decided(content, kinds, parameters))
     for kind in ("cannot tell", "better", "equivalent"):
         assert seeds_that_could_tell(decided(content, {"b": (kind, None)}, parameters)) == ""
 
@@ -496,6 +495,52 @@ def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):
     assert too_few_seeds(made_up(content, four)) == ""
     pair = too_few_seeds(made_up(content, {name: two[name] for name in "ab"}))
     assert pair.startswith("Two seeds of each model are too few for a family of 1 pair.")
+
+
+def test_of_too_few_seeds_the_headline_says_who_leads_and_that_nothing_is_shown(content):
+    rng = np.random.default_rng(2)
+    two = {name: runs(rng, share, n_seeds=2) for name, share in {"a": 0.9, "b": 0.79}.items()}
+    unshown = "The seeds are too few to say that any difference is real."
+    assert headline(made_up(content, two)) == f"a has the highest mean accuracy, 90.0 % over two seeds. {unshown}"
+    alone = made_up(content, two | {"c": runs(rng, 0.95, n_seeds=1)})
+    assert headline(alone) == (
+        f"a has the highest mean accuracy of the two that can be compared, 90.0 % over two seeds. {unshown} "
+        "Not compared: c."
+    )
+    mixed = {name: runs(rng, share, n_seeds=5) for name, share in {"a": 0.9, "d": 0.3}.items()}
+    assert headline(made_up(content, two | mixed)) == (
+        "a has the highest mean accuracy, 90.0 % over five seeds. Against b, the seeds are too few to say that the "
+        "lead is real."
+    )
+    mixed["d"] = runs(rng, 0.87, n_seeds=5, spread=0.05)
+    assert headline(made_up(content, two | mixed)).endswith(" is real. Against d, it is inconclusive.")
+    dead = of_dead(content, {"a": runs(rng, 0.9, 3), "b": runs(rng, 0.7, 3), "c": runs(rng, 0.6, 3)}, "a")
+    assert headline(dead).startswith("a has the highest mean accuracy, over its runs that train. The seeds are too few")
+
+
+def test_a_new_study_has_seeds_enough_and_none_that_were_seen(content):
+    rng = np.random.default_rng(2)
+    two = {name: runs(rng, share, n_seeds=2) for name, share in {"a": 0.9, "b": 0.5, "c": 0.2}.items()}
+    assert seeds_of_a_new_study(made_up(content, two)) == 5
+    command = new_study_command(content, 5)
+    place = (content.folder / "study.json").resolve()
+    assert command == f"modelflow run {place} --seeds 44,45,46,47,48 --results new_study"
+    assert SEEDS == [42, 43]
+    for more, number in ((4, 7), (17, 20), (18, 0)):  # of three seeds: as many as would tell, unless they are many
+        assert seeds_of_a_new_study(decided(content, {"b": ("cannot tell", more)}, {"a": 3, "b": 3})) == number
+    assert seeds_of_a_new_study(decided(content, {"b": ("better", None)}, {"a": 3, "b": 3})) == 0
+    close = made_up(content, {name: runs(rng, 0.5, n_seeds=2, spread=0.05) for name in "ab"})
+    assert what_to_do(close).endswith("seeds of each model, enough for large differences")
+
+
+def test_a_new_study_of_the_cards_models_is_given_by_options(copied):
+    (copied / "study.json").unlink()
+    write_asked(read_study(None, epochs=2), copied)
+    assert new_study_command(read_content(copied), 3) == (
+        "modelflow run --epochs 2 --seeds 44,45,46 --results new_study"
+    )
+    (copied / "study.json").unlink()
+    assert new_study_command(read_content(copied), 3) == ""
 
 
 def of_dead(content, correct_by_model, dead):

@@ -33,6 +33,12 @@ def test_the_title_is_the_finding(content):
     assert title_of(content, many) == "digits: inconclusive, any of five may be best of five"
 
 
+def test_of_too_few_seeds_the_title_names_the_leader_alone(content):
+    few = group(content, {"a": 0.7, "b": 0.8, "c": 0.3}, seeds=2)
+    assert title_of(content, few) == "digits: b leads three, with too few seeds to tell"
+    assert glance(few).heading == "Highest mean accuracy"
+
+
 def first_two(found):
     return [model.name for model in found.models[:2]]
 

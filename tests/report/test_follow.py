@@ -67,7 +67,7 @@ def test_it_becomes_the_finished_page_in_the_same_place(content, so_far, opened,
         card.locator("summary").first.click()
     table = card.locator("summary", has_text="Layers as a table")
     table.click()
-    page.locator("[data-inside=model]").select_option(label="wide")
+    page.locator("[data-inside=seed]").select_option(label="43")
     page.locator(".pick").nth(3).click()
     picked = page.locator(".pick").nth(3).get_attribute("aria-label")
     table.focus()
@@ -84,7 +84,9 @@ def test_it_becomes_the_finished_page_in_the_same_place(content, so_far, opened,
     assert not shown.get_by_label("wide").is_checked()
     assert shown.get_by_label("narrow").is_checked()
     assert table.evaluate("part => part.parentElement.open")
-    assert page.locator("[data-inside=model]").evaluate("part => part.selectedOptions[0].textContent") == "wide"
+    chosen = "part => part.selectedOptions[0].textContent"
+    assert page.locator("[data-inside=model]").evaluate(chosen) == "narrow"
+    assert page.locator("[data-inside=seed]").evaluate(chosen) == "43"
     assert page.locator('.pick[aria-checked="true"]').get_attribute("aria-label") == picked
     assert page.evaluate("document.activeElement.textContent") == "Layers as a table"
     assert table.bounding_box()["y"] == pytest.approx(before, abs=3)
@@ -102,10 +104,24 @@ def test_it_waits_while_the_reader_draws_or_has_paused_it(so_far, opened, tmp_pa
     if page.locator("[data-try][data-origin=drawing]").count() == 0:  # it reloaded meanwhile
         page.get_by_role("button", name="Blank board").click()
     assert stays(page)
-    page.locator(".pick").nth(1).click()
+    page.locator(".pick").nth(1).click()  # nothing was drawn
     wait_for_reload(page)
     page.get_by_role("button", name="Pause updating").click()
     page.get_by_role("button", name="Resume updating").wait_for()
+    assert stays(page)
+
+
+@needs_chromium
+@pytest.mark.usefixtures("_quick")
+def test_it_does_not_lose_a_drawing_that_is_kept(so_far, opened, tmp_path):
+    path = tmp_path / "report.html"
+    write(path, so_far, training=True)
+    page = opened(path)
+    page.evaluate("document.querySelector('[data-training] button').click()")  # paused
+    page.locator("[data-board]").focus()
+    page.keyboard.press("Space")
+    page.locator(".pick").nth(1).click()
+    page.get_by_role("button", name="Resume updating").click()
     assert stays(page)
 
 

@@ -13,7 +13,7 @@ from modelflow import GenericCNN, ModelFlow, load_dataset
 from modelflow.analysis.archive import read_content
 from modelflow.cli import run_command
 from modelflow.networks.description import parse_spec
-from modelflow.report.how import RELATIVE, data_options, repeat_command, repeat_run
+from modelflow.report.how import RELATIVE, data_options, new_study_command, repeat_command, repeat_run
 from modelflow.report.page import render
 from modelflow.results.layout import read_run
 from modelflow.studies.pages import write_pages
@@ -38,7 +38,8 @@ def begun(tmp_path, monkeypatch):
 
 
 def on_page(text):
-    return html.unescape(re.search(r"<pre[^>]*><code>(.*?)</code></pre>", text, re.S)[1])
+    found = re.search(r"<pre[^>]*repeats the study[^>]*><code>(.*?)</code></pre>", text, re.S)[1]
+    return html.unescape(re.sub(r"<[^>]+>", "", found))
 
 
 def on_card(text):
@@ -53,6 +54,14 @@ def test_page_and_card_of_a_study_give_the_same_command_and_it_runs_from_anywher
     assert run_command(arguments) == 0
     for name in SAME_BYTES:
         assert Path("repeated/own", name).read_bytes() == (begun / "own" / name).read_bytes()
+
+
+def test_the_command_of_a_new_study_trains_other_seeds_elsewhere(begun):
+    program, *arguments = shlex.split(new_study_command(read_content(begun), 2))
+    assert program == "modelflow"
+    assert run_command(arguments) == 0
+    assert sorted(run.seed for run in read_content("new_study").runs) == [43, 44]
+    assert [run.seed for run in read_content(begun).runs] == [42]
 
 
 def test_the_card_of_a_run_gives_a_command_that_runs_from_anywhere(begun):
@@ -115,7 +124,7 @@ def test_a_results_folder_that_was_moved_gives_its_new_place(begun, tmp_path):
     moved = Path(shutil.move(begun, tmp_path / "moved"))
     command, _ = repeat_command(read_content(moved))
     assert shlex.split(command)[2] == str(moved / "study.json")
-    assert html.escape(command, quote=True).replace("&#x27;", "&#39;") in render(read_content(moved))
+    assert on_page(render(read_content(moved))) == command
 
 
 def test_a_folder_whose_name_no_page_can_hold_is_the_place_to_give_the_command_in(begun, tmp_path):

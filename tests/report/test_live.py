@@ -401,6 +401,12 @@ def test_an_image_is_picked_by_arrow_keys(report, opened, content):
     assert np.array_equal(pixels_seen(page), np.rint(found.images_NCHW[2, 0] * (255 / 16)))
 
 
+def unlike(page):
+    """What the page warns of, in its first sentence."""
+    note = page.locator(".of-unlike")
+    return note.inner_text().partition(" Do not trust")[0] if note.is_visible() else ""
+
+
 @needs_chromium
 def test_painting_by_keys_changes_the_answer_and_is_undone(report, opened):
     page = opened(report)
@@ -417,8 +423,11 @@ def test_painting_by_keys_changes_the_answer_and_is_undone(report, opened):
     changed = pixels_seen(page) != image
     assert changed[3:5, 4:].any()
     assert not changed[:2].any()
-    assert "painted on; it was 0" in page.locator("[data-summary]").text_content()
+    assert ", changed (painted on); it was 0. " in page.locator("[data-summary]").text_content()
+    assert page.locator(".judged").count() == 0
+    assert unlike(page) == "A changed image is unlike the images that these networks learned from."
     restore.click()
+    assert unlike(page) == ""
     assert answers(page) == before
     assert np.array_equal(pixels_seen(page), image)
 
@@ -430,6 +439,11 @@ def test_erasing_by_the_pointer_leaves_black(report, opened):
     page.get_by_label("Erase").check()
     page.locator("[data-brush]").fill("3")
     board = page.locator("[data-board]")
+    board.focus()
+    page.keyboard.press("Space")
+    ready(page)
+    assert ", changed (partly erased); it was 0. " in page.locator("[data-summary]").text_content()
+    assert unlike(page).startswith("A changed image is")
     board.scroll_into_view_if_needed()
     box = board.bounding_box()
     for row in range(8):
@@ -440,23 +454,56 @@ def test_erasing_by_the_pointer_leaves_black(report, opened):
     ready(page)
     assert pixels_seen(page).max() == 0
     assert not page.get_by_text("The test image as it is stored.").is_visible()
+    assert page.locator("[data-summary]").text_content() == "Everything is erased. Paint, or undo."
+    assert not page.locator(".answer").first.is_visible()
+    page.get_by_role("button", name="Undo all").click()
+    ready(page)
+    board.focus()
+    page.keyboard.press("Space")
+    page.get_by_label("Paint").check()
+    board.focus()
+    page.keyboard.press("Shift+ArrowDown")
+    ready(page)
+    assert ", changed (partly erased and painted on); it was" in page.locator("[data-summary]").text_content()
+
+
+@needs_chromium
+def test_a_stroke_that_changes_nothing_leaves_a_test_image_as_it_is(report, opened):
+    page = opened(report)
+    before = answers(page)
+    page.get_by_label("Erase").check()
+    page.locator("[data-brush]").fill("0.5")
+    board = page.locator("[data-board]")
+    board.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("Space")  # the corner is black
+    assert answers(page) == before
+    assert page.get_by_role("button", name="Undo all").is_disabled()
+    assert unlike(page) == ""
 
 
 @needs_chromium
 def test_a_drawing_is_framed_and_warned_of(report, opened):
     page = opened(report)
     ready(page)
-    note = page.get_by_text("A drawing is unlike the images that these networks learned from.")
-    assert not note.is_visible()
+    assert unlike(page) == ""
     page.get_by_role("button", name="Blank board").click()
     ready(page)
-    assert note.is_visible()
+    assert unlike(page) == "A drawing is unlike the images that these networks learned from."
     assert pixels_seen(page).max() == 0
+    assert page.locator("[data-summary]").text_content() == "Nothing is drawn yet. Paint on the board."
+    for part in (".answer", "[data-maps] figure", "[data-compared]"):
+        assert not page.locator(part).first.is_visible()
     board = page.locator("[data-board]")
     board.focus()
     for _ in range(3):
         page.keyboard.press("Shift+ArrowDown")
     ready(page)
+    for part in (".answer", "[data-maps] figure", "[data-compared]"):
+        assert page.locator(part).first.is_visible()
     rows = np.flatnonzero(pixels_seen(page).max(1) > 100)
     assert (rows[0], rows[-1]) == (0, 7)  # made as long as the image
     assert page.get_by_text("Scaled to 8 pixels and centred, as").is_visible()
@@ -475,6 +522,7 @@ def test_a_chosen_picture_is_brought_to_the_form_of_the_data(report, opened, tmp
     seen = pixels_seen(page)
     assert seen[:, 3:5].max(1).min() > 100
     assert seen[:, :3].max() < 40
+    assert unlike(page) == "Your picture may be unlike the images that these networks learned from."
     assert page.locator('.pick[aria-checked="true"]').count() == 0
     page.locator(".pick").nth(0).click()
     assert page.locator("[data-file]").input_value() == ""  # so that the same picture can be chosen again
@@ -489,7 +537,7 @@ def test_layers_of_the_chosen_model_and_seed_are_shown(report, opened, content):
     ready(page)
     models = content.groups[0].models
     maps = page.locator("[data-maps] canvas")
-    assert maps.count() == 4
+    assert maps.count() == 3
     call = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
     first = maps.nth(0).evaluate(call)
     assert max(first) == 255
@@ -509,21 +557,95 @@ def test_layers_of_the_chosen_model_and_seed_are_shown(report, opened, content):
 
 
 @needs_chromium
+def test_outputs_stand_beside_the_names_of_their_classes(report, opened, content):
+    page = opened(report)
+    ready(page)
+    found, model = found_of(content), content.groups[0].models[0]
+    page.locator(".pick").nth(3).click()
+    page.locator("[data-inside=seed]").select_option(label=str(SEEDS[1]))
+    ready(page)
+    lines = page.locator(".outputs li")
+    assert lines.locator("bdi").all_text_contents() == list(model.class_names)
+    values = [float(text.replace("\N{MINUS SIGN}", "-")) for text in lines.locator(".n").all_text_contents()]
+    logits_K = model.seeds[1].logits_NK[found.chosen[3]]
+    assert values == pytest.approx(logits_K, abs=0.1)
+    assert lines.nth(logits_K.argmax()).get_attribute("class") == "largest"
+    fill = lines.nth(logits_K.argmin()).locator(".track span")
+    assert fill.get_attribute("class") == ("below" if logits_K.min() < 0 else "above")
+
+
+@needs_chromium
+def test_a_drawing_that_another_image_takes_the_place_of_is_kept(report, opened):
+    page = opened(report)
+    ready(page)
+    back = page.locator(".try-tools [data-back]")
+    assert not back.is_visible()
+    page.get_by_role("button", name="Blank board").click()
+    page.locator(".pick").nth(2).click()
+    assert not back.is_visible()  # nothing was drawn
+    page.get_by_role("button", name="Blank board").click()
+    page.locator("[data-board]").focus()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowDown")
+    ready(page)
+    drawn = pixels_seen(page)
+    page.get_by_role("button", name="Image where they differ most").click()
+    ready(page)
+    assert not np.array_equal(pixels_seen(page), drawn)
+    assert page.locator("[data-compare]").get_by_role("button", name="Back to your drawing").is_visible()
+    back.click()
+    ready(page)
+    assert np.array_equal(pixels_seen(page), drawn)
+    assert page.locator('.pick[aria-checked="true"]').count() == 0
+    assert not back.is_visible()
+    page.get_by_role("button", name="Undo all").click()  # even that
+    assert back.text_content() == "Back to your drawing"
+    page.locator(".pick").nth(2).click()
+    page.locator("[data-board]").focus()
+    page.keyboard.press("Space")
+    ready(page)
+    painted = pixels_seen(page)
+    back.click()  # to the drawing, and from there to the test image that was painted on
+    ready(page)
+    assert np.array_equal(pixels_seen(page), drawn)
+    assert back.text_content() == "Back to your changed image"
+    back.click()
+    ready(page)
+    assert np.array_equal(pixels_seen(page), painted)
+    assert page.locator(".pick").nth(2).get_attribute("aria-checked") == "true"
+    page.get_by_role("button", name="Undo all").click()
+    ready(page)
+    page.locator(".pick").nth(2).click()
+    assert page.locator("[data-try]").get_attribute("data-edited") == "false"
+
+
+@needs_chromium
 def test_two_models_are_compared_where_they_differ_most(report, opened, content):
     page = opened(report)
     ready(page)
     found = found_of(content)
-    page.locator("[data-compare] summary").click()
     page.get_by_role("button", name="Image where they differ most").click()
     ready(page)
     image = found.chosen[found.apart[0, 1]]
-    assert page.locator("[data-summary]").text_content().startswith(f"Test image {image} is ")
+    truth = content.groups[0].labels_N[image]
+    assert page.locator("[data-summary]").text_content().startswith(f"Test image {image} is {truth}. ")
+    assert page.locator("[data-compared-image]").text_content() == f"Test image {image} is {truth}. "
     said = page.locator("[data-side-said]").all_text_contents()
     model = content.groups[0].models[0]
     mean = np.mean([torch.softmax(torch.from_numpy(z[image]), 0).numpy() for z, _ in model.predictions()], 0)
-    assert said[0].split()[0] in map(str, np.flatnonzero(mean > mean.max() - 0.02))
+    guesses = [(one.split()[0], one.split()[1]) for one in said]
+    assert guesses[0][0] in map(str, np.flatnonzero(mean > mean.max() - 0.02))
+    assert [verdict for _, verdict in guesses] == ["right" if k == str(truth) else "wrong" for k, _ in guesses]
     notes = page.locator("[data-side-note]").all_text_contents()
-    assert all(re.match(r"Covered, its probability falls by up to \d+ points and rises", note) for note in notes)
+    said = r"Covered, its probability falls by up to (\d+) points and rises by up to (\d+)\."
+    reach = [re.fullmatch(said, note) for note in notes]
+    most = max(5, *(int(points) for one in reach for points in one.groups()))
+    ends = [page.locator(f"[data-scale={way}]").text_content() for way in ("rises", "falls")]
+    assert ends == [f"rises by {most} points", f"falls by {most} points"]
+    call = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, 1).data]"
+    scale = np.array(page.locator(".scale canvas").evaluate(call)).reshape(-1, 4)[:, :3].astype(int)
+    assert scale[len(scale) // 2].max() == 0
+    assert (scale[0, 2] > scale[0, 0], scale[-1, 0] > scale[-1, 2]) == (True, True)
     colours = (
         page.locator("[data-compared] canvas")
         .nth(0)
@@ -537,7 +659,6 @@ def test_two_models_are_compared_where_they_differ_most(report, opened, content)
 def test_a_model_beside_itself_says_so_in_place_of_an_image(report, opened, content):
     page = opened(report)
     ready(page)
-    page.locator("[data-compare] summary").click()
     button = page.get_by_role("button", name="Image where they differ most")
     note = page.get_by_text("Both sides show the same model. Choose two different models.")
     assert button.is_enabled()
@@ -570,8 +691,8 @@ def test_the_sentence_counts_only_the_models_that_are_shown(report, opened):
     both = said.text_content()
     box.uncheck()
     ready(page)
-    alone = page.locator(".answer:visible .answer-said").text_content().strip()
-    assert said.text_content().endswith(f". The model says {alone}.")
+    alone, judged = page.locator(".answer:visible .answer-said").text_content().split()
+    assert said.text_content().endswith(f". The model says {alone} ({judged}).")
     page.locator(".pick").nth(3).click()
     ready(page)
     assert "The model says " in said.text_content()
@@ -582,6 +703,65 @@ def test_the_sentence_counts_only_the_models_that_are_shown(report, opened):
     page.locator(".pick").nth(0).click()
     ready(page)
     assert said.text_content() == both
+
+
+@needs_chromium
+def test_choices_offer_only_models_that_are_shown(report, opened):
+    page = opened(report)
+    ready(page)
+    choices = page.locator("select:has([data-models])")
+    assert choices.count() == 5  # of two that disagree, of one looked into, of two compared
+
+    def offered():
+        call = "select => [...select.options].filter(o => !o.hidden && !o.disabled).map(o => o.textContent)"
+        return [choices.nth(i).evaluate(call) for i in range(5)]
+
+    def chosen():
+        return [choices.nth(i).evaluate("select => select.selectedOptions[0].textContent") for i in range(5)]
+
+    filters = page.locator("#learning [data-filter]")
+    assert offered() == [["wide", "narrow"]] * 5
+    assert chosen() == ["wide", "narrow", "wide", "wide", "narrow"]
+    filters.get_by_label("wide").uncheck()
+    ready(page)
+    assert offered() == [["narrow"]] * 5
+    assert chosen() == ["narrow"] * 5
+    few = page.get_by_text("Fewer than two models are shown.")
+    assert [few.nth(i).is_visible() for i in range(few.count())] == [True, True]
+    assert not page.locator("[data-compared]").first.is_visible()
+    assert page.get_by_role("button", name="Image where they differ most").is_disabled()
+    filters.locator("[data-none]").click()
+    ready(page)
+    assert all(choices.nth(i).is_disabled() for i in range(5))
+    assert not page.locator("[data-maps]").is_visible()
+    filters.locator("[data-all]").click()
+    ready(page)
+    assert offered() == [["wide", "narrow"]] * 5
+    assert chosen() == ["narrow", "wide", "narrow", "narrow", "wide"]
+    assert page.locator("[data-outcome] .counts").is_visible()
+    assert page.locator("[data-compared]").first.is_visible()
+
+
+@needs_chromium
+def test_seeds_that_say_otherwise_are_quoted(report, opened, content):
+    """On the first image that may be picked on which the seeds of a model differ."""
+    page = opened(report)
+    ready(page)
+    found = found_of(content)
+    for i, model in enumerate(content.groups[0].models):
+        said_SN = np.stack([seed.logits_NK[found.chosen].argmax(1) for seed in model.seeds])
+        differing = np.flatnonzero(said_SN[0] != said_SN[1])
+        agreeing = np.flatnonzero(said_SN[0] == said_SN[1])
+        for place in (differing[0], agreeing[0]):
+            page.locator(".pick").nth(int(place)).click()
+            ready(page)
+            card = page.locator(".answer").nth(i)
+            predicted, judged = card.locator(".answer-said").text_content().split()
+            (other,) = {str(k) for k in said_SN[:, place]} - {predicted} or {""}
+            expected = f"No two seeds agree, 1 says {other}" if other else "Both seeds agree"
+            assert card.locator(".answer-seeds").text_content() == expected
+            truth = str(content.groups[0].labels_N[found.chosen[place]])
+            assert judged == ("right" if predicted == truth else "wrong")
 
 
 @needs_chromium
@@ -665,6 +845,32 @@ def in_colour(tmp_path_factory):
 def colours_seen(page):
     call = """canvas => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]"""
     return np.array(page.locator("[data-sees]").evaluate(call)).reshape(20, 24, 4)[:, :, :3]
+
+
+@needs_chromium
+def test_on_a_phone_the_answers_stand_right_under_the_board(report, opened):
+    page = opened(report, viewport={"width": 390, "height": 844})
+    ready(page)
+    tools, board, seen, cards = (
+        page.locator(part).bounding_box() for part in (".try-tools", ".board", ".sees", "[data-answers]")
+    )
+    assert tools["y"] + tools["height"] <= board["y"]
+    assert seen["y"] - (board["y"] + board["height"]) < 20
+    assert cards["y"] - (board["y"] + board["height"]) < 160  # what the networks see, and what they say, between
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_board_stays_where_it_is_while_it_is_painted_on(report, opened, width):
+    page = opened(report, viewport={"width": width, "height": 844})
+    ready(page)
+    board = page.locator("[data-board]")
+    board.focus()
+    before = board.bounding_box()
+    page.keyboard.press("Space")
+    ready(page)
+    assert unlike(page).startswith("A changed image is")
+    assert board.bounding_box() == before
 
 
 @needs_chromium

@@ -94,8 +94,13 @@ def test_seeds_that_could_tell_stand_below_an_open_headline(content):
     group = made_up(content, {name: rng.random((3, 355)) < 0.8 for name in "ab"})
     html = render(Content(content.folder, (replace(group, verdicts=(replace(group.verdicts[0], more=4),)),), ()))
     after = html[html.index('<h1 id="top-title">Inconclusive: ') :]
-    assert after.index("About 7 seeds of each would tell ") < after.index("<figure>")
-    assert "--seeds" not in after[: after.index("<figure>")]
+    before = text_of(after[: after.index("<figure>")])
+    assert before.index("About 7 seeds of each would tell ") < before.index("Start a new study with seven other seeds")
+    assert "--seeds 45,46,47,48,49,50,51 --results new_study" in before  # of none that were seen
+
+
+def text_of(html):
+    return unescape(re.sub(r"<[^>]+>", "", html))
 
 
 def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
@@ -103,13 +108,22 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     group = made_up(content, {name: rng.random((2, 355)) < 0.8 for name in "abc"})
     html = render(Content(content.folder, (group,), ()))
     after = html[html.index("<h1") :]
-    assert after.index("Two seeds of each model are too few for a family of 3 pairs") < after.index("<figure>")
+    before = text_of(after[: after.index("<figure>")])
+    assert "Two seeds of each model are too few for a family of 3 pairs" in before
+    assert "Start a new study with five other seeds of each model" in before
+    study = (content.folder / "study.json").resolve()
+    assert f"modelflow run {study} --seeds 44,45,46,47,48 --results new_study" in before
+    assert after.count('<td class="n">not tested</td>') == 3
     assert "three for up to two, four for up to seven, five for up to 40 models, ten beyond" in html
     assert "The interval in words holds for all pairs of the group at once" in html
     assert "The bars are for one pair alone: of 21, about one misses" in html
     assert "Difference in points, 95 % for this pair alone" in html
     enough = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in "abc"})
-    assert "too few for a family" not in render(Content(content.folder, (enough,), ()))
+    html = render(Content(content.folder, (enough,), ()))
+    assert "too few for a family" not in html
+    assert '<td class="n">not tested</td>' not in html
+    assert '<td class="n">1.00</td>' in html
+    assert "p is adjusted for all pairs (Holm) and capped at 1." in html
 
 
 def test_what_seeds_after_a_look_do_is_said_once_above_the_verdicts_not_in_each(content):
@@ -223,6 +237,7 @@ def test_one_run_each_says_that_it_cannot_tell(copied):
         shutil.rmtree(copied / name / "seeds")
     html = render(read_content(copied))
     assert "One run of each model cannot tell which of the two is the most accurate." in html
+    assert "--seeds 43,44,45,46,47 --results new_study" in text_of(html)
     assert "A verdict for each pair" not in html
 
 
@@ -465,7 +480,8 @@ def test_disagreements_follow_both_choices(report, opened, content):
     assert lists.nth(2).locator(".says.wrong").count() == 2 * min(24, pair.wrong_apart)
     for item in lists.nth(2).locator("li").all():
         named = item.locator("bdi").all_text_contents()
-        assert len(set(named)) == len(named) == 3
+        assert len(set(named)) == len(named) == 5  # two models, what each says, what it is
+        assert named[:3:2] == [model.name for model in reversed(content.groups[0].models)]
     tile = lists.nth(1).locator(".tile").first
     assert tile.evaluate("tile => getComputedStyle(tile).backgroundImage").startswith('url("data:image/png')
 
@@ -474,7 +490,7 @@ def test_the_agreements_of_every_pair_stand_in_a_table(content):
     found = mistakes_of(content.groups[0])
     (pair,) = found.pairs
     html = render(content)
-    row = re.search(r"How every two models agree.*?<tbody><tr>(.*?)</tr>", html, re.S).group(1)
+    row = re.search(r"How every two models agree.*?<tbody><tr[^>]*>(.*?)</tr>", html, re.S).group(1)
     cells = [int(text) for text in re.findall(r'class="n">(\d+)<', row)]
     assert cells == [pair.right, pair.only_first, pair.only_second, pair.wrong_alike, pair.wrong_apart]
     assert sum(cells) == len(found.labels_N)
@@ -550,6 +566,69 @@ def test_nothing_is_wider_than_a_phone(hostile_report, opened):
     outside = """all => all.filter(e => !e.closest('.scroll, .contents, pre, svg, .hidden') &&
         e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 200))"""
     assert page.eval_on_selector_all("main *", outside) == []
+
+
+PARTS = {
+    "DepthwiseSeparableNetworkWide": "Depthwise Separable Network Wide",
+    "residual_squeeze_small": "residual_ squeeze_ small",
+}
+LINES = """all => all.map(part => {
+    const lines = [];
+    for (const walk = document.createTreeWalker(part, NodeFilter.SHOW_TEXT); walk.nextNode();) {
+        for (let i = 0; i < walk.currentNode.length; i++) {
+            const range = document.createRange();
+            range.setStart(walk.currentNode, i);
+            range.setEnd(walk.currentNode, i + 1);
+            const [box] = range.getClientRects();
+            if (!box) return null;
+            if (!lines.length || lines.at(-1).y !== box.y) lines.push({y: box.y, text: ""});
+            lines.at(-1).text += walk.currentNode.data[i];
+        }
+    }
+    return lines.map(line => line.text.trim()).join("|");
+}).filter(Boolean)"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_long_names_of_models_break_where_their_parts_meet(content, opened, tmp_path, width):
+    rng = np.random.default_rng(0)
+    group = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in (*PARTS, "plain")})
+    path = tmp_path / "report.html"
+    path.write_text(render(Content(content.folder, (group,), ())), "utf-8")
+    page = opened(path, viewport={"width": width, "height": 844})
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    seen = page.eval_on_selector_all(".model bdi, .counts bdi, .disagree p bdi", LINES)
+    ends = {"".join(parts[:i]) for parts in map(str.split, PARTS.values()) for i in range(1, 5)}
+    begun = [line for name in seen for line in accumulated(name.split("|"))]
+    assert len(seen) > 20
+    assert set(begun) <= ends | {"plain"}
+    labels = page.locator('[data-chart="g0-accuracy"] .role-axis-label text').all()
+    texts = ["".join(label.locator("tspan").all_text_contents()) or label.text_content() for label in labels]
+    assert {*PARTS, "plain"} <= set(texts)
+
+
+def accumulated(lines):
+    """The first line, the first two, and so on."""
+    return ["".join(lines[: i + 1]) for i in range(len(lines))]
+
+
+@needs_chromium
+def test_class_names_are_whole_on_a_phone(opened, tmp_path, copied):
+    names = ["T-shirt/top", "Ankle boot", "Chrysanthemum", "speed_limit_30", "Pullover", *"abcde"]
+    for folder in [*run_folders_of(copied, "wide"), *run_folders_of(copied, "narrow")]:
+        rename_classes(folder, names)
+    path = tmp_path / "report.html"
+    path.write_text(render(read_content(copied)), "utf-8")
+    page = opened(path, viewport={"width": 390, "height": 844})
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    cut = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)"
+    for where in (".confusion th bdi", ".bars th bdi", ".answer-bar bdi", ".outputs bdi"):
+        assert page.locator(where).count() >= 5
+        assert page.eval_on_selector_all(where, f"{cut}.map(e => e.textContent)") == []
+    for where in (".confusion tbody th bdi", ".bars th bdi", ".tiles .says bdi", "[data-summary] bdi"):
+        lines = {part for text in page.eval_on_selector_all(where, LINES) for part in text.split("|")}
+        assert lines <= {*names, "Ankle", "boot", "speed_limit_", "speed_", "limit_30", "30"}, where
 
 
 @needs_chromium

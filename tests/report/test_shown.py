@@ -104,6 +104,7 @@ def test_a_comparison_begins_as_the_report_does_and_has_the_best_pair_first(thre
 
     found, group = compare(three), read_content(three).groups[0]
     assert found.headline == headline(group)
+    assert " over three seeds. The seeds are too few to say that any difference is real." in found.headline
     best = found.entries[0].name
     assert best == best_of(found.verdicts)
     about = [best in (verdict.first, verdict.second) for verdict in found.verdicts]
@@ -131,6 +132,7 @@ def test_a_comparisons_frame_has_a_row_a_verdict(three):
 def test_a_comparison_in_latex_has_n_intervals_and_the_method(three):
     found = compare(three)
     accuracies, verdicts = latex_rows(found.to_latex())
+    assert {line[-1] for line in verdicts[1:]} == {"not tested"}  # three seeds each are too few for three pairs
     assert [line[0] for line in accuracies[1:]] == [entry.name.replace("_", r"\_") for entry in found.entries]
     assert verdicts[0] == ["First", "Second", "Verdict", "Difference", r"95 \% interval", "p"]
     for line, verdict in zip(verdicts[1:], found.verdicts, strict=True):

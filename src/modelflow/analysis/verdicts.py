@@ -42,6 +42,7 @@ CONFIDENCE = 0.95
 POWER = 0.8
 MAX_SEEDS = 1000
 MIN_SEEDS = ((1, 3), (21, 4), (780, 5), (math.inf, 10))  # up to so many pairs (docs/statistics.md)
+USUAL_SEEDS = 5  # of a study, where fewer would do for a claim
 AFTER_A_LOOK = "Adding seeds after seeing results makes 8 to 17 % false claims"  # as simulated (docs/statistics.md)
 OF_TRAINED, OF_ALL = "of the runs that train", "of all runs"
 
@@ -71,6 +72,11 @@ class Verdict:
         if self.of_all_runs is None:
             return ""
         return OF_ALL if self.difference == self.of_all_runs else OF_TRAINED
+
+    @property
+    def has_too_few_seeds(self) -> bool:
+        """Whether nothing may be claimed of so few seeds that train, so that the pair is not tested."""
+        return self.runs == OF_ALL or self.difference.seeds < fewest_seeds(self.pairs)
 
     @property
     def pair_interval(self) -> Interval:
@@ -175,14 +181,20 @@ def fewest_seeds(pairs: int) -> int:
     return next(seeds for most, seeds in MIN_SEEDS if pairs <= most)
 
 
+def seeds_from_the_start(pairs: int) -> int:
+    """How many seeds of each to plan a study of so many pairs with."""
+    return max(fewest_seeds(pairs), USUAL_SEEDS)
+
+
 def seeds_wanted(models: int, seeds: int) -> str:
     """Before a study is trained: that it has too few seeds for any claim on its models; empty where it has enough."""
-    needed = fewest_seeds(math.comb(models, 2))
+    pairs = math.comb(models, 2)
+    needed = fewest_seeds(pairs)
     if models < 2 or seeds >= needed:
         return ""
     return (
         f"{models} models with {seeds} seed{'s' * (seeds != 1)} each cannot show which is better. That takes {needed} "
-        f"or more. Give --seeds {max(needed, 5)} from the start."
+        f"or more. Give --seeds {seeds_from_the_start(pairs)} from the start."
     )
 
 

@@ -3,7 +3,6 @@
 headline(group)  ->  "generic_2 is the most accurate of the seven models: better than each of the six others."
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,10 @@ from modelflow.analysis.archive import Content, Group, Model
 from modelflow.analysis.units import amount_words, range_words
 from modelflow.analysis.verdicts import (
     AFTER_A_LOOK,
-    MIN_SEEDS,
     OF_ALL,
     OF_TRAINED,
     Kind,
     Verdict,
-    fewest_seeds,
     margin_words,
     trained_words,
 )
@@ -31,6 +28,7 @@ from modelflow.results.records import Run
 from modelflow.text import counted, sentence, shown
 
 WIDE_MARGIN = 0.02  # a share of 1
+WHICH = {OF_TRAINED: "over its runs that train", OF_ALL: "over all its runs"}  # a mean is of
 DECIDE_BEFORE = f"Choose the number before you train. {AFTER_A_LOOK} (docs/statistics.md)."
 
 
@@ -47,6 +45,15 @@ class Standing:
     def others(self) -> int:
         """How many models it was compared with."""
         return len(self.beaten) + len(self.equivalent) + len(self.open)
+
+    @property
+    def closest(self) -> Verdict:
+        """The verdict on the next best."""
+        return min((*self.open, *self.equivalent, *self.beaten), key=lambda v: v.difference.estimate)
+
+    def other(self, verdict: Verdict) -> str:
+        """The model that a verdict sets the best against."""
+        return verdict.second if verdict.first == self.best else verdict.first
 
 
 def standing(group: Group) -> Standing | None:
@@ -71,7 +78,9 @@ def headline(group: Group) -> str:
     found = standing(group)
     if found is None:
         return _without_verdicts(group)
-    return headline_of(found, group.margin, [name for name, _ in group.unpaired], group.metric)
+    best = next(model for model in group.models if model.name == found.best)
+    mean = mean_words(best.score, len(best.seeds), group.metric)
+    return headline_of(found, group.margin, [name for name, _ in group.unpaired], mean, group.metric)
 
 
 def answers(content: Content) -> list[str]:
@@ -84,12 +93,20 @@ def answers(content: Content) -> list[str]:
     ]
 
 
-def headline_of(found: Standing, margin: float, unpaired: Sequence[str], metric: Metric = ACCURACY) -> str:
-    """Which model is best, in one sentence; `unpaired` are the names of those that could not be compared."""
-    if not unpaired:
-        return f"{_answer(found, margin, '', metric)}."
-    scope = f" of the {in_words(found.others + 1)} that can be compared"
-    return f"{_answer(found, margin, scope, metric)}. Not compared: {listed(unpaired)}."
+def headline_of(found: Standing, margin: float, unpaired: Sequence[str], mean: str, metric: Metric = ACCURACY) -> str:
+    """Which model is best, in one sentence; of too few seeds which leads, and that nothing is shown.
+
+    `unpaired` are the names of those that could not be compared, `mean` is that of the best, as `mean_words` tells it.
+    """
+    scope = f" of the {in_words(found.others + 1)} that can be compared" if unpaired else ""
+    few = [verdict for verdict in found.open if verdict.has_too_few_seeds]
+    said = _leading(found, few, scope, mean, metric) if few else _answer(found, margin, scope, metric)
+    return f"{said}. Not compared: {listed(unpaired)}." if unpaired else f"{said}."
+
+
+def mean_words(score: float, seeds: int, metric: Metric) -> str:
+    """A mean with a digit less than in tables, and over how many seeds: "91.2 % over two seeds"."""
+    return f"{_score_text(score, metric)} over {in_words(seeds)} seeds"
 
 
 def seed_alone(metric: Metric) -> str:
@@ -131,14 +148,24 @@ def within(margin: float, metric: Metric) -> str:
     return f"within {amount_words(margin, metric.unit)}"
 
 
+def _leading(found: Standing, few: Sequence[Verdict], scope: str, mean: str, metric: Metric) -> str:
+    """The headline without its end where of `few` the seeds are too few: who leads, and against whom that is open."""
+    lead = f"{found.best} has the {metric.highest} mean {metric.title}{scope}, {WHICH.get(found.closest.runs, mean)}"
+    if len(few) == found.others:
+        return f"{lead}. The seeds are too few to say that any difference is real"
+    names, others = ([found.other(v) for v in found.open if (v in few) is which] for which in (True, False))
+    said = f"{lead}. Against {listed(names)}, the seeds are too few to say that the lead is real"
+    return f"{said}. Against {listed(others)}, it is inconclusive" if others else said
+
+
 def _answer(found: Standing, margin: float, scope: str, metric: Metric) -> str:
     """The headline without its end; `scope` says among which models, where these are not all."""
     if found.open:
         rivals = sorted((*found.open, *found.equivalent), key=lambda v: v.difference.estimate)
-        names = [found.best, *(_other(found, v) for v in rivals)]
+        names = [found.best, *(found.other(v) for v in rivals)]
         return f"Inconclusive: {listed(names, 'or')} may be the {metric.best}{scope}"
     if found.equivalent:
-        names = [_other(found, v) for v in found.equivalent]
+        names = [found.other(v) for v in found.equivalent]
         highest = f"the {metric.highest} mean {metric.title}{scope}"
         return f"{found.best} has {highest}, and {_equivalent(names)} to it {within(margin, metric)}"
     if found.others == 1:
@@ -160,30 +187,17 @@ def details(group: Group) -> list[str]:
         else []
     )
     if found.open and found.equivalent:
-        names = [_other(found, v) for v in found.equivalent]
+        names = [found.other(v) for v in found.equivalent]
         sentences.append(f"{_equivalent(names)} to {found.best} {within(group.margin, group.metric)}.")
     if found.equivalent and not found.open and (wide := after_headline(group)):
         sentences.append(wide)
     if found.beaten and (found.open or found.equivalent):
-        names = [_other(found, v) for v in found.beaten]
+        names = [found.other(v) for v in found.beaten]
         sentences.append(f"{found.best} is better than {listed(names)}.")
     sentences += cost_words(group, found)
     if group.unpaired:
         sentences.append(f"Not compared: {', '.join(f'{name} ({why})' for name, why in group.unpaired)}.")
     return sentences
-
-
-def seeds_that_could_tell(group: Group) -> str:
-    """After a headline that leaves it open: about how many seeds, by the verdicts, would tell."""
-    found = standing(group)
-    known = [(v.difference.seeds + v.more, _other(found, v)) for v in found.open if v.more] if found else []
-    if found is None or not known:
-        return ""
-    seeds, names = max(seeds for seeds, _ in known), [name for _, name in known]
-    return (
-        f"About {seeds:,} seeds of each would tell {found.best} from {listed(names)} (80 % power, by the spread of "
-        "these runs)."
-    )
 
 
 def without_a_look(words: str) -> str:
@@ -271,41 +285,21 @@ def tally(group: Group) -> str:
     return f"{len(group.verdicts):,} pairs compared: {', '.join(parts)}." if len(group.verdicts) > 1 else ""
 
 
-def too_few_seeds(group: Group) -> str:
-    """A notice where models have too few seeds for so many pairs, which Holm's method then does not keep."""
-    compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
-    needed = fewest_seeds(group.family)
-    few = [model for model in group.models if model.name in compared and len(model.seeds) - model.died < needed]
-    if not few:
-        return ""
-    seeds = listed([in_words(n) for n in sorted({len(model.seeds) - model.died for model in few})])
-    whose = "each model" if len(few) == len(compared) else listed([model.name for model in few])
-    which = " that train" if any(model.died for model in few) else ""
-    return (
-        f"{seeds.capitalize()} seeds of {whose}{which} are too few for a family of {counted(group.family, 'pair')}. "
-        f"Nothing is claimed from them. From {in_words(needed)} on, the chance of even one false “better” is 5 % or "
-        f"less, as simulated. {DECIDE_BEFORE}"
-    )
+def compared(group: Group) -> list[Model]:
+    """The models that are in a verdict."""
+    names = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
+    return [model for model in group.models if model.name in names]
 
 
 def trained(group: Group) -> str:
     """That the verdicts are of the runs that train, and how many died or may; empty without verdicts."""
-    compared = {name for verdict in group.verdicts for name in (verdict.first, verdict.second)}
-    judged = [model for model in group.models if model.name in compared]
+    judged = compared(group)
     return trained_words([model.died for model in judged], [len(model.seeds) for model in judged]) if judged else ""
 
 
 def margin(group: Group) -> str:
     """What would matter, in the unit of the metric, and why."""
     return margin_words(group.margin, group.images, group.metric.unit)
-
-
-def enough_seeds() -> str:
-    """From how many seeds of each something is claimed, by the number of models."""
-    *bounded, (_, beyond) = MIN_SEEDS
-    models = [(1 + math.isqrt(1 + 8 * int(pairs))) // 2 for pairs, _ in bounded]
-    said = [f"{in_words(seeds)} for up to {in_words(n)}" for n, (_, seeds) in zip(models, bounded, strict=True)]
-    return f"{', '.join(said)} models, {in_words(beyond)} beyond"
 
 
 def cost_words(group: Group, found: Standing) -> list[str]:
@@ -326,7 +320,7 @@ def _cheaper(found: Standing, parameters: Mapping[str, int], within_margin: str)
     own = parameters[found.best]
 
     def named(verdicts: Sequence[Verdict]) -> list[str]:
-        names = [_other(found, v) for v in verdicts]
+        names = [found.other(v) for v in verdicts]
         return [f"{name} ({parameters[name]:,})" for name in names if parameters[name] < own]
 
     same, unclear, beaten = (named(verdicts) for verdicts in (found.equivalent, found.open, found.beaten))
@@ -338,22 +332,17 @@ def _cheaper(found: Standing, parameters: Mapping[str, int], within_margin: str)
     return "".join(said)
 
 
-def _other(found: Standing, verdict: Verdict) -> str:
-    return verdict.second if verdict.first == found.best else verdict.first
-
-
 def _equivalent(names: Sequence[str]) -> str:
     return f"{listed(names)} {'is' if len(names) == 1 else 'are each'} equivalent"
 
 
 def _lead(found: Standing, following: str, metric: Metric) -> str:
     """The interval of the lead over the next best: how close it is."""
-    closest = (*found.open, *found.equivalent, *found.beaten)
-    verdict = min(closest, key=lambda v: v.difference.estimate)
+    verdict = found.closest
     unit, above = metric.unit, "below" if metric.less_is_better else "above"
     lead = f"{decimal(unit.scale * verdict.difference.estimate, unit.digits)} {unit.difference} {above}"
-    other, several = _other(found, verdict), "simultaneous " if verdict.pairs > 1 else ""
-    which = {OF_TRAINED: " over its runs that train", OF_ALL: " over all its runs"}.get(verdict.runs, "")
+    other, several = found.other(verdict), "simultaneous " if verdict.pairs > 1 else ""
+    which = f" {WHICH[verdict.runs]}" if verdict.runs else ""
     return (
         f"The mean of {found.best}{which} lies {lead} that of the {following}, {other} ({several}95 % interval "
         f"{range_words(verdict.interval, unit)})."
@@ -375,9 +364,12 @@ def _without_verdicts(group: Group) -> str:
 
 def score_words(model: Model) -> str:
     """Its mean by its metric, with a digit less than in tables."""
-    unit = model.metric.unit
-    number = f"{unit.scale * model.score:.{unit.level_digits - 1}f}"
-    return f"{number} {unit.level}"
+    return _score_text(model.score, model.metric)
+
+
+def _score_text(score: float, metric: Metric) -> str:
+    unit = metric.unit
+    return f"{unit.scale * score:.{unit.level_digits - 1}f} {unit.level}"
 
 
 def _single_details(group: Group) -> list[str]:
@@ -391,8 +383,8 @@ def _single_details(group: Group) -> list[str]:
     if group.most_seeds == 1:
         return [
             f"{best.name} is {group.metric.highest}, with {score_words(best)}, but {seed_alone(group.metric)}. The "
-            "seed sets initial weights, order of the images and dropout. Train several seeds per model: “modelflow run "
-            f"--seeds 5”. {DECIDE_BEFORE}",
+            "seed sets initial weights, order of the images and dropout. Train several seeds per model. "
+            f"{DECIDE_BEFORE}",
         ]
     return [f"Not compared: {', '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 

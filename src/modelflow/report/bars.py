@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from modelflow.analysis.verdicts import RunVerdict, Verdict
 from modelflow.evaluation.scores.score import SHARE, Unit
+from modelflow.report.words import p_text
 
 MAX_TICKS = 6
 STEPS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -32,6 +33,13 @@ class Axis:
     least: float
     most: float
     marks: tuple[tuple[float, str], ...]
+
+
+def p_words(verdict: AnyVerdict) -> str:
+    """Its p-value; of too few seeds, that there is no test."""
+    if isinstance(verdict, Verdict) and verdict.has_too_few_seeds:
+        return "not tested"
+    return p_text(verdict.p_value)
 
 
 def estimate(verdict: AnyVerdict) -> float:

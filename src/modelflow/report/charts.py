@@ -5,6 +5,7 @@ charts = charts_of(group)      # name -> Chart(spec, what it shows in words); th
 Colours are the page's own variables (`var(--m0)`), so that one drawing serves light, dark and print.
 """
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from modelflow.evaluation.scores.score import Metric
 from modelflow.figures.pareto import Box, pareto_front, place_labels
 from modelflow.report.answer import of_validation, score_words
 from modelflow.report.marks import MODELS
-from modelflow.report.words import listed
+from modelflow.report.words import listed, two_lines
 from modelflow.text import counted, sentence
 
 Spec = dict[str, Any]
@@ -31,6 +32,7 @@ MAX_MARKS = 12  # on the axis of epochs, one for each
 WIDE_RANGE = 30
 ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
 TEXT_ROOM = 0.14
+LEAST_LABEL, LETTER, LABEL_LINE = 140, 8, 16  # pixels for a name at least, of a letter, of a line's height
 WIDTH, NARROW, LABEL_SIZE, MAX_LABEL = 600, 270, 11.0, 18
 POINT = 11  # across, in pixels
 FEW = 30  # predictions of a bin: their share of right ones is uncertain by 9 points or more
@@ -150,12 +152,27 @@ def seed_rows(group: Group) -> Rows:
     ]
 
 
+def _labels(names: Sequence[str]) -> Spec:
+    """Names beside the rows; long ones take two lines where there is no room for one, the row in the middle."""
+    room = f"max({LEAST_LABEL}, width / 3)"
+    lines = {name: two_lines(name) for name in names}
+    long = {name: found for name, found in lines.items() if len(found) > 1}
+    is_split = f"indexof({json.dumps(list(long))}, datum.label) >= 0 && {LETTER} * length(datum.label) > {room}"
+    split = "".join(f"datum.label == {json.dumps(name)} ? {json.dumps(found)} : " for name, found in long.items())
+    return {
+        "labelLimit": {"expr": room},
+        "labelExpr": f"{is_split} ? ({split}datum.label) : datum.label",
+        "labelOffset": {"expr": f"{is_split} ? {-LABEL_LINE / 2:g} : 0"},
+        "labelLineHeight": LABEL_LINE,
+    }
+
+
 def accuracy_chart(group: Group, told: str = "") -> Chart:
     """Each run's accuracy as a dot, the mean of each model, and its interval."""
     names = [model.name for model in group.models]
     y: Spec = {"field": "model", "type": "nominal", "sort": names, "title": None}
     y["axis"] = {"labelFontSize": 13, "labelColor": INK, "domain": False, "ticks": False, "labelPadding": 10}
-    y["axis"] |= {"labelLimit": {"expr": "max(130, width / 3)"}}
+    y["axis"] |= _labels(names)
     means = {"values": accuracy_rows(group)}
     seeds = seed_rows(group)
     reach = [row[end] for row in means["values"] for end in ("low", "end")] + [row["accuracy"] for row in seeds]

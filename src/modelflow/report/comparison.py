@@ -21,10 +21,10 @@ from modelflow.io.faces import html
 from modelflow.io.faces.face import Face
 from modelflow.io.faces.html import Markup
 from modelflow.io.faces.table import Table
-from modelflow.report.answer import headline_of, standing_of
-from modelflow.report.bars import Axis, VerdictRow, bars, best_first, best_of, estimate
+from modelflow.report.answer import headline_of, mean_words, standing_of
+from modelflow.report.bars import Axis, VerdictRow, bars, best_first, best_of, estimate, p_words
 from modelflow.report.leaderboard import OF_SEEDS, of_one_run
-from modelflow.report.words import in_words, minus, p_text
+from modelflow.report.words import in_words, minus
 from modelflow.results.asked import other_metric
 from modelflow.text import counted, ended, one_line, sentence, shown
 
@@ -58,7 +58,9 @@ class ShownComparison(Face, Comparison):
         """Which model is best, in one sentence."""
         found = standing_of([entry.name for entry in self.entries], _of_models(self))
         if found is not None:
-            return headline_of(found, self.margin, self.left_out, self.metric)
+            best = next(entry for entry in self.entries if entry.name == found.best)
+            mean = mean_words(best.by(self.metric), best.seeds, self.metric)
+            return headline_of(found, self.margin, self.left_out, mean, self.metric)
         if len(self.verdicts) == 1:
             return ended(self.verdicts[0].words)
         return f"One run of each cannot tell which of the {in_words(len(self.entries))} is the {self.metric.best}."
@@ -80,7 +82,7 @@ class ShownComparison(Face, Comparison):
         return self.headline
 
     def _tables(self) -> Sequence[Table]:
-        lines = [(SAID[one.kind], ended(one.words), p_text(one.p_value)) for one in self.verdicts]
+        lines = [(SAID[one.kind], ended(one.words), p_words(one)) for one in self.verdicts]
         return [self.scores(), Table(("Verdict", "In words", "p (Holm)"), lines, 2)]
 
     def _notes(self) -> Sequence[str]:
@@ -172,7 +174,7 @@ def _verdicts_with_bars(found: ShownComparison) -> Table:
     unit = found.metric.unit
     rows, axis = bars(found.verdicts, found.margin, best_of(found.verdicts), unit)
     lines = [
-        (_chip(row), minus(ended(row.verdict.words)), _bar(row, axis, unit), p_text(row.verdict.p_value))
+        (_chip(row), minus(ended(row.verdict.words)), _bar(row, axis, unit), p_words(row.verdict))
         for row in rows
         if axis is not None
     ]
@@ -230,7 +232,7 @@ def _paper_verdicts(found: ShownComparison) -> Table:
     lines = [
         (
             *(one.first, one.second, SAID[one.kind]),
-            *(_precisely(estimate(one), unit), minus(range_words(one.interval, unit)), p_text(one.p_value)),
+            *(_precisely(estimate(one), unit), minus(range_words(one.interval, unit)), p_words(one)),
         )
         for one in found.verdicts
     ]

@@ -64,20 +64,18 @@ def _without_verdicts(group: Group) -> str:
 
 def _of_standing(found: Standing, group: Group) -> str:
     number = in_words(found.others + 1) + (" compared" if group.unpaired else "")
+    if any(verdict.has_too_few_seeds for verdict in found.open):
+        return f"{found.best} leads {number}, with too few seeds to tell"
     if found.open:
-        names = [found.best, *(_other(found, verdict.first, verdict.second) for verdict in found.open)]
+        names = [found.best, *(found.other(verdict) for verdict in found.open)]
         who = listed(names, "or") if len(names) <= MAX_NAMED else f"any of {in_words(len(names))}"
         return f"inconclusive, {who} may be best of {number}"
     if found.equivalent:
-        names = [_other(found, verdict.first, verdict.second) for verdict in found.equivalent]
+        names = [found.other(verdict) for verdict in found.equivalent]
         who = listed(names) if len(names) < MAX_NAMED else f"{in_words(len(names))} models"
         verb = "is" if len(names) == 1 else "are"
         return f"{found.best} is {group.metric.highest} of {number}, {who} {verb} equivalent"
     return f"{found.best} is best of {number}"
-
-
-def _other(found: Standing, first: str, second: str) -> str:
-    return second if first == found.best else first
 
 
 def glance(group: Group) -> Glance:

@@ -4,6 +4,7 @@ how = how_made(content)
 how.command      # modelflow run --protocol card --seeds 5 --results repeated
 """
 
+import itertools
 import math
 import os
 import shlex
@@ -31,7 +32,7 @@ from modelflow.text import shown
 
 MAX_LIST_LENGTH = 12
 SHORT = 12  # digits of a revision that tell it from others
-AGAIN = "repeated"
+AGAIN, NEW = "repeated", "new_study"  # folders of results
 RELATIVE = "{} is relative to the folder in which these runs began. Give the command there."
 SAME_BYTES = (
     "Same seeds, versions and machine give the same bytes in model.safetensors, history.csv and predictions.npz. "
@@ -167,6 +168,18 @@ def repeat_command(content: Content) -> tuple[str, str]:
 
     Empty where none does; the second text then says what to do instead.
     """
+    return _command(content)
+
+
+def new_study_command(content: Content, number: int) -> str:
+    """The command that trains the same models with so many seeds that no run here has; empty where none does."""
+    seen = {run.seed for run in content.runs}
+    seeds = list(itertools.islice((seed for seed in itertools.count(42) if seed not in seen), number))
+    return _command(content, seeds)[0] if len(content.groups) == 1 else ""
+
+
+def _command(content: Content, other_seeds: list[int] | None = None) -> tuple[str, str]:
+    """As `repeat_command`; with other seeds into another folder."""
     path = content.folder / STUDY
     if not path.is_file():
         each = "The MODEL_CARD.md of each says how to repeat it, its run.json how it was made"
@@ -190,8 +203,11 @@ def repeat_command(content: Content) -> tuple[str, str]:
     cautions += [*_other_seeds(covered, study.seeds), *_other_settings(covered, study), *([caution] if caution else [])]
     options, (place, here) = _options(study, content), _placed(path)
     cautions += [here] if options is None and here else []
-    asked = [place] if options is None else options
-    return shlex.join(["modelflow", "run", *asked, *data, "--results", AGAIN]), " ".join(cautions)
+    asked = [place] if options is None else [*options, *_seed_words(other_seeds or study.seeds)]
+    if options is None and other_seeds:
+        asked += _seed_words(other_seeds)
+    folder = NEW if other_seeds else AGAIN
+    return shlex.join(["modelflow", "run", *asked, *data, "--results", folder]), " ".join(cautions)
 
 
 def repeat_run(run: Run, folder: Path) -> tuple[str, str]:
@@ -289,7 +305,7 @@ def _seed_list(seeds: Sequence[int]) -> str:
 
 
 def _options(study: StudySettings, content: Content) -> list[str] | None:
-    """The options that give the very study from the card's models; None where it takes its own file."""
+    """The options, but for its seeds, that give the very study from the card's models; None where it takes its file."""
     given: dict[str, Any] = {"recipe": study.recipe, "seeds": study.seeds}
     usual = read_study(None, **given)
     names = [name for name in RunSettings.model_fields if getattr(study, name) != getattr(usual, name)]
@@ -306,7 +322,7 @@ def _options(study: StudySettings, content: Content) -> list[str] | None:
             continue  # which `data_options` gives
         option = f"--{name.replace('_', '-')}"
         words += [option] if given[name] is True else [option, str(given[name])]
-    return words + _decided_words(study, content) + _seed_words(study.seeds)
+    return words + _decided_words(study, content)
 
 
 def _decided_words(study: StudySettings, content: Content) -> list[str]:

@@ -23,7 +23,7 @@ from modelflow.analysis.verdicts import RunVerdict, Verdict, compare_runs
 from modelflow.evaluation.calibration import BINS
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric
-from modelflow.report import answer
+from modelflow.report import answer, seeds
 from modelflow.report import card_tables as tables
 from modelflow.report.how import SAME_BYTES, repeat_command, repeat_run
 from modelflow.results import layout
@@ -46,13 +46,13 @@ OVER_SEEDS = (
 BY_SEEDS = (
     "on the same test images, over seeds and images. Better: the p-value of the difference is below 5 %. Equivalent: "
     "the p-value of a difference of {margin} or more is below 5 %. P-values are adjusted by Holm's method over all "
-    f"pairs. With enough seeds per model ({answer.enough_seeds()}), the chance of even one false “better” is 5 % or "
+    f"pairs. With enough seeds per model ({seeds.enough_seeds()}), the chance of even one false “better” is 5 % or "
     "less, as simulated. Nothing is claimed from fewer. The intervals hold for all pairs together (95 %). {trained}"
 )
 BY_RUNS = (
     "by one run each ({test}, Holm's method over all pairs). This compares these runs, not the models: the "
     "seed alone often moves the {title} by more. To compare the models, train several seeds per model: "
-    f"{answer.enough_seeds()}."
+    f"{seeds.enough_seeds()}."
 )
 USED_FOR_YEARS = (
     "The test images are one sample. Well-known test images have been used by everyone for years, so today's methods "
@@ -185,7 +185,7 @@ def _summary(part: Part, several: bool) -> list[str]:
     best = part.models[0]
     where = f"On {part.title}: " if several else ""
     lines = [f"{where}{answer.headline(part.group)}"]
-    lines += [notice for notice in (answer.too_few_seeds(part.group), part.group.unlike) if notice]
+    lines += [notice for notice in (seeds.too_few_seeds(part.group), part.group.unlike) if notice]
     if len(part.models) > 1:
         figure = f"{_figure(best)}{_over(best)}{_also_validated(part.protocol)}"
         lines.append(f"{sentence(part.metric.highest)} mean {part.metric.title}: {best.name}, with {figure}.")

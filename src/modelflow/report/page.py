@@ -7,7 +7,7 @@ Whatever comes from the folder is data: text is escaped, pictures are drawn anew
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from modelflow.analysis.units import range_words
 from modelflow.data.source import Source
 from modelflow.errors import DataError
 from modelflow.networks.trace import Trace
-from modelflow.report import answer, charts, finding, how, images, live, marks, words
-from modelflow.report.bars import Axis, VerdictRow, bars
+from modelflow.report import answer, charts, finding, how, images, live, marks, seeds, words
+from modelflow.report.bars import Axis, VerdictRow, bars, p_words
 from modelflow.report.filters import Filters, filters_of
 from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
 from modelflow.report.pairs import Row, pairs_of
@@ -108,6 +108,8 @@ def render(content: Content, data_dir: str | Path | None = None, training: bool 
         training=training,
         shown=shown,
         how=how.how_made(content),
+        new_study_command=partial(how.new_study_command, content),
+        seeds=seeds,
         name=how.results_name(content.folder),
         title=finding.title(content),
         glance=finding.glance,
@@ -235,8 +237,7 @@ def _mistake_data(one: Shown) -> dict[str, Any]:
     assert found is not None
     at = found.shown
     return {
-        "models": [votes.model.name for votes in found.votes],
-        "marks": [charts.colour(votes.model) for votes in found.votes],
+        "models": [_named(votes.model) for votes in found.votes],
         "runs": [votes.runs for votes in found.votes],
         "classes": list(one.group.class_names),
         "images": len(found.labels_N),
@@ -273,10 +274,8 @@ def _live_data(found: live.Live, group: Group) -> dict[str, Any]:
 
 def _live_model(one: live.LiveModel) -> dict[str, Any]:
     return {
-        "name": one.model.name,
+        **_named(one.model),
         "index": one.model.index,
-        "shape": charts.shape(one.model),
-        "colour": charts.colour(one.model),
         "operations": one.operations,
         "seeds": [
             {
@@ -288,6 +287,11 @@ def _live_model(one: live.LiveModel) -> dict[str, Any]:
             for seed in one.seeds
         ],
     }
+
+
+def _named(model: Model) -> dict[str, str]:
+    """Its name and its mark."""
+    return {"name": model.name, "shape": charts.shape(model), "colour": charts.colour(model)}
 
 
 def _places(lists: dict[Pair, Array], one: Shown) -> dict[str, list[int]]:
@@ -318,8 +322,9 @@ def _environment() -> jinja2.Environment:
         "decimal": words.decimal,
         "count": words.count,
         "minus": words.minus,
+        "breakable": words.breakable,
         "significant": words.significant,
-        "p": words.p_text,
+        "p": p_words,
         "counted": counted,
         "shown": shown,
         "range": range_words,

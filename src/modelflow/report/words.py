@@ -3,17 +3,38 @@
 import re
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from modelflow.evaluation.scores.score import Metric
 
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
 ORDINALS = ("", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+WHOLE = 12  # characters of a word that needs no place to break
+JOINT = re.compile(r"(?<=[_/.])(?=\w)|(?<=[a-z])(?=[A-Z])")  # within a name: after an underscore, before a capital
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def minus(text: str) -> str:
     """Words with true minus signs before their numbers."""
     return re.sub(r"(?<![^\s(])-(?=\d)", MINUS, text)
+
+
+def breakable(text: str) -> Markup:
+    """Text, made safe, whose long names may break where their parts meet, and nowhere else while there is room."""
+    return Markup().join(Markup("<wbr>").join(name_parts(word)) for word in re.split(r"(\s+)", text))
+
+
+def name_parts(word: str) -> list[str]:
+    """A long name in its parts: residual_, squeeze_, small; a short one as it is."""
+    return [word] if len(word) <= WHOLE else JOINT.split(word)
+
+
+def two_lines(name: str) -> list[str]:
+    """A long name as two lines of nearly the same length, if it has parts."""
+    parts = name_parts(name)
+    ways = [["".join(parts[:i]), "".join(parts[i:])] for i in range(1, len(parts))]
+    return min(ways, key=lambda lines: max(map(len, lines)), default=[name])
 
 
 def percent(share: float | None, digits: int = 2) -> str:

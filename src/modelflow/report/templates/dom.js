@@ -9,6 +9,17 @@ const dom = (() => {
     if (kind) made.className = kind;
     return made;
   };
+  // a name that breaks where its parts meet, as in `words.breakable`; a short one not even at a hyphen
+  const WHOLE = 12;
+  const JOINT = /(?<=[_/.])(?=[\p{L}\p{N}_])|(?<=[a-z])(?=[A-Z])/u;
+  const named = (text) => {
+    const made = element("bdi", "", text.length <= WHOLE ? "whole" : "");
+    for (const word of text.split(/(\s+)/)) {
+      const parts = word.length <= WHOLE ? [word] : word.split(JOINT);
+      parts.forEach((part, i) => made.append(...(i ? [element("wbr"), part] : [part])));
+    }
+    return made;
+  };
   const SVG = "http://www.w3.org/2000/svg";
   const svg = (kind, shape, attributes) => {
     const made = document.createElementNS(SVG, "svg");
@@ -29,9 +40,10 @@ const dom = (() => {
     drawn.setAttribute("fill", "currentColor");
     const mark = svg("mark", drawn, { viewBox: "-1.3 -1.3 2.6 2.6", "aria-hidden": "true" });
     mark.style.color = colour;
-    made.append(mark, element("bdi", name));
+    made.append(mark, named(name));
     return made;
   };
+  const FEW_SHOWN = "Fewer than two models are shown. Show more at the top.";
   const commas = (number) => number.toLocaleString("en-US");
 
   // --- colours: black at zero, orange above, blue below
@@ -50,5 +62,5 @@ const dom = (() => {
     }
     canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
   };
-  return { data, all, element, sign, modelName, commas, heat, paint };
+  return { data, all, element, named, sign, modelName, FEW_SHOWN, commas, heat, paint };
 })();

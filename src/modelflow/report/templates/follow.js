@@ -93,7 +93,7 @@
     for (const kind of ["pointerdown", "pointermove", "keydown", "wheel", "touchmove"]) {
       addEventListener(kind, () => (moved = performance.now()), { passive: true });
     }
-    const isPainted = () => all("[data-try]").some((part) => part.dataset.origin !== "test" || part.dataset.edited === "true");
+    const isPainted = () => all("[data-try]").some((part) => part.dataset.origin !== "test" || part.dataset.edited === "true" || "kept" in part.dataset);
     const isBusy = () => paused || document.hidden || performance.now() - moved < 1000 * REST || isPainted();
     const reload = () => {
       if (isBusy()) {

@@ -165,10 +165,10 @@ const live = (() => {
   // --- what the seeds of a model say: probabilities, their mean, the class of the majority, as in the rest of the page
   const votes = (shares) => {
     const mean = shares[0].map((_, k) => shares.reduce((sum, one) => sum + one[k], 0) / shares.length);
-    const named = shares.map((one) => one.indexOf(Math.max(...one)));
-    const scores = mean.map((share, k) => named.filter((n) => n === k).length + share / 2);
+    const classes = shares.map((one) => one.indexOf(Math.max(...one)));
+    const scores = mean.map((share, k) => classes.filter((n) => n === k).length + share / 2);
     const predicted = scores.indexOf(Math.max(...scores));
-    return { shares, mean, predicted, agree: named.filter((n) => n === predicted).length };
+    return { shares, mean, classes, predicted, agree: classes.filter((n) => n === predicted).length };
   };
 
   // --- pictures are { width, height, planes }, each plane an array of shares of white, row by row
@@ -286,20 +286,27 @@ const live = (() => {
     return { width, height, planes: [apart.map((share) => share / most)] };
   };
 
-  // --- a stroke of a round brush, from one point to another, into the planes of a picture; ink is a share a plane
+  // --- a stroke of a round brush, from one point to another, into the planes of a picture, and whether it changed them;
+  // ink is a share a plane
   const stroke = (picture, [x0, y0], [x1, y1], radius, ink) => {
     const { width, height, planes } = picture;
     const long = (x1 - x0) ** 2 + (y1 - y0) ** 2;
     const reach = radius + 1;
+    let changed = false;
     for (let y = Math.max(0, Math.floor(Math.min(y0, y1) - reach)); y < Math.min(height, Math.max(y0, y1) + reach); y++) {
       for (let x = Math.max(0, Math.floor(Math.min(x0, x1) - reach)); x < Math.min(width, Math.max(x0, x1) + reach); x++) {
         const [dx, dy] = [x + 0.5 - x0, y + 0.5 - y0];
         const along = long ? within((dx * (x1 - x0) + dy * (y1 - y0)) / long) : 0;
         const apart = Math.hypot(dx - along * (x1 - x0), dy - along * (y1 - y0));
         const covered = within(radius + 0.5 - apart);
-        planes.forEach((plane, c) => (plane[y * width + x] += covered * (ink[c] - plane[y * width + x])));
+        planes.forEach((plane, c) => {
+          const step = covered * (ink[c] - plane[y * width + x]);
+          plane[y * width + x] += step;
+          changed ||= step !== 0;
+        });
       }
     }
+    return changed;
   };
 
   // --- occlusion (Zeiler and Fergus, 2014): a square of ground is moved over the image; places and what is covered

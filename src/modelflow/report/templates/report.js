@@ -1,7 +1,7 @@
 // What the page does beyond its text: draws the charts, answers the controls. Every text from data is set as text.
 (() => {
   "use strict";
-  const { data, all, element, sign, commas } = dom;
+  const { data, all, element, named, sign, modelName, FEW_SHOWN, commas } = dom;
 
   // --- light and dark: the system's choice, until the button is used
   const root = document.documentElement;
@@ -98,6 +98,7 @@
   const showChosen = () => {
     for (const box of boxes) box.checked = !hidden.has(box.value);
     for (const part of all("[data-models]")) part.hidden = part.dataset.models.split(" ").some((index) => hidden.has(index));
+    for (const select of all("select:has([data-models])")) offerShown(select);
     for (const table of all("table")) table.toggleAttribute("data-emptied", isEmptied(table));
     for (const name of Object.keys(views)) filterChart(name);
     for (const told of all("[data-filtered]")) {
@@ -105,6 +106,21 @@
       told.textContent = hidden.size ? `${number - hidden.size} of ${number}` : `all ${number}`;
     }
     document.dispatchEvent(new Event("models-chosen"));
+  };
+  // of the models that are shown; where two are set against each other, two different ones
+  const offerShown = (select) => {
+    const pair = all("select", select.closest("[data-disagree], [data-compare]") ?? select.parentElement);
+    const before = pair.slice(0, pair.indexOf(select)).map((other) => other.value);
+    const elsewhere = pair.filter((other) => other !== select).map((other) => other.value);
+    const shown = [...select.options].filter((option) => !option.hidden);
+    for (const option of select.options) option.disabled = option.hidden;
+    select.disabled = !shown.length;
+    const [chosen] = select.selectedOptions;
+    if (!shown.length || (shown.includes(chosen) && !before.includes(chosen.value))) return;
+    const next = shown.find((option) => !elsewhere.includes(option.value)) ?? shown[0];
+    if (next === chosen) return;
+    next.selected = true;
+    select.dispatchEvent(new Event("change", { bubbles: true }));
   };
   const isEmptied = (table) => {
     const rows = all("tbody tr", table);
@@ -186,8 +202,10 @@
   const says = (found, model, place) => {
     const right = found.predicted[model][place] === found.labels[place];
     const said = right ? "right" : "wrong";
-    const line = element("span", "", `says ${said}`);
-    line.append(sign(said), " ", element("bdi", found.classes[found.predicted[model][place]]), ` (${found.confidence[model][place]}\u00a0%)`);
+    const line = element("span");
+    const answer = element("span", "", `says ${said}`);
+    answer.append(sign(said), " ", named(found.classes[found.predicted[model][place]]), ` (${found.confidence[model][place]}\u00a0%)`);
+    line.append(modelName(found.models[model]), " ", answer);
     return line;
   };
   const listed = (id, found, [a, b], title, total, places) => {
@@ -202,7 +220,7 @@
       item.append(says(found, a, place), says(found, b, place));
       if (found.predicted[a][place] !== found.labels[place] && found.predicted[b][place] !== found.labels[place]) {
         const truth = element("span", "is ", "truth");
-        truth.append(element("bdi", found.classes[found.labels[place]]));
+        truth.append(named(found.classes[found.labels[place]]));
         item.append(truth);
       }
       item.append(element("span", `image ${found.shown[place]}`, "quiet"));
@@ -233,7 +251,7 @@
   const count = (number, before, ...names) => {
     const item = element("li");
     item.append(element("b", commas(number)), before);
-    for (const name of names) item.append(" ", element("bdi", name));
+    for (const name of names) item.append(" ", named(name));
     return item;
   };
   const disagree = (part) => {
@@ -241,20 +259,21 @@
     const found = data.mistakes[id];
     const [a, b] = ["a", "b"].map((name) => Number(part.querySelector(`[data-side="${name}"]`).value));
     const outcome = part.querySelector("[data-outcome]");
-    if (a === b) {
-      outcome.replaceChildren(element("p", "Choose two different models.", "quiet"));
+    const shown = all('[data-side="a"] option', part).filter((option) => !option.hidden);
+    if (shown.length < 2 || a === b) {
+      outcome.replaceChildren(element("p", shown.length < 2 ? FEW_SHOWN : "Choose two different models.", "quiet"));
       return;
     }
     const both = found.right[a] - found.only[a][b];
     const wrong = found.images - both - found.only[a][b] - found.only[b][a];
     const apart = found.apart[a][b];
-    const [first, second] = [a, b].map((model) => element("bdi", found.models[model]));
+    const [first, second] = [a, b].map((model) => named(found.models[model].name));
     const again = (name) => name.cloneNode(true);
     const counts = element("ul", "", "counts");
     counts.append(
       count(both, "both right"),
-      count(found.only[a][b], "only right:", found.models[a]),
-      count(found.only[b][a], "only right:", found.models[b]),
+      count(found.only[a][b], "only right:", found.models[a].name),
+      count(found.only[b][a], "only right:", found.models[b].name),
       count(wrong - apart, "both wrong, the same class"),
       count(apart, "both wrong, differently")
     );
@@ -271,6 +290,7 @@
   };
   for (const part of all("[data-disagree]")) {
     part.addEventListener("change", () => disagree(part));
+    document.addEventListener("models-chosen", () => disagree(part));
     disagree(part);
   }
 

@@ -1,7 +1,7 @@
 // The section Try it: a picture picked, dropped, drawn or painted on; every model answers, live.
 (() => {
   "use strict";
-  const { data, all, element, sign, modelName, commas, heat, paint } = dom;
+  const { data, all, element, named, sign, modelName, FEW_SHOWN, commas, heat, paint } = dom;
   const FRAME = 10; // milliseconds of computing, so that a frame has some left to paint
   const QUIET = 700; // milliseconds without a change, until the answer is read out
   const FINER = 8; // pixels of a blank board for one of the data, along a side
@@ -12,7 +12,12 @@
   const CELL = 60; // pixels that a map takes, where there is room
   const GAP = 4; // between maps
   const LEAST_FALL = 0.05; // of a probability, drawn in full colour
+  const SHADE = 0.85; // of a colour over an image
   const VALUES = 128; // of a layer without maps
+  const CLASSES = 20; // whose outputs are shown in their order, of more the largest
+  const EMPTY = 1 / 512; // of white, by which a board without anything on it may differ from its ground
+  const DONE = { paint: "painted on", erase: "partly erased" };
+  const BACK = { drawing: "Back to your drawing", picture: "Back to your picture", test: "Back to your changed image" };
 
   const percent = (share) => {
     if (share >= 0.9995) return "100\u00a0%";
@@ -64,34 +69,40 @@
     return brought(found, found.framing ? live.brightOnBlack(picture) : picture);
   };
 
-  // --- the board: what is on it, how it is painted on by pointer and by keys; `changed` hears of each change
+  // --- the board: what is on it, how it is painted on by pointer and by keys; `changed` hears of each change.
+  // Work of the reader's that something else takes the place of is kept, the last one.
   const boardOf = (part, found, changed) => {
     const canvas = part.querySelector("[data-board]");
     const cursor = part.querySelector("[data-cursor]");
     const [channels, height, width] = found.shape;
-    let on = null; // { picture, origin: "test" | "picture" | "drawing", place, edited }
-    let before = null;
+    let on = null; // { picture, origin: "test" | "picture" | "drawing", place, before: as it began, tools: that changed it }
+    let kept = null;
     let at = [width / 2, height / 2]; // of the cursor, in pixels of the data
 
     const scale = () => on.picture.width / width;
     const show = () => paintPicture(canvas, on.picture);
-    const start = (picture, origin, place = null) => {
-      const copy = { ...picture, planes: picture.planes.map((plane) => plane.slice()) };
-      before = { picture: copy, origin, place };
-      on = { picture, origin, place, edited: false };
+    const isOnGround = (plane, c) => plane.every((share) => Math.abs(share - found.ground[c]) < EMPTY);
+    const isEmpty = () => (on.origin === "drawing" || on.tools.size > 0) && on.picture.planes.every(isOnGround);
+    const isOwn = () => on && !isEmpty() && (on.origin !== "test" || on.tools.size > 0);
+    const put = (next) => {
+      kept = isOwn() ? on : next === kept ? null : kept;
+      on = next;
       show();
       changed();
     };
+    const copyOf = (picture) => ({ ...picture, planes: picture.planes.map((plane) => plane.slice()) });
+    const start = (before, origin, place = null) => put({ picture: copyOf(before), before, origin, place, tools: new Set() });
+    const tool = () => part.querySelector("[data-tool]:checked").value;
     const ink = () => {
-      if (part.querySelector("[data-tool]:checked").value === "erase") return found.ground;
+      if (tool() === "erase") return found.ground;
       const chosen = part.querySelector("[data-ink]").value;
       if (channels !== 3) return Array(channels).fill(Number(chosen) / 100);
       return [1, 3, 5].map((place) => parseInt(chosen.slice(place, place + 2), 16) / 255);
     };
     const stroke = (from, to) => {
       const radius = (Number(part.querySelector("[data-brush]").value) * scale()) / 2;
-      live.stroke(on.picture, from.map((n) => n * scale()), to.map((n) => n * scale()), radius, ink());
-      on.edited = true;
+      if (!live.stroke(on.picture, from.map((n) => n * scale()), to.map((n) => n * scale()), radius, ink())) return;
+      on.tools.add(tool());
       show();
       changed();
     };
@@ -135,9 +146,14 @@
       pick: (place) => start(testImage(found, place), "test", place),
       blank: () => start(blank(found), "drawing"),
       give: (picture) => start(picture, "picture"),
-      restore: () => start(before.picture, before.origin, before.place),
+      restore: () => start(on.before, on.origin, on.place),
+      back: () => put(kept),
+      isEmpty,
       get state() {
         return on;
+      },
+      get kept() {
+        return kept;
       },
       seen: () => (on.origin === "drawing" ? brought(found, on.picture) : on.picture),
     };
@@ -158,16 +174,41 @@
     return made;
   };
 
+  // --- what a model says: the class, whether it is right where that is known, what its seeds say
+  const tallied = (classes) => {
+    const tally = new Map();
+    for (const k of classes) tally.set(k, (tally.get(k) ?? 0) + 1);
+    return [...tally].sort((a, b) => b[1] - a[1]);
+  };
+  const judged = (k, truth) => (truth === null ? "" : k === truth ? "right" : "wrong");
+  const seedsSaid = (found, vote) => {
+    const { length } = vote.classes;
+    if (length === 1) return sentence("One run");
+    if (vote.agree === length) return sentence(length === 2 ? "Both seeds agree" : `All ${length} seeds agree`);
+    const said = sentence(vote.agree === 1 ? "No two seeds agree" : `${vote.agree} of ${length} seeds agree`);
+    for (const [k, number] of tallied(vote.classes.filter((k) => k !== vote.predicted))) {
+      said.append(`, ${number} ${number === 1 ? "says" : "say"} `, named(found.classes[k]));
+    }
+    return said;
+  };
+  const answerOf = (found, vote, truth) => {
+    const said = element("span", "", `says ${judged(vote.predicted, truth)}`);
+    if (truth !== null) said.append(sign(judged(vote.predicted, truth)), " ");
+    said.append(named(found.classes[vote.predicted]));
+    if (truth !== null) said.append(element("span", ` ${judged(vote.predicted, truth)}`, "judged"));
+    return said;
+  };
+
   // --- the answer of a model: its likeliest classes, a tick for each seed
   const answerCard = (found, model) => {
     const card = element("li", "", "answer");
     card.dataset.models = model.index;
     const head = element("div", "", "answer-head");
-    const agree = element("span", "", "quiet");
     const said = element("p", "", "answer-said");
+    const agree = element("p", "", "answer-seeds quiet");
     const bars = element("div", "", "answer-bars");
-    head.append(modelName(model), agree);
-    card.append(head, said, bars);
+    head.append(modelName(model));
+    card.append(head, said, agree, bars);
     card.style.setProperty("--own", model.colour);
     const bar = (vote, k) => {
       const [row, track, fill] = [element("div", "", "answer-bar"), element("span", "", "track"), element("span", "", "fill")];
@@ -178,38 +219,39 @@
         tick.style.left = `${100 * shares[k]}%`;
         track.append(tick);
       }
-      row.append(element("bdi", found.classes[k]), track, element("span", percent(vote.mean[k]), "n"));
+      row.append(named(found.classes[k]), track, element("span", percent(vote.mean[k]), "n"));
       return row;
     };
     const show = (vote, truth) => {
-      agree.textContent = model.seeds.length > 1 ? `${vote.agree} of ${model.seeds.length} seeds agree` : "one run";
-      said.replaceChildren(element("bdi", found.classes[vote.predicted]));
-      if (truth !== null) said.prepend(sign(vote.predicted === truth ? "right" : "wrong"), " ");
-      said.className = truth === null ? "answer-said" : `answer-said says ${vote.predicted === truth ? "right" : "wrong"}`;
+      said.replaceChildren(answerOf(found, vote, truth));
+      agree.replaceChildren(seedsSaid(found, vote));
       const others = [...vote.mean.keys()].filter((k) => k !== vote.predicted).sort((a, b) => vote.mean[b] - vote.mean[a]);
       bars.replaceChildren(...[vote.predicted, ...others].slice(0, TOP).map((k) => bar(vote, k)));
     };
     return { card, show };
   };
 
-  // --- what the models that are shown say, in a sentence
-  const consensus = (found, answers, state) => {
-    const parts = [];
-    if (state.origin === "test") {
-      const { numbers, labels } = found.images;
-      parts.push(`Test image ${numbers[state.place]}${state.edited ? ", painted on; it was " : " is "}`);
-      parts.push(element("bdi", found.classes[labels[state.place]]), ". ");
-    }
-    const tally = new Map();
+  // --- what is on the board, and what the models that are shown say of it, in a sentence each
+  const imageWords = (found, state) => {
+    if (state.origin !== "test") return [];
+    const { numbers, labels } = found.images;
+    const how = [...state.tools].map((tool) => DONE[tool]).join(" and ");
+    const before = `Test image ${numbers[state.place]}${how ? `, changed (${how}); it was ` : " is "}`;
+    return [before, named(found.classes[labels[state.place]]), ". "];
+  };
+  const emptyWords = (state) =>
+    state.origin === "drawing" ? "Nothing is drawn yet. Paint on the board." : "Everything is erased. Paint, or undo.";
+  const consensus = (found, answers, state, truth) => {
+    const parts = imageWords(found, state);
     if (!answers.length) return sentence(...parts, "No model is shown.");
-    for (const { predicted } of answers) tally.set(predicted, (tally.get(predicted) ?? 0) + 1);
-    const most = [...tally].sort((a, b) => b[1] - a[1]);
+    const most = tallied(answers.map(({ predicted }) => predicted));
+    const said = ([k]) => [named(found.classes[k]), truth === null ? "" : ` (${judged(k, truth)})`];
     if (most.length === 1) {
       const who = ["The model says", "Both models say"][answers.length - 1] ?? `All ${answers.length} models say`;
-      parts.push(`${who} `, element("bdi", found.classes[most[0][0]]), ".");
+      parts.push(`${who} `, ...said(most[0]), ".");
     } else {
       most.forEach(([k, number], i) => {
-        parts.push(`${i ? ", " : ""}${i ? number : counted(number, "model")} ${number === 1 ? "says" : "say"} `, element("bdi", found.classes[k]));
+        parts.push(`${i ? ", " : ""}${i ? number : counted(number, "model")} ${number === 1 ? "says" : "say"} `, ...said([k]));
       });
       parts.push(".");
     }
@@ -224,8 +266,8 @@
     const most = shape.length === 3 && shape[1] * shape[2] > 1 ? MAPS : VALUES;
     return `: ${what}${bound}, ${shape.join(" × ")}${shape[0] > most ? `, the first ${most} shown` : ""}`;
   };
-  const mapsOf = (place, model) => {
-    const layers = model.operations.map((operation) => {
+  const mapsOf = (place, found, model) => {
+    const layers = model.operations.slice(0, -1).map((operation) => {
       const figure = element("figure", "", "maps");
       const caption = element("figcaption");
       const canvas = element("canvas");
@@ -235,8 +277,37 @@
       figure.append(caption, canvas);
       return { canvas, figure, shape: operation.shape };
     });
-    place.replaceChildren(...layers.map(({ figure }) => figure));
-    return (values) => layers.forEach(({ canvas, shape }, i) => paintMaps(canvas, shape, values[i]));
+    const outputs = outputsOf(found, model.operations.at(-1));
+    place.replaceChildren(...layers.map(({ figure }) => figure), outputs.figure);
+    return (values) => {
+      layers.forEach(({ canvas, shape }, i) => paintMaps(canvas, shape, values[i]));
+      outputs.show(values.at(-1));
+    };
+  };
+  // the last layer: a number for each class, by its name
+  const outputsOf = (found, operation) => {
+    const figure = element("figure", "", "maps");
+    const caption = element("figcaption");
+    const list = element("ul", "", "outputs");
+    const some = found.classes.length > CLASSES ? `, the ${CLASSES} largest shown` : "";
+    caption.append(element("code", operation.name), `: the outputs (logits), one per class${some}. The largest is the answer of this seed.`);
+    figure.append(caption, list);
+    const row = (k, value, most) => {
+      const [item, track, fill] = [element("li"), element("span", "", "track"), element("span", "", value < 0 ? "below" : "above")];
+      fill.style.width = `${(50 * Math.abs(value)) / most}%`;
+      track.append(fill);
+      item.append(named(found.classes[k]), track, element("span", value.toFixed(1).replace("-", "\u2212"), "n"));
+      return item;
+    };
+    const show = (values) => {
+      const largest = values.reduce((a, b, k) => (b > values[a] ? k : a), 0);
+      const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-9);
+      const places = [...values.keys()];
+      if (some) places.sort((a, b) => values[b] - values[a]).splice(CLASSES);
+      list.replaceChildren(...places.map((k) => row(k, values[k], most)));
+      list.children[places.indexOf(largest)].classList.add("largest");
+    };
+    return { figure, show };
   };
   const paintMaps = (canvas, shape, values) => {
     const [channels, height, width] = shape.length === 3 ? shape : [shape[0], 1, 1];
@@ -283,21 +354,27 @@
   const comparisonOf = (part, found, models) => {
     const sides = all("[data-compared]", part);
     const chosen = () => sides.map((side) => models[Number(side.querySelector("select").value)]);
+    const image = part.querySelector("[data-compared-image]");
+    const ends = ["rises", "falls"].map((way) => part.querySelector(`[data-scale="${way}"]`));
     const views = sides.map((side) => ({
       said: side.querySelector("[data-side-said]"),
       canvas: side.querySelector("canvas"),
       note: side.querySelector("[data-side-note]"),
     }));
-    const show = (i, vote) => {
-      const text = sentence(element("bdi", found.classes[vote.predicted]), ` ${percent(vote.mean[vote.predicted])}`);
-      if (vote.shares.length > 1) text.append(`, ${vote.agree} of ${vote.shares.length} seeds agree`);
-      views[i].said.replaceChildren(text);
+    paint(part.querySelector(".scale canvas"), 101, 1, (i) => heat((i - 50) / 50).map((share) => SHADE * share));
+    const show = (i, vote, truth) => {
+      const seeds = seedsSaid(found, vote);
+      seeds.className = "quiet";
+      views[i].said.replaceChildren(answerOf(found, vote, truth), ` ${percent(vote.mean[vote.predicted])} `, seeds);
+    };
+    const showScale = (most) => {
+      ends.forEach((end) => (end.textContent = `${end.dataset.scale} by ${(100 * most).toFixed(0)} points`));
     };
     const showFalls = (i, picture, falls, most) => {
       const light = rgb(picture.planes.length === 3 ? live.grey(picture) : picture);
       paint(views[i].canvas, picture.width, picture.height, (p) => {
         const colour = heat(falls[p] / most);
-        return light(p).map((share, c) => 0.45 * share + 0.85 * colour[c]);
+        return light(p).map((share, c) => 0.45 * share + SHADE * colour[c]);
       });
       const least = falls.reduce((a, b) => Math.min(a, b), 0);
       const top = falls.reduce((a, b) => Math.max(a, b), 0);
@@ -305,10 +382,11 @@
     };
     return {
       chosen,
-      *work(picture, shares, answers) {
+      *work(picture, shares, answers, state, truth) {
         const votes = chosen().map((model) => answers[models.indexOf(model)]);
+        image.replaceChildren(...imageWords(found, state));
         votes.forEach((vote, i) => {
-          show(i, vote);
+          show(i, vote, truth);
           paintPicture(views[i].canvas, picture);
           views[i].note.textContent = "Covering …";
         });
@@ -316,6 +394,7 @@
         for (const [i, model] of chosen().entries()) falls.push(yield* occluded(found, model, shares, votes[i]));
         const most = falls.flatMap((side) => [...side]).reduce((a, b) => Math.max(a, Math.abs(b)), LEAST_FALL);
         falls.forEach((side, i) => showFalls(i, picture, side, most));
+        showScale(most);
       },
     };
   };
@@ -347,8 +426,9 @@
     part.querySelector("[data-answers]").replaceChildren(...cards.map(({ card }) => card));
     const [summary, spoken] = ["summary", "spoken"].map((name) => part.querySelector(`[data-${name}]`));
     const [ofModel, ofSeed] = ["model", "seed"].map((name) => part.querySelector(`[data-inside=${name}]`));
-    const seesCanvas = part.querySelector("[data-sees]");
+    const [seesCanvas, maps] = ["sees", "maps"].map((name) => part.querySelector(`[data-${name}]`));
     const compare = part.querySelector("[data-compare]");
+    const sides = compare?.querySelector(".answering");
     const comparison = compare && comparisonOf(compare, found, models);
     let paintLayers = null;
     let reading = 0;
@@ -357,9 +437,15 @@
       const { state } = board;
       const picture = board.seen();
       const shares = flat(picture);
-      const truth = state.origin === "test" && !state.edited ? found.images.labels[state.place] : null;
+      const truth = state.origin === "test" && !state.tools.size ? found.images.labels[state.place] : null;
       paintPicture(seesCanvas, picture);
+      if (board.isEmpty()) {
+        say(emptyWords(state));
+        part.dataset.ready = "true";
+        return;
+      }
       const first = Number(ofModel.value);
+      maps.hidden = cards[first].card.hidden;
       const answers = [];
       for (const i of [first, ...models.keys()].filter((i, place) => i !== first || place === 0)) {
         const votes = [];
@@ -372,25 +458,31 @@
         if (i === first) paintLayers(models[i].values(shares, models[i].seeds[Number(ofSeed.value)]));
         yield null;
       }
-      tell(answers, state);
+      say(consensus(found, answers.filter((_, i) => !cards[i].card.hidden), state, truth));
       yield "answered";
-      if (compare?.open) {
-        for (const _ of comparison.work(picture, shares, answers)) yield "answered";
+      if (compare?.open && !sides.hidden) {
+        for (const _ of comparison.work(picture, shares, answers, state, truth)) yield "answered";
       }
       part.dataset.ready = "true";
     }
-    const tell = (answers, state) => {
-      const shown = answers.filter((_, i) => !cards[i].card.hidden);
-      summary.replaceChildren(consensus(found, shown, state));
+    const say = (words) => {
+      summary.replaceChildren(words);
       clearTimeout(reading);
       reading = setTimeout(() => (spoken.textContent = summary.textContent), QUIET);
     };
     const start = worker(work);
     const changed = () => {
       delete part.dataset.ready;
-      part.dataset.origin = board.state.origin;
-      part.dataset.edited = board.state.edited;
-      part.querySelector("[data-restore]").disabled = !board.state.edited;
+      const { state, kept } = board;
+      const isEdited = state.tools.size > 0;
+      Object.assign(part.dataset, { origin: state.origin, edited: isEdited, empty: board.isEmpty() });
+      part.toggleAttribute("data-kept", kept !== null);
+      part.querySelector("[data-restore]").disabled = !isEdited;
+      for (const button of all("[data-back]", part)) {
+        button.hidden = kept === null;
+        button.textContent = kept ? BACK[kept.origin] : "";
+      }
+      mark(state.origin === "test" ? state.place : null);
       start();
     };
     const board = boardOf(part, found, changed);
@@ -416,7 +508,6 @@
     const file = part.querySelector("[data-file]");
     const forgetFile = () => file && (file.value = "");
     const choose = (place) => {
-      mark(place);
       forgetFile();
       board.pick(place);
     };
@@ -434,9 +525,7 @@
     // pictures of the reader's
     const give = async (given) => {
       try {
-        const picture = await ofFile(found, given);
-        mark(null);
-        board.give(picture);
+        board.give(await ofFile(found, given));
       } catch {
         summary.textContent = spoken.textContent = "This file cannot be read as a picture.";
       }
@@ -448,11 +537,11 @@
       if (file && event.dataTransfer.files[0]) give(event.dataTransfer.files[0]);
     });
     part.querySelector("[data-blank]").addEventListener("click", () => {
-      mark(null);
       forgetFile();
       board.blank();
     });
-    part.querySelector("[data-restore]").addEventListener("click", () => board.restore());
+    part.querySelector("[data-restore]").addEventListener("click", board.restore);
+    for (const button of all("[data-back]", part)) button.addEventListener("click", board.back);
 
     document.addEventListener("models-chosen", changed);
 
@@ -460,7 +549,7 @@
     const lookInto = () => {
       const model = models[Number(ofModel.value)];
       ofSeed.replaceChildren(...model.seeds.map(({ seed }, i) => new Option(seed, i)));
-      paintLayers = mapsOf(part.querySelector("[data-maps]"), model);
+      paintLayers = mapsOf(maps, found, model);
     };
     ofModel.addEventListener("change", () => (lookInto(), changed()));
     ofSeed.addEventListener("change", changed);
@@ -469,11 +558,16 @@
     if (compare) {
       const button = compare.querySelector("[data-apart]");
       const chosen = () => comparison.chosen().map((model) => models.indexOf(model));
+      const alike = compare.querySelector("[data-alike]");
       const showAlike = () => {
         const [a, b] = chosen();
-        button.disabled = a === b;
-        compare.querySelector("[data-alike]").hidden = a !== b;
+        const areFew = cards.filter(({ card }) => !card.hidden).length < 2;
+        sides.hidden = areFew;
+        button.disabled = areFew || a === b;
+        alike.hidden = !button.disabled;
+        alike.textContent = areFew ? FEW_SHOWN : "Both sides show the same model. Choose two different models.";
       };
+      document.addEventListener("models-chosen", showAlike);
       compare.addEventListener("toggle", changed);
       compare.addEventListener("change", () => (showAlike(), changed()));
       button.addEventListener("click", () => {
