@@ -237,7 +237,9 @@ def test_one_run_each_says_that_it_cannot_tell(copied):
         shutil.rmtree(copied / name / "seeds")
     html = render(read_content(copied))
     assert "One run of each model cannot tell which of the two is the most accurate." in html
-    assert "--seeds 43,44,45,46,47 --results new_study" in text_of(html)
+    body = text_of(html[: html.index("<figure>")])
+    assert "Start a new study with five other seeds of each model:" in body
+    assert "--seeds 43,44,45,46,47 --results new_study" in body
     assert "A verdict for each pair" not in html
 
 
