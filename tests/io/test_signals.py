@@ -86,3 +86,46 @@ def test_an_interruption_that_a_library_makes_an_error_of_its_own_ends_the_comma
     assert "interrupted" in done.stderr
     assert "was not made" not in done.stderr
     assert not (tmp_path / "r" / "tiny" / "run.json").exists()
+
+
+IN_PYTHON = """
+import os, signal, sys
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from modelflow import run_study
+
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+def interrupted_within(*arguments, **options):
+    FigureCanvasAgg.draw = draw
+    {how}
+    return draw(*arguments, **options)
+
+draw, FigureCanvasAgg.draw = FigureCanvasAgg.draw, interrupted_within
+signal.signal(signal.SIGINT, signal.default_int_handler)
+spec = dict(in_channels=1, num_classes=10, input_size=8, cov_features=[4], fc_sizes=[10])
+models = [dict(name=name, spec=spec) for name in ("first", "second")]
+try:
+    run_study(dict(models=models, dataset="digits", epochs=1), sys.argv[1], jobs=1)
+except KeyboardInterrupt:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "deaf = Deaf(); del deaf",
+        "try: os.kill(os.getpid(), signal.SIGINT)\n    except KeyboardInterrupt: raise ValueError('not a matrix')",
+    ],
+    ids=["within __del__", "an error of its own"],
+)
+def test_an_interruption_that_is_lost_ends_a_study_in_python_too(how, tmp_path):
+    code = IN_PYTHON.format(how=how)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "of 2 runs are finished and kept" in done.stderr
+    assert not (tmp_path / "second" / "run.json").exists()

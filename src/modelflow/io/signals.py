@@ -4,6 +4,8 @@ import _thread
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 DEAF_SECONDS = 0.01  # until an interruption that was lost is tried again
@@ -29,10 +31,33 @@ def interrupt_once(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+@contextmanager
+def interruptions_noted() -> Iterator[None]:
+    """Within, `raise_if_heard` knows of a Ctrl-C also where Python's own handler is in place, as in a notebook.
+
+    Other handlers stay, and so do those that another thread than the main one finds.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _heard.clear()
+
+
+def _note(_number: int, _frame: object) -> None:
+    _heard.set()
+    raise KeyboardInterrupt
+
+
 def raise_if_heard() -> None:
     """Raises `KeyboardInterrupt` again, of which compiled code may have made an error of its own, as matplotlib does.
 
-    To be called wherever an error of any kind is not the end.
+    Or which was lost, as within `__del__`. To be called wherever an error of any kind is not the end.
     """
     if _heard.is_set():
         raise KeyboardInterrupt

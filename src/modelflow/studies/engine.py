@@ -8,6 +8,7 @@ from typing import Protocol, cast
 from modelflow.errors import ModelFlowError, UsageError
 from modelflow.io.arguments import whole
 from modelflow.io.found import files_in
+from modelflow.io.signals import interruptions_noted, raise_if_heard
 from modelflow.studies import engines
 from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan
 from modelflow.studies.telling import Told
@@ -51,6 +52,7 @@ def train_due(
     """Trains the plans, and tells how far they are and how each ended; in words, why runs failed, a line for each."""
 
     def hear(event: Event) -> None:
+        raise_if_heard()
         if not event.title:
             told.tell(event.note)
             return
@@ -59,11 +61,12 @@ def train_due(
             on_event(event)
 
     failures = []
-    with closing(engine(due, hear)) as ended:
+    with interruptions_noted(), closing(engine(due, hear)) as ended:
         for plan, outcome in ended:
             if isinstance(outcome, ModelFlowError):
                 failures.append(str(outcome))
             told.end(plan, outcome)
             if said := written(outcome):
                 told.tell(said)
+            raise_if_heard()
     return failures
