@@ -495,7 +495,7 @@ def test_a_drawing_is_framed_and_warned_of(report, opened):
     assert unlike(page) == "A drawing is unlike the images that these networks learned from."
     assert pixels_seen(page).max() == 0
     assert page.locator("[data-summary]").text_content() == "Nothing is drawn yet. Paint on the board."
-    for part in (".answer", "[data-maps] figure", "[data-compared]"):
+    for part in (".answer", "[data-maps] figure", "[data-compared]", "[data-compared-image]"):
         assert not page.locator(part).first.is_visible()
     board = page.locator("[data-board]")
     board.focus()
@@ -730,6 +730,7 @@ def test_choices_offer_only_models_that_are_shown(report, opened):
     few = page.get_by_text("Fewer than two models are shown.")
     assert [few.nth(i).is_visible() for i in range(few.count())] == [True, True]
     assert not page.locator("[data-compared]").first.is_visible()
+    assert not page.locator("[data-compared-image]").is_visible()
     assert page.get_by_role("button", name="Image where they differ most").is_disabled()
     filters.locator("[data-none]").click()
     ready(page)
