@@ -350,7 +350,7 @@ UNREADABLE_MODEL = {
     "settings that are none": (with_fields(settings__lr=-1), ["results/net/run.json: settings: lr = -1"]),
     "an unknown setting": (with_fields(settings__q=1), ["settings: unknown key 'q'"]),
     "unknown data": (with_fields(settings__dataset="imagenet"), ["'imagenet'"]),
-    "data that are gone": (with_fields(settings__dataset="idx:gone"), ["gone: no such folder"]),
+    "data that are gone": (with_fields(settings__dataset="idx:gone"), ["its images idx:gone are not in"]),
     "no checkpoint": (replaced("model_checkpoint.pth", None), ["model_checkpoint.pth: no such file"]),
     "an empty checkpoint": (
         replaced("model_checkpoint.pth", b""),

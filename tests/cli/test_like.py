@@ -119,6 +119,9 @@ def test_images_that_have_gone_are_found_in_the_folder_that_is_named(tmp_path, m
     capsys.readouterr()
     assert run_command(["train", "c3 gap fc", "--like", "base"]) == 2
     assert f"like base: its images images:photos are not in {tmp_path}/photos. Give" in capsys.readouterr().err
+    assert run_command(["evaluate", "base/c2-gap-fc"]) == 2
+    assert f"base/c2-gap-fc: its images images:photos are not in {tmp_path}/photos. Give" in capsys.readouterr().err
+    assert run_command(["evaluate", "base/c2-gap-fc", "--data-dir", "moved"]) == 0
     for i, place in enumerate(("moved", "moved/photos")):
         assert run_command(["train", f"c{4 + i} gap fc", "--like", "base", "--data-dir", place]) == 0
         assert read_run(Path("base") / f"c{4 + i}-gap-fc").data.folder == str(tmp_path / "moved" / "photos")

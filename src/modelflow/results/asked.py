@@ -146,7 +146,7 @@ def like(study: Path, asked: Mapping[str, object], data_dir: Path | None = None)
     note = f"note: {study} holds {len(studies)} studies. The settings of the last one count."
     data_dir = data_dir or _data_dir(study, str(asked.get("dataset") or last.dataset))
     if asked.get("dataset") is None:
-        _check_there(study, last.dataset, data_dir)
+        check_there(f"like {study}", last.dataset, data_dir)
     settings = read_study(last.model_dump(exclude={"models"}), data_dir, **asked)
     return Like(settings, data_dir, note if len(studies) > 1 else "")
 
@@ -161,13 +161,13 @@ def _data_dir(study: Path, dataset: str) -> Path | None:
     return None
 
 
-def _check_there(study: Path, dataset: str, data_dir: Path | None) -> None:
-    """Raises `UsageError` where the path of a study's data leads nowhere."""
+def check_there(what: str, dataset: str, data_dir: Path | None) -> None:
+    """Raises `UsageError` where the path of the data of a study or a run (`what`) leads nowhere."""
     place = None if is_fixed(dataset) else folder_of(dataset, data_dir)
     if place is not None and not os.path.exists(place):
         raise UsageError(
-            f"like {study}: its images {dataset} are not in {place}. Give the folder that holds them: --data-dir "
-            "FOLDER, in Python data_dir=…"
+            f"{what}: its images {dataset} are not in {place}. Give the folder that holds them: --data-dir FOLDER, in "
+            "Python data_dir=…"
         )
 
 

@@ -22,7 +22,7 @@ from modelflow.networks.code import Code
 from modelflow.networks.description import Description, LayerSpec, Spec, parse_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.results import layout
-from modelflow.results.asked import knows_data, metric_of_run
+from modelflow.results.asked import check_there, knows_data, metric_of_run
 from modelflow.results.records import OPTIONS, Run, other_files
 from modelflow.results.settings import RunSettings, validated
 from modelflow.studies.plan import Event, OnEvent, Outcome, Plan, asked, is_finished
@@ -291,7 +291,8 @@ def _notices(data: "Dataset", settings: RunSettings) -> list[str]:
 def open_run(folder: str | Path, data_dir: Path | None = None) -> "ModelFlow":
     """The `ModelFlow` of a finished run with its stored weights, optimizer, history and notes.
 
-    Raises `DataError` when the run is damaged, or was made in Python from loaders that no file describes.
+    Raises `DataError` when the run is damaged, or was made in Python from loaders that no file describes, and
+    `UsageError` where the path of its images leads nowhere.
     """
     folder = Path(folder)
     run = layout.read_run(folder)
@@ -302,7 +303,9 @@ def open_run(folder: str | Path, data_dir: Path | None = None) -> "ModelFlow":
     settings = validated(RunSettings, given, f"{folder / layout.RUN}: settings")
     spec = parse_spec(run.spec, f"{folder / layout.RUN}: spec")
     _check_size(folder, 4 * trace(spec, MAX_PARAMETERS).parameters)
-    parts = make_parts(Plan(run.model_name, spec, run.seed, settings, folder, data_dir or run.data.data_dir), run)
+    data_dir = data_dir or run.data.data_dir
+    check_there(str(folder), settings.dataset, data_dir)
+    parts = make_parts(Plan(run.model_name, spec, run.seed, settings, folder, data_dir), run)
     if parts.data.checksums != run.data.checksums:
         differ = other_files(run.data.checksums, parts.data.checksums)
         raise DataError(f"{folder}: was trained on other files of {run.data.name}: {differ}. Use those files.")
