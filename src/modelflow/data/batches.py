@@ -1,6 +1,7 @@
 """Batches of images held in memory: what a torch DataLoader does for a TensorDataset, by index and without workers."""
 
 import copy
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -67,7 +68,7 @@ class Batches:
         return other
 
     def __len__(self) -> int:
-        return len(self._bounds())
+        return math.ceil(self.images / self.batch_size) - self._joins
 
     def __iter__(self) -> Iterator[Batch]:
         whole = self.index_N is None and not self.shuffle
@@ -76,9 +77,13 @@ class Batches:
     def _bounds(self) -> list[slice]:
         """Which images of a pass each batch has."""
         starts = list(range(0, self.images, self.batch_size))
-        if self.joins_a_last_one and self.leaves_one:
+        if self._joins:
             starts.pop()
         return [slice(start, end) for start, end in zip(starts, [*starts[1:], self.images], strict=True)]
+
+    @property
+    def _joins(self) -> bool:
+        return self.joins_a_last_one and self.leaves_one
 
     @property
     def leaves_one(self) -> bool:

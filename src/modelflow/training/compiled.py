@@ -363,8 +363,8 @@ class CompiledStep:
         _move(chain.from_iterable(self._views), chain.from_iterable(kept))
         for p, (values, *averages) in zip(parameters, self._views, strict=True):
             p.data = values
-            if rule.counts_steps:
-                self.optimizer.state[p].setdefault("step", torch.tensor(0.0, device="cpu"))
+            if rule.counts_steps and "step" not in self.optimizer.state[p]:
+                self.optimizer.state[p]["step"] = torch.tensor(0.0, device="cpu")
             if averages:
                 self.optimizer.state[p].update(zip(rule.averages, averages, strict=True))
         params, *flats = (flat.numpy() for flat in self._flats)
@@ -395,8 +395,10 @@ class _Part(NamedTuple):
     @property
     def sizes(self) -> Array:
         """The images of each step."""
-        ends = [*range(self.images.start, self.images.stop, self.batch), self.images.stop]
-        return np.diff(ends)
+        images = self.images.stop - self.images.start
+        sizes = np.full(math.ceil(images / self.batch), self.batch)
+        sizes[-1:] = images - self.batch * (len(sizes) - 1)
+        return sizes
 
 
 def _parts(loader: Batches, begin: int, at_once: int) -> Iterator[_Part]:
