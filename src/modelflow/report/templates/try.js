@@ -329,11 +329,12 @@
   };
 
   // --- occlusion: how much the probability of the class falls where a square of ground covers the image
-  function* occluded(found, model, shares, vote) {
+  function* occluded(found, model, shares, vote, told) {
     const [, height, width] = found.shape;
     const { size, across, down } = live.squares(width, height);
     const [sums, times] = [new Float64Array(width * height), new Float64Array(width * height)];
-    for (const top of down) {
+    for (const [row, top] of down.entries()) {
+      told(row / down.length);
       for (const left of across) {
         const hidden = live.covered(shares, width, height, left, top, size, found.ground);
         let mean = 0;
@@ -367,9 +368,7 @@
       seeds.className = "quiet";
       views[i].said.replaceChildren(answerOf(found, vote, truth), ` ${percent(vote.mean[vote.predicted])} `, seeds);
     };
-    const showScale = (most) => {
-      ends.forEach((end) => (end.textContent = `${end.dataset.scale} by ${(100 * most).toFixed(0)} points`));
-    };
+    const showScale = (by) => ends.forEach((end) => (end.textContent = `${end.dataset.scale}${by}`));
     const showFalls = (i, picture, falls, most) => {
       const light = rgb(picture.planes.length === 3 ? live.grey(picture) : picture);
       paint(views[i].canvas, picture.width, picture.height, (p) => {
@@ -390,11 +389,15 @@
           paintPicture(views[i].canvas, picture);
           views[i].note.textContent = "Covering …";
         });
+        showScale("");
         const falls = [];
-        for (const [i, model] of chosen().entries()) falls.push(yield* occluded(found, model, shares, votes[i]));
+        for (const [i, model] of chosen().entries()) {
+          const told = (share) => (views[i].note.textContent = `Covering … ${percent(share)}`);
+          falls.push(yield* occluded(found, model, shares, votes[i], told));
+        }
         const most = falls.flatMap((side) => [...side]).reduce((a, b) => Math.max(a, Math.abs(b)), LEAST_FALL);
         falls.forEach((side, i) => showFalls(i, picture, side, most));
-        showScale(most);
+        showScale(` by ${(100 * most).toFixed(0)} points`);
       },
     };
   };
