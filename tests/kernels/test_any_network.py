@@ -135,6 +135,13 @@ def test_activations_are_pooled_before_as_after():
     check(spec, traced, batch=9, images=18, steps=2, lr=0.5)
 
 
+def test_a_pool_that_leaves_an_edge_gives_it_no_gradient():
+    """The place of its input's gradient holds another one, of an earlier layer, from the step before."""
+    layers = [*[{"conv": 4, "kernel": 3, "padding": "same"}] * 4, {"pool": "max", "size": 2}, {"linear": 4}]
+    spec, traced = that_fits({"input": [2, 9, 9], "classes": 4, "layers": layers})
+    check(spec, traced, batch=9, images=27, steps=3, lr=0.05)
+
+
 OF_ONE_FORM = {
     "convolutions": "c6 c6 c6",
     "separable": "c6 s6 s6",

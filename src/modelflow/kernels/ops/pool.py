@@ -37,8 +37,8 @@ class Windows:
 
     def tile(self, maps: Maps) -> bool:
         """Whether each place of maps is in one window."""
-        (height, width), whole = self.size, maps.height % self.size[0] == 0 == maps.width % self.size[1]
-        return self.stride == (height, width) and not self.padding and whole
+        height, width = self.size
+        return self.stride == self.size and not self.padding and maps.height % height == 0 == maps.width % width
 
     def slid(self, x_BCHW: Numbers, output: Values, beyond: float) -> Numbers:
         """Each place's window, B x the output's shape x `size`."""
@@ -76,7 +76,7 @@ class Largest(Operation):
         (source, at), (output, out) = s.value(self.inputs[0]), s.value(self.output)
         (target, to), (gradient, d) = s.gradient(self.inputs[0]), s.gradient(self.output)
         writes = not adds and self.windows.tile(source)
-        if not adds and not writes:
+        if not (adds or writes):
             s.per_block(fill, target, 0.0, target=to)
         sizes = (self.windows, source, output, gradient, target, writes)
         s.per_block(to_largest, *sizes, source=at, output=out, gradient=d, target=to)
