@@ -39,7 +39,7 @@ from modelflow.report.model_card import study_card
 from modelflow.report.page import render
 from modelflow.report.seeds import seeds_of_a_new_study, seeds_that_could_tell, too_few_seeds, what_to_do
 from modelflow.report.words import MINUS, NONE, p_text, percent, significant
-from modelflow.results.asked import write_asked
+from modelflow.results.joining import write_asked
 from modelflow.results.layout import read_predictions, read_run
 from modelflow.results.settings import read_study
 from modelflow.text import NO_NAME, shown

@@ -10,8 +10,9 @@ from PIL import Image
 import modelflow as mf
 from modelflow.cli import run_command
 from modelflow.errors import UsageError
-from modelflow.results.asked import like, missing, read_studies
+from modelflow.results.asked import read_asked
 from modelflow.results.layout import read_run
+from modelflow.results.like import like
 
 MINE = {"in_channels": 1, "num_classes": 10, "input_size": 8, "cov_features": [5], "fc_sizes": [20]}
 
@@ -35,7 +36,7 @@ def test_a_model_joins_a_study_with_its_settings(copied, tmp_path, capsys):
     assert [model["name"] for model in now.pop("models")] == [*(m["name"] for m in study.pop("models")), "mine"]
     assert now == study
     assert not (copied / "studies.json").exists()
-    assert missing(copied) == ""
+    assert read_asked(copied).missing() == ""
     assert run_command(["compare", str(copied), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["verdicts"]) == 3
     assert "mine" in (copied / "report.html").read_text()
@@ -91,11 +92,11 @@ def test_images_of_ones_own_are_found_from_any_folder(make, name, tmp_path, monk
     assert run_command(["run", study_file(tmp_path), *options]) == 0
     make(elsewhere / name) if name == "." else None  # the current folder is no longer the data set
     monkeypatch.chdir(elsewhere)
-    before = read_studies(base)
+    before = read_asked(base).studies
     capsys.readouterr()
     assert run_command(["train", "c3 gap fc", "--like", str(base)]) == 0, capsys.readouterr().err
     assert read_run(base / "c3-gap-fc").data == read_run(base / "c2-gap-fc").data
-    (study,) = read_studies(base)
+    (study,) = read_asked(base).studies
     assert study.dataset == before[0].dataset
     assert run_command(["evaluate", str(base / "c2-gap-fc")]) == 0
     assert run_command(["report", str(base)]) == 0
@@ -129,7 +130,7 @@ def test_images_that_have_gone_are_found_in_the_folder_that_is_named(tmp_path, m
 
 def test_options_win_and_the_study_remembers_both(copied, tmp_path, capsys):
     assert run_command(["train", file_of(tmp_path), "--like", str(copied), "--epochs", "1", "--seed", "9"]) == 0
-    studies = read_studies(copied)
+    studies = read_asked(copied).studies
     assert [(study.epochs, study.seeds) for study in studies][-1] == (1, [9])
     assert len(studies) == 2
     assert read_run(copied / "mine").epochs == 1

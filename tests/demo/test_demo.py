@@ -11,7 +11,7 @@ import torch
 from chromium import needs_chromium
 from modelflow.cli import cli
 from modelflow.data.sources import read_source
-from modelflow.demo.page import HELD_OUT, IMAGES, NETWORK, TEMPLATES, render
+from modelflow.export.demo.page import HELD_OUT, IMAGES, NETWORK, TEMPLATES, render
 from modelflow.kernels.layout import layout
 from modelflow.kernels.machine import Machine, host
 from modelflow.kernels.network import State, compiled

@@ -18,7 +18,8 @@ from modelflow.compat.architecture import Architecture
 from modelflow.errors import DataError, UsageError
 from modelflow.io import bounds
 from modelflow.io.bounds import MAX_CLASSES, MAX_EPOCHS, MAX_PREDICTION_BYTES, MAX_RUNS, MAX_STUDY_BYTES
-from modelflow.results.asked import missing, read_studies, read_written_study, write_asked
+from modelflow.results.asked import read_asked
+from modelflow.results.joining import write_asked
 from modelflow.results.layout import csv_text, filters_png, history_csv, predictions_npz, read_predictions
 from modelflow.results.records import Epoch
 from modelflow.results.settings import MAX_STUDY_LAYERS, read_study
@@ -40,8 +41,8 @@ def test_the_largest_study_is_read_again_and_can_be_given_again(tmp_path):
     study = read_study(study_of(tmp_path / "s.json", models, seeds=MAX_RUNS // models))
     write_asked(study, tmp_path)
     assert bounds.MAX_RECORD_BYTES < (tmp_path / "study.json").stat().st_size < MAX_STUDY_BYTES
-    assert len(read_written_study(tmp_path).models) == models
-    assert missing(tmp_path).startswith(f"{MAX_RUNS:,} of the {MAX_RUNS:,} runs")
+    assert len(read_asked(tmp_path).study.models) == models
+    assert read_asked(tmp_path).missing().startswith(f"{MAX_RUNS:,} of the {MAX_RUNS:,} runs")
     assert read_study(tmp_path / "study.json").models == study.models
 
 
@@ -51,7 +52,7 @@ def test_another_study_beside_the_largest_is_read_again_or_refused_before_anythi
     one_more = {"dataset": "digits", "epochs": 3, "models": [{"name": "other", "spec": LEAST}]}
     write_asked(read_study(one_more), tmp_path)
     assert bounds.MAX_RECORD_BYTES < (tmp_path / "studies.json").stat().st_size < MAX_STUDY_BYTES
-    assert [(study.epochs, len(study.models)) for study in read_studies(tmp_path)] == [(10, largest - 1), (3, 1)]
+    assert [(study.epochs, len(study.models)) for study in read_asked(tmp_path).studies] == [(10, largest - 1), (3, 1)]
     before = (tmp_path / "study.json").read_bytes()
     with pytest.raises(UsageError, match=r"together with its earlier studies, .* Give another folder"):
         write_asked(read_study(one_more | {"models": [{"name": "too_many", "spec": LEAST}]}), tmp_path)

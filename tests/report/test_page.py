@@ -92,7 +92,9 @@ def test_groups_are_shown_apart_and_said(copied):
 def test_seeds_that_could_tell_stand_below_an_open_headline(content):
     rng = np.random.default_rng(4)
     group = made_up(content, {name: rng.random((3, 355)) < 0.8 for name in "ab"})
-    html = render(Content(content.folder, (replace(group, verdicts=(replace(group.verdicts[0], more=4),)),), ()))
+    html = render(
+        replace(content, groups=(replace(group, verdicts=(replace(group.verdicts[0], more=4),)),), left_out=())
+    )
     after = html[html.index('<h1 id="top-title">Inconclusive: ') :]
     before = text_of(after[: after.index("<figure>")])
     assert before.index("About 7 seeds of each would tell ") < before.index("Start a new study with seven other seeds")
@@ -106,7 +108,7 @@ def text_of(html):
 def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     rng = np.random.default_rng(0)
     group = made_up(content, {name: rng.random((2, 355)) < 0.8 for name in "abc"})
-    html = render(Content(content.folder, (group,), ()))
+    html = render(replace(content, groups=(group,), left_out=()))
     after = html[html.index("<h1") :]
     before = text_of(after[: after.index("<figure>")])
     assert "Two seeds of each model are too few for a family of 3 pairs" in before
@@ -119,7 +121,7 @@ def test_two_seeds_of_several_models_are_noticed_at_the_headline(content):
     assert "The bars are for one pair alone: of 21, about one misses" in html
     assert "Difference in points, 95 % for this pair alone" in html
     enough = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in "abc"})
-    html = render(Content(content.folder, (enough,), ()))
+    html = render(replace(content, groups=(enough,), left_out=()))
     assert "too few for a family" not in html
     assert '<td class="n">not tested</td>' not in html
     assert '<td class="n">1.00</td>' in html
@@ -130,7 +132,7 @@ def test_what_seeds_after_a_look_do_is_said_once_above_the_verdicts_not_in_each(
     rng = np.random.default_rng(0)
     for n_seeds in (2, 5):
         group = made_up(content, {name: rng.random((n_seeds, 355)) < 0.8 for name in "abc"})
-        html = render(Content(content.folder, (group,), ()))
+        html = render(replace(content, groups=(group,), left_out=()))
         assert sum(AFTER_A_LOOK in verdict.words for verdict in group.verdicts) == 3
         assert html[: html.index('<details class="reading">')].count(AFTER_A_LOOK) == 1
 
@@ -157,7 +159,7 @@ def by(content, protocol, number=0):
 
 @pytest.mark.parametrize("protocol", ["card", "held-out", "own"])
 def test_a_protocol_that_all_share_is_defined_once(content, protocol):
-    html = render(Content(content.folder, (by(content, protocol),), ()))
+    html = render(replace(content, groups=(by(content, protocol),), left_out=()))
     body = html[html.index("<body") : html.index("<script")]
     assert body[: body.index('<section id="how"')].count("rotocol") <= 2  # its definition, which may repeat the word
     assert f"Protocol “<bdi>{protocol}</bdi>”:" in html
@@ -166,7 +168,7 @@ def test_a_protocol_that_all_share_is_defined_once(content, protocol):
 
 def test_of_several_protocols_every_table_and_chart_of_figures_names_its_own(content):
     groups = by(content, "card"), by(content, "own", 1)
-    html = render(Content(content.folder, groups, ()))
+    html = render(replace(content, groups=groups, left_out=()))
     captions = [text.lower() for text in re.findall(r"<table.*?<caption[^>]*>(.*?)</caption>", html, re.S)]
     shorts = "protocol card", "protocol not known"
     nameless = [text for text in captions if not any(short in text for short in shorts)]
@@ -205,7 +207,7 @@ def test_the_captions_of_curves_say_what_is_drawn(content):
         (one_epoch, "The mean of each model after one epoch"),
         (one_run, "One run per model"),
     ):
-        html = render(Content(content.folder, (replace(group, models=tuple(models)),), ()))
+        html = render(replace(content, groups=(replace(group, models=tuple(models)),), left_out=()))
         assert html.count(f". {said}.</figcaption>") == 2
         assert "Thin lines: runs" not in html
 
@@ -216,7 +218,7 @@ def test_what_was_not_tested_is_said_with_it(content):
     assert "Differences in seconds are not tested." in html
     assert re.search(r"<caption>Costs [^\n]* Seconds include waiting for a shared core\.</caption>", html)
     seeds = [replace(s, run=s.run.model_copy(update={"seconds": {"training": 1.0}})) for s in content.seeds]
-    older = render(Content(content.folder, (group_of(0, seeds, {"narrow": 0, "wide": 1}),), ()))
+    older = render(replace(content, groups=(group_of(0, seeds, {"narrow": 0, "wide": 1}),), left_out=()))
     assert re.search(r"<caption>Costs [^\n]* Seconds include compiling and waiting for a shared core\.<", older)
     for model in content.models:
         text = f"{significant(model.seconds)} ± {significant(model.seconds_spread, 2)}"
@@ -597,7 +599,7 @@ def test_long_names_of_models_break_where_their_parts_meet(content, opened, tmp_
     rng = np.random.default_rng(0)
     group = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in (*PARTS, "plain")})
     path = tmp_path / "report.html"
-    path.write_text(render(Content(content.folder, (group,), ())), "utf-8")
+    path.write_text(render(replace(content, groups=(group,), left_out=())), "utf-8")
     page = opened(path, viewport={"width": width, "height": 844})
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     seen = page.eval_on_selector_all(".model bdi, .counts bdi, .disagree p bdi", LINES)
@@ -653,7 +655,7 @@ def test_the_bars_of_verdicts_stand_over_their_scale(content, opened, tmp_path, 
     group = made_up(content, {name: rng.random((4, 355)) < share for name, share in SHARES.items()})
     rows, axis = report_page.verdict_rows(group)
     path = tmp_path / "report.html"
-    path.write_text(render(Content(content.folder, (group,), ())), "utf-8")
+    path.write_text(render(replace(content, groups=(group,), left_out=())), "utf-8")
     table = opened(path, viewport={"width": width, "height": 844}).locator("table.verdicts").first
     assert table.locator("caption").bounding_box()["height"] < 60
     bar, scale = table.locator("td.span svg").first, table.locator(".ticks:visible").first

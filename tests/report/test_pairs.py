@@ -1,11 +1,11 @@
 """The square of pairs beside the verdicts that it shows."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from modelflow.analysis.archive import Content
 from modelflow.report.page import render
 from modelflow.report.pairs import MAX_MODELS, pairs_of
 from report_studies import made_up
@@ -45,7 +45,7 @@ def test_two_models_or_very_many_have_no_square(content):
 
 
 def test_the_page_tells_each_verdict_by_sign_colour_and_word(content, group):
-    html = render(Content(content.folder, (group,), ()))
+    html = render(replace(content, groups=(group,), left_out=()))
     square = html[html.index('<table class="square">') :]
     square = square[: square.index("</table>")]
     shown = re.findall(r'<td class="([\w-]+)" [^>]*><b><span class="hidden">(\w+)</span>(.*?)</b>', square, re.S)

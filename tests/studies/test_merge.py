@@ -15,7 +15,7 @@ import modelflow as mf
 from modelflow.analysis.leaderboard import leaderboard
 from modelflow.cli import run_command
 from modelflow.errors import DataError, ModelFlowError, UsageError
-from modelflow.results.asked import missing, read_written_study
+from modelflow.results.asked import read_asked
 from modelflow.results.layout import run_folders
 from modelflow.studies.merge import called, differences, merge
 from small import digits_study
@@ -78,10 +78,10 @@ def test_the_metric_and_the_margin_of_all_are_kept(copied, ben, tmp_path):
     found = mf.merge([str(source), ben], str(into))
     assert found.not_kept == ""
     assert found.compare().metric.word == "macro_f1"
-    study = read_written_study(into)
+    study = read_asked(into).study
     assert (study.metric, study.margin) == ("macro_f1", 3.0)
     assert sorted(model["name"] for model in study.models) == ["anna-narrow", "anna-wide", "ben-narrow"]
-    assert missing(into) == ""
+    assert read_asked(into).missing() == ""
     assert "anna: 4 runs." in found.to_markdown()
     assert found.report().path.is_file()
     assert merge([source], into).not_kept == ""
@@ -111,7 +111,7 @@ def test_a_folder_that_exists_is_joined_and_nothing_is_written_over(anna, ben, t
     del before["study.json"]  # which asks for ben's models too from now on
     assert merge([ben, anna], into).there == {"ben": 0, "anna": 4}
     assert files_below(into).items() >= before.items()
-    assert missing(into) == ""
+    assert read_asked(into).missing() == ""
     record = json.loads((ben / "narrow" / "run.json").read_text())
     (ben / "narrow" / "run.json").write_text(json.dumps(record | {"started": "2020-01-01T00:00:00+00:00"}))
     assert run_command(["merge", str(ben), "--into", str(into)]) == 2

@@ -21,7 +21,7 @@ from modelflow.evaluation.measure import metric_named
 from modelflow.report.answer import headline
 from modelflow.report.charts import charts_of
 from modelflow.report.how import _decided_words
-from modelflow.results.asked import read_written_study
+from modelflow.results.asked import read_asked
 from modelflow.results.layout import read_predictions, read_run, run_folders
 from modelflow.studies.pages import write_pages
 from small import digits_study
@@ -228,7 +228,7 @@ def test_results_of_before_are_by_accuracy_and_by_any_metric_that_is_asked_for(c
 
 
 def test_the_command_that_repeats_it_names_the_metric(finished):
-    content, study = read_content(finished[0]), read_written_study(finished[0])
+    content, study = read_content(finished[0]), read_asked(finished[0]).study
     assert _decided_words(study, content) == ["--metric", "nll", "--margin", "0.05"]
     assert _decided_words(study.model_copy(update={"margin": 0.01}), content) == ["--metric", "nll"]
     assert _decided_words(study.model_copy(update={"metric": "accuracy", "margin": None}), content) == []

@@ -22,7 +22,7 @@ from modelflow.data.sources import read_source
 from modelflow.errors import DataError, UsageError
 from modelflow.networks.seeds import stream
 from modelflow.report.page import render
-from modelflow.results.asked import missing
+from modelflow.results.asked import read_asked
 from modelflow.results.layout import read_run
 from modelflow.studies.run import in_memory
 from small import digits_study
@@ -64,7 +64,7 @@ def test_modules_with_seeds_are_a_study(finished, capsys):
     assert sorted((row.model, row.seeds) for row in rows) == [("BN", 2), ("plain", 2)]
     assert all(row.accuracy > 0.5 for row in rows)
     assert json.loads((where / "study.json").read_text())["seeds"] == [42, 43]
-    assert missing(where) == ""
+    assert read_asked(where).missing() == ""
     assert [read_run(where / place).seed for place in ("BN", "BN/seeds/43", "plain", "plain/seeds/43")] == [42, 43] * 2
     content = read_content(where)
     assert [verdict.difference.seeds for verdict in content.groups[0].verdicts] == [2]
@@ -166,7 +166,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(here), str(here.parent)]
     assert subprocess.run(command, check=False).returncode == 9
     assert list((tmp_path / "killed" / "BN" / "seeds" / "43" / "training").glob("state-*.pth"))
-    assert "seed" in missing(tmp_path / "killed")
+    assert "seed" in read_asked(tmp_path / "killed").missing()
     resumed = []
     trained(tmp_path / "killed", epochs=3, on_event=lambda event: resumed.append(event.note))
     trained(tmp_path / "at_once", {"BN": Net}, epochs=3)
@@ -279,7 +279,7 @@ def test_arrays_in_bytes_give_the_bytes_of_their_data_set(tmp_path):
     run = read_run(tmp_path / "BN")
     assert run.data.mean == pytest.approx(float((source.train_images * 15 / 255).mean()))
     assert set(run.data.checksums) == {"training images", "training labels", "test images", "test labels"}
-    assert missing(tmp_path) == ""
+    assert read_asked(tmp_path).missing() == ""
     assert run_command(["report", str(tmp_path)]) == 0
     assert (
         "were given as arrays" in (tmp_path / "report.html").read_text()

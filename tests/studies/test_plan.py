@@ -11,7 +11,8 @@ from modelflow.analysis.leaderboard import leaderboard
 from modelflow.cli import run_command
 from modelflow.errors import SpecError
 from modelflow.networks.resolve import check_name
-from modelflow.results.asked import joined, missing, read_studies, read_written_study, together, write_asked
+from modelflow.results.asked import read_asked, together
+from modelflow.results.joining import joined, write_asked
 from modelflow.results.settings import read_study
 from small import digits_study, spec
 
@@ -36,7 +37,7 @@ def twice(tmp_path_factory):
 def test_another_study_keeps_the_models_of_the_first_one(twice):
     written = json.loads((twice / "study.json").read_text())
     assert [model["name"] for model in written["models"]] == ["a", "b"]
-    assert models(read_written_study(twice)) == models(read_study(twice / "study.json")) == ["a", "b"]
+    assert models(read_asked(twice).study) == models(read_study(twice / "study.json")) == ["a", "b"]
     rows = list(csv.DictReader((twice / "leaderboard.csv").open()))
     assert {row["model"] for row in rows} == {row.model for row in leaderboard(twice)} == {"a", "b"}
     assert all(f"| {name} " in (twice / "leaderboard.md").read_text() for name in "ab")
@@ -44,8 +45,8 @@ def test_another_study_keeps_the_models_of_the_first_one(twice):
 
 
 def test_what_is_missing_is_told_by_the_seeds_that_each_model_was_asked_for_with(twice):
-    assert missing(twice) == ""
-    assert [(models(one), one.seeds, one.epochs) for one in read_studies(twice)] == [
+    assert read_asked(twice).missing() == ""
+    assert [(models(one), one.seeds, one.epochs) for one in read_asked(twice).studies] == [
         (["a"], [42], 1),
         (["b"], [42, 43], 2),
     ]
@@ -64,15 +65,15 @@ def test_studies_alike_become_one_and_a_model_asked_for_again_is_asked_for_as_la
     write_asked(of("a"), tmp_path)
     write_asked(of("b"), tmp_path)
     assert not (tmp_path / "studies.json").exists()
-    assert [models(one) for one in read_studies(tmp_path)] == [["a", "b"]]
+    assert [models(one) for one in read_asked(tmp_path).studies] == [["a", "b"]]
     write_asked(of("c", epochs=2), tmp_path)
-    assert [models(one) for one in read_studies(tmp_path)] == [["a", "b"], ["c"]]
+    assert [models(one) for one in read_asked(tmp_path).studies] == [["a", "b"], ["c"]]
     write_asked(of("a", epochs=2), tmp_path)
-    assert [models(one) for one in read_studies(tmp_path)] == [["b"], ["c", "a"]]
-    assert missing(tmp_path).startswith("3 of the 3 runs")
+    assert [models(one) for one in read_asked(tmp_path).studies] == [["b"], ["c", "a"]]
+    assert read_asked(tmp_path).missing().startswith("3 of the 3 runs")
     write_asked(of("b", epochs=2, seeds=[42]), tmp_path)
     assert not (tmp_path / "studies.json").exists()
-    assert [models(one) for one in read_studies(tmp_path)] == [["c", "a", "b"]]
+    assert [models(one) for one in read_asked(tmp_path).studies] == [["c", "a", "b"]]
 
 
 def test_a_model_asked_for_again_with_fewer_seeds_is_asked_for_with_those():
@@ -85,7 +86,7 @@ def test_a_study_file_of_another_hand_counts_more_than_what_was_kept(tmp_path):
     write_asked(of("b", epochs=2), tmp_path)
     fields = json.loads((tmp_path / "study.json").read_text())
     (tmp_path / "study.json").write_text(json.dumps(fields | {"seeds": [42, 43]}))
-    (study,) = read_studies(tmp_path)
+    (study,) = read_asked(tmp_path).studies
     assert (models(study), study.seeds) == (["a", "b"], [42, 43])
 
 
@@ -94,8 +95,8 @@ def test_a_damaged_file_of_studies_is_no_more_than_study_json_alone(tmp_path, co
     write_asked(of("a"), tmp_path)
     write_asked(of("b", epochs=2), tmp_path)
     (tmp_path / "studies.json").write_text(content)
-    assert [models(one) for one in read_studies(tmp_path)] == [["a", "b"]]
-    assert together(read_studies(tmp_path)).epochs == 2
+    assert [models(one) for one in read_asked(tmp_path).studies] == [["a", "b"]]
+    assert together(read_asked(tmp_path).studies).epochs == 2
 
 
 def test_no_model_is_called_like_the_file_of_studies():

@@ -15,8 +15,8 @@ from modelflow.data.sources import checksums_of
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
-from modelflow.results.asked import LATER_SETTINGS
 from modelflow.results.layout import read_plan, read_run, write_plan
+from modelflow.results.run_settings import LATER_SETTINGS
 from modelflow.results.settings import read_study
 from modelflow.studies.plan import asked, is_finished, plans, unfinished
 from modelflow.studies.run import DATA_NOT_KNOWN, JOINED, check_data, dataset_of, make_flow, open_run, train_run

@@ -27,7 +27,7 @@ from modelflow.io.locks import folder_lock, set_aside
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec
 from modelflow.report.page import render
-from modelflow.results.asked import missing
+from modelflow.results.asked import read_asked
 from modelflow.results.layout import read_run
 from modelflow.results.settings import read_study
 from modelflow.studies.engines.local import _children_spared_interrupts
@@ -210,11 +210,11 @@ def test_what_is_finished_is_not_trained_again(finished):
 
 def test_what_is_missing_of_a_study_is_told_everywhere(finished, tmp_path, capsys):
     where = shutil.copytree(finished[0], tmp_path / "half")
-    assert missing(where) == ""
+    assert read_asked(where).missing() == ""
     shutil.rmtree(where / "narrow" / "seeds" / "43")
     (where / "wide" / "run.json").unlink()
     said = "2 of the 4 runs that study.json asks for are not finished: narrow (seed 43), wide (seed 42)"
-    assert missing(where).startswith(said)
+    assert read_asked(where).missing().startswith(said)
     assert run_command(["report", str(where)]) == run_command(["leaderboard", str(where)]) == 0
     out, err = capsys.readouterr()
     assert said in out
@@ -229,7 +229,7 @@ def test_what_is_missing_of_a_study_is_told_everywhere(finished, tmp_path, capsy
 def test_a_vast_study_of_which_nothing_is_finished_is_told_of_in_few_words(tmp_path):
     models = [{"name": f"m{i}", "spec": spec(3)} for i in range(3000)]
     (tmp_path / "study.json").write_text(json.dumps({"models": models, "seeds": 10_000}))
-    said = missing(tmp_path)
+    said = read_asked(tmp_path).missing()
     assert said.startswith("30,000,000 of the 30,000,000 runs that")
     assert len(said) < 300
 
@@ -336,7 +336,7 @@ def test_ctrl_c_ends_cleanly_and_says_what_was_saved(tmp_path, times):
     assert re.search(r"interrupted, will resume: \w+, seed 42", told)
     assert "Traceback" not in told
     assert "leaked" not in told
-    assert re.match(r"\d of the 7 runs", missing(tmp_path / "r"))
+    assert re.match(r"\d of the 7 runs", read_asked(tmp_path / "r").missing())
     assert not (tmp_path / "r" / "generic_3" / "run.json").exists()
 
 

@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from modelflow.analysis.comparison import kept_margin
 from modelflow.analysis.identity import (
     Compared,
     Identity,
@@ -43,6 +42,7 @@ from modelflow.evaluation.record import Metrics
 from modelflow.evaluation.scores.score import Metric
 from modelflow.io.bounds import MAX_EPOCHS, MAX_TABLE_BYTES
 from modelflow.io.files import read_bounded
+from modelflow.results.asked import NOTHING_ASKED, Asked
 from modelflow.results.layout import CONFUSION_CSV, HISTORY, read_predictions, read_run
 from modelflow.results.protocol import protocol_name
 from modelflow.results.records import DataRecord, Epoch, OnDevice, Run
@@ -282,7 +282,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """A whole results folder.
+    """A whole results folder, and what was `asked` for in it.
 
     `left_out` gives folders that are in no figure, and why; `missing` says what was asked for and is not finished.
     `other_metric` is what to know where the study keeps another metric than it is shown by.
@@ -294,6 +294,7 @@ class Content:
     missing: str = ""
     metric: Metric = ACCURACY
     other_metric: str = ""
+    asked: Asked = NOTHING_ASKED
 
     @property
     def models(self) -> list[Model]:
@@ -332,13 +333,14 @@ def content_of(reading: Reading) -> Content:
     numbers = {name: i for i, name in enumerate(sorted({names[identity_of(seed.run)] for seed in seeds}))}
     for seed in seeds:
         by_key[compared_by(seed.run)].append(seed)
-    margin = kept_margin(folder, reading.metric)
+    margin = reading.asked.margin(reading.metric)
     largest_first = sorted(by_key.items(), key=lambda item: (-len(item[1]), item[1][0].run.data.name, item[0]))
     groups = tuple(
         group_of(i, members, numbers, chosen.absent[key], names, margin, reading.metric)
         for i, (key, members) in enumerate(largest_first)
     )
-    return Content(folder, groups, tuple(left_out), reading.missing, reading.metric, reading.other_metric)
+    further = (reading.missing, reading.metric, reading.other_metric, reading.asked)
+    return Content(folder, groups, tuple(left_out), *further)
 
 
 def _read_seeds(runs: Iterable[Found]) -> Iterator[Seed]:

@@ -28,7 +28,7 @@ from modelflow.analysis.verdicts import (
 from modelflow.errors import UsageError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
-from modelflow.results.asked import kept_study, metric_of, missing
+from modelflow.results.asked import NOTHING_ASKED, read_asked
 from modelflow.results.layout import RUN, folders_in, model_folder, model_runs, read_predictions, read_run
 from modelflow.results.protocol import Protocol, protocol_of
 from modelflow.results.records import Run
@@ -102,28 +102,18 @@ def compare_folders(
     """
     folders = _paths(folders)
     of_study, study = _is_study(folders), study_of(folders)
-    by = metric_of(metric, study)
+    asked = NOTHING_ASKED if study is None else read_asked(study)
+    by = asked.metric_of(metric)
     sides = _models_of(folders[0], by) if of_study else _given(folders, by)
     names = told_apart([side.name for side in sides], [side.folder for side in sides])
     for name, side in zip(names[1:], sides[1:], strict=True):
         _check_comparable([name, names[0]], [side, sides[0]])
     compared = {name: (side.runs, side.values_SN) for name, side in zip(names, sides, strict=True)}
     labels_N = sides[0].labels_N
-    kept = kept_margin(study, by) if margin is None and study is not None else None
+    kept = asked.margin(by) if margin is None else None
     share = margin_of(margin, len(labels_N), by) if kept is None else kept
     found = compare_sides(compared, share, by, by.groups(labels_N))
     return replace(found, copies=tuple(copy for side in sides for copy in side.copies))
-
-
-def kept_margin(study: Path, metric: Metric = ACCURACY) -> float | None:
-    """The margin of study.json, of 1: the metric's own in one of before any was kept.
-
-    None without study.json, or where that is decided by another metric.
-    """
-    kept = kept_study(study, metric)
-    if kept is None:
-        return None
-    return metric.margin if kept.margin is None else kept.margin / metric.unit.scale
 
 
 def _is_study(folders: Sequence[Path]) -> bool:
@@ -161,7 +151,7 @@ def _models_of(study: Path, metric: Metric) -> list[_Side]:
     reading = read_folder(study, metric=metric)
     if len(reading.models) < 2:
         there = ", ".join(map(one_line, reading.names.values())) or "none"
-        left = f". {note}" if (note := missing(study)) else ""
+        left = f". {note}" if (note := reading.missing) else ""
         raise UsageError(
             f"compare {one_line(study)}: models with a finished run there: {there}, expected at least two{left}"
         )

@@ -18,7 +18,7 @@ from modelflow.analysis.identity import Identity, called, identity_of, other_wei
 from modelflow.errors import DataError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
-from modelflow.results.asked import metric_of, missing, other_metric
+from modelflow.results.asked import Asked, read_asked
 from modelflow.results.layout import folders_in, model_runs, read_predictions, read_run
 from modelflow.results.records import Run
 from modelflow.text import one_line
@@ -113,7 +113,7 @@ Tallies = dict[Identity, Tally]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """The models of a results folder, to be judged by `metric`.
+    """The models of a results folder, to be judged by `metric`, and what was `asked` for in it.
 
     `left_out` names the folders whose records cannot be read, and why.
     """
@@ -121,6 +121,7 @@ class Reading:
     where: Path
     models: Tallies
     left_out: LeftOut
+    asked: Asked
     metric: Metric = ACCURACY
 
     @cached_property
@@ -131,12 +132,12 @@ class Reading:
     @cached_property
     def missing(self) -> str:
         """Which of the runs that were asked for are not finished, in words; empty where all are."""
-        return missing(self.where)
+        return self.asked.missing()
 
     @cached_property
     def other_metric(self) -> str:
         """What to know where the study keeps another metric than these are judged by."""
-        return other_metric(self.metric, self.where)
+        return self.asked.other_metric(self.metric)
 
     def runs_of(self, model: Identity) -> tuple[list[Found], list[tuple[str, str]]]:
         """The runs of a model, read again, as `one_a_seed` gives them."""
@@ -151,12 +152,12 @@ def read_folder(results: str | Path, left_out: LeftOut | None = None, metric: Me
     Raises `DataError` for a record that cannot be read, unless there is `left_out` to name it in, and `UsageError` for
     a metric that is none.
     """
-    where, models = Path(results), Tallies()
-    by = metric if isinstance(metric, Metric) else metric_of(metric, where)
+    where, models, asked = Path(results), Tallies(), read_asked(results)
+    by = metric if isinstance(metric, Metric) else asked.metric_of(metric)
     for place in folders_in(where):
         for path, run in readable(model_runs(place), where, left_out, by):
             _add(models, path, run).places.add(place)
-    return Reading(where, models, left_out or LeftOut(), by)
+    return Reading(where, models, left_out or LeftOut(), asked, by)
 
 
 def tallied(runs: Iterable[Found]) -> Tallies:

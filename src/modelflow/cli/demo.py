@@ -19,7 +19,7 @@ def demo(data_dir: Path | None) -> None:
     predictions change live. Learning rate and batch size are sliders. It is one file and needs no network.
     """
     from modelflow.data.sources import read_source
-    from modelflow.demo.page import render
+    from modelflow.export.demo.page import render
     from modelflow.io.files import write_atomic
 
     terminal.tell("compiling the training step …")

@@ -96,7 +96,7 @@ def train(model: str, seed: int | None, like: Path | None, **given: Any) -> None
     MODEL is a preset's name, a JSON or YAML file, or a network in the short form. The results are its tables and
     pictures.
     """
-    from modelflow.results.asked import like as settings_like
+    from modelflow.results.like import like as settings_like
     from modelflow.results.settings import read_study
     from modelflow.studies.engine import check_device_of, engine_named
 

@@ -22,9 +22,9 @@ from modelflow.analysis.verdicts import (
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric
 from modelflow.report.words import count, decimal, in_words, listed, ordinal, percent, significant
-from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.protocol import split_kind
 from modelflow.results.records import Run
+from modelflow.results.run_settings import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.text import counted, sentence, shown
 
 WIDE_MARGIN = 0.02  # a share of 1

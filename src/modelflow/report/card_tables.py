@@ -15,10 +15,10 @@ from modelflow.networks.description import parse_spec
 from modelflow.networks.trace import shape_text, trace
 from modelflow.report.words import significant
 from modelflow.results import layout
-from modelflow.results.asked import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.results.contents import caption_of
 from modelflow.results.protocol import protocol_of
 from modelflow.results.records import OPTIONS, DataRecord, OnDevice, Run
+from modelflow.results.run_settings import LATER_SETTINGS, OPTIONAL_SETTINGS
 from modelflow.text import counted
 
 Rows = list[list[str]]

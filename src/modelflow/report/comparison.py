@@ -25,7 +25,7 @@ from modelflow.report.answer import headline_of, mean_words, standing_of
 from modelflow.report.bars import Axis, VerdictRow, bars, best_first, best_of, estimate, p_words
 from modelflow.report.leaderboard import OF_SEEDS, of_one_run
 from modelflow.report.words import in_words, minus
-from modelflow.results.asked import other_metric
+from modelflow.results.asked import read_asked
 from modelflow.text import counted, ended, one_line, sentence, shown
 
 SAID = {"better": "better", "equivalent": "equivalent", "cannot tell": "inconclusive"}
@@ -123,7 +123,7 @@ def compare(
     method: docs/statistics.md. Raises `UsageError` for what may not be compared, and `DataError` for a damaged run.
     """
     found, study = compare_folders(folders, margin, metric), study_of(folders)
-    caution = "" if metric is None or study is None else other_metric(found.metric, study)
+    caution = "" if metric is None or study is None else read_asked(study).other_metric(found.metric)
     return showing(found, _beside_words(folders), caution)
 
 

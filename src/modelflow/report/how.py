@@ -23,10 +23,10 @@ from modelflow.networks.code import Code
 from modelflow.networks.description import Description
 from modelflow.networks.resolve import is_preset
 from modelflow.report.words import NONE, count, listed, significant
-from modelflow.results.asked import read_written_study, settings_asked, settings_of
 from modelflow.results.layout import SPEC, STUDY
 from modelflow.results.protocol import protocol_name, protocol_of
 from modelflow.results.records import OF_LOADERS, OPTIONS, Run
+from modelflow.results.run_settings import settings_asked, settings_of
 from modelflow.results.settings import RECIPES, RunSettings, StudySettings, read_study
 from modelflow.text import shown
 
@@ -180,15 +180,13 @@ def new_study_command(content: Content, number: int) -> str:
 
 def _command(content: Content, other_seeds: list[int] | None = None) -> tuple[str, str]:
     """As `repeat_command`; with other seeds into another folder."""
-    path = content.folder / STUDY
-    if not path.is_file():
+    path, study = content.folder / STUDY, content.asked.study
+    if study is None and content.asked.why:
+        return "", f"{STUDY} cannot be read: {shown(content.asked.why)}"
+    if study is None:
         each = "The MODEL_CARD.md of each says how to repeat it, its run.json how it was made"
         return "", f"There is no {STUDY} here: the runs were trained one by one, or brought together. {each}."
-    try:
-        study = read_written_study(content.folder)
-        planned = study.specs()
-    except ModelFlowError as error:
-        return "", f"{STUDY} cannot be read: {shown(error)}"
+    planned = study.specs()
     if by_code := {name: spec for name, spec in planned.items() if isinstance(spec, Code)}:
         again = _again(next(iter(by_code.values())))
         return (

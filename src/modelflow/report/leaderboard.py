@@ -22,13 +22,13 @@ from modelflow.analysis.leaderboard import (
     table_of,
 )
 from modelflow.analysis.units import range_words
-from modelflow.evaluation.measure import ACCURACY
+from modelflow.evaluation.measure import ACCURACY, metric_named
 from modelflow.evaluation.scores.score import Metric
 from modelflow.io.faces.face import Face
 from modelflow.io.faces.table import Table
 from modelflow.report.answer import one_run_method
 from modelflow.report.words import listed
-from modelflow.results.asked import metric_of, missing, other_metric
+from modelflow.results.asked import read_asked
 from modelflow.text import counted, shown
 
 OF_SEEDS = "Means over seeds, with the 95 % interval of the mean on these test images (Student's t)."
@@ -90,8 +90,9 @@ def leaderboard_of(
     condition that is none, and `DataError` where there is no finished run, or a damaged one.
     """
     rows = filter_and_sort(leaderboard(results, metric), sort, only, where)
-    caution = "" if metric is None else other_metric(metric_of(metric, None), results)
-    return Leaderboard(rows, sort, missing(results), caution)
+    asked = read_asked(results)
+    caution = "" if metric is None else asked.other_metric(metric_named(metric))
+    return Leaderboard(rows, sort, asked.missing(), caution)
 
 
 def paper_table(rows: Sequence[LeaderboardRow], further: Sequence[str] = (), sorted_by: str | None = None) -> Table:

@@ -267,7 +267,7 @@ def read_study(
     if isinstance(study, str | os.PathLike) and not is_model(os.fspath(study)):
         return read_study_file(Path(study), data_dir, **overrides)
     models_alone = isinstance(study, str | os.PathLike | list | tuple) or is_spec(study)
-    return _study_of({"models": plain(study)} if models_alone else plain(study), None, data_dir, overrides)
+    return study_of_fields({"models": plain(study)} if models_alone else plain(study), None, data_dir, overrides)
 
 
 def read_study_file(path: Path | None, data_dir: Path | None = None, **overrides: object) -> StudySettings:
@@ -282,14 +282,16 @@ def read_study_file(path: Path | None, data_dir: Path | None = None, **overrides
         raise UsageError(
             f"{path}: is a spec, expected a study. To train it: modelflow train {path}, or run_study(['{path}'])."
         )
-    return _study_of(fields, path, data_dir, overrides)
+    return study_of_fields(fields, path, data_dir, overrides)
 
 
-def _study_of(fields: Any, path: Path | None, data_dir: Path | None, overrides: Mapping[str, object]) -> StudySettings:
-    """The `whole` study of its fields, which stand in the file `path`, if in any."""
+def study_of_fields(
+    fields: Any, path: Path | None, data_dir: Path | None = None, overrides: Mapping[str, object] | None = None
+) -> StudySettings:
+    """The `whole` study of its fields, which stand in the file `path`, if in any. Raises as `read_study_file` does."""
     if not isinstance(fields, dict):
         raise UsageError(f"{path or 'study'}: {short(fields)}: expected settings such as `epochs: 10`")
-    options = {name: value for name, value in overrides.items() if value is not None}
+    options = {name: value for name, value in (overrides or {}).items() if value is not None}
     where = " and ".join([*([] if path is None else [str(path)]), *(["options"] if options else [])]) or "settings"
     study = validated(StudySettings, fields | options, where)
     check_seeds(study.seeds, where)

@@ -7,8 +7,8 @@ from typing import Any, NotRequired, TypedDict
 
 from modelflow.errors import DataError
 from modelflow.results import layout, provenance
-from modelflow.results.asked import LATER_SETTINGS
 from modelflow.results.records import OF_LOADERS, other_data, other_files
+from modelflow.results.run_settings import LATER_SETTINGS
 from modelflow.studies.autosave import Autosave
 from modelflow.studies.parts import Parts
 from modelflow.text import short

@@ -22,7 +22,7 @@ from modelflow.io.bounds import MAX_MERGED_BYTES, MAX_PREDICTION_BYTES, MAX_RECO
 from modelflow.io.files import make_folder, sha256_of_file
 from modelflow.io.locks import folder_lock
 from modelflow.networks.resolve import check_name
-from modelflow.results.asked import read_studies
+from modelflow.results.asked import read_asked
 from modelflow.results.layout import PREDICTIONS, RUN, STORED, has_states, read_predictions, read_run, run_folders
 from modelflow.results.packed import MAX_REASON, OF_A_STUDY, TOP, RunFile, files_of
 from modelflow.studies.loaded_results import Results
@@ -82,7 +82,7 @@ def merge(sources: Sequence[str | Path], into: str | Path) -> Merged:
             _check_free(staged, into)
             had_runs = next(run_folders(into), None) is not None
             new, there = _placed(staged, into)
-            studies = {name: read_studies(staging / STUDIES_STAGED / name) for name in names}
+            studies = {name: read_asked(staging / STUDIES_STAGED / name).studies for name in names}
             merged = {name: {run.parts[0] for run in runs} for name, runs in staged.items()}
             return Merged(into, None, new, there, keep(studies, merged, into, had_runs))
     finally:

@@ -1,13 +1,14 @@
 """What merged studies were decided by: kept in the folder's own study.json where all agree. No torch."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from modelflow.results.asked import read_studies, write_asked
+from modelflow.results.asked import read_asked
+from modelflow.results.joining import write_asked
 from modelflow.results.settings import StudySettings
 from modelflow.text import one_line
 
-Studies = Mapping[str, list[StudySettings]]
+Studies = Mapping[str, Sequence[StudySettings]]
 
 
 def keep(studies: Studies, merged: Mapping[str, Collection[str]], into: Path, had_runs: bool) -> str:
@@ -15,7 +16,7 @@ def keep(studies: Studies, merged: Mapping[str, Collection[str]], into: Path, ha
 
     `had_runs` says whether runs lay in the folder before.
     """
-    before = {one_line(into): read_studies(into)} if had_runs else {}
+    before = {one_line(into): read_asked(into).studies} if had_runs else {}
     decided = {name: _decided(found) for name, found in {**before, **studies}.items()}
     if len(set(decided.values())) > 1 or "" in decided.values():
         by = "; ".join(f"{name}: {how or 'not known'}" for name, how in decided.items())
@@ -27,7 +28,7 @@ def keep(studies: Studies, merged: Mapping[str, Collection[str]], into: Path, ha
     return ""
 
 
-def _decided(studies: list[StudySettings]) -> str:
+def _decided(studies: Sequence[StudySettings]) -> str:
     """The metric and the margin of a folder's studies, in words; empty where they are not known."""
     if not studies:
         return ""

@@ -10,8 +10,8 @@ from modelflow.io.bounds import MAX_RUNS
 from modelflow.networks.code import Code
 from modelflow.networks.description import Description
 from modelflow.results import layout
-from modelflow.results.asked import CHECKSUMS, LATER_SETTINGS, knows_data, settings_asked, settings_of
 from modelflow.results.records import Run, other_files
+from modelflow.results.run_settings import CHECKSUMS, LATER_SETTINGS, knows_data, settings_asked, settings_of
 from modelflow.results.settings import RunSettings, StudySettings
 from modelflow.text import sentence, short
 

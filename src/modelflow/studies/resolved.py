@@ -9,7 +9,7 @@ from modelflow.errors import UsageError
 from modelflow.evaluation.scores.score import Metric
 from modelflow.networks.code import Code
 from modelflow.results import layout
-from modelflow.results.asked import kept_metric, kept_study
+from modelflow.results.asked import Asked, read_asked
 from modelflow.results.settings import StudySettings
 from modelflow.studies.plan import Plan, plans, unfinished
 from modelflow.studies.run import checksums_now, dataset_of
@@ -45,8 +45,9 @@ class ResolvedStudy:
         asked, where, kept = self.settings, self.where, None
         metric = asked.decided_by
         if not anew and any(layout.run_folders(where)):
-            metric = _kept_metric(asked, where)
-            kept = kept_study(where, metric)
+            before = read_asked(where)
+            metric = _kept_metric(asked, before)
+            kept = before.by(metric)
         margin = _kept_margin(asked, kept, where) if kept is not None else _margin_asked(asked, metric, self.data)
         return replace(self, settings=asked.model_copy(update={"metric": metric.word, "margin": margin}))
 
@@ -84,9 +85,9 @@ def _check_code(planned: list[Plan], allowed: bool) -> None:
         )
 
 
-def _kept_metric(study: StudySettings, where: Path) -> Metric:
+def _kept_metric(study: StudySettings, before: Asked) -> Metric:
     """The metric of study.json, if there is one. Raises `UsageError` where another is asked for."""
-    asked, kept = study.decided_by, kept_metric(where)
+    asked, kept, where = study.decided_by, before.metric, before.where
     if kept is None:
         return asked
     if study.metric is not None and asked is not kept:

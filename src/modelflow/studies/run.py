@@ -22,8 +22,10 @@ from modelflow.networks.code import Code
 from modelflow.networks.description import Description, LayerSpec, Spec, parse_spec
 from modelflow.networks.trace import MAX_PARAMETERS, trace
 from modelflow.results import layout
-from modelflow.results.asked import check_there, knows_data, metric_of_run
+from modelflow.results.asked import metric_of_run
+from modelflow.results.like import check_there
 from modelflow.results.records import OPTIONS, Run, other_files
+from modelflow.results.run_settings import knows_data
 from modelflow.results.settings import RunSettings, validated
 from modelflow.studies.plan import Event, OnEvent, Outcome, Plan, asked, is_finished
 from modelflow.text import ended

@@ -13,8 +13,8 @@ from modelflow.io.files import remove_parts
 from modelflow.io.lines import line
 from modelflow.io.locks import folder_lock
 from modelflow.io.process import cores
-from modelflow.results.asked import like as settings_like
-from modelflow.results.asked import write_asked
+from modelflow.results.joining import write_asked
+from modelflow.results.like import like as settings_like
 from modelflow.results.settings import StudySettings, read_study, whole
 from modelflow.studies.engine import Written, check_device_of, engine_named, train_due
 from modelflow.studies.pages import SoFar, finished_rows, write_study

@@ -24,7 +24,7 @@ const step = (() => {
     };
   };
 
-  // `network`: module (bytes) and sizes, as demo/page.py gives them; `images`: floats, one image after the other; at most
+  // `network`: module (bytes) and sizes, as page.py gives them; `images`: floats, one image after the other; at most
   // `steps` batches of `batch` images are trained on in one call. A promise of `begin`, `train`, `logits`, `parameters`.
   const prepared = async (network, images, labels, batch, steps) => {
     const { take, memoryOf } = space();
