@@ -238,6 +238,9 @@ def test_dropout_may_be_anything_from_0_to_below_1(p):
         ),
         ("net.yaml", "a: " + "[" * 51 + "]" * 51, "line 1: nested too deeply, expected at most 50 levels"),
         ("net.yaml", "{[1]: 2}", "not readable as YAML"),
+        ("net.yaml", "p: 0.1\nlayers:\n  - {conv: 010}", "line 3: '010' is 8 in YAML. Write 8, or a number without"),
+        ("net.yaml", "epochs: 1:30", "'1:30' is 90 in YAML"),
+        ("net.yaml", "lr: 1:30.5", "'1:30.5' is 90.5 in YAML"),
         ("net.yaml", "a: &a [*a]", "the alias '*a' is not supported"),
         ("net.yaml", "just words", "expected an object of fields such as in_channels, got 'just words'"),
         ("net.json", b"\x89PNG\r\n\x1a\n\x00\xff", "not a text file in UTF-8"),
@@ -326,8 +329,8 @@ def test_sizes_may_be_computed(tmp_path):
 
 
 def test_yaml_reads_numbers_as_people_write_them(tmp_path):
-    path = written(tmp_path, "a: 3e-4\nb: 1E3\nc: 3e\nd: 2\n", "study.yaml")
-    assert read_fields(path) == {"a": 3e-4, "b": 1000.0, "c": "3e", "d": 2}
+    path = written(tmp_path, "a: 3e-4\nb: 1E3\nc: 3e\nd: 2\ne: 10_000\nf: 0\ng: 0.05\n", "study.yaml")
+    assert read_fields(path) == {"a": 3e-4, "b": 1000.0, "c": "3e", "d": 2, "e": 10_000, "f": 0, "g": 0.05}
     assert yaml.safe_load("3e-4") == "3e-4"  # why our loader adds to it
 
 

@@ -100,8 +100,8 @@ def _in_words(problem: str) -> str:
 def _yaml_loader() -> Any:
     """PyYAML's safe loader, which here reads plain data alone, and 3e-4 as a number.
 
-    Refused are a key that stands there twice, `<<`, aliases (which would grow without bounds) and tags (whose makers
-    raise whatever they like).
+    Refused are a key that stands there twice, `<<`, aliases (which would grow without bounds), tags (whose makers raise
+    whatever they like) and numbers that YAML reads otherwise than people do.
     """
     import yaml
 
@@ -120,6 +120,16 @@ def _yaml_loader() -> Any:
             _check_keys([key for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
             return super().construct_mapping(node, deep)
 
+    def number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float:
+        of_a_float = node.tag.endswith("float")
+        value: int | float = (loader.construct_yaml_float if of_a_float else loader.construct_yaml_int)(node)
+        if re.match(r"[-+]?0[0-7]", node.value) or ":" in node.value:
+            said = f"line {node.start_mark.line + 1}: {short(node.value)} is {value} in YAML"
+            raise ValueError(f"{said}. Write {value}, or a number without a leading 0 or a colon")
+        return value
+
+    for tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+        Loader.add_constructor(tag, number)
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
     return Loader
 
