@@ -29,7 +29,7 @@ def test_a_terminal_obeys_nothing_that_is_visible():
     assert one_line("a\nb") == r"a\nb"
 
 
-@pytest.mark.parametrize("show", [terminal.say, terminal.tell, terminal.fail])
+@pytest.mark.parametrize("show", [terminal.say, terminal.log, terminal.fail])
 def test_every_line_on_the_terminal_is_visible(show, capsys):
     show(f"name {OBEYED}")
     out, err = capsys.readouterr()

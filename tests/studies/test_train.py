@@ -10,9 +10,9 @@ from modelflow.cli import run_command
 from modelflow.errors import SpecError, UsageError
 from modelflow.io.process import obeys_cursor
 from modelflow.results.layout import read_predictions
-from modelflow.studies import progress, telling
+from modelflow.studies import progress, progress_log
 from modelflow.studies.plan import Event
-from modelflow.studies.telling import Lines
+from modelflow.studies.progress_log import Lines
 from report_studies import spec
 
 NARROW = {"name": "narrow", "spec": spec(2)}
@@ -92,13 +92,13 @@ def test_a_line_comes_now_and_then_and_more_seldom_later(monkeypatch, capsys):
     lines = []
     for second in range(1, 3601):
         clock.now = second
-        told.hear(Event("a, seed 42", 0, 1, loss=1.0))
+        told.on_event(Event("a, seed 42", 0, 1, loss=1.0))
         if capsys.readouterr().err:
             lines.append(second)
     assert lines[0] == 10
     assert all(10 <= later - before <= 61 for before, later in pairwise(lines))
     assert len(lines) < 100
-    told.hear(Event("a, seed 42", 0, 1, note="resumes"))
+    told.on_event(Event("a, seed 42", 0, 1, note="resumes"))
     assert capsys.readouterr().err == "a, seed 42: resumes\n"
 
 
@@ -125,4 +125,4 @@ def test_a_notebooks_terminal_is_told_from_others(monkeypatch, surroundings, obe
 
 
 def test_no_kernel_is_taken_for_one():
-    assert not telling.in_kernel()
+    assert not progress_log.in_kernel()

@@ -43,8 +43,8 @@ def run_command(arguments: list[str]) -> int:
         cli.main(arguments, prog_name="modelflow", standalone_mode=False)
         raise_if_heard()
     except click.ClickException as error:
-        error.show(told := io.StringIO())
-        click.echo(visible(told.getvalue()), err=True, nl=False)
+        error.show(shown := io.StringIO())
+        click.echo(visible(shown.getvalue()), err=True, nl=False)
         return error.exit_code
     except ModelFlowError as error:
         terminal.fail(str(error))

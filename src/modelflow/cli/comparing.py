@@ -42,9 +42,9 @@ def leaderboard(
 
     rows = leaderboard_of(results, sort, only, where, metric)
     if rows.missing:
-        terminal.tell(rows.missing)
+        terminal.log(rows.missing)
     if rows.caution:
-        terminal.tell(rows.caution)
+        terminal.log(rows.caution)
     if as_json:
         terminal.say_json([as_data(row) for row in rows])
     elif form == "csv":
@@ -71,11 +71,11 @@ def report(results: Path, metric: str | None, data_dir: Path | None) -> None:
     """
     from modelflow.studies.pages import write_pages
 
-    terminal.tell("writing the report …")
+    terminal.log("writing the report …")
     content = write_pages(results, data_dir, metric)
     terminal.answer(content)
     if content.other_metric:
-        terminal.tell(content.other_metric)
+        terminal.log(content.other_metric)
 
 
 @click.command(
@@ -101,7 +101,7 @@ def compare(runs: tuple[Path, ...], metric: str | None, margin: float | None, fo
 
     comparison = _comparison(runs, margin, metric)
     for said in filter(None, (comparison.caution, comparison.beside)):
-        terminal.tell(said)
+        terminal.log(said)
     if as_json:
         terminal.say_json(as_data(comparison))
     elif form:

@@ -37,7 +37,7 @@ def list_(as_json: bool) -> None:
 @JSON
 def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
     """Download missing files of DATASET and check all of them."""
-    terminal.tell(f"looking for {dataset} and checking its files …")
+    terminal.log(f"looking for {dataset} and checking its files …")
     from modelflow.data.sources import fetch_dataset
 
     _show_files(fetch_dataset(dataset, data_dir), as_json)
@@ -50,7 +50,7 @@ def fetch(dataset: str, data_dir: Path | None, as_json: bool) -> None:
 @JSON
 def verify(dataset: str, data_dir: Path | None, as_json: bool, **form: Any) -> None:
     """Check each file of DATASET: header, length, labels, SHA-256."""
-    terminal.tell(f"checking the files of {dataset} …")
+    terminal.log(f"checking the files of {dataset} …")
     from modelflow.data.sources import verify as verify_dataset
 
     _show_files(verify_dataset(dataset, data_dir, form_of(form)), as_json)
@@ -75,7 +75,7 @@ def _show_files(rows: list[Any], as_json: bool) -> None:
 @JSON
 def show(dataset: str, data_dir: Path | None, output: Path | None, as_json: bool, **form: object) -> None:
     """Show the facts of DATASET and draw examples of each class."""
-    terminal.tell(f"reading {dataset} …")
+    terminal.log(f"reading {dataset} …")
     from modelflow.data.datasets import load_dataset
     from modelflow.figures.samples import plot_samples
     from modelflow.figures.style import png

@@ -22,6 +22,6 @@ def demo(data_dir: Path | None) -> None:
     from modelflow.export.demo.page import render
     from modelflow.io.files import write_atomic
 
-    terminal.tell("compiling the training step …")
+    terminal.log("compiling the training step …")
     write_atomic(PAGE, render(read_source("fashion-mnist", data_dir)))
     terminal.say(f"Open {PAGE} in a browser.")

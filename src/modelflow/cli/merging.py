@@ -26,5 +26,5 @@ def merge(sources: tuple[Path, ...], into: Path) -> None:
 
     for sentence in merged_into(sources, into).said:
         terminal.say(sentence)
-    terminal.tell("writing the report …")
+    terminal.log("writing the report …")
     terminal.answer(write_pages(into))

@@ -127,8 +127,10 @@ def _described(model: str, dataset: str | None, form: dict[str, object]) -> "tup
 
     def assumed() -> DataShape:
         if model not in CARD:
-            told = f"images of {shape_text(usual().input_shape)} and {usual().num_classes} classes"
-            terminal.tell(f"note: {told} are assumed where {model} says neither. --dataset takes those of a data set.")
+            assumed = f"images of {shape_text(usual().input_shape)} and {usual().num_classes} classes"
+            terminal.log(
+                f"note: {assumed} are assumed where {model} says neither. --dataset takes those of a data set."
+            )
         return usual()
 
     return resolve(model, data=assumed)

@@ -64,7 +64,7 @@ def lr_find(
     make_writable(results, "--results")
     try:
         flow = make_flow(plans(settings, results, data_dir, device=device)[0])
-        flow.arch.say = terminal.tell
+        flow.arch.say = terminal.log
         with one_thread():  # as a run's, to the same bytes
             flow.find_best_lr(end_lr, num_iter, set_lr=False)
     except ModelFlowError:
@@ -104,7 +104,7 @@ def evaluate(run_folder: Path, data_dir: Path | None, as_json: bool) -> None:
         metrics = open_run(run_folder, data_dir).evaluate()
         run = write_card(run_folder)
     for warning in run.warnings:
-        terminal.tell(f"warning: {shown(warning)}")
+        terminal.log(f"warning: {shown(warning)}")
     if as_json:
         click.echo(metrics.model_dump_json(indent=2))
         return

@@ -59,7 +59,7 @@ def predict(
     _ = run.normalisation, run.model  # whose errors come first
     runs, left_out = ([run], []) if seeds is None else seeds_of(run)
     for line in left_out:
-        terminal.tell(line)
+        terminal.log(line)
     places = [place for image in images for place in _files(image)]
     rows = list(_rows(runs, places))
     if as_json:
@@ -94,30 +94,30 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _rows(runs: "list[LoadedRun]", places: Sequence[str]) -> Iterator[Row]:
-    """File and most probable classes of each picture that can be read; of the others a line is told."""
+    """File and most probable classes of each picture that can be read; of the others a line is progress."""
     import numpy as np
 
     from modelflow.export.given import Given
     from modelflow.export.loaded_run import predict_by_all
 
     batch: dict[int, Given] = {}
-    changes, told = Counter[str](), bar(len(places), "image", "images", SECONDS_WITHOUT_BAR)
+    changes, progress = Counter[str](), bar(len(places), "image", "images", SECONDS_WITHOUT_BAR)
     for i, place in enumerate(places):
         try:
             batch[i] = _read(place, runs[0])
             changes.update(batch[i].notes)
         except DataError as error:
-            told.clear()
+            progress.clear()
             terminal.fail(str(error))
         if batch and (len(batch) == BATCH or i == len(places) - 1):
             together = np.concatenate([given.shares_NCHW for given in batch.values()])
             top = predict_by_all(runs, Given(together)).top(SHOWN)
             yield from zip([places[k] for k in batch], top, strict=True)
             batch.clear()
-        told.update()
-    told.close()
+        progress.update()
+    progress.close()
     for note, count in changes.items():
-        terminal.tell(note if len(places) == 1 else f"{count:,} of {len(places):,} images: {note}")
+        terminal.log(note if len(places) == 1 else f"{count:,} of {len(places):,} images: {note}")
 
 
 def _read(place: str, run: "LoadedRun") -> "Given":
@@ -178,7 +178,7 @@ def export(run_folder: Path, to: str, output: Path | None, data_dir: Path | None
     from modelflow.export.loaded_run import load_run
 
     run = load_run(run_folder, data_dir, allow_code=allow_code)
-    written = write(run, to, output or Path(f"{run.record.model_name}_{to}"), terminal.tell)
+    written = write(run, to, output or Path(f"{run.record.model_name}_{to}"), terminal.log)
     for line in (written.agreement.words, *written.remarks):
         terminal.say(line)
     terminal.say(f"Model: {written.folder.resolve()}")

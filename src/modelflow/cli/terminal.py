@@ -43,7 +43,7 @@ def say(message: str) -> None:
     click.echo(visible(message))
 
 
-def tell(message: str) -> None:
+def log(message: str) -> None:
     """A line on the error stream: what is being done, beside the output."""
     click.echo(visible(message), err=True)
 
@@ -217,34 +217,34 @@ class RunsProgress:
         self._tasks: dict[str, TaskID] = {}
         self._overall = progress.add_task("all runs", total=1.0, done="", note="", visible=study.runs > 1)
 
-    def hear(self, event: "Event") -> None:
+    def on_event(self, event: "Event") -> None:
         """How far one run is; what is heard late, of a run that has ended, is not shown."""
         if event.title in self._study.ended:
             return
         if event.title not in self._tasks:
             self._tasks[event.title] = self._progress.add_task(event.title, total=self._epochs, done="", note="")
         if event.note and not self._progress.console.is_terminal:
-            self.tell(f"{event.title}: {event.note}")
+            self.log(f"{event.title}: {event.note}")
         note = shown(event.note) if event.note else "" if event.loss is None else f"loss {event.loss:.3f}"
         done = f"{event.done:.1f}/{self._epochs} epochs"
         self._progress.update(self._tasks[event.title], completed=event.done, done=done, note=note)
-        self._study.hear(event)
+        self._study.on_event(event)
         self._show_all()
         if not self._progress.console.is_terminal and self._pace.is_due():
-            self.tell(self._study.left)
+            self.log(self._study.left)
 
-    def end(self, plan: "Plan", outcome: "Run | ModelFlowError") -> None:
+    def on_end(self, plan: "Plan", outcome: "Run | ModelFlowError") -> None:
         """Takes a run's bar away and says how it ended, and how much is left."""
         if plan.title in self._tasks:
             self._progress.remove_task(self._tasks.pop(plan.title))
-        said = self._study.end(plan, outcome)
+        said = self._study.on_end(plan, outcome)
         self._show_all()
-        self.tell(said)
+        self.log(said)
 
-    def tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """A line above the bars."""
         self._progress.console.print(visible(text), markup=False, soft_wrap=True)
-        self._pace.told()
+        self._pace.reset()
 
     def _show_all(self) -> None:
         self._progress.update(self._overall, completed=self._study.share, done=self._study.left)

@@ -110,7 +110,7 @@ def train(model: str, seed: int | None, like: Path | None, **given: Any) -> None
         settings, data_dir, note = settings_like(like, asked, how["data_dir"])
         how |= {"results": like, "data_dir": data_dir}
         if note:
-            terminal.tell(note)
+            terminal.log(note)
     check_device_of("local", how["device"])
     _train(settings, **how, engine=engine_named("local"), jobs=None, whole=like is not None, joins=True)
 
@@ -140,7 +140,7 @@ def _train(
     from modelflow.text import counted
 
     if settings.runs > MANY_RUNS:
-        terminal.tell(f"checking which of {settings.runs:,} runs are finished …")
+        terminal.log(f"checking which of {settings.runs:,} runs are finished …")
     study = resolved(settings, results, data_dir, device, allow_code, anew=restart)
     _look_at_data(study.due)
     if whole:
@@ -167,9 +167,9 @@ def _look_at_data(due: "list[Plan]") -> None:
 
     if not due:
         return
-    terminal.tell(f"loading the data, then training {counted(len(due), 'run')} …")
+    terminal.log(f"loading the data, then training {counted(len(due), 'run')} …")
     for notice in check_data(due):
-        terminal.tell(f"warning: {notice}")
+        terminal.log(f"warning: {notice}")
 
 
 def _tell_of_seeds(study: "ResolvedStudy") -> None:
@@ -178,7 +178,7 @@ def _tell_of_seeds(study: "ResolvedStudy") -> None:
 
     settings = study.settings
     if study.due and (wanted := seeds_wanted(len(settings.models), len(settings.seeds))):
-        terminal.tell(f"note: {wanted}")
+        terminal.log(f"note: {wanted}")
 
 
 def _train_due(
@@ -190,12 +190,12 @@ def _train_due(
 
     planned, metric = len(study.planned), study.settings.decided_by
     if len(due) < planned:
-        terminal.tell(f"{planned - len(due)} of {planned} runs are already finished and are kept")
+        terminal.log(f"{planned - len(due)} of {planned} runs are already finished and are kept")
     if not due:
-        terminal.tell("writing the tables and the report …")
+        terminal.log("writing the tables and the report …")
         return []
-    with terminal.runs_progress(StudyProgress(due, jobs or cores(), metric), study.settings.epochs) as told:
-        return train_due(due, engine, told, written)
+    with terminal.runs_progress(StudyProgress(due, jobs or cores(), metric), study.settings.epochs) as log:
+        return train_due(due, engine, log, written)
 
 
 def _set_aside(folder: Path) -> None:
@@ -205,7 +205,7 @@ def _set_aside(folder: Path) -> None:
     if Path.cwd().is_relative_to(folder.resolve()):
         raise UsageError(f"--restart: {folder} contains your current folder. Leave it, or give another --results.")
     aside = set_aside(folder)
-    terminal.tell(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep")
+    terminal.log(f"{folder} is kept as {aside}" if aside else f"{folder}: nothing to keep")
 
 
 def _show_results(study: "ResolvedStudy", content: "Content | None", as_json: bool) -> None:

@@ -68,7 +68,7 @@ class GerenicCNN(GenericCNN):
         self.amnt_fc_layers = spec.amnt_fc_layers
         self.fc_sizes = list(spec.fc_sizes)
         if verbose:
-            print("\n".join(_told(spec, self.trace.layers)))
+            print("\n".join(_summary(spec, self.trace.layers)))
 
     def _compute_next_dims(self, current_dim: int, kernel_size: int, max_pool_size: int) -> tuple[int, int]:
         conv_dim = current_dim - kernel_size + 1
@@ -100,7 +100,7 @@ def _check_number(form: str, what: str, value: object) -> None:
         )
 
 
-def _told(spec: Spec, layers: tuple[Layer, ...]) -> list[str]:
+def _summary(spec: Spec, layers: tuple[Layer, ...]) -> list[str]:
     convs = [layer for layer in layers if layer.kind == "conv"]
     pools = [layer for layer in layers if layer.kind == "pool"]
     linears = [layer for layer in layers if layer.kind == "linear"]

@@ -1,7 +1,7 @@
 """What a program says beside its results: lines, and a bar for what takes long. A closed stream ends nothing.
 
-with bar(len(files), "file", "reading") as told:
-    told.update()
+with bar(len(files), "file", "reading") as progress:
+    progress.update()
     line("one of them is damaged", errors=True)       # above the bar
 """
 

@@ -1,4 +1,4 @@
-"""Which engine trains a study's runs, found by its file's name, and the runs that it trains, told of as they end."""
+"""Which engine trains a study's runs, found by its file's name, and the runs that it trains, logged as they end."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +11,7 @@ from modelflow.io.found import files_in
 from modelflow.io.signals import interruptions_noted, raise_if_heard
 from modelflow.studies import engines
 from modelflow.studies.plan import Engine, Event, OnEvent, Outcome, Plan
-from modelflow.studies.telling import Told
+from modelflow.studies.progress_log import ProgressLog
 
 Written = Callable[[Outcome], str]  # called when a run has ended; what is to be said of the report so far
 
@@ -47,26 +47,26 @@ def _engine_file(name: str) -> EngineFile:
 
 
 def train_due(
-    due: list[Plan], engine: Engine, told: Told, written: Written, on_event: OnEvent | None = None
+    due: list[Plan], engine: Engine, log: ProgressLog, written: Written, on_event: OnEvent | None = None
 ) -> list[str]:
-    """Trains the plans, and tells how far they are and how each ended; in words, why runs failed, a line for each."""
+    """Trains the plans, and logs how far they are and how each ended; in words, why runs failed, a line for each."""
 
-    def hear(event: Event) -> None:
+    def pass_on(event: Event) -> None:
         raise_if_heard()
         if not event.title:
-            told.tell(event.note)
+            log.log(event.note)
             return
-        told.hear(event)
+        log.on_event(event)
         if on_event is not None:
             on_event(event)
 
     failures = []
-    with interruptions_noted(), closing(engine(due, hear)) as ended:
+    with interruptions_noted(), closing(engine(due, pass_on)) as ended:
         for plan, outcome in ended:
             if isinstance(outcome, ModelFlowError):
                 failures.append(str(outcome))
-            told.end(plan, outcome)
+            log.on_end(plan, outcome)
             if said := written(outcome):
-                told.tell(said)
+                log.log(said)
             raise_if_heard()
     return failures

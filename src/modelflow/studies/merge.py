@@ -99,10 +99,10 @@ def called(sources: Sequence[Path]) -> list[str]:
         raise UsageError("merge: a source is given twice. Give each once.")
     stems = [path.name if path.is_dir() else path.stem for path in paths]
     counts = Counter(stem.lower() for stem in stems)
-    told = [path.parent.name if counts[stem.lower()] > 1 else stem for path, stem in zip(paths, stems, strict=True)]
-    names = [re.sub(r"[^A-Za-z0-9_+]+", "-", name).strip("-") for name in told]
+    found = [path.parent.name if counts[stem.lower()] > 1 else stem for path, stem in zip(paths, stems, strict=True)]
+    names = [re.sub(r"[^A-Za-z0-9_+]+", "-", name).strip("-") for name in found]
     if len({name.lower() for name in names}) < len(names) or not all(names):
-        raise UsageError(f"merge: sources need names of their own, got {', '.join(map(one_line, told))}. Rename them.")
+        raise UsageError(f"merge: sources need names of their own, got {', '.join(map(one_line, found))}. Rename them.")
     return names
 
 

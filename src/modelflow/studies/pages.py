@@ -145,7 +145,7 @@ class SoFar:
     def __init__(self, study: ResolvedStudy, due: int) -> None:
         self._left = due
         self._report = study.where / layout.REPORT
-        self._told: set[str] = set()
+        self._said: set[str] = set()
         self._tables = _NowAndThen(lambda: _write_tables(_read(study.where)))
         self._page = _NowAndThen(partial(_write_all_but_cards, study, training=True))
 
@@ -162,8 +162,8 @@ class SoFar:
             raise_if_heard()
             why = getattr(error, "strerror", None) or error
             how, said = "failed", f"the report could not be written yet: {ended(str(why))} Training continues."
-        new = how not in self._told
-        self._told.add(how)
+        new = how not in self._said
+        self._said.add(how)
         return said if new else ""
 
 

@@ -18,20 +18,20 @@ class Pace:
     """When a line is due, where nothing is drawn: soon at first, more seldom the longer a study takes."""
 
     def __init__(self) -> None:
-        self._began = self._told = time.monotonic()
+        self._began = self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether nothing was told for long enough."""
+        """Whether nothing was logged for long enough."""
         now, (least, most) = time.monotonic(), SECONDS_BETWEEN_LINES
-        return now - self._told >= min(most, max(least, SHARE_BETWEEN_LINES * (now - self._began)))
+        return now - self._last >= min(most, max(least, SHARE_BETWEEN_LINES * (now - self._began)))
 
-    def told(self) -> None:
-        """That something was."""
-        self._told = time.monotonic()
+    def reset(self) -> None:
+        """That something is logged now."""
+        self._last = time.monotonic()
 
 
 class StudyProgress:
-    """Of the runs that are `due`, trained so many at a time; told of events and endings as they come.
+    """Of the runs that are `due`, trained so many at a time, by their events and ends.
 
     `metric` is what their study is decided by.
     """
@@ -57,11 +57,11 @@ class StudyProgress:
         left = in_words(self._forecast.seconds_left(time.monotonic()))
         return f"{ended}, {left}" if left else ended
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """How far one run is."""
         self._forecast.heard(event.title, event.done / event.total, time.monotonic())
 
-    def end(self, plan: Plan, outcome: Outcome) -> str:
+    def on_end(self, plan: Plan, outcome: Outcome) -> str:
         """How a run ended and what is left, in a line, and one for each warning."""
         self.ended.add(plan.title)
         self._forecast.ended(plan.title, time.monotonic(), isinstance(outcome, ModelFlowError))

@@ -19,9 +19,9 @@ from modelflow.results.settings import StudySettings, read_study, whole
 from modelflow.studies.engine import Written, check_device_of, engine_named, train_due
 from modelflow.studies.pages import SoFar, finished_rows, write_study
 from modelflow.studies.plan import Engine, OnEvent, Plan, interrupted, unfinished
+from modelflow.studies.progress_log import progress_log
 from modelflow.studies.resolved import ResolvedStudy, resolved
 from modelflow.studies.run import check_data
-from modelflow.studies.telling import telling
 
 if TYPE_CHECKING:
     from modelflow.analysis.archive import Content
@@ -79,7 +79,7 @@ def run_study(
     def trained(due: list[Plan], written: Written) -> list[str]:
         few = seeds_wanted(len(settings.models), len(settings.seeds))
         notes = [f"note: {few}"] if few else []
-        return _told(due, chosen, jobs or cores(), written, on_event, verbose, notices, notes, metric)
+        return _logged(due, chosen, jobs or cores(), written, on_event, verbose, notices, notes, metric)
 
     try:
         failures, _ = complete(asked, trained)
@@ -136,7 +136,7 @@ def train(
     asked = resolved(settings_asked, place, data_dir, device, allow_code)
     notices = check_data(asked.due)
     try:
-        failures = _told(asked.due, engine_named("local", 1), 1, lambda _outcome: "", on_event, verbose, notices)
+        failures = _logged(asked.due, engine_named("local", 1), 1, lambda _outcome: "", on_event, verbose, notices)
     except KeyboardInterrupt:
         _say_what_is_kept(asked.planned, verbose)
         raise
@@ -145,7 +145,7 @@ def train(
     return load_run(asked.planned[0].folder, data_dir)
 
 
-def _told(
+def _logged(
     due: list[Plan],
     engine: Engine,
     jobs: int,
@@ -156,14 +156,14 @@ def _told(
     notes: Sequence[str] = (),
     metric: Metric = ACCURACY,
 ) -> list[str]:
-    """`train_due`, told of as it suits where Python runs; first the `notices` of the data, and the `notes`."""
+    """`train_due`, logged as it suits where Python runs; first the `notices` of the data, and the `notes`."""
     if not due:
         return []
-    with telling(due, jobs, verbose, metric) as told:
+    with progress_log(due, jobs, verbose, metric) as log:
         for said in (*(f"warning: {notice}" for notice in notices), *notes):
-            told.tell(said)
-        told.tell(f"training {len(due)} run{'s' * (len(due) != 1)} …")
-        return train_due(due, engine, told, written, on_event)
+            log.log(said)
+        log.log(f"training {len(due)} run{'s' * (len(due) != 1)} …")
+        return train_due(due, engine, log, written, on_event)
 
 
 def _say_what_is_kept(planned: list[Plan], verbose: bool) -> None:

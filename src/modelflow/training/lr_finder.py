@@ -101,7 +101,7 @@ def range_test(
     """Losses of `num_iter` steps from `start_lr` (left out: the optimizer's) to `end_lr`; fewer if they grew fivefold.
 
     Works on deep copies, so that model, optimizer, modes and random state are as before whatever happens. A loader with
-    fewer batches is gone through again. `say` is told once how long it may take, when that is more than some seconds.
+    fewer batches is gone through again. `say` says once how long it may take, when that is more than some seconds.
     Raises `UsageError` for bounds that leave nothing to search, for a loader without batches, and for a model that
     cannot be copied.
     """
@@ -118,7 +118,7 @@ def range_test(
     for group in trial_optimizer.param_groups:
         group.pop("initial_lr", None)  # else torch-lr-finder refuses an optimizer that a scheduler knows
     finder = LRFinder(trial_model, trial_optimizer, FittedLoss(trial_loss, fitted.note), device=device)
-    told = _told_when_slow(say, num_iter)
+    on_pass = _logged_when_slow(say, num_iter)
     with (
         _gradients_kept(model),
         seeded_rng(seed, "lr_finder"),
@@ -126,7 +126,7 @@ def range_test(
         flushed_to_zero(),
         _silence(),
     ):
-        passes = _Passes(lambda: pairs(ordered, dtype_of(model), fitted.note), told)
+        passes = _Passes(lambda: pairs(ordered, dtype_of(model), fitted.note), on_pass)
         try:
             finder.range_test(
                 TrainDataLoaderIter(passes),
@@ -166,7 +166,7 @@ def _copies(*parts: Any) -> Any:
     kept = _kept_outputs([vars(module) for part in parts if isinstance(part, nn.Module) for module in part.modules()])
     try:
         return copy.deepcopy(parts, {id(output): output.detach().clone() for output in kept})
-    except Exception as error:  # what cannot be copied is told in many ways
+    except Exception as error:  # what cannot be copied raises in many ways
         reason = f"{type(error).__name__}: {error}"[:200]
         raise UsageError(
             f"learning rate search: the model, its loss or its optimizer cannot be copied ({reason}), but the search "
@@ -196,16 +196,16 @@ def _parts(value: Any) -> list[Any]:
     return [] if whole else list(getattr(value, "__dict__", {}).values())
 
 
-def _told_when_slow(say: Callable[[str], None] | None, steps: int) -> Callable[[], None]:
+def _logged_when_slow(say: Callable[[str], None] | None, steps: int) -> Callable[[], None]:
     """What is called at each step: says once how long all may take, when some seconds have passed and more are left."""
     heard = sys.stdout, sys.stderr
-    started, made, told = time.monotonic(), 0, False
+    started, made, logged = time.monotonic(), 0, False
 
     def on_batch() -> None:
-        nonlocal made, told
+        nonlocal made, logged
         passed = time.monotonic() - started
-        if say and made and not told and passed > PATIENCE and passed / made * (steps - made) > PATIENCE:
-            told = True
+        if say and made and not logged and passed > PATIENCE and passed / made * (steps - made) > PATIENCE:
+            logged = True
             with contextlib.redirect_stdout(heard[0]), contextlib.redirect_stderr(heard[1]):
                 say(f"learning rate range test: up to {steps} steps, about {passed / made * steps:,.0f} s")
         made += 1

@@ -193,7 +193,7 @@ class Trainer:
         verbose = self.verbose if verbose is None else verbose
         last = self.total_epochs + n_epochs
 
-        def told(losses: Sequence[float], midway: EpochProgress) -> None:
+        def on_steps(losses: Sequence[float], midway: EpochProgress) -> None:
             steps_made.update(len(losses))
             first = midway.steps - len(losses) + 1
             reported = range(-first % mini_batch_report, len(losses), mini_batch_report) if verbose_mini_batch else ()
@@ -208,7 +208,7 @@ class Trainer:
         with bar(None if steps is None else n_epochs * steps, "step", shown=verbose) as steps_made:
             for epoch in range(self.total_epochs + 1, last + 1):
                 with self._evaluation_first(), self._hooks_heard():
-                    self._train_one(epoch, seed, told, goes_on=epoch < last)
+                    self._train_one(epoch, seed, on_steps, goes_on=epoch < last)
                     if verbose and (epoch % batch_report == 0 or epoch == last):
                         self._tell(epoch, last)
                     for callback in self.callbacks:

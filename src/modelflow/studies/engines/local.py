@@ -84,7 +84,7 @@ class _Worker:
                 heard.put((self, pickle.load(answers)))
         heard.put((self, None))
 
-    def tell(self, message: Plan | int) -> None:
+    def send(self, message: Plan | int) -> None:
         """What it is to do; of one that has ended, `_listen` knows."""
         with suppress(OSError, ValueError):
             pickle.dump(message, self.process.stdin)  # type: ignore[arg-type]
@@ -191,12 +191,12 @@ class _Lanes:
             if worker is None:
                 break
             self.busy[worker] = self.waiting.popleft()
-            worker.tell(self.busy[worker])
+            worker.send(self.busy[worker])
         threads = self.cores // max(1, min(self.most, len(self.busy) + len(self.waiting)))
         for worker in self.busy:
             if worker.threads != threads:
                 worker.threads = threads
-                worker.tell(threads)
+                worker.send(threads)
 
     def _started(self) -> _Worker | None:
         try:

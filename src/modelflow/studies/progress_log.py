@@ -1,7 +1,7 @@
-"""How far a study is, told to who asked for it in Python: in a notebook's cell, in lines elsewhere, or not at all.
+"""How far a study is, logged where Python runs it: in a notebook's cell, in lines elsewhere, or not at all.
 
-with telling(due, jobs, verbose=True) as told:
-    train_due(due, engine, told.hear, told.end)
+with progress_log(due, jobs, verbose=True) as log:
+    train_due(due, engine, log, written)
 """
 
 import sys
@@ -25,29 +25,29 @@ SECONDS_BETWEEN_PICTURES = 0.5
 MAX_LINES = 30  # that a cell shows
 
 
-class Told(Protocol):
-    """What hears of a study's events."""
+class ProgressLog(Protocol):
+    """What a study's events are logged by."""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """How far one run is."""
 
-    def end(self, plan: Plan, outcome: Outcome) -> None:
+    def on_end(self, plan: Plan, outcome: Outcome) -> None:
         """How a run ended."""
 
-    def tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Something else to be said."""
 
 
 class Silence:
     """Says nothing."""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         pass
 
-    def end(self, plan: Plan, outcome: Outcome) -> None:
+    def on_end(self, plan: Plan, outcome: Outcome) -> None:
         pass
 
-    def tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
         pass
 
 
@@ -57,19 +57,19 @@ class Lines:
     def __init__(self, progress: StudyProgress) -> None:
         self._progress, self._pace = progress, Pace()
 
-    def hear(self, event: Event) -> None:
-        self._progress.hear(event)
+    def on_event(self, event: Event) -> None:
+        self._progress.on_event(event)
         if event.note:
-            self.tell(f"{event.title}: {event.note}")
+            self.log(f"{event.title}: {event.note}")
         elif self._pace.is_due():
-            self.tell(self._progress.left)
+            self.log(self._progress.left)
 
-    def end(self, plan: Plan, outcome: Outcome) -> None:
-        self.tell(self._progress.end(plan, outcome))
+    def on_end(self, plan: Plan, outcome: Outcome) -> None:
+        self.log(self._progress.on_end(plan, outcome))
 
-    def tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
         line(text, errors=True)
-        self._pace.told()
+        self._pace.reset()
 
 
 class Cell:
@@ -84,20 +84,20 @@ class Cell:
         self._drawn = time.monotonic()
         self._handle: DisplayHandle = display(self, display_id=True)  # type: ignore[no-untyped-call]
 
-    def hear(self, event: Event) -> None:
-        self._progress.hear(event)
+    def on_event(self, event: Event) -> None:
+        self._progress.on_event(event)
         if event.title not in self._progress.ended:
             self._running[event.title] = event
         if event.note:
-            self.tell(f"{event.title}: {event.note}")
+            self.log(f"{event.title}: {event.note}")
         elif time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
             self.draw()
 
-    def end(self, plan: Plan, outcome: Outcome) -> None:
+    def on_end(self, plan: Plan, outcome: Outcome) -> None:
         self._running.pop(plan.title, None)
-        self.tell(self._progress.end(plan, outcome))
+        self.log(self._progress.on_end(plan, outcome))
 
-    def tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
         self._lines.extend(text.splitlines())
         self.draw()
 
@@ -123,8 +123,8 @@ def _words(event: Event) -> str:
 
 
 @contextmanager
-def telling(due: list[Plan], jobs: int, verbose: bool, metric: Metric = ACCURACY) -> Iterator[Told]:
-    """What tells of the runs that are `due`, trained so many at a time, as it suits where Python runs.
+def progress_log(due: list[Plan], jobs: int, verbose: bool, metric: Metric = ACCURACY) -> Iterator[ProgressLog]:
+    """A log of the runs that are `due`, trained so many at a time, as it suits where Python runs.
 
     `metric` is what their study is decided by.
     """
