@@ -17,17 +17,18 @@ from torch import nn
 from modelflow.data.datasets import pixel_statistics
 from modelflow.data.sources import read_source
 from modelflow.errors import DataError, RunError, UsageError
-from modelflow.export.c import quantise
+from modelflow.export.c import float_steps, quantise
 from modelflow.export.c.compiled import FLAGS, logits_of
 from modelflow.export.c.memory import planned
 from modelflow.export.c.pixels import Pixels
 from modelflow.export.c.source import c_model
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import parse_spec
+from modelflow.networks.layers.activation import WORDS
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.registry import kinds
+from modelflow.networks.program import operations
 from modelflow.networks.program.lowering import lowered
-from modelflow.networks.program.operations import IN_PLACE
 from modelflow.networks.resolve import CARD, preset
 from modelflow.networks.trace import trace
 from programs import EVERY_KIND, PREACTIVATED, assert_alike, by_torch, images_for, network_of, pixels_for, state_of
@@ -145,7 +146,7 @@ def test_values_that_are_alive_at_once_lie_apart(fields):
         assert inputs <= alive
         for value in inputs:
             left[value] -= 1
-        over = {value for value in inputs if not left[value] and isinstance(operation, IN_PLACE)}
+        over = {value for value in inputs if not left[value] and isinstance(operation, operations.IN_PLACE)}
         assert_apart(memory, (alive - over) | {operation.output})
         alive = {value for value in alive | {operation.output} if left[value]}
     assert memory.size * 4 <= 2 * traced.peak[0]
@@ -250,6 +251,19 @@ def test_a_kind_of_layer_without_c_is_refused():
     odd = replace(traced, layers=(replace(first, written=Doubled()), *traced.layers[1:]))
     with pytest.raises(UsageError, match=r"layers\.0: layers of the kind Doubled run in PyTorch alone"):
         lowered(odd, state_of(GenericCNN(EVERY_KIND)))
+
+
+def test_an_activation_is_known_to_all_that_run_it_or_refused(monkeypatch):
+    assert set(operations.ACTIVATIONS) == set(float_steps.ACTIVATIONS) == set(WORDS)
+    model = GenericCNN(parse_spec({"input": [1, 8, 8], "classes": 3, "layers": "c4-act gelu m2 fc"}))
+    program = lowered(model.trace, state_of(model))
+    monkeypatch.delitem(float_steps.ACTIVATIONS, "gelu")
+    (gelu,) = (operation for operation in program.operations if isinstance(operation, operations.Activate))
+    with pytest.raises(UsageError, match="gelu is not written in C yet"):
+        float_steps.step(gelu, 0, str)
+    monkeypatch.delitem(operations.ACTIVATIONS, "gelu")
+    with pytest.raises(UsageError, match="gelu run in PyTorch alone, not yet as C or in the report"):
+        lowered(model.trace, state_of(model))
 
 
 def test_every_kind_of_layer_can_be_exported():

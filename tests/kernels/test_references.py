@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from modelflow.kernels import activations
 from modelflow.kernels.extras import PLAIN, Extras, Targets
-from modelflow.kernels.graph import graph
+from modelflow.kernels.graph import graph, unsupported_layer
 from modelflow.kernels.machine import Library, compile_text, host
 from modelflow.kernels.network import Network, State, _of_any
 from modelflow.kernels.ops.operation import Given
@@ -88,3 +89,10 @@ def test_losses_are_the_references_and_gradients_their_differences(short, extras
     places = rng.permutation(traced.parameters)[:60]
     expected = by_differences(traced, flat.astype(np.float64), x, y, targets, places)
     np.testing.assert_allclose(gradients[places], expected, rtol=2e-3, atol=1e-5)
+
+
+def test_an_activation_without_a_kernel_is_named_as_not_covered(monkeypatch):
+    traced = trace(parse_spec({"input": [1, 8, 8], "classes": 3, "layers": "c4-act gelu fc"}))
+    assert not unsupported_layer(traced)
+    monkeypatch.delitem(activations.VALUES, "gelu")
+    assert unsupported_layer(traced) == "layers.1: GELU"

@@ -18,7 +18,7 @@ from modelflow.kernels.ops.activate import Activate
 from modelflow.kernels.ops.convolve import Convolve
 from modelflow.kernels.ops.folded import Folded
 from modelflow.kernels.ops.norm import Norm
-from modelflow.kernels.ops.operation import Operation
+from modelflow.kernels.ops.operation import Operation, UncoveredError
 from modelflow.kernels.ops.pool import Largest
 from modelflow.networks.layers.kind import LayerKind, Shape
 from modelflow.networks.layers.tape import Values
@@ -78,10 +78,6 @@ def unsupported_layer(trace: Trace) -> str:
     except UncoveredError as error:
         return str(error)
     return ""
-
-
-class UncoveredError(ValueError):
-    """A layer that no operation knows."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 
+from modelflow.errors import UsageError
 from modelflow.export.c.pieces import Array, Place, Step, Window, number
 from modelflow.networks.program.operations import Activate, Add, Bounds, Convolve, Dense, Operation, Pool, Weigh
 
@@ -58,6 +59,8 @@ def _(operation: Pool, index: int, at: Place) -> Step:
 @step.register
 def _(operation: Activate, index: int, at: Place) -> Step:
     given, name = operation.output, operation.activation
+    if name not in ACTIVATIONS:
+        raise UsageError(f"{operation.name}: {name} is not written in C yet. Export to another format.")
     call = f"activate({at(operation.inputs[0])}, {at(given)}, {given.count}, {name}_of)"
     return Step((), (name, "activate"), call)
 

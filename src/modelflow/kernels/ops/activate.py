@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelflow.kernels.activations import REFERENCES, activated, slope
+from modelflow.kernels.activations import REFERENCES, VALUES, activated, slope
 from modelflow.kernels.elementwise import each
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Maps
-from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
-from modelflow.networks.layers.activation import Activation
+from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, UncoveredError, Writer
+from modelflow.networks.layers.activation import WORDS, Activation
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.tape import Values
 
@@ -24,7 +24,10 @@ class Activate(Operation):
 
     @classmethod
     def write(cls, writer: Writer, layer: Any, x: Values) -> Values:
+        """Raises `UncoveredError` for an activation that has no kernel."""
         assert isinstance(layer, Activation)
+        if layer.name not in VALUES:
+            raise UncoveredError(WORDS[layer.name])
         return writer.add(cls, x.shape, x, name=layer.name)
 
     def forward(self, s: Schedule) -> None:

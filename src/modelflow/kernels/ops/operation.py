@@ -22,6 +22,10 @@ from modelflow.networks.layers.tape import Values
 Numbers = np.ndarray[Any, Any]
 
 
+class UncoveredError(ValueError):
+    """A layer that no operation knows."""
+
+
 @dataclass(frozen=True)
 class At:
     """A place: floats from the beginning of a memory."""

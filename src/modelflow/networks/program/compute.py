@@ -3,17 +3,15 @@
 logits_NK = computed(program, x_NCHW)
 """
 
-from collections.abc import Callable
 from functools import singledispatch
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.special import erf, expit
 
-from modelflow.networks.layers.activation import Name
 from modelflow.networks.layers.tape import Values
 from modelflow.networks.program.lowering import Program
 from modelflow.networks.program.operations import (
+    ACTIVATIONS,
     Activate,
     Add,
     Bounds,
@@ -26,17 +24,6 @@ from modelflow.networks.program.operations import (
     Window,
     single,
 )
-
-ACTIVATIONS: dict[Name, Callable[[Floats], Floats]] = {
-    "relu": lambda x: np.maximum(x, 0),
-    "relu6": lambda x: np.clip(x, 0, 6),
-    "leaky_relu": lambda x: np.where(x < 0, np.float32(0.01) * x, x),
-    "hard_swish": lambda x: single(x * np.clip(x + 3, 0, 6) / 6),
-    "silu": lambda x: x * expit(x),
-    "gelu": lambda x: x / 2 * (1 + erf(x / np.sqrt(np.float32(2)))),
-    "tanh": np.tanh,
-    "sigmoid": expit,
-}
 
 
 def computed(program: Program, x_NCHW: Floats) -> Floats:

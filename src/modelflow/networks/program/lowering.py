@@ -26,6 +26,7 @@ from modelflow.networks.layers.residual import Residual
 from modelflow.networks.layers.squeeze import Squeeze
 from modelflow.networks.layers.tape import Values
 from modelflow.networks.program.operations import (
+    ACTIVATIONS,
     CUTS,
     Activate,
     Add,
@@ -44,6 +45,7 @@ from modelflow.networks.trace import Trace
 
 EPSILON = 1e-5  # of batch norm, PyTorch's default
 OTHER = "Are they of another network?"
+IN_PYTORCH_ALONE = "run in PyTorch alone, not yet as C or in the report. Export to another format."
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,7 @@ def _lower(writer: Writer, name: str, layer: LayerKind, x: Values) -> Values:
         return lower(writer, name, layer, x)
     parts = list(layer.parts(x.shape))
     if not parts:
-        raise UsageError(
-            f"{name}: layers of the kind {layer.key or type(layer).__name__} run in PyTorch alone, not yet as C "
-            "or in the report. Export to another format."
-        )
+        raise UsageError(f"{name}: layers of the kind {layer.key or type(layer).__name__} {IN_PYTORCH_ALONE}")
     return _chain(writer, name, parts, x)
 
 
@@ -146,6 +145,8 @@ def _norm(writer: Writer, name: str, layer: Norm, x: Values) -> Values:
 
 
 def _activation(writer: Writer, name: str, layer: Activation, x: Values) -> Values:
+    if layer.name not in ACTIVATIONS:
+        raise UsageError(f"{name}: {layer.name} {IN_PYTORCH_ALONE}")
     return writer.add(Activate, name, x.shape, x, activation=layer.name)
 
 

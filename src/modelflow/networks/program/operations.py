@@ -5,12 +5,14 @@
 Dropout and flattening are no operations: neither changes a value.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf, expit
 
 from modelflow.networks.layers.activation import Name
 from modelflow.networks.layers.tape import Values
@@ -120,4 +122,14 @@ class Real(Operation):
     """Whole numbers of eight bits as the real ones that they stand for."""
 
 
+ACTIVATIONS: dict[Name, Callable[[Floats], Floats]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "leaky_relu": lambda x: np.where(x < 0, np.float32(0.01) * x, x),
+    "hard_swish": lambda x: single(x * np.clip(x + 3, 0, 6) / 6),
+    "silu": lambda x: x * expit(x),
+    "gelu": lambda x: x / 2 * (1 + erf(x / np.sqrt(np.float32(2)))),
+    "tanh": np.tanh,
+    "sigmoid": expit,
+}
 IN_PLACE = (Activate, Add, Weigh)  # whose output may lie where an input of that size lay
