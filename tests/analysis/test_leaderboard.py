@@ -9,7 +9,7 @@ import pytest
 from modelflow import run_study
 from modelflow.analysis.archive import read_content
 from modelflow.analysis.intervals import mean_interval, wilson_interval
-from modelflow.analysis.leaderboard import as_csv, as_markdown, filter_and_sort, leaderboard, table_of
+from modelflow.analysis.leaderboard import as_csv, as_markdown, filter_and_sort, leaderboard, rows_of, table_of
 from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.record import Metrics
 from modelflow.networks.resolve import resolve
@@ -44,6 +44,12 @@ def test_models_stand_best_first_with_means_over_their_seeds(study):
     assert (generic_2.loss, generic_2.seconds) == (pytest.approx(0.13), 35.0)
     assert (dead.warnings, generic_2.warnings) == (1, 0)
     assert (wide.group, wide.card_accuracy, wide.macs) == ("own", None, None)
+
+
+def test_models_of_the_same_score_stand_by_name_in_whichever_order_they_were_trained(study):
+    write_run(study / "cnn2_3", a_run(model_name="cnn2_3", metrics=metrics(0.9)))
+    for order in (("cnn2_3", "wide"), ("wide", "cnn2_3")):
+        assert [row.model for row in rows_of(study / name for name in order)] == ["cnn2_3", "wide"]
 
 
 def test_the_figures_of_the_card_stand_beside_its_models_on_its_data_only(study):

@@ -202,7 +202,7 @@ def judged(
     groups: tuple[int, ...],
 ) -> Comparison:
     """Verdicts on models of several runs, by name their `values` (S x N); else on the `first_runs` (N) of all."""
-    best_first = tuple(sorted(entries, key=lambda entry: -metric.merit(entry.by(metric))))
+    best_first = tuple(sorted(entries, key=lambda entry: (-metric.merit(entry.by(metric)), entry.name)))
     several = {name: values_SN for name, values_SN in values.items() if len(values_SN) > 1}
     if len(several) > 1:
         left_out = tuple(name for name in values if name not in several)

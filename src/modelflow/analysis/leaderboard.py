@@ -124,7 +124,7 @@ def rows_in(models: Tallies, metric: Metric = ACCURACY) -> list[LeaderboardRow]:
     names = called({model: tally.folder for model, tally in models.items()})
     settings = told_by_settings({model: tally.one for model, tally in models.items()})
     rows = [_row(names[model], tally, settings[model], metric) for model, tally in models.items()]
-    return sorted(rows, key=lambda row: -metric.merit(row.score))
+    return sorted(rows, key=lambda row: (-metric.merit(row.score), row.model))
 
 
 HIDDEN = ("more", "protocol_name", "settings", "images", "metric")  # of a row's fields, those that are no columns
