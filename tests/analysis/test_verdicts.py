@@ -15,6 +15,7 @@ from modelflow.analysis.verdicts import (
     AFTER_A_LOOK,
     OF_ALL,
     OF_TRAINED,
+    UNCERTAIN,
     compare,
     compare_runs,
     default_margin,
@@ -106,7 +107,7 @@ def test_no_verdict_is_stronger_than_its_interval(seed):
     for verdict in compare(study(rng, shares, int(rng.integers(2, 6)), int(rng.integers(50, 3000)))):
         interval = verdict.interval
         assert ("is better than" in verdict.words) == (verdict.kind == "better")
-        assert ("by how much is open" in verdict.words) == (verdict.kind == "better" and interval.low <= 0)
+        assert (UNCERTAIN in verdict.words) == (verdict.kind == "better" and interval.low <= 0)
         assert verdict.kind != "better" or verdict.pair_interval.low > 0
         assert not re.search(r"better than \w by -?0\.00? to", verdict.words)
 
@@ -125,16 +126,17 @@ def test_sentences_give_the_interval_that_holds_for_all_pairs_at_once():
         )
 
 
-def test_where_holms_method_alone_tells_two_apart_by_how_much_is_open():
+def test_where_holms_method_alone_tells_two_apart_the_amount_is_uncertain():
     """The smallest difference of several: its p-value is compared with 5 %, its interval with 5 % over the pairs."""
     rng = np.random.default_rng(1)
     for _ in range(200):
         verdicts = compare(study(rng, {"a": 0.5, "b": 0.7, "c": 0.712}, seed_spread=0.001))
         sharper = [one for one in verdicts if one.kind == "better" and one.simultaneous_interval.low <= 0]
         if sharper:
-            assert re.search(
-                r"c is better than b, by how much is inconclusive \(-[\d.]+ to [\d.]+ points\)", sharper[0].words
+            said = (
+                r"c is better than b by an uncertain amount \(-[\d.]+ to [\d.]+ points, an interval more cautious than"
             )
+            assert re.match(said, sharper[0].words)
             return
     raise AssertionError("no study has such a pair")
 
@@ -384,7 +386,8 @@ def test_the_words_say_of_which_runs_the_figure_is(dead, which):
 
 def test_without_a_death_too_it_is_said_how_many_may_die():
     assert trained_words([0, 0], [5, 3]) == (
-        "Verdicts are of the runs that train. No run died. Of a model with 3 runs, up to 64 % still may."
+        "Verdicts are of the runs that train. No run died. 3 runs of a model bound the share that would die only "
+        "loosely: up to 64 % (95 % confidence)."
     )
     assert stats.binom.cdf(0, 3, 0.64) < 0.05 < stats.binom.cdf(0, 3, 0.63)
     assert trained_words([1, 0], [5, 3]) == "Verdicts are of the runs that train. 1 of 8 runs died."

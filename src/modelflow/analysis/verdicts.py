@@ -44,6 +44,7 @@ MAX_SEEDS = 1000
 MIN_SEEDS = ((1, 3), (21, 4), (780, 5), (math.inf, 10))  # up to so many pairs (docs/statistics.md)
 USUAL_SEEDS = 5  # of a study, where fewer would do for a claim
 AFTER_A_LOOK = "Adding seeds after seeing results makes 8 to 17 % false claims"  # as simulated (docs/statistics.md)
+UNCERTAIN = "by an uncertain amount"  # where Holm's method is sharper than Bonferroni's interval
 OF_TRAINED, OF_ALL = "of the runs that train", "of all runs"
 
 
@@ -304,7 +305,7 @@ def _better(first: str, second: str, interval: Interval, unit: Unit) -> str:
     span = f"{range_words(interval, unit)} {unit.difference}"
     if interval.low > 0:
         return f"{first} is better than {second} by {span}"
-    return f"{first} is better than {second}, by how much is inconclusive ({span})"
+    return f"{first} is better than {second} {UNCERTAIN} ({span}, an interval more cautious than the test)"
 
 
 def _open(first: str, second: str, interval: Interval, unit: Unit) -> str:
@@ -368,7 +369,8 @@ def trained_words(died: Sequence[int], runs: Sequence[int]) -> str:
     if any(died):
         return f"{which} {sum(died):,} of {sum(runs):,} runs died."
     fewest = min(runs)
-    return f"{which} No run died. Of a model with {fewest} runs, up to {_most_dying(0, fewest)} % still may."
+    bound = f"up to {_most_dying(0, fewest)} % (95 % confidence)"
+    return f"{which} No run died. {fewest} runs of a model bound the share that would die only loosely: {bound}."
 
 
 def _wanting(seeds: int, found: Difference, family: _Family) -> tuple[int | None, str]:

@@ -29,7 +29,7 @@ from modelflow.text import counted, sentence, shown
 
 WIDE_MARGIN = 0.02  # a share of 1
 WHICH = {OF_TRAINED: "over its runs that train", OF_ALL: "over all its runs"}  # a mean is of
-DECIDE_BEFORE = f"Choose the number before you train. {AFTER_A_LOOK} (docs/statistics.md)."
+DECIDE_BEFORE = f"Choose the number before you train. {AFTER_A_LOOK}, as simulated."
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def image_values(metric: Metric) -> str:
     better = " Lower is better." if metric.less_is_better else ""
     return (
         f"{metric.of_an_image} The mean of these values is the {metric.title}. Verdicts and intervals are found from "
-        f"them as those of an accuracy are from right and wrong (docs/statistics.md).{better}"
+        f"them as those of an accuracy are from right and wrong.{better}"
     )
 
 
