@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -221,15 +222,26 @@ def test_a_brush_paints_where_it_is_and_nowhere_else(script):
 
 
 @needs_chromium
-def test_squares_cover_every_pixel(script):
+@pytest.mark.parametrize("most", [1e9, 30, 1])
+def test_squares_cover_every_pixel_of_few_places_too(script, most):
     for width, height in ((28, 28), (8, 8), (1, 1), (30, 17), (5, 2)):
-        found = script("([w, h]) => live.squares(w, h)", [width, height])
+        found = script("([w, h, most]) => live.squares(w, h, most)", [width, height, most])
         seen = np.zeros((height, width))
         for top in found["down"]:
             for left in found["across"]:
                 seen[top : top + found["size"], left : left + found["size"]] += 1
         assert seen.min() >= 1, (width, height)
         assert max(found["down"]) + found["size"] == height
+        apart = [b - a for a, b in pairwise(found["across"])]
+        assert len(found["across"]) * len(found["down"]) <= most or max(apart) == found["size"]
+
+
+@needs_chromium
+@pytest.mark.parametrize("spec", [preset("generic_2"), preset("cnn2_7")])
+def test_what_an_image_takes_is_counted_as_the_trace_does(script, spec):
+    model = network_of(spec)
+    operations = live.described(lowered(model.trace, state_of(model)))
+    assert script("operations => live.macs(operations)", operations) == model.trace.macs
 
 
 # --- what is put into the page ---------------------------------------------------------------------------------------
@@ -430,6 +442,42 @@ def test_painting_by_keys_changes_the_answer_and_is_undone(report, opened):
     assert unlike(page) == ""
     assert answers(page) == before
     assert np.array_equal(pixels_seen(page), image)
+
+
+@needs_chromium
+def test_strokes_are_undone_one_by_one_by_button_and_by_key(report, opened):
+    page = opened(report)
+    ready(page)
+    undo = page.get_by_role("button", name="Undo", exact=True)
+    assert undo.is_disabled()
+    stored, board = pixels_seen(page), page.locator("[data-board]")
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    page.locator("[data-ink]").fill("50")
+    seen = [stored]
+    for row in (1, 7):  # a stroke of the pointer, of several moves, is one
+        page.mouse.move(box["x"] + 4, box["y"] + row * box["height"] / 8)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] - 4, box["y"] + row * box["height"] / 8, steps=5)
+        page.mouse.up()
+        ready(page)
+        seen.append(pixels_seen(page))
+    page.keyboard.press("Space")
+    ready(page)
+    assert not any(np.array_equal(*pair) for pair in pairwise([*seen, pixels_seen(page)]))
+    page.keyboard.press("Control+z")
+    ready(page)
+    assert np.array_equal(pixels_seen(page), seen[2])
+    for image in (seen[1], stored):
+        undo.click()
+        ready(page)
+        assert np.array_equal(pixels_seen(page), image)
+    assert undo.is_disabled()
+    assert page.locator("[data-summary]").text_content().startswith("Test image ")
+    assert unlike(page) == ""
+    page.keyboard.press("Control+z")  # there is nothing left to undo
+    ready(page)
+    assert np.array_equal(pixels_seen(page), stored)
 
 
 @needs_chromium
@@ -711,7 +759,7 @@ def test_choices_offer_only_models_that_are_shown(report, opened):
     page = opened(report)
     ready(page)
     choices = page.locator("select:has([data-models])")
-    assert choices.count() == 5  # of two that disagree, of one looked into, of two compared
+    assert choices.count() == 5  # of two that disagree, of two compared, of one looked into
 
     def offered():
         call = "select => [...select.options].filter(o => !o.hidden && !o.disabled).map(o => o.textContent)"
@@ -722,7 +770,7 @@ def test_choices_offer_only_models_that_are_shown(report, opened):
 
     filters = page.locator("#learning [data-filter]")
     assert offered() == [["wide", "narrow"]] * 5
-    assert chosen() == ["wide", "narrow", "wide", "wide", "narrow"]
+    assert chosen() == ["wide", "narrow", "wide", "narrow", "wide"]
     filters.get_by_label("wide").uncheck()
     ready(page)
     assert offered() == [["narrow"]] * 5
@@ -739,7 +787,7 @@ def test_choices_offer_only_models_that_are_shown(report, opened):
     filters.locator("[data-all]").click()
     ready(page)
     assert offered() == [["wide", "narrow"]] * 5
-    assert chosen() == ["narrow", "wide", "narrow", "narrow", "wide"]
+    assert chosen() == ["narrow", "wide", "narrow", "wide", "narrow"]
     assert page.locator("[data-outcome] .counts").is_visible()
     assert page.locator("[data-compared]").first.is_visible()
 

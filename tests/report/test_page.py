@@ -17,6 +17,7 @@ from modelflow.analysis.verdicts import AFTER_A_LOOK
 from modelflow.data.source import Source
 from modelflow.evaluation.measure import measure
 from modelflow.report import page as report_page
+from modelflow.report.answer import LATENCY_BY_LAYERS
 from modelflow.report.marks import SIGNS
 from modelflow.report.mistakes import mistakes_of
 from modelflow.report.page import confusions, render, sure
@@ -349,6 +350,30 @@ def visible_costs(page):
 
 
 @needs_chromium
+def test_the_table_of_costs_is_whole_on_a_desk_and_long_names_stand_whole_in_the_chart(content, opened, tmp_path):
+    rng = np.random.default_rng(0)
+    names = ("squeeze_and_excite_small", "depthwise_separable_wide", "plain")
+    group = made_up(content, {name: rng.random((4, 355)) < 0.8 for name in names})
+    path = tmp_path / "report.html"
+    path.write_text(render(replace(content, groups=(group,), left_out=())), "utf-8")
+    page = opened(path, viewport={"width": 1280, "height": 844})
+    page.locator("#cost details.data").evaluate("part => part.open = true")
+    whole = "part => part.scrollWidth <= part.clientWidth"
+    assert page.get_by_role("region", name="What each model costs").evaluate(whole)
+    texts = page.locator('[data-chart="g0-cost-parameters"] .mark-text text').all()
+    shown = {"".join(text.locator("tspan").all_text_contents()) or text.text_content() for text in texts}
+    assert set(names) <= shown
+
+
+def test_latency_is_told_with_why_a_small_network_may_take_long(content):
+    assert LATENCY_BY_LAYERS in text_of(render(content)).partition("Flash and RAM are those")[0]
+
+
+def test_no_sentence_sends_a_reader_to_a_file_that_a_page_alone_lacks(content):
+    assert "docs/" not in render(content).partition("<script")[0]
+
+
+@needs_chromium
 def test_one_choice_of_models_drives_every_chart_and_list(report, opened):
     page = opened(report)
     lines = "svg => [...svg.querySelectorAll('.mark-line path')].map(p => p.getAttribute('stroke')).filter(Boolean)"
@@ -547,9 +572,9 @@ def test_light_and_dark_follow_the_system_then_the_button(report, opened):
     page = opened(report, color_scheme="dark")
     dark = background(page)
     button = page.locator("#theme")
-    assert button.get_attribute("aria-pressed") == "true"
+    assert button.text_content().strip() == "Light mode"
     button.click()
-    assert button.get_attribute("aria-pressed") == "false"
+    assert button.text_content().strip() == "Dark mode"
     assert background(page) != dark
     page.emulate_media(color_scheme="light")
     button.click()
@@ -577,7 +602,7 @@ PARTS = {
     "residual_squeeze_small": "residual_ squeeze_ small",
 }
 LINES = """all => all.map(part => {
-    const lines = [];
+    const lines = [], along = getComputedStyle(part).writingMode === "horizontal-tb" ? "y" : "x";
     for (const walk = document.createTreeWalker(part, NodeFilter.SHOW_TEXT); walk.nextNode();) {
         for (let i = 0; i < walk.currentNode.length; i++) {
             const range = document.createRange();
@@ -585,7 +610,7 @@ LINES = """all => all.map(part => {
             range.setEnd(walk.currentNode, i + 1);
             const [box] = range.getClientRects();
             if (!box) return null;
-            if (!lines.length || lines.at(-1).y !== box.y) lines.push({y: box.y, text: ""});
+            if (!lines.length || lines.at(-1).at !== box[along]) lines.push({at: box[along], text: ""});
             lines.at(-1).text += walk.currentNode.data[i];
         }
     }

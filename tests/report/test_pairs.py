@@ -6,6 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chromium import needs_chromium
+from modelflow.analysis.verdicts import UNCERTAIN
+from modelflow.report.answer import UNCERTAIN_AMOUNT
 from modelflow.report.page import render
 from modelflow.report.pairs import MAX_MODELS, pairs_of
 from report_studies import made_up
@@ -54,3 +57,52 @@ def test_the_page_tells_each_verdict_by_sign_colour_and_word(content, group):
     for kind, word, sign in shown:
         assert word == {"cannot-tell": "inconclusive"}.get(kind, kind)
         assert signs[kind] in sign
+
+
+def test_what_describes_the_table_of_pairs_stands_between_the_square_and_the_table(content, group):
+    html = render(replace(content, groups=(group,), left_out=()))
+    marks = ('<table class="square">', ">Pair by pair<", "Each line of the table", '<table class="verdicts">')
+    places = [html.index(mark) for mark in marks]
+    assert places == sorted(places)
+
+
+def test_an_amount_that_is_uncertain_is_explained_beside_the_table(content):
+    """Where Holm's method tells two apart whose interval of all pairs holds 0."""
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        correct = {name: rng.random((4, 355)) < share for name, share in (("a", 0.3), ("b", 0.7), ("c", 0.78))}
+        group = made_up(content, correct)
+        html = render(replace(content, groups=(group,), left_out=())) if _is_uncertain(group) else ""
+        if html:
+            break
+    before = html[html.index("Each line of the table") : html.index('<table class="verdicts">')]
+    assert UNCERTAIN_AMOUNT in before
+    pair = made_up(content, {name: correct[name] for name in "ab"})
+    others = render(replace(content, groups=(pair,), left_out=()))
+    assert others.count(UNCERTAIN_AMOUNT) == 1  # under "How to read this" alone
+
+
+def _is_uncertain(group):
+    return any(UNCERTAIN in verdict.words for verdict in group.verdicts)
+
+
+@needs_chromium
+def test_on_a_phone_the_whole_square_is_seen_with_sign_and_difference(content, opened, tmp_path):
+    rng = np.random.default_rng(3)
+    names = ("cnn2_3", "cnn2_7", "generic_1", "generic_2", "resnet_like", "squeeze_and_excite", "plain")
+    shares = np.linspace(0.2, 0.98, len(names))
+    group = made_up(content, {name: rng.random((4, 355)) < share for name, share in zip(names, shares, strict=True)})
+    path = tmp_path / "report.html"
+    path.write_text(render(replace(content, groups=(group,), left_out=())), "utf-8")
+    page = opened(path, viewport={"width": 390, "height": 844})
+    square = page.locator("table.square")
+    for cell in square.locator("th, td").all():
+        box = cell.bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 390
+    assert square.locator("td b").count() == 42
+    assert all("\N{MINUS SIGN}" in text or "+" in text for text in square.locator("td b").all_inner_texts())
+    assert not square.locator("td > span").first.is_visible()
+    for name in square.locator("thead bdi").all():
+        assert name.bounding_box()["height"] > 20
+    page.set_viewport_size({"width": 1280, "height": 844})
+    assert square.locator("td > span").first.is_visible()

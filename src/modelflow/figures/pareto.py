@@ -68,7 +68,7 @@ class Box:
 def place_labels(
     points: Sequence[Point], names: Sequence[str], page: Box, size: float, avoid: Sequence[Point] = ()
 ) -> list[tuple[int, int, str]]:
-    """For each point the offset and alignment of its name that covers the least of other names and marks.
+    """For each point the offset and alignment of its name, of one line or more, that covers the least of others.
 
     `avoid` holds further places to keep free, such as points of a line; all in points of 1/72 inch.
     """
@@ -84,7 +84,8 @@ def place_labels(
 
 
 def _box(x: float, y: float, align: str, name: str, size: float) -> Box:
-    width, height = 0.62 * size * len(name), 1.2 * size
+    lines = name.split("\n")
+    width, height = 0.62 * size * max(map(len, lines)), 1.2 * size * len(lines)
     left = x - {"left": 0.0, "center": 0.5, "right": 1.0}[align] * width
     return Box(left, y - height / 2, left + width, y + height / 2)
 

@@ -42,7 +42,7 @@ MARK_RADIUS, MARKS_APART = 6.5, 16.0  # of the letters where a skip goes on in a
 
 Caption = tuple[str, float, str, str]
 
-INK, FAINT = "#1f2328", "#57606a"
+PAPER, INK, FAINT, RULE = "#ffffff", "#1f2328", "#57606a", "#d0d7de"
 FILLS = {"input": "#e4e7eb", "conv": "#a9d3ee", "pool": "#fbdc9a", "flatten": "#e4e7eb", "linear": "#a6dfcb"}
 LINES = {"input": "#57606a", "conv": "#00588c", "pool": "#8a5a00", "flatten": "#57606a", "linear": "#00694d"}
 
@@ -227,7 +227,7 @@ def svg(trace: Trace, title: str) -> str:
         f'role="img" aria-label="{escape(title)}" font-family="Helvetica, Arial, \'DejaVu Sans\', sans-serif">',
         f"<title>{escape(title)}</title>",
         f"<desc>{escape(_description(trace))}</desc>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<rect width="{WIDTH}" height="{height}" fill="{PAPER}"/>',
         _words(_shortened(title, 80), MARGIN, 32, 18, anchor="start", weight="bold", most=ROW_WIDTH),
     ]
     for row in rows:
@@ -367,7 +367,7 @@ def _column(placed: _Placed) -> Iterator[str]:
     for i in range(units):
         yield (
             f'<circle cx="{placed.x + placed.glyph.width / 2:.1f}" cy="{placed.y + (i + 0.5) * apart:.1f}" '
-            f'r="{min(4.5, apart / 2 - 0.6):.1f}" fill="#ffffff" stroke="{LINES[kind]}" stroke-width="1"/>'
+            f'r="{min(4.5, apart / 2 - 0.6):.1f}" fill="{PAPER}" stroke="{LINES[kind]}" stroke-width="1"/>'
         )
 
 
@@ -393,7 +393,7 @@ def _window(before: _Placed, placed: _Placed) -> str:
     to_x, to_y = placed.x + placed.glyph.width * 0.25, placed.y + placed.glyph.height * 0.25
     colour = LINES[placed.step.kind]
     return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" fill="#ffffff" fill-opacity="0.75" '
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" fill="{PAPER}" fill-opacity="0.75" '
         f'stroke="{colour}" stroke-width="1.2"/>'
         f'<path d="M{x + size:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}L{x + size:.1f} {y + size:.1f}" fill="{colour}" '
         f'fill-opacity="0.10" stroke="{colour}" stroke-width="0.8" stroke-dasharray="3 2"/>'
@@ -537,7 +537,7 @@ def _skip_marks(skip: _Skip) -> Iterator[str]:
 
 def _mark(x: float, y: float, letter: str) -> Iterator[str]:
     colour = LINES["conv"]
-    yield (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{MARK_RADIUS}" fill="#ffffff" stroke="{colour}" stroke-width="1.2"/>')
+    yield (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{MARK_RADIUS}" fill="{PAPER}" stroke="{colour}" stroke-width="1.2"/>')
     yield _words(letter, x, y + 3.3, 9, weight="bold", colour=colour)
 
 
@@ -560,6 +560,6 @@ def _foot(trace: Trace, height: int, skips: list[_Skip]) -> Iterator[str]:
     if skips:
         added = "added to the output, A to A" if any(skip.letter for skip in skips) else "added to the output"
         how = f"Planes: a channel each, 8 at most. Columns: height with the units' root. Dashed: {added}."
-    yield f'<path d="M{MARGIN} {height - 52}H{WIDTH - MARGIN}" stroke="#d0d7de" stroke-width="1"/>'
+    yield f'<path d="M{MARGIN} {height - 52}H{WIDTH - MARGIN}" stroke="{RULE}" stroke-width="1"/>'
     yield _words(cost_text(trace), MARGIN, height - 31, 14, anchor="start", weight="bold", most=ROW_WIDTH)
     yield _words(how, MARGIN, height - 12, 12, anchor="start", colour=FAINT, most=ROW_WIDTH)

@@ -14,6 +14,7 @@ from modelflow.analysis.verdicts import (
     AFTER_A_LOOK,
     OF_ALL,
     OF_TRAINED,
+    UNCERTAIN,
     Kind,
     Verdict,
     margin_words,
@@ -29,6 +30,13 @@ from modelflow.text import counted, sentence, shown
 
 WIDE_MARGIN = 0.02  # a share of 1
 WHICH = {OF_TRAINED: "over its runs that train", OF_ALL: "over all its runs"}  # a mean is of
+UNCERTAIN_AMOUNT = (
+    f"“Better {UNCERTAIN}”: the test tells the two apart, and the interval in words, which keeps more room for all "
+    "pairs at once, still holds 0. The direction is shown, not the size."
+)
+LATENCY_BY_LAYERS = (
+    "PyTorch starts each layer by itself, so a small network of many layers may take longer than a large one of few."
+)
 DECIDE_BEFORE = f"Choose the number before you train. {AFTER_A_LOOK}, as simulated."
 
 
@@ -297,6 +305,11 @@ def trained(group: Group) -> str:
     return trained_words([model.died for model in judged], [len(model.seeds) for model in judged]) if judged else ""
 
 
+def any_uncertain(group: Group) -> bool:
+    """Whether a verdict says that one is better by an uncertain amount."""
+    return any(UNCERTAIN in verdict.words for verdict in group.verdicts)
+
+
 def margin(group: Group) -> str:
     """What would matter, in the unit of the metric, and why."""
     return margin_words(group.margin, group.images, group.metric.unit)
@@ -460,7 +473,8 @@ def latency_words(model: Model) -> str:
     times = listed([f"{significant(least, 2)} ms for {name}" for name, (least, _) in known.items()])
     runs = max(runs for _, runs in known.values())
     how = f"the lowest of {runs:,} runs, measured" if runs > 1 else "one run, perhaps measured"
-    return f"A forward pass on one thread takes {times} ({how} beside other trainings). Differences are not tested."
+    said = f"A forward pass on one thread takes {times} ({how} beside other trainings). Differences are not tested."
+    return f"{said} {LATENCY_BY_LAYERS}"
 
 
 def seconds_words(group: Group) -> str:

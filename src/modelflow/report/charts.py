@@ -34,6 +34,7 @@ ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
 TEXT_ROOM = 0.14
 LEAST_LABEL, LETTER, LABEL_LINE = 140, 8, 16  # pixels for a name at least, of a letter, of a line's height
 WIDTH, NARROW, LABEL_SIZE, MAX_LABEL = 600, 270, 11.0, 18
+POINT_LINE, POINT_ROOM, MAX_LINE = 13, 160, 24  # of a name beside a point: a line's height, its most pixels, letters
 POINT = 11  # across, in pixels
 FEW = 30  # predictions of a bin: their share of right ones is uncertain by 9 points or more
 MEASURED = ("seconds", "latency")
@@ -311,20 +312,27 @@ def cost_chart(group: Group, cost: Cost, told: str = "") -> Chart:
         {"x": x, "y": y, "color": _colours(group), "shape": _shapes(group)} | _tips(_cost_tips(cost, group.metric)),
         {"values": rows},
     )
-    names = [
-        _layer(
-            {"type": "text", "align": align, "baseline": "middle", "dx": dx, "dy": -dy, "fontSize": LABEL_SIZE}
-            | {"color": INK, "limit": 130},
-            {"x": x, "y": y, "text": {"field": "model", "type": "nominal"}},
-            {"values": [row]},
-        )
-        for row, (dx, dy, align) in zip(rows, _places(rows, x_ends, y_ends), strict=True)
-    ]
+    places = _places(rows, x_ends, y_ends)
+    names = [_name_of(row, *place, x, y) for row, place in zip(rows, places, strict=True)]
     layers = [line, *(_of_shown(layer) for layer in (bars, points, *names))]
     spec = _spec({"params": [NONE_HIDDEN], "layer": layers, "height": COST_HEIGHT})
     unbeaten = listed([row["model"] for row in front])
     what = f"{sentence(group.metric.title)}{told}, against {cost.title.lower()}"
     return Chart(spec, f"{what}. Pareto front: {unbeaten}.")
+
+
+def _name_lines(name: str) -> list[str]:
+    """A name beside its point: a long one on two lines."""
+    return two_lines(name) if len(name) > MAX_LABEL else [name]
+
+
+def _name_of(row: dict[str, Any], dx: int, dy: int, align: str, x: Spec, y: Spec) -> Spec:
+    """The name beside a point, the middle of its lines at the place chosen."""
+    lines = _name_lines(row["model"])
+    rise = POINT_LINE * (len(lines) - 1) / 2
+    look = {"align": align, "baseline": "middle", "dx": dx, "dy": -dy - rise, "fontSize": LABEL_SIZE, "color": INK}
+    mark = {"type": "text", "text": lines, "lineHeight": POINT_LINE, "limit": POINT_ROOM, **look}
+    return _layer(mark, {"x": x, "y": y}, {"values": [row]})
 
 
 def _cost_tips(cost: Cost, metric: Metric) -> list[Tip]:
@@ -342,7 +350,7 @@ def _places(rows: Rows, x_ends: list[float], y_ends: list[float]) -> list[tuple[
         )
         for row in rows
     ]
-    names = [row["model"][:MAX_LABEL] for row in rows]
+    names = ["\n".join(line[:MAX_LINE] for line in _name_lines(row["model"])) for row in rows]
     return place_labels(points, names, Box(0, 0, NARROW, COST_HEIGHT), LABEL_SIZE)
 
 

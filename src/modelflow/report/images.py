@@ -7,6 +7,7 @@ sheet = sprite(as_bytes(source.test_images[:10], source.white))   # one PNG with
 import base64
 import io
 import math
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from modelflow.errors import DataError, ModelFlowError
 from modelflow.io.files import read_bounded
 from modelflow.io.signals import raise_if_heard
 from modelflow.networks.description import parse_spec
-from modelflow.networks.diagram import svg
+from modelflow.networks.diagram import FAINT, FILLS, INK, LINES, PAPER, RULE, svg
 from modelflow.networks.trace import Trace, trace
 from modelflow.results.layout import OUTPUTS
 from modelflow.results.records import DataRecord, Run
@@ -34,6 +35,9 @@ MAX_PIXELS = 12_000_000
 WIDEST, COLOURS = 1000, 192
 MAX_COLOURS = 1 << 15  # of a picture, for a reduction that is slow with many; ours have some thousands
 MAX_TILE_SIZE, TILE_COLOURS, A_ROW = 32, 16, 24
+LAYERS = ("input", "conv", "pool", "linear")
+DRAWN = {PAPER: "surface", INK: "ink", FAINT: "muted", RULE: "line"}  # colours of drawings as variables of the page
+DRAWN |= {FILLS[kind]: kind for kind in LAYERS} | {LINES[kind]: f"{kind}-line" for kind in LAYERS[1:]}
 
 
 @dataclass(frozen=True)
@@ -125,17 +129,19 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def drawing(run: Run) -> tuple[Picture, Trace] | None:
-    """The architecture drawn from the run's spec, never the file of its folder; None for a run without a sound spec."""
+def drawing(run: Run) -> tuple[str, Trace] | None:
+    """The architecture as SVG in the page's colours, from the run's spec, never the file of its folder.
+
+    None for a run without a sound spec.
+    """
     if run.spec is None:
         return None
     try:
         traced = trace(parse_spec(run.spec))
     except ModelFlowError:
         return None
-    drawn = svg(traced, run.model_name)
-    height = int(drawn.partition('height="')[2].partition('"')[0])
-    return Picture(_address("image/svg+xml", drawn.encode()), 900, height), traced
+    coloured = re.sub(r'"(#[0-9a-f]{6})"', lambda found: f'"var(--{DRAWN[found[1]]})"', svg(traced, run.model_name))
+    return coloured, traced
 
 
 def outputs_picture(folder: Path, root: Path) -> Picture | None:

@@ -83,7 +83,7 @@ class Shown:
 class Inside:
     """The pictures of one model: its architecture, and those of its first run's layers (`left_out` to save room)."""
 
-    drawing: tuple[images.Picture, Trace] | None
+    drawing: tuple[str, Trace] | None
     filters: tuple[Filters, ...] = ()
     outputs: images.Picture | None = None
     left_out: bool = False

@@ -69,21 +69,28 @@ const live = (() => {
         const first = Math.floor(o / features) * depth;
         out.fill(bias[o], o * area, (o + 1) * area);
         for (let i = first; i < first + depth; i++) {
-          for (let row = 0; row < w.rows; row++) {
-            for (let column = 0; column < w.columns; column++) {
-              addWeighted(out, o * area, x, (i * w.tall + row) * w.broad + column, weights[tap++], w);
-            }
+          for (let row = 0; row < w.rows; row++, tap += w.columns) {
+            addRow(out, o * area, x, (i * w.tall + row) * w.broad, weights, tap, w);
           }
         }
       }
       cut(out, operation);
     };
   };
-  const addWeighted = (out, to, x, from, weight, { high, wide, down, right, broad }) => {
-    // one weight times all that lies under it
-    for (let y = 0; y < high; y++, to += wide, from += down * broad) {
-      if (right === 1) for (let c = 0; c < wide; c++) out[to + c] += weight * x[from + c];
-      else for (let c = 0; c < wide; c++) out[to + c] += weight * x[from + c * right];
+  const addRow = (out, to, x, from, weights, tap, { high, wide, columns, down, right, broad }) => {
+    // a row of weights times all that lies under it; three at a time, since most windows are three wide
+    let column = 0;
+    for (; column + 3 <= columns; column += 3, tap += 3, from += 3) {
+      const [a, b, c] = [weights[tap], weights[tap + 1], weights[tap + 2]];
+      for (let y = 0, at = to, under = from; y < high; y++, under += down * broad) {
+        for (let k = under; at < to + (y + 1) * wide; at++, k += right) out[at] += a * x[k] + b * x[k + 1] + c * x[k + 2];
+      }
+    }
+    for (; column < columns; column++, tap++, from++) {
+      const weight = weights[tap];
+      for (let y = 0, at = to, under = from; y < high; y++, under += down * broad) {
+        for (let k = under; at < to + (y + 1) * wide; at++, k += right) out[at] += weight * x[k];
+      }
     }
   };
   const dense = (operation, out) => ([x], weights, bias) => {
@@ -309,12 +316,20 @@ const live = (() => {
     return changed;
   };
 
-  // --- occlusion (Zeiler and Fergus, 2014): a square of ground is moved over the image; places and what is covered
-  const squares = (width, height) => {
+  // multiply-accumulates of an image
+  const macs = (operations) =>
+    operations.reduce((sum, { taken, shape }) => sum + taken[0] * shape.slice(1).reduce((a, b) => a * b, 1), 0);
+
+  // --- occlusion (Zeiler and Fergus, 2014): a square of ground is moved over the image; places and what is covered.
+  // Squares overlap by half, or as much as `most` places allow, or lie side by side.
+  const squares = (width, height, most) => {
     const size = Math.max(1, Math.round(Math.min(width, height) / 4));
-    const step = Math.max(1, half(size / 2 + 0.5));
-    const along = (side) => Array.from({ length: Math.ceil((side - size) / step) + 1 }, (_, i) => Math.min(i * step, side - size));
-    return { size, across: along(width), down: along(height) };
+    const along = (side, step) => Array.from({ length: Math.ceil((side - size) / step) + 1 }, (_, i) => Math.min(i * step, side - size));
+    const places = (step) => along(width, step).length * along(height, step).length;
+    const least = Math.max(1, half(size / 2 + 0.5));
+    let step = least;
+    while (step < size && places(step) > most) step += 1;
+    return { size, across: along(width, step), down: along(height, step), isCoarse: step > least };
   };
   const covered = (shares, width, height, left, top, size, ground) => {
     const made = shares.slice();
@@ -329,6 +344,6 @@ const live = (() => {
 
   return {
     ...{ bytesOf, halvesOf, network, softmax, normalised, votes, resized, fitted, framed, grey, brightOnBlack },
-    ...{ stroke, squares, covered },
+    ...{ stroke, macs, squares, covered },
   };
 })();

@@ -9,7 +9,7 @@
   const system = matchMedia("(prefers-color-scheme: dark)");
   const setTheme = (dark) => {
     root.dataset.theme = dark ? "dark" : "light";
-    button.setAttribute("aria-pressed", String(dark));
+    button.querySelector("span").textContent = dark ? "Light mode" : "Dark mode"; // what a press does
   };
   let chosen = false;
   setTheme(system.matches);

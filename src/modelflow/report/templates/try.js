@@ -6,12 +6,14 @@
   const QUIET = 700; // milliseconds without a change, until the answer is read out
   const FINER = 8; // pixels of a blank board for one of the data, along a side
   const LARGEST = 2048; // pixels a side of a chosen picture
+  const PAST = 20; // strokes that are undone one by one
   const TOP = 3; // classes of each answer
   const MAPS = 16; // of a layer
   const ACROSS = 8; // maps in a row
   const CELL = 60; // pixels that a map takes, where there is room
   const GAP = 4; // between maps
   const LEAST_FALL = 0.05; // of a probability, drawn in full colour
+  const COVERING = 1e8; // multiply-accumulates of a model's runs, for which squares overlap: half a second or more
   const SHADE = 0.85; // of a colour over an image
   const VALUES = 128; // of a layer without maps
   const CLASSES = 20; // whose outputs are shown in their order, of more the largest
@@ -75,8 +77,10 @@
     const canvas = part.querySelector("[data-board]");
     const cursor = part.querySelector("[data-cursor]");
     const [channels, height, width] = found.shape;
-    let on = null; // { picture, origin: "test" | "picture" | "drawing", place, before: as it began, tools: that changed it }
+    // { picture, origin: "test" | "picture" | "drawing", place, before: as it began, tools: that changed it, past: before each stroke }
+    let on = null;
     let kept = null;
+    let begun = null; // what was there before the stroke that has not changed anything yet
     let at = [width / 2, height / 2]; // of the cursor, in pixels of the data
 
     const scale = () => on.picture.width / width;
@@ -91,7 +95,8 @@
       changed();
     };
     const copyOf = (picture) => ({ ...picture, planes: picture.planes.map((plane) => plane.slice()) });
-    const start = (before, origin, place = null) => put({ picture: copyOf(before), before, origin, place, tools: new Set() });
+    const start = (before, origin, place = null) =>
+      put({ picture: copyOf(before), before, origin, place, tools: new Set(), past: [] });
     const tool = () => part.querySelector("[data-tool]:checked").value;
     const ink = () => {
       if (tool() === "erase") return found.ground;
@@ -99,10 +104,19 @@
       if (channels !== 3) return Array(channels).fill(Number(chosen) / 100);
       return [1, 3, 5].map((place) => parseInt(chosen.slice(place, place + 2), 16) / 255);
     };
+    const begin = () => (begun = { picture: copyOf(on.picture), tools: new Set(on.tools) });
     const stroke = (from, to) => {
       const radius = (Number(part.querySelector("[data-brush]").value) * scale()) / 2;
       if (!live.stroke(on.picture, from.map((n) => n * scale()), to.map((n) => n * scale()), radius, ink())) return;
+      if (begun) on.past = [...on.past, begun].slice(-PAST);
+      begun = null;
       on.tools.add(tool());
+      show();
+      changed();
+    };
+    const undo = () => {
+      if (!on.past.length) return;
+      Object.assign(on, on.past.pop());
       show();
       changed();
     };
@@ -116,6 +130,7 @@
       if (event.button !== 0) return;
       canvas.setPointerCapture(event.pointerId);
       last = placeOf(event);
+      begin();
       stroke(last, last);
     });
     canvas.addEventListener("pointermove", (event) => {
@@ -137,7 +152,10 @@
       event.preventDefault();
       const from = at;
       if (step) at = [Math.min(width, Math.max(0, at[0] + step[0])), Math.min(height, Math.max(0, at[1] + step[1]))];
-      if (event.key === " " || event.shiftKey) stroke(from, at);
+      if (event.key === " " || event.shiftKey) {
+        begin();
+        stroke(from, at);
+      }
       showCursor();
     });
     showCursor();
@@ -146,6 +164,7 @@
       pick: (place) => start(testImage(found, place), "test", place),
       blank: () => start(blank(found), "drawing"),
       give: (picture) => start(picture, "picture"),
+      undo,
       restore: () => start(on.before, on.origin, on.place),
       back: () => put(kept),
       isEmpty,
@@ -331,7 +350,8 @@
   // --- occlusion: how much the probability of the class falls where a square of ground covers the image
   function* occluded(found, model, shares, vote, told) {
     const [, height, width] = found.shape;
-    const { size, across, down } = live.squares(width, height);
+    const most = COVERING / (live.macs(model.operations) * model.seeds.length);
+    const { size, across, down, isCoarse } = live.squares(width, height, most);
     const [sums, times] = [new Float64Array(width * height), new Float64Array(width * height)];
     for (const [row, top] of down.entries()) {
       told(row / down.length);
@@ -350,7 +370,7 @@
         }
       }
     }
-    return sums.map((sum, i) => sum / times[i]);
+    return { falls: sums.map((sum, i) => sum / times[i]), isCoarse };
   }
   const comparisonOf = (part, found, models) => {
     const sides = all("[data-compared]", part);
@@ -369,7 +389,7 @@
       views[i].said.replaceChildren(answerOf(found, vote, truth), ` ${percent(vote.mean[vote.predicted])} `, seeds);
     };
     const showScale = (by) => ends.forEach((end) => (end.textContent = `${end.dataset.scale}${by}`));
-    const showFalls = (i, picture, falls, most) => {
+    const showFalls = (i, picture, { falls, isCoarse }, most) => {
       const light = rgb(picture.planes.length === 3 ? live.grey(picture) : picture);
       paint(views[i].canvas, picture.width, picture.height, (p) => {
         const colour = heat(falls[p] / most);
@@ -377,7 +397,8 @@
       });
       const least = falls.reduce((a, b) => Math.min(a, b), 0);
       const top = falls.reduce((a, b) => Math.max(a, b), 0);
-      views[i].note.textContent = `Covered, its probability falls by up to ${(100 * top).toFixed(0)} points and rises by up to ${(100 * -least).toFixed(0)}.`;
+      const reach = `Covered, its probability falls by up to ${(100 * top).toFixed(0)} points and rises by up to ${(100 * -least).toFixed(0)}.`;
+      views[i].note.textContent = isCoarse ? `${reach} In fewer places, since this model is large.` : reach;
     };
     return {
       chosen,
@@ -390,13 +411,13 @@
           views[i].note.textContent = "Covering …";
         });
         showScale("");
-        const falls = [];
+        const covered = [];
         for (const [i, model] of chosen().entries()) {
           const told = (share) => (views[i].note.textContent = `Covering … ${percent(share)}`);
-          falls.push(yield* occluded(found, model, shares, votes[i], told));
+          covered.push(yield* occluded(found, model, shares, votes[i], told));
         }
-        const most = falls.flatMap((side) => [...side]).reduce((a, b) => Math.max(a, Math.abs(b)), LEAST_FALL);
-        falls.forEach((side, i) => showFalls(i, picture, side, most));
+        const most = covered.flatMap(({ falls }) => [...falls]).reduce((a, b) => Math.max(a, Math.abs(b)), LEAST_FALL);
+        covered.forEach((side, i) => showFalls(i, picture, side, most));
         showScale(` by ${(100 * most).toFixed(0)} points`);
       },
     };
@@ -481,6 +502,7 @@
       Object.assign(part.dataset, { origin: state.origin, edited: isEdited, empty: board.isEmpty() });
       part.toggleAttribute("data-kept", kept !== null);
       part.querySelector("[data-restore]").disabled = !isEdited;
+      part.querySelector("[data-undo]").disabled = !state.past.length;
       for (const button of all("[data-back]", part)) {
         button.hidden = kept === null;
         button.textContent = kept ? BACK[kept.origin] : "";
@@ -544,6 +566,12 @@
       board.blank();
     });
     part.querySelector("[data-restore]").addEventListener("click", board.restore);
+    part.querySelector("[data-undo]").addEventListener("click", board.undo);
+    part.addEventListener("keydown", (event) => {
+      if (event.key !== "z" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      board.undo();
+    });
     for (const button of all("[data-back]", part)) button.addEventListener("click", board.back);
 
     document.addEventListener("models-chosen", changed);
