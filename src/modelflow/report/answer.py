@@ -37,7 +37,7 @@ UNCERTAIN_AMOUNT = (
 LATENCY_BY_LAYERS = (
     "PyTorch starts each layer by itself, so a small network of many layers may take longer than a large one of few."
 )
-DECIDE_BEFORE = f"Choose the number before you train. {AFTER_A_LOOK}, as simulated."
+DECIDE_BEFORE = f"Choose the number of seeds before you train. {AFTER_A_LOOK}, as simulated."
 
 
 @dataclass(frozen=True)
