@@ -233,7 +233,9 @@ def test_squares_cover_every_pixel_of_few_places_too(script, most):
         assert seen.min() >= 1, (width, height)
         assert max(found["down"]) + found["size"] == height
         apart = [b - a for a, b in pairwise(found["across"])]
-        assert len(found["across"]) * len(found["down"]) <= most or max(apart) == found["size"]
+        assert len(found["across"]) * len(found["down"]) <= most or max(apart, default=found["size"]) == found["size"]
+        finest = script("([w, h]) => live.squares(w, h, Infinity)", [width, height])
+        assert found["isCoarse"] == (len(found["across"]) < len(finest["across"]))
 
 
 @needs_chromium
