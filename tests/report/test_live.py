@@ -579,6 +579,17 @@ def test_a_chosen_picture_is_brought_to_the_form_of_the_data(report, opened, tmp
     (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
     page.locator("[data-file]").set_input_files(tmp_path / "no.png")
     page.locator("[data-summary]", has_text="This file cannot be read as a picture.").wait_for()
+    page.locator(".try").evaluate(DROP, base64.b64encode((tmp_path / "one.png").read_bytes()).decode())
+    page.wait_for_selector("[data-try][data-origin=picture][data-ready=true]")
+    assert np.array_equal(pixels_seen(page), seen)
+
+
+DROP = """(part, text) => {
+    const dataTransfer = new DataTransfer();
+    const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+    dataTransfer.items.add(new File([bytes], "one.png", {type: "image/png"}));
+    part.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
+}"""
 
 
 @needs_chromium
