@@ -374,7 +374,7 @@ def trained_words(died: Sequence[int], runs: Sequence[int]) -> str:
 
 
 def _wanting(seeds: int, found: Difference, family: _Family) -> tuple[int | None, str]:
-    """How many more seeds it would take to see the size that is asked for, if a number is known, and that in words.
+    """How many more seeds would show the size that is asked for, if a number is known, and in words how many in all.
 
     `seeds` train of the model with fewer.
     """
@@ -386,17 +386,18 @@ def _wanting(seeds: int, found: Difference, family: _Family) -> tuple[int | None
         return known, f"{few} for {family.pairs:,} pair{'s' * (family.pairs != 1)}: it takes {needed}. {AFTER_A_LOOK}"
     seen = f"the {difference_words(size, family.unit)} found"
     what = seen if size == found.estimate else amount_words(size, family.unit)
-    return known, _wanted(more, what, found.images)
+    return known, _wanted(more, what, found)
 
 
-def _wanted(more: int | None, what: str, images: int) -> str:
+def _wanted(more: int | None, what: str, found: Difference) -> str:
     if more is None:
-        return f"No number of seeds shows {what} on {images:,} test images"
+        return f"No number of seeds shows {what} on {found.images:,} test images"
     if not more:
         return f"These seeds detect {what} with 80 % power, and the difference may be smaller"
     if more > MAX_SEEDS:
-        return f"The seeds differ so much that {MAX_SEEDS:,} more each would not detect {what}"
-    return f"Detecting {what} needs about {more} more seed{'s' * (more > 1)} each (80 % power). {AFTER_A_LOOK}"
+        return f"The seeds differ so much that {MAX_SEEDS:,} each would not detect {what}"
+    needed = math.ceil(found.seeds + more)
+    return f"Detecting {what} takes a new study with about {needed:,} seeds each (80 % power). {AFTER_A_LOOK}"
 
 
 def _size(found: Difference, family: _Family) -> float:
