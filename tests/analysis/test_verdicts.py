@@ -68,7 +68,7 @@ def test_an_open_verdict_says_about_how_many_more_seeds_would_detect_the_margin(
     (verdict,) = compare(study(np.random.default_rng(2), {"a": 0.85, "b": 0.852}, 5, 20_000, seed_spread=0.005))
     assert verdict.kind == "cannot tell"
     said = re.search(
-        r"inconclusive \(-?[\d.]+ to [\d.]+ points\)\. Detecting 0.5 points takes a new study with about (\d+) seeds each",
+        r"inconclusive \(-?[\d.]+ to [\d.]+ points\)\. Detecting 0.5 points takes a new study with about (\d+) seeds",
         verdict.words,
     )
     assert int(said[1]) - 5 == verdict.more == more_seeds(verdict.difference, 0.005) > 0

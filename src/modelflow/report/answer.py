@@ -402,7 +402,7 @@ def _single_details(group: Group) -> list[str]:
     return [f"Not compared: {', '.join(f'{name} ({why})' for name, why in group.unpaired)}."]
 
 
-class Told(Protocol):
+class WithRepeats(Protocol):
     """What is needed here of data, a data set or the record of it."""
 
     @property
@@ -426,7 +426,7 @@ class Told(Protocol):
         """How many test images are of a validation split of its own too; None where there is none."""
 
 
-def repeated_images(data: Iterable[Told]) -> list[str]:
+def repeated_images(data: Iterable[WithRepeats]) -> list[str]:
     """A notice for each data set of which images of one split are images of another too."""
     said = {}
     for one in data:
@@ -443,7 +443,7 @@ def repeated_images(data: Iterable[Told]) -> list[str]:
     return list(said.values())
 
 
-def _repeated(data: Told) -> str:
+def _repeated(data: WithRepeats) -> str:
     number, of = counted(data.test_in_training or 0, "test image"), f" of {shown(data.name)}"
     other = data.test_in_training_other_label
     labels = f" {count(other)} of them {'has' if other == 1 else 'have'} another label there." if other else ""

@@ -32,7 +32,7 @@ MAX_MARKS = 12  # on the axis of epochs, one for each
 WIDE_RANGE = 30
 ROW_HEIGHT, COST_HEIGHT, CURVES_HEIGHT, BINS_HEIGHT = 36, 340, 280, 260
 TEXT_ROOM = 0.14
-LEAST_LABEL, LETTER, LABEL_LINE = 140, 8, 16  # pixels for a name at least, of a letter, of a line's height
+MIN_LABEL, LETTER, LABEL_LINE = 140, 8, 16  # pixels for a name at least, of a letter, of a line's height
 WIDTH, NARROW, LABEL_SIZE, MAX_LABEL = 600, 270, 11.0, 18
 POINT_LINE, POINT_ROOM, MAX_LINE = 13, 160, 24  # of a name beside a point: a line's height, its most pixels, letters
 POINT = 11  # across, in pixels
@@ -106,14 +106,16 @@ def shape(model: Model) -> str:
     return MODELS[model.index % len(MODELS)]
 
 
-def charts_of(group: Group, told: str = "") -> dict[str, Chart]:
-    """All charts of a group by their names in the page; `told` is what their titles say of the protocol."""
+def charts_of(group: Group, by_protocol: str = "") -> dict[str, Chart]:
+    """All charts of a group by their names in the page; `by_protocol` is what their titles say of the protocol."""
     at = f"g{group.number}"
-    charts = {f"{at}-accuracy": accuracy_chart(group, told)}
-    charts |= {f"{at}-cost-{cost.key}": cost_chart(group, cost, told) for cost in costs_of(group)}
+    charts = {f"{at}-accuracy": accuracy_chart(group, by_protocol)}
+    charts |= {f"{at}-cost-{cost.key}": cost_chart(group, cost, by_protocol) for cost in costs_of(group)}
     if curve_rows(group):
-        charts |= {f"{at}-{name}": curves_chart(group, name, told) for name in ("training", "validation")}
-    return charts | {f"{at}-bins-{i}": bins_chart(model, told) for i, model in enumerate(group.models) if model.bins}
+        charts |= {f"{at}-{name}": curves_chart(group, name, by_protocol) for name in ("training", "validation")}
+    return charts | {
+        f"{at}-bins-{i}": bins_chart(model, by_protocol) for i, model in enumerate(group.models) if model.bins
+    }
 
 
 # --- accuracy --------------------------------------------------------------------------------------------------------
@@ -155,7 +157,7 @@ def seed_rows(group: Group) -> Rows:
 
 def _labels(names: Sequence[str]) -> Spec:
     """Names beside the rows; long ones take two lines where there is no room for one, the row in the middle."""
-    room = f"max({LEAST_LABEL}, width / 3)"
+    room = f"max({MIN_LABEL}, width / 3)"
     lines = {name: two_lines(name) for name in names}
     long = {name: found for name, found in lines.items() if len(found) > 1}
     is_split = f"indexof({json.dumps(list(long))}, datum.label) >= 0 && {LETTER} * length(datum.label) > {room}"
@@ -168,7 +170,7 @@ def _labels(names: Sequence[str]) -> Spec:
     }
 
 
-def accuracy_chart(group: Group, told: str = "") -> Chart:
+def accuracy_chart(group: Group, by_protocol: str = "") -> Chart:
     """Each run's accuracy as a dot, the mean of each model, and its interval."""
     names = [model.name for model in group.models]
     y: Spec = {"field": "model", "type": "nominal", "sort": names, "title": None}
@@ -181,7 +183,7 @@ def accuracy_chart(group: Group, told: str = "") -> Chart:
     ends[1] += TEXT_ROOM * (ends[1] - ends[0])
 
     def x(field: str) -> Spec:
-        return _share(field, f"test {_axis(group.metric)}{told}", ends)
+        return _share(field, f"test {_axis(group.metric)}{by_protocol}", ends)
 
     bars = _layer(
         {"type": "bar", "height": 10, "opacity": 0.28, "cornerRadius": 5},
@@ -212,7 +214,7 @@ def accuracy_chart(group: Group, told: str = "") -> Chart:
     layers = [_of_shown(layer) for layer in (bars, dots, mean, text)]
     rows = {"height": ROW_HEIGHT, "models": names}  # the page makes it as high as the models that are shown
     spec = _spec({"params": [NONE_HIDDEN], "layer": layers, "height": ROW_HEIGHT * len(names), "usermeta": rows})
-    what = f"{sentence(group.metric.title)}{told}: {_span(group.models)}"
+    what = f"{sentence(group.metric.title)}{by_protocol}: {_span(group.models)}"
     return Chart(spec, f"{what}. The table below has every figure.")
 
 
@@ -285,7 +287,7 @@ def _ordered(value: float) -> int:
     return round(1000 * value)
 
 
-def cost_chart(group: Group, cost: Cost, told: str = "") -> Chart:
+def cost_chart(group: Group, cost: Cost, by_protocol: str = "") -> Chart:
     """The score over what a model costs, with the models that no other beats joined by a line."""
     rows = cost_rows(group, cost)
     x_ends, y_ends = (
@@ -294,7 +296,7 @@ def cost_chart(group: Group, cost: Cost, told: str = "") -> Chart:
     )
     x = {"field": "at", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
     x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
-    title = f"{_axis(group.metric)}{told}"
+    title = f"{_axis(group.metric)}{by_protocol}"
     y = _share("mean", title, y_ends)
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])
     line = _layer(
@@ -317,7 +319,7 @@ def cost_chart(group: Group, cost: Cost, told: str = "") -> Chart:
     layers = [line, *(_of_shown(layer) for layer in (bars, points, *names))]
     spec = _spec({"params": [NONE_HIDDEN], "layer": layers, "height": COST_HEIGHT})
     unbeaten = listed([row["model"] for row in front])
-    what = f"{sentence(group.metric.title)}{told}, against {cost.title.lower()}"
+    what = f"{sentence(group.metric.title)}{by_protocol}, against {cost.title.lower()}"
     return Chart(spec, f"{what}. Pareto front: {unbeaten}.")
 
 
@@ -408,7 +410,7 @@ def _rounded(loss: float | None) -> float | None:
     return float(f"{loss:.4g}") if loss is not None and math.isfinite(loss) else None
 
 
-def curves_chart(group: Group, which: str, told: str = "") -> Chart:
+def curves_chart(group: Group, which: str, by_protocol: str = "") -> Chart:
     """The training or validation loss of every run over its epochs, thin, and the mean of each model."""
     rows = curve_rows(group)
     losses = [row[name] for row in rows for name in ("training", "validation") if row[name] is not None]
@@ -437,7 +439,7 @@ def curves_chart(group: Group, which: str, told: str = "") -> Chart:
     points["params"] = [{"name": "near", "select": near | {"fields": ["model", "seed", "epoch"]}}]
     spec = _spec({"data": {"name": f"g{group.number}-curves"}, "layer": [runs, means, points], "height": CURVES_HEIGHT})
     spec |= {"params": [NONE_HIDDEN], "transform": [{"filter": f"isValid(datum.{which}) && {SHOWN}"}]}
-    return Chart(spec, f"The {title} of every run over its epochs{told}. The tables below have its values.")
+    return Chart(spec, f"The {title} of every run over its epochs{by_protocol}. The tables below have its values.")
 
 
 def _epoch_ends(epochs: Sequence[int]) -> list[float]:
@@ -470,11 +472,11 @@ def bin_rows(model: Model) -> Rows:
     ]
 
 
-def bins_chart(model: Model, told: str = "") -> Chart:
+def bins_chart(model: Model, by_protocol: str = "") -> Chart:
     """The reliability diagram: accuracy over confidence, where a calibrated model lies on the diagonal."""
     unit = {"domain": [0, 1], "nice": False}
     x: Spec = {"type": "quantitative", "scale": unit, "axis": {"title": "confidence", "format": ".1f", "grid": False}}
-    share = {"title": f"accuracy{told}", "format": ".1f"}
+    share = {"title": f"accuracy{by_protocol}", "format": ".1f"}
     y: Spec = {"type": "quantitative", "scale": unit, "axis": share}
     tips = [("low", "confidence above", ".2f"), ("high", "up to", ".2f"), ("images", "predictions", ",")]
     tips += [("confidence", "mean confidence", ".3f"), ("accuracy", "accuracy", ".3f")]
@@ -498,7 +500,7 @@ def bins_chart(model: Model, told: str = "") -> Chart:
     )
     rows = bin_rows(model)
     spec = _spec({"data": {"values": rows}, "layer": [bars, diagonal, points], "height": BINS_HEIGHT})
-    what = f"Reliability diagram of {model.name}{told}, {len(rows)} bins with images"
+    what = f"Reliability diagram of {model.name}{by_protocol}, {len(rows)} bins with images"
     return Chart(spec, f"{what}. The table below has every figure.")
 
 

@@ -42,11 +42,11 @@ MAX_EMBEDDED_BYTES = 1_550_000  # of test images, weights and pictures, as text;
 class Shown:
     """A group with all that its part of the page shows; `no_images` and `no_live` say why there are none.
 
-    `told` is what captions say of its protocol.
+    `by_protocol` is what captions say of its protocol.
     """
 
     group: Group
-    told: str
+    by_protocol: str
     charts: dict[str, charts.Chart]
     verdicts: tuple[VerdictRow, ...]
     axis: Axis | None
@@ -141,7 +141,7 @@ def _all_shown(content: Content, data_dir: str | Path | None) -> list[Shown]:
     return shown
 
 
-def _shown(group: Group, told: str, data_dir: str | Path | None, room: int) -> Shown:
+def _shown(group: Group, by_protocol: str, data_dir: str | Path | None, room: int) -> Shown:
     found, (rows, axis) = mistakes_of(group), verdict_rows(group)
     sheet, running, no_images, no_live = None, None, "", ""
     try:
@@ -154,8 +154,8 @@ def _shown(group: Group, told: str, data_dir: str | Path | None, room: int) -> S
         running, no_live = _live(group, found, source, room)
     except DataError as error:
         no_images = no_live = str(error)
-    drawn = charts.charts_of(group, told)
-    return Shown(group, told, drawn, rows, axis, pairs_of(group), found, sheet, no_images, running, no_live)
+    drawn = charts.charts_of(group, by_protocol)
+    return Shown(group, by_protocol, drawn, rows, axis, pairs_of(group), found, sheet, no_images, running, no_live)
 
 
 def _source(group: Group, found: Mistakes, data_dir: str | Path | None) -> Source:

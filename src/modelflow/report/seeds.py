@@ -11,7 +11,7 @@ from modelflow.report.answer import DECIDE_BEFORE, Standing, compared, standing
 from modelflow.report.words import in_words, listed
 from modelflow.text import counted
 
-MOST_ADVISED = 20  # seeds of a new study, by the spread of few
+MAX_ADVISED = 20  # seeds of a new study, by the spread of few
 
 
 def too_few_seeds(group: Group) -> str:
@@ -51,7 +51,7 @@ def seeds_of_a_new_study(group: Group) -> int:
     found = standing(group)
     telling = _telling(found) if found else 0
     usual = seeds_from_the_start(_pairs(group)) if group.most_seeds == 1 < len(group.models) or _few(group) else 0
-    return max(usual, telling if telling <= MOST_ADVISED else 0)
+    return max(usual, telling if telling <= MAX_ADVISED else 0)
 
 
 def what_to_do(group: Group) -> str:
