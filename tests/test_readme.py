@@ -78,6 +78,12 @@ def leads_somewhere(page, file, anchor):
     return anchor in [re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in shown]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lists_within_lists_are_indented_by_four_as_the_site_needs(page):
+    words = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.S | re.M)
+    assert [line for line in re.findall(r"^ +(?:-|\d+\.) .*", words, re.M) if not re.match(r"    \S", line)] == []
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/reference/python.md"])
 def test_the_python_example_runs(page, tmp_path):
     code = blocks("python", (ROOT / page).read_text("utf-8"))[0]
