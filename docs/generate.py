@@ -62,7 +62,7 @@ OF_RUN = {
     "version": "version of this format",
     "model_name": "the model",
     "model_class": "class of the module",
-    "spec": "the network; null for your own module",
+    "spec": "the network, null for your own module",
     "settings": "data set, protocol and settings of the training",
     "protocol": "protocol, and what differs from the card's settings",
     "seed": "the seed",
