@@ -139,7 +139,7 @@ def both(tmp_path):
 def test_both_protocols_stand_side_by_side(both):
     text = document(both)
     assert "not trained yet" not in text
-    lines = [line for line in text.splitlines() if line.startswith(("| 1 | Increasing", "| 2 | The simplest model"))]
+    lines = [line for line in text.splitlines() if line.startswith(("| 1 | Increasing", "| 2 | `generic_2`"))]
     lines += [line for line in text.splitlines() if line.startswith("| cnn2_7 - cnn2_3")]
     assert len(lines) == 3
     for line in lines:

@@ -1,4 +1,4 @@
-"""ModelFlow: which of these small CNNs is really better, and why?
+"""ModelFlow: which of these small CNNs is really better, and how sure are you?
 
 The public names are loaded when they are first asked for, so that `import modelflow` costs nothing.
 """

@@ -131,7 +131,7 @@ def test_many_pictures_come_in_several_batches_in_their_order(run, tmp_path, cap
         (["predict", "RUN", "EMPTY"], "no image in this folder"),
         (["predict", "RUN", "x.png", "--seeds", "3"], "'3' is not"),
         (["export", "RUN"], "Missing option '--to'"),
-        (["export", "RUN", "--to", "tflite"], "'tflite' is not one of"),
+        (["export", "RUN", "--to", "abacus"], "'abacus' is not one of"),
         (["export", "none", "--to", "pt2"], "no run.json there"),
         (["export", "RUN", "--to", "pt2", "--output", "RUN"], "is no earlier export"),
     ],

@@ -54,7 +54,7 @@ def test_the_forms_are_the_files_of_their_folder():
     for name in names():
         assert target_named(name).name == name
     with pytest.raises(UsageError, match=r"expected .*onnx, pt2"):
-        target_named("tflite")
+        target_named("abacus")
 
 
 @pytest.mark.parametrize("to", FORMS)

@@ -71,7 +71,7 @@ def _failed(error: Exception) -> int:
 @click.group(context_settings=HELP, epilog=example("run", "trace generic_2"))
 @click.version_option(package_name="modelflow")
 def cli() -> None:
-    """Which of these small CNNs is really better, and why? Describe, train, look inside, compare."""
+    """Which of these small CNNs is really better, and how sure are you? Describe, train, look inside, compare."""
     require_memory()
 
 

@@ -78,6 +78,11 @@ def names() -> list[str]:
     return files_in(targets)
 
 
+def of_modules() -> list[str]:
+    """The options of those exports that take any module."""
+    return [f"--to {kind.name}" for kind in classes_in(targets, Target) if not kind.needs_spec]
+
+
 def target_named(name: str) -> Target:
     """The export of this name. Raises `UsageError` for an unknown one."""
     if name not in names():
@@ -93,7 +98,7 @@ def export(run: LoadedRun, to: str, folder: Path, say: Callable[[str], None] = l
     """
     target = target_named(to)
     if target.needs_spec and run.record.spec is None:
-        raise UsageError(f"--to {to}: takes networks of a spec only. For a module: --to onnx or --to pt2.")
+        raise UsageError(f"--to {to}: takes networks of a spec only. For a module: {' or '.join(of_modules())}.")
     _check_place(folder)
     images_NCHW, is_test = _images(run)
     own_NK = run.logits(images_NCHW)

@@ -41,7 +41,7 @@ def positive(what: str, value: Any) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise UsageError(f"{what} = {short(value)}: must be a number. {_written(value)}")
     if not 0 < number <= sys.float_info.max:
-        raise UsageError(f"{what} = {short(number)}: must be a finite number greater than 0, such as 0.001")
+        raise UsageError(f"{what} = {short(number)}: must be a finite number greater than 0, such as 3e-4")
     return float(number)
 
 
