@@ -90,7 +90,7 @@ class Program(Functions):
             for step in k.loop((k.count + k.batch - 1) // k.batch):
                 views |= self._of_step(k, step, rule)
                 self._fetch(k, views)
-                self._run(k, forward, views)
+                last = self._run(k, forward, views, from_last=True)
                 losses[step] = self._losses(k, views)
                 finished.set(step)
                 with k.when(k.not_finite(losses[step])):
@@ -98,7 +98,7 @@ class Program(Functions):
                 grads = self._place(k, places.grads, views)
                 for i in k.loop(places.small // k.lanes):
                     grads[i] = k.vector(0.0)
-                self._run(k, backward, views)
+                self._run(k, backward, views, from_last=last)
                 self.call(k, "update", **views, grads=Num(k, grads.pointer))
                 if self.extras.averaged:
                     self.call(k, "average", **views)
@@ -144,12 +144,22 @@ class Program(Functions):
                 self._gather(k, here)
             self.call(k, "labels_in", **here, target=self._number(k, self.places.labels, here))
 
-    def _run(self, k: Code, calls: list[Call], views: Views) -> None:
+    def _run(self, k: Code, calls: list[Call], views: Views, from_last: bool) -> bool:
+        """The calls, their phases in turn from the first block to the last and back; whether to go on from the last.
+
+        So each phase begins with what the one before it left in the cache.
+        """
         for whole, group in phases(calls):
-            for b in k.loop(1 if whole else views["blocks"]):
-                here = views if whole else views | self._block(k, views, b)
+            for i in k.loop(1 if whole else views["blocks"]):
+                here = views if whole else views | self._block_in_turn(k, views, i, from_last)
                 for call in group:
                     self._call(k, call, here)
+            from_last ^= not whole
+        return from_last
+
+    def _block_in_turn(self, k: Code, views: Views, i: Num, from_last: bool) -> Views:
+        b = views["blocks"] - 1 - i if from_last else i
+        return self._block(k, views, b) | {"before": i}
 
     def _losses(self, k: Code, views: Views) -> Num:
         logits = self.places.graph.logits
