@@ -69,7 +69,7 @@ class Convolve(Operation):
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
         bias: dict[str, Any] = {} if self.bias is None else {"bias": s.parameter(self.bias)}
         s.per_block(
-            correlate, self.sums(source, target), s.registers,
+            correlate, s.registers, self.sums(source, target),
             source=at, target=to, weight=s.parameter(self.weight), **bias,
         )  # fmt: skip
 
@@ -85,8 +85,8 @@ class Convolve(Operation):
         adds = s.adds(self.inputs[0])
         if adds is not None:
             target, to = s.gradient(self.inputs[0])
-            for phase in self._phases(gradient, target, adds):
-                s.per_block(correlate, phase, s.registers, source=d, target=to, weight=s.parameter(self.weight))
+            phases = self._phases(gradient, target, adds)
+            s.per_block(correlate, s.registers, *phases, source=d, target=to, weight=s.parameter(self.weight))
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
         groups, outputs, depth = self.groups, self.output.shape[0] // self.groups, inputs[0].shape[1] // self.groups

@@ -106,14 +106,14 @@ class Average(Operation):
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
         height, width = self.windows.size
         s.once(set_share, height * width, share=s.kept(self))
-        s.per_block(correlate, self._forward(source, target), s.registers, source=at, target=to, weight=s.kept(self))
+        s.per_block(correlate, s.registers, self._forward(source, target), source=at, target=to, weight=s.kept(self))
 
     def backward(self, s: Schedule) -> None:
         adds = s.adds(self.inputs[0])
         if adds is not None:
             (gradient, d), (target, to) = s.gradient(self.output), s.gradient(self.inputs[0])
-            for phase in self._phases(gradient, target, adds):
-                s.per_block(correlate, phase, s.registers, source=d, target=to, weight=s.kept(self))
+            phases = self._phases(gradient, target, adds)
+            s.per_block(correlate, s.registers, *phases, source=d, target=to, weight=s.kept(self))
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
         means: Numbers = self.windows.slid(inputs[0], self.output, 0.0).mean((4, 5))
