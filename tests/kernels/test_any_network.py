@@ -135,8 +135,21 @@ def test_activations_are_pooled_before_as_after():
     ]
     spec, traced = that_fits({"input": [2, 14, 13], "classes": 4, "layers": layers})
     names = [type(operation).__name__ for operation in graph(traced).operations]
-    assert names == [*["Convolve", "Largest", "Activate"] * 3, "Dense"]
+    assert names == ["Convolve", "Largest", *["Convolve", "Largest", "Activate"] * 2, "Dense"]  # relu is the pool's
     check(spec, traced, batch=9, images=18, steps=2, lr=0.5, machine=FEW_LANES)
+
+
+def test_a_window_of_zeros_passes_no_gradient_through_relu():
+    conv = {"conv": 3, "kernel": 3, "padding": "same", "bias": True, "activation": "relu"}
+    _, traced = that_fits({"input": [1, 4, 4], "classes": 4, "layers": [conv, {"pool": "max"}, {"linear": 4}]})
+    of_first = 3 * 9 + 3
+    params = np.random.default_rng(0).normal(size=traced.parameters).astype(np.float32)
+    params[:of_first] = 0
+    state, y = State(params.copy()), np.array([0, 3])
+    images = np.zeros((2, 1, 4, 4), np.float32)
+    general(traced, host()).train(images, y, np.arange(2), 2, state, NO_MOMENTUM | {"lr": 0.5}, SEED)
+    assert not state.params[:of_first].any()
+    assert (state.params[of_first:] != params[of_first:]).any()
 
 
 def test_a_pool_that_leaves_an_edge_gives_it_no_gradient():

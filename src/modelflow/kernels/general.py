@@ -112,10 +112,9 @@ class Program(Functions):
         logits = self.places.graph.logits
         at = {"source": self.places.values[logits][1], "gradient": self.places.gradients[logits][1]}
         at["labels"] = self.places.labels
-        if self.extras.weighted:
-            write, numbers = loss.weighted_cross_entropy_of, ("valid", "targets", "scale", "loss")
-        else:
-            write, numbers = loss.cross_entropy_of, ("valid", "number", "loss")
+        weighted = self.extras.weighted
+        write = loss.weighted_cross_entropy_of if weighted else loss.cross_entropy_of
+        numbers = ("valid", "loss", *(("targets", "scale") if weighted else ("number",)))
         return Call(write, (self.places.classes,), tuple(at.items()), numbers, whole=False)
 
     def _of_step(self, k: Code, step: Num, rule: Rule) -> Views:
