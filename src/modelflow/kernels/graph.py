@@ -4,7 +4,8 @@
 
 Parameters lie in the order of `model.parameters()`, running statistics in that of the batch norms, each mean before its
 variance. An activation that alone reads a batch norm becomes part of it. One that keeps the order of values, and that
-a max-pool alone reads, comes after the pool, to the same values.
+a max-pool alone reads, comes after the pool, to the same values. A ReLU that alone reads a convolution or a max-pool
+becomes part of it.
 """
 
 from collections import Counter

@@ -9,6 +9,9 @@ What a batch norm gives has a place for one block only, in `shared`, where all t
 waits for the batch: it stays in a near cache. The backward pass applies the norm again. Several share such a place,
 unless evaluation, which waits for nothing, reads one while it writes the other.
 
+So has any other value or gradient that the calls of one phase alone are given; each of these has its own place. Without
+batch norm a step is one phase, and all of them are.
+
 An input's gradient lies where the output's does if its only reader is an operation that computes it value by value.
 Offsets count floats.
 """
