@@ -2,8 +2,9 @@
 
     python benchmarks/profile_layers.py resnet [batch]
 
-The processor's clock is read before and after each call, on x86-64 alone; the best of 15 trainings of some thousand images.
-First comes the core's peak: multiply-adds in registers, nothing read. `measured` times each call alone, its data warm.
+The processor's clock is read before and after each call, on x86-64 alone. A call's time is the median of 15 trainings of
+some thousand images, the step's the least, in seconds of the processor. First comes the core's peak: multiply-adds in
+registers, nothing read. `measured` times each call alone, its data warm.
 """
 
 import ctypes
@@ -181,22 +182,22 @@ def in_step(name: str, batch: int) -> Step:
     flat = rng.normal(0, 0.1, places.parameters).astype(np.float32)
     state = State(flat, [np.zeros_like(flat), np.zeros_like(flat)], running=np.ones(places.running, np.float32))
     clock = ctypes.CFUNCTYPE(ctypes.c_int64)(library.address("ticks"))
-    best_of = np.inf, np.empty(0)
+    rounds, begun, ticks = [], time.perf_counter(), clock()
     for _ in range(ROUNDS):
-        counts, begun, ticks = Counts(len(program.timed)), time.process_time(), clock()
+        counts, used = Counts(len(program.timed)), time.process_time()
         step.train(images, labels, order, batch, state, OPTIONS, seed=1, targets=counts)
-        seconds, ticks = time.process_time() - begun, clock() - ticks
-        best_of = min(best_of, (seconds, counts.ticks / ticks), key=lambda one: one[0])
-    seconds, shares = best_of
+        rounds.append((time.process_time() - used, counts.ticks))
+    a_tick = (time.perf_counter() - begun) / (clock() - ticks)
+    taken = np.median([own for _, own in rounds], axis=0) * a_tick
     steps, blocks = -(-IMAGES // batch), -(-batch // machine.lanes)
     rows = [
         Row(
-            program._names[call.write, call.sizes], call.write.__name__, call.sizes, share * seconds / steps,
+            program._names[call.write, call.sizes], call.write.__name__, call.sizes, seconds / steps,
             *(count(call, machine.lanes) * (1 if call.whole else blocks) for count in (flops, moved)),
         )
-        for call, share in zip(program.timed, shares, strict=True)
+        for call, seconds in zip(program.timed, taken, strict=True)
     ]  # fmt: skip
-    return Step(rows, seconds / IMAGES, 4 * places.workspace(blocks), places)
+    return Step(rows, min(own for own, _ in rounds) / IMAGES, 4 * places.workspace(blocks), places)
 
 
 def main() -> None:
