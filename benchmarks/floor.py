@@ -29,10 +29,9 @@ from modelflow.results import provenance
 NORM_OPERATIONS, NORM_READINGS, SQUEEZE_READINGS = 10, 2, 3
 
 
-def least(step: Step, batch: int, operations: float, second_cache: float) -> tuple[float, float]:
-    """Seconds an image: of convolutions and dense layers, and of what stands between them."""
+def least(step: Step, batch: int, operations: float, second_cache: float, speed: float) -> tuple[float, float]:
+    """Seconds an image: of convolutions and dense layers, and of what stands between them. The step's maps come at `speed`."""
     products = sum(max(row.flops / operations, row.bytes / second_cache) for row in step.rows) / batch
-    speed = bandwidth(step.workspace // 512 * 512)
     normed, squeezed = (_values(step, kind) for kind in (Norm, Weigh))
     norms = max(NORM_OPERATIONS * normed / (operations / 2), NORM_READINGS * 4 * normed / speed)
     return products, norms + SQUEEZE_READINGS * 4 * squeezed / second_cache
@@ -52,12 +51,13 @@ def main() -> None:
     print(provenance.processor(), f"{operations / 1e9:.0f} GFLOP/s, second cache {second_cache / 1e9:.0f} GB/s")
     for name in given.models:
         step = in_step(name, given.batch)
-        products, between = (seconds * 1e6 for seconds in least(step, given.batch, operations, second_cache))
+        speed = bandwidth(step.workspace // 512 * 512)
+        products, between = (seconds * 1e6 for seconds in least(step, given.batch, operations, second_cache, speed))
         found, at_least = step.seconds * 1e6, products + between
         print(
             f"{name:20s} at least {at_least:5.1f} us an image ({products:.1f} + {between:.1f}), "
             f"takes {found:5.1f}: {found / at_least:.2f} times, its {step.workspace / 2**20:.0f} MiB "
-            f"at {bandwidth(step.workspace // 512 * 512) / 1e9:.0f} GB/s"
+            f"at {speed / 1e9:.0f} GB/s"
         )
 
 

@@ -108,7 +108,7 @@ def measured(name: str, batch: int) -> list[Row]:
     blocks, rng = -(-batch // machine.lanes), np.random.default_rng(0)
     memory, params = aligned(places.workspace(blocks)), aligned(3 * places.packed)
     memory[:], params[:] = rng.normal(size=memory.size), rng.normal(0, 0.1, params.size)
-    numbers = {"valid": machine.lanes, "number": batch, "begin": 0, "seed": 1, "step": 1}
+    numbers = {"valid": machine.lanes, "number": batch, "begin": 0, "seed": 1, "step": 1, "before": 1}
     begins = {"params": params, "shared": memory, "block": memory[places.shared :]}
     rows = []
     for call in (*places.forward(training=True), *places.backward()):
