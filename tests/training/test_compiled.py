@@ -21,8 +21,9 @@ from modelflow.errors import DataError, RunError
 from modelflow.kernels.network import Network
 from modelflow.networks.build import GenericCNN
 from modelflow.networks.description import Spec
-from modelflow.networks.resolve import preset
+from modelflow.networks.resolve import preset, resolve
 from modelflow.networks.trace import trace
+from modelflow.training.augmentation import Augmentation
 from modelflow.training.compiled import CompiledStep, compiled_logits, unsupported_reason
 from modelflow.training.predict import predict
 from modelflow.training.seeding import seeded_order
@@ -415,6 +416,18 @@ def test_its_predictions_are_the_modules_and_need_no_training(trainer, fashion):
     assert np.array_equal(labels, fashion.test_y_N[:500].numpy())
     loader = DataLoader(arch.val_loader.dataset, 100)
     assert np.array_equal(arch.predictions(loader)[0], predict(arch.model, loader, "cpu")[0])
+
+
+def test_one_program_trains_with_all_extras_and_evaluates(trainer, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELFLOW_KERNELS", str(tmp_path))
+    arch, said = trainer(spec=resolve("c4/2 gap fc")[1], n_images=64), []
+    arch.ema, arch.augmentation, arch.say = 0.9, Augmentation(shift=1), said.append
+    arch.loss_fn = nn.CrossEntropyLoss(label_smoothing=0.1)
+    arch.train(1)
+    ours, _ = arch.predictions(arch.val_loader)
+    assert arch.engine == "compiled step"
+    assert [line for line in said if "compiling" in line] == ["compiling its training step, once on this machine"]
+    assert np.array_equal(ours, compiled_logits(arch.model, arch.val_loader, arch.optimizer))
 
 
 def test_logits_that_a_fault_made_are_not_believed(trainer, monkeypatch):

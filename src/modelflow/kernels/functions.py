@@ -29,7 +29,7 @@ TRAIN = (
 LOGITS = ("images", "count", "params", "memory", "blocks_at_once", "out")
 PACK = ("flat", "packed")
 INTEGERS = (
-    *("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin"),
+    *("count", "batch", "seed", "start", "blocks_at_once", "valid", "number", "keys", "begin", "before"),
     *("thread", "threads", "left", "step"),
 )
 

@@ -70,11 +70,10 @@ class Program(Functions):
 
     def _write_training(self, rule: Rule) -> None:
         places = self.places
-        forward, backward = places.forward(training=True), places.backward()
-        for call in [*forward, *backward]:
+        calls = [*places.forward(training=True), self._loss(), *places.backward()]
+        for call in calls:
             self._declare(call)
         self.function("labels_in", "labels order valid target", labels_in)
-        self._write_loss()
         if self.extras.augmented:
             image, _ = places.values[places.graph.image]
             self.function("gather_changed", "images order changes valid target", partial(gather_changed, maps=image))
@@ -88,17 +87,17 @@ class Program(Functions):
             views, losses = _memories(places, k), k.array(k.losses, F64)
             done, finished = k.function.append_basic_block("done"), k.var(k.integer(0))
             for step in k.loop((k.count + k.batch - 1) // k.batch):
-                views |= self._of_step(k, step, rule)
+                views |= self._of_step(k, step, rule) | {"loss": Num(k, losses.at(step).pointer)}
                 self._fetch(k, views)
-                self._run(k, forward, views)
-                losses[step] = self._losses(k, views)
-                finished.set(step)
-                with k.when(k.not_finite(losses[step])):
-                    k.builder.branch(done)
                 grads = self._place(k, places.grads, views)
                 for i in k.loop(places.small // k.lanes):
                     grads[i] = k.vector(0.0)
-                self._run(k, backward, views)
+                losses[step] = k.constant(0.0, F64)
+                self._run(k, calls, views)
+                losses[step] = self._mean(k, losses[step], views)
+                finished.set(step)
+                with k.when(k.not_finite(losses[step])):
+                    k.builder.branch(done)
                 self.call(k, "update", **views, grads=Num(k, grads.pointer))
                 if self.extras.averaged:
                     self.call(k, "average", **views)
@@ -109,12 +108,14 @@ class Program(Functions):
 
         self.entry("train", TRAIN, write, I64)
 
-    def _write_loss(self) -> None:
-        if self.extras.weighted:
-            arguments, written = "source gradient labels valid targets scale", loss.weighted_cross_entropy_of
-        else:
-            arguments, written = "source gradient labels valid number", loss.cross_entropy_of
-        self.function("loss", arguments, partial(written, classes=self.places.classes), F64)
+    def _loss(self) -> Call:
+        logits = self.places.graph.logits
+        at = {"source": self.places.values[logits][1], "gradient": self.places.gradients[logits][1]}
+        at["labels"] = self.places.labels
+        weighted = self.extras.weighted
+        write = loss.weighted_cross_entropy_of if weighted else loss.cross_entropy_of
+        numbers = ("valid", "loss", *(("targets", "scale") if weighted else ("number",)))
+        return Call(write, (self.places.classes,), tuple(at.items()), numbers, whole=False)
 
     def _of_step(self, k: Code, step: Num, rule: Rule) -> Views:
         begin, (image, _) = step * k.batch, self.places.values[self.places.graph.image]
@@ -145,24 +146,27 @@ class Program(Functions):
             self.call(k, "labels_in", **here, target=self._number(k, self.places.labels, here))
 
     def _run(self, k: Code, calls: list[Call], views: Views) -> None:
+        """The calls, in phases, in turn from the last block to the first and from the first to the last.
+
+        So each phase begins with what the one before it left in the cache.
+        """
+        from_last = True
         for whole, group in phases(calls):
-            for b in k.loop(1 if whole else views["blocks"]):
-                here = views if whole else views | self._block(k, views, b)
+            for i in k.loop(1 if whole else views["blocks"]):
+                here = views if whole else views | self._block_in_turn(k, views, i, from_last)
                 for call in group:
                     self._call(k, call, here)
+            from_last ^= not whole
 
-    def _losses(self, k: Code, views: Views) -> Num:
-        logits = self.places.graph.logits
-        total = k.var(k.constant(0.0, F64))
-        for b in k.loop(views["blocks"]):
-            here = views | self._block(k, views, b)
-            places = {"source": self.places.values[logits][1], "gradient": self.places.gradients[logits][1]}
-            numbers = {name: self._number(k, at, here) for name, at in places.items()}
-            labels = self._number(k, self.places.labels, here)
-            total.set(total.get() + self.call(k, "loss", **(here | numbers | {"labels": labels})))
+    def _block_in_turn(self, k: Code, views: Views, i: Num, from_last: bool) -> Views:
+        b = views["blocks"] - 1 - i if from_last else i
+        return self._block(k, views, b) | {"before": i}
+
+    def _mean(self, k: Code, total: Num, views: Views) -> Num:
+        """The loss of a step."""
         if self.extras.weighted:
-            return total.get() * k.convert(k.array(views["scale"])[0], F64)
-        return total.get() / k.convert(views["number"], F64)
+            return total * k.convert(k.array(views["scale"])[0], F64)
+        return total / k.convert(views["number"], F64)
 
     def _gather(self, k: Code, here: Views) -> None:
         _, at = self.places.values[self.places.graph.image]

@@ -4,16 +4,19 @@
 
 Parameters lie in the order of `model.parameters()`, running statistics in that of the batch norms, each mean before its
 variance. An activation that alone reads a batch norm becomes part of it. One that keeps the order of values, and that
-a max-pool alone reads, comes after the pool, to the same values.
+a max-pool alone reads, comes after the pool, to the same values. A ReLU that alone reads a convolution or a max-pool
+becomes part of it.
 """
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
 import modelflow.kernels.ops as folder
 from modelflow.io.found import classes_in
+from modelflow.kernels.activations import REFERENCES
 from modelflow.kernels.ops.activate import Activate
 from modelflow.kernels.ops.convolve import Convolve
 from modelflow.kernels.ops.folded import Folded
@@ -52,7 +55,9 @@ class Graph:
         done = list[Operation]()
         for operation in self.operations:
             made = makers.get(operation.inputs[0])
-            if isinstance(operation, Norm) and isinstance(made, Convolve) and readers[made.output] == 1:
+            alone = isinstance(operation, Norm) and readers[operation.inputs[0]] == 1
+            if alone and isinstance(made, Convolve) and made.activation == "none":
+                assert isinstance(operation, Norm)
                 done.remove(made)
                 operation = Folded(made.inputs, operation.output, made, operation)
             done.append(operation)
@@ -132,16 +137,19 @@ def graph(trace: Trace) -> Graph:
         except UncoveredError as error:
             raise UncoveredError(f"{layer.name}: {error}") from None
     made = Graph(image, tuple(writer.operations), x, writer.taken["parameters"], writer.taken["running"])
-    return _pooled_first(_merged(made))
+    pooled = _pooled_first(_merged(made, (Norm,), tuple(REFERENCES)))
+    return _merged(pooled, (Convolve, Largest), ("relu",))
 
 
-def _merged(graph: Graph) -> Graph:
-    """Each activation that alone reads a batch norm as part of it."""
+def _merged(graph: Graph, kinds: tuple[type[Norm | Convolve | Largest], ...], names: Container[str]) -> Graph:
+    """Each activation of those names that alone reads an operation of those kinds as part of it."""
     readers, done = graph.readers(), list[Operation]()
     for operation in graph.operations:
         last = done[-1] if done else None
         alone = last is not None and operation.inputs == (last.output,) and readers[last.output] == 1
-        if alone and isinstance(operation, Activate) and isinstance(last, Norm) and last.activation == "none":
+        free = alone and isinstance(last, kinds) and last.activation == "none"
+        if free and isinstance(operation, Activate) and operation.name in names:
+            assert isinstance(last, kinds)
             done[-1] = replace(last, output=operation.output, activation=operation.name)
         else:
             done.append(operation)

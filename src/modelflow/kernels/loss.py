@@ -30,12 +30,15 @@ def cross_entropy(k: Code, layout: Layout) -> None:
     last = layout.linears[-1]
     width = -(-last.rows * last.tiles // k.lanes) * k.lanes
     logits = k.vectors(k.block).at(last.output)
-    _cross_entropy(k, logits, logits.at(width), k.vectors(k.block).at(layout.labels), layout.classes)
+    k.give(_cross_entropy(k, logits, logits.at(width), k.vectors(k.block).at(layout.labels), layout.classes))
 
 
 def cross_entropy_of(k: Code, classes: int) -> None:
-    """Arguments: source (the logits), gradient (theirs), labels, valid, number. As `cross_entropy`."""
-    _cross_entropy(k, k.vectors(k.source), k.vectors(k.gradient), k.vectors(k.labels), classes)
+    """Arguments: source (the logits), gradient (theirs), labels, valid, number, loss (in 64 bits, which is added to).
+
+    The gradients and losses of `cross_entropy`.
+    """
+    _add(k, _cross_entropy(k, k.vectors(k.source), k.vectors(k.gradient), k.vectors(k.labels), classes))
 
 
 def weighted_cross_entropy_of(k: Code, classes: int) -> None:
@@ -64,10 +67,16 @@ def weighted_cross_entropy_of(k: Code, classes: int) -> None:
     for c in k.loop(classes):
         gradients[c] = k.where(valid, gradients[c] * share - target(c) * scale, zero)
     losses = mass.get() * log(k, total.get()) - chosen.get()
-    k.give(k.convert(k.total(k.where(valid, losses, zero)), F64))
+    _add(k, k.convert(k.total(k.where(valid, losses, zero)), F64))
 
 
-def _cross_entropy(k: Code, logits: Array, gradients: Array, labels_in: Array, classes: int) -> None:
+def _add(k: Code, losses: Num) -> None:
+    total = k.array(k.loss, F64)
+    total[0] = total[0] + losses
+
+
+def _cross_entropy(k: Code, logits: Array, gradients: Array, labels_in: Array, classes: int) -> Num:
+    """Writes the gradients; the sum of the losses."""
     labels = labels_in.of(k.ints)[0]
     valid = k.lane_numbers() < k.splat(k.convert(k.valid, I32))
     largest, chosen, total = k.var(logits[0]), k.var(k.vector(0.0)), k.var(k.vector(0.0))
@@ -86,7 +95,7 @@ def _cross_entropy(k: Code, logits: Array, gradients: Array, labels_in: Array, c
         d = gradients[c] * share - k.where(hit, scale, k.vector(0.0))
         gradients[c] = k.where(valid, d, k.vector(0.0))
     losses = log(k, total.get()) + largest.get() - chosen.get()
-    k.give(k.convert(k.total(k.where(valid, losses, k.vector(0.0))), F64))
+    return k.convert(k.total(k.where(valid, losses, k.vector(0.0))), F64)
 
 
 def exp(k: Code, x: Num) -> Num:

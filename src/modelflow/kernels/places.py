@@ -9,14 +9,17 @@ What a batch norm gives has a place for one block only, in `shared`, where all t
 waits for the batch: it stays in a near cache. The backward pass applies the norm again. Several share such a place,
 unless evaluation, which waits for nothing, reads one while it writes the other.
 
+So has any other value or gradient that the calls of one phase alone are given; each of these has its own place. Without
+batch norm a step is one phase, and all of them are.
+
 An input's gradient lies where the output's does if its only reader is an operation that computes it value by value.
 Offsets count floats.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
 
 from modelflow.kernels.graph import Graph
 from modelflow.kernels.maps import Border, Maps, maps_of
@@ -157,7 +160,32 @@ def phases(calls: Iterable[Call]) -> list[tuple[bool, list[Call]]]:
 def placed(graph: Graph, lanes: int, registers: int) -> Places:
     """The places of a network."""
     everywhere = _placed(graph, lanes, registers, {})
-    return _placed(graph, lanes, registers, _of_one_block(everywhere))
+    return _passing_shared(_placed(graph, lanes, registers, _of_one_block(everywhere)))
+
+
+def _passing_shared(places: Places) -> Places:
+    """With one place for all blocks for what no phase leaves to another."""
+    passing, block, shared = _passing(places), _Space(), _Space(places.shared)
+    labels, moved = At("block", block.take(places.lanes)), dict[At, At]()
+    for maps, at in [*places.values.values(), *places.gradients.values()]:
+        if at.memory == "block" and at not in moved:
+            space = shared if at in passing else block
+            moved[at] = At("shared" if at in passing else "block", space.take(maps.size * places.lanes))
+    values, gradients = (
+        {value: (maps, moved.get(at, at)) for value, (maps, at) in of.items()}
+        for of in (places.values, places.gradients)
+    )
+    return replace(places, values=values, gradients=gradients, labels=labels, block=block.used, shared=shared.used)
+
+
+def _passing(places: Places) -> set[At]:
+    """The places that calls of one phase alone are given; not the image's, which is there before."""
+    given = defaultdict[At, set[int]](set)
+    for number, (_, calls) in enumerate(phases([*places.forward(True), *places.backward()])):
+        for _, at in chain.from_iterable(call.at for call in calls):
+            given[at].add(number)
+    _, image = places.values[places.graph.image]
+    return {at for at, numbers in given.items() if len(numbers) == 1 and at != image}
 
 
 def _of_one_block(places: Places) -> dict[Values, Operation]:
@@ -301,8 +329,8 @@ def _gradient_places(graph: Graph, block: "_Space", lanes: int) -> dict[Values, 
 class _Space:
     """Offsets handed out one after the other, each at the beginning of a cache line."""
 
-    def __init__(self) -> None:
-        self.used = 0
+    def __init__(self, used: int = 0) -> None:
+        self.used = used
 
     def take(self, count: int) -> int:
         offset, self.used = self.used, self.used + _up(count, LINE)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from modelflow.data.batches import Batches
 from modelflow.networks.build import GenericCNN, is_as_described
 from modelflow.networks.seeds import stream
-from modelflow.training.augmentation import AS_THEY_ARE, Draws
+from modelflow.training.augmentation import AS_THEY_ARE, Augmentation, Draws
 from modelflow.training.averaging import Averaging
 from modelflow.training.cross_entropy import cross_entropy
 from modelflow.training.loop import START, EpochProgress, OnSteps, check_finite
@@ -60,14 +60,31 @@ def compiled_logits(
     optimizer: torch.optim.Optimizer,
     say: Callable[[str], None] | None = None,
     threads: int = 1,
+    extras: "Extras | None" = None,
 ) -> Array:
-    """Logits N x K of the loader's images, as they lie there, without dropout; by code that trains too where it can."""
+    """Logits N x K of the loader's images, as they lie there, without dropout; by code that trains too where it can.
+
+    `extras` are those of the training. Outside the card's family every step evaluates by the same code.
+    """
+    from modelflow.kernels.extras import PLAIN
     from modelflow.kernels.network import compiled
 
     params = torch.cat([p.detach().ravel() for p in model.parameters()]).numpy()
     rule = None if _about_options(optimizer) else _rule_of(optimizer)
+    own = extras if extras is not None and rule is not None and model.outside_family else PLAIN
     images = loader.dataset.tensors[0].contiguous().numpy()
-    return compiled(model.trace, rule, say).logits(images, params, threads, running_statistics(model))
+    return compiled(model.trace, rule, say, extras=own).logits(images, params, threads, running_statistics(model))
+
+
+def extras_of(loss_fn: Loss, averaging: Averaging, augmentation: Augmentation) -> "Extras":
+    """What a step of a training does beside a plain one."""
+    from modelflow.kernels.extras import Extras
+
+    return Extras(
+        weighted=not is_plain_cross_entropy(loss_fn),
+        averaged=averaging.decay is not None,
+        augmented=bool(augmentation),
+    )
 
 
 def is_as_torch(model: GenericCNN, loader: Batches, logits_NK: Array) -> bool:
@@ -250,25 +267,19 @@ class CompiledStep:
         say: Callable[[str], None] | None,
         threads: Callable[[], int] = lambda: 1,
         averaging: Averaging | None = None,
+        augmentation: Augmentation = AS_THEY_ARE,
     ) -> None:
         self.model = model
         self.loss_fn = loss_fn
         self.optimizer = optimizer
         self.averaging = averaging if averaging is not None else Averaging()
-        self.augmentation = AS_THEY_ARE
+        self.augmentation = augmentation
         self._say = say
         self._threads = threads
         self._compile(*self._wanted())
 
     def _wanted(self) -> "tuple[Rule, Extras]":
-        from modelflow.kernels.extras import Extras
-
-        extras = Extras(
-            weighted=not is_plain_cross_entropy(self.loss_fn),
-            averaged=self.averaging.decay is not None,
-            augmented=bool(self.augmentation),
-        )
-        return _rule_of(self.optimizer), extras
+        return _rule_of(self.optimizer), extras_of(self.loss_fn, self.averaging, self.augmentation)
 
     def _compile(self, rule: "Rule", extras: "Extras") -> None:
         from modelflow.kernels.network import aligned, compiled

@@ -27,6 +27,7 @@ from modelflow.training.checkpoint import load_into, most_bytes, read_checkpoint
 from modelflow.training.compiled import (
     CompiledStep,
     compiled_logits,
+    extras_of,
     is_as_torch,
     unsupported_inference_reason,
     unsupported_reason,
@@ -375,7 +376,7 @@ class Trainer:
             assert isinstance(self.model, GenericCNN)
             began = time.perf_counter()
             parts = (self.model, self.loss_fn, self.optimizer, self.say, lambda: self.threads(), self.averaging)
-            self._step = CompiledStep(*parts)
+            self._step = CompiledStep(*parts, self.augmentation)
             self.seconds_compiling += time.perf_counter() - began
         self._step.loss_fn, self._step.augmentation = self.loss_fn, self.augmentation
         return self._step
@@ -455,7 +456,8 @@ class Trainer:
         if unsupported_inference_reason(self.model, loader) or loader.shuffle:
             return predict(self.model, loader, self.device)
         assert isinstance(self.model, GenericCNN)
-        logits_NK = compiled_logits(self.model, loader, self.optimizer, self.say, self.threads())
+        extras = extras_of(self.loss_fn, self.averaging, self.augmentation)
+        logits_NK = compiled_logits(self.model, loader, self.optimizer, self.say, self.threads(), extras)
         if not is_as_torch(self.model, loader, logits_NK):
             self.note(UNLIKE_TORCH)
             return predict(self.model, loader, self.device)

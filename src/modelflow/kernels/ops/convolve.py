@@ -14,8 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from modelflow.kernels.activations import REFERENCES
 from modelflow.kernels.emit import Code
 from modelflow.kernels.maps import Border, Maps, maps_of
+from modelflow.kernels.ops.activate import through
 from modelflow.kernels.ops.correlation import Correlation, Side, correlate
 from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.kernels.ops.weight_gradient import WeightGradient, weight_gradient
@@ -37,6 +39,7 @@ class Convolve(Operation):
     groups: int
     weight: int
     bias: int | None
+    activation: str = "none"  # or one whose slope the output tells
 
     @classmethod
     def write(cls, writer: Writer, layer: Any, x: Values) -> Values:
@@ -69,13 +72,16 @@ class Convolve(Operation):
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
         bias: dict[str, Any] = {} if self.bias is None else {"bias": s.parameter(self.bias)}
         s.per_block(
-            correlate, self.sums(source, target), s.registers,
+            correlate, s.registers, self.sums(source, target),
             source=at, target=to, weight=s.parameter(self.weight), **bias,
         )  # fmt: skip
 
     def backward(self, s: Schedule) -> None:
         (source, at), (gradient, d) = s.value(self.inputs[0]), s.gradient(self.output)
         weights = self._weight_gradient(source, gradient)
+        if self.activation != "none":
+            output, out = s.value(self.output)
+            s.per_block(through, output, gradient, gradient, self.activation, False, source=out, gradient=d, target=d)
         if self.bias is not None:
             s.per_block(add_places, gradient, gradient=d, bias=s.gradients(self.bias))
         s.per_block(
@@ -85,8 +91,8 @@ class Convolve(Operation):
         adds = s.adds(self.inputs[0])
         if adds is not None:
             target, to = s.gradient(self.inputs[0])
-            for phase in self._phases(gradient, target, adds):
-                s.per_block(correlate, phase, s.registers, source=d, target=to, weight=s.parameter(self.weight))
+            phases = self._phases(gradient, target, adds)
+            s.per_block(correlate, s.registers, *phases, source=d, target=to, weight=s.parameter(self.weight))
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
         groups, outputs, depth = self.groups, self.output.shape[0] // self.groups, inputs[0].shape[1] // self.groups
@@ -95,7 +101,8 @@ class Convolve(Operation):
         weight = given.part(self.weight, groups, outputs, depth, *self.kernel)
         summed: Numbers = np.einsum("bgihwyx,goiyx->bgohw", slid, weight, optimize=True)
         summed = summed.reshape(-1, *self.output.shape)
-        return summed if self.bias is None else summed + given.part(self.bias, groups * outputs, 1, 1)
+        summed = summed if self.bias is None else summed + given.part(self.bias, groups * outputs, 1, 1)
+        return REFERENCES[self.activation](summed)
 
     def _maps(self) -> tuple[Maps, Maps]:
         return maps_of(self.inputs[0].shape), maps_of(self.output.shape)
@@ -116,6 +123,7 @@ class Convolve(Operation):
             depth_step=height * width,
             group_step=outputs * depth * height * width,
             has_bias=self.bias is not None,
+            activation=self.activation,
         )
 
     def _phases(self, gradient: Maps, target: Maps, adds: bool) -> list[Correlation]:

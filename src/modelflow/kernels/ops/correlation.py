@@ -98,14 +98,19 @@ def tiling(channels: int, width: int, registers: int) -> Tile:
     return min(fitting, key=cycles)
 
 
-def correlate(k: Code, c: Correlation, registers: int) -> None:
-    """Arguments: source, target, weight; bias, if it has one."""
+def correlate(k: Code, registers: int, *phases: Correlation) -> None:
+    """Arguments: source, target, weight; bias, if it has one. Group by group, the phases of a target in turn."""
+    for group in k.loop(phases[0].groups):
+        for c in phases:
+            _correlate_group(k, registers, c, group)
+
+
+def _correlate_group(k: Code, registers: int, c: Correlation, group: Num) -> None:
     tile = tiling(c.outputs, c.columns.places, registers)
-    for group in k.loop(c.groups):
-        for y in k.loop(c.rows.places):
-            for x, width in split(k, c.columns.places, tile.width):
-                for o, channels in split(k, c.outputs, tile.channels):
-                    _Tile(k, c, Tile(channels, width), group, o, y, x).write()
+    for y in k.loop(c.rows.places):
+        for x, width in split(k, c.columns.places, tile.width):
+            for o, channels in split(k, c.outputs, tile.channels):
+                _Tile(k, c, Tile(channels, width), group, o, y, x).write()
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from modelflow.kernels.emit import F32, Array, Code, Num, Var
 from modelflow.kernels.linear import transposed
 from modelflow.kernels.maps import split
-from modelflow.kernels.ops.correlation import Tile, tiling
+from modelflow.kernels.ops.correlation import Tile, add_products, tiling
 from modelflow.kernels.ops.operation import Given, Numbers, Operation, Schedule, Writer
 from modelflow.networks.layers.kind import LayerKind
 from modelflow.networks.layers.linear import Product
@@ -140,11 +140,7 @@ def _tile(k: Code, inputs: int, o: Num, column: Num, tile: Tile, columns: int) -
     panel, scalars, grads = k.vectors(k.scratch), k.vectors(k.gradient).of(F32), k.array(k.weight)
     sums = {(r, c): k.vector(0.0) for r in range(tile.channels) for c in range(tile.width)}
     for lane in range(k.lanes):
-        images = [panel[column + (lane * columns + c)] for c in range(tile.width)]
-        for r in range(tile.channels):
-            d = scalars.broadcast((o + r) * k.lanes + lane)
-            for c in range(tile.width):
-                sums[r, c] = k.fma(d, images[c], sums[r, c])
+        add_products(k, tile, sums, scalars.at(o * k.lanes + lane), k.lanes, panel.at(column + lane * columns), 1)
     for (r, c), total in sums.items():
         at = (o + r) * inputs + (column + c) * k.lanes
         grads.put_unaligned(at, grads.unaligned(at) + total)

@@ -40,7 +40,7 @@ class Folded(Operation):
         sizes = (channels, self.weights, bool(own))
         s.once(fold, *sizes, own_weight=s.parameter(convolve.weight), weight=weight, bias=bias, **learned, **own)
         sums = replace(convolve.sums(source, target), has_bias=True, activation=norm.activation)
-        s.per_block(correlate, sums, s.registers, source=at, target=to, weight=weight, bias=bias)
+        s.per_block(correlate, s.registers, sums, source=at, target=to, weight=weight, bias=bias)
 
     def backward(self, s: Schedule) -> None:
         raise NotImplementedError

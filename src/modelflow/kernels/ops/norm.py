@@ -58,7 +58,7 @@ class Norm(Operation):
         learned: dict[str, Any] = {"gamma": s.parameter(self.gamma), "running": s.running(self.running)}
         if s.training:
             first: dict[str, Any] = {name: of_channels[name] for name in ("sums", "origin")}
-            s.per_block(add_up, source, numbers="valid begin", source=at, **first)
+            s.per_block(add_up, source, numbers="valid before", source=at, **first)
             s.once(finish, source, numbers="number", **of_channels, **learned)
         else:
             s.once(fold, self.channels, scale=of_channels["scale"], shift=of_channels["shift"], **learned)
@@ -70,7 +70,7 @@ class Norm(Operation):
         given = self._of_channels(s)
         first = {name: given[name] for name in ("sums", "mean", "scale", "shift")}
         s.per_block(
-            add_up_gradients, source, gradient, self.activation, numbers="begin", source=at, gradient=d, **first
+            add_up_gradients, source, gradient, self.activation, numbers="before", source=at, gradient=d, **first
         )
         second = {name: given[name] for name in ("sums", "inverse", "scale", "slope", "offset")}
         s.once(finish_gradients, source, numbers="number", **second, gamma=s.gradients(self.gamma))
@@ -102,9 +102,9 @@ def _there(k: Code) -> Num:
 
 
 def add_up(k: Code, maps: Maps) -> None:
-    """Arguments: source, sums, origin; valid, begin. The first block sets the origins and begins at zero."""
+    """Arguments: source, sums, origin; valid, before. The first block sets the origins and begins at zero."""
     source, totals, origin, there = k.vectors(k.source), k.vectors(k.sums), k.array(k.origin), _there(k)
-    with k.when(k.begin.equals(0)):
+    with k.when(k.before.equals(0)):
         for c in k.loop(maps.channels):
             origin[c] = source.at(maps.index(c, maps.height // 2, maps.width // 2)).of(F32)[0]
             totals[c] = totals[c + maps.channels] = k.vector(0.0)
@@ -172,13 +172,13 @@ def apply(k: Code, source: Maps, target: Maps, activation: str) -> None:
 
 
 def add_up_gradients(k: Code, source: Maps, gradient: Maps, activation: str) -> None:
-    """Arguments: source, gradient, sums, mean, scale, shift; begin.
+    """Arguments: source, gradient, sums, mean, scale, shift; before.
 
     The gradient becomes that before the activation if the slope takes long to compute.
     """
     read, given, totals = k.vectors(k.source), k.vectors(k.gradient), k.vectors(k.sums)
     scale, shift, mean = k.array(k.scale), k.array(k.shift), k.array(k.mean)
-    with k.when(k.begin.equals(0)):
+    with k.when(k.before.equals(0)):
         for c in k.loop(2 * source.channels):
             totals[c] = k.vector(0.0)
     for c, y in rows(k, source):

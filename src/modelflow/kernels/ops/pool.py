@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from modelflow.kernels.activations import REFERENCES, activated, slope
 from modelflow.kernels.elementwise import fill, rows
 from modelflow.kernels.emit import F32, Code, Num, Operand
 from modelflow.kernels.maps import Border, Maps, maps_of
@@ -52,6 +53,7 @@ class Largest(Operation):
     kinds: ClassVar[tuple[type[LayerKind], ...]] = (Layer,)
 
     windows: Windows
+    activation: str = "none"  # or "relu": where it gives 0, no gradient goes on
 
     @classmethod
     def write(cls, writer: Writer, layer: Any, x: Values) -> Values:
@@ -67,7 +69,7 @@ class Largest(Operation):
 
     def forward(self, s: Schedule) -> None:
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
-        s.per_block(largest, self.windows, source, target, source=at, target=to)
+        s.per_block(largest, self.windows, source, target, self.activation, source=at, target=to)
 
     def backward(self, s: Schedule) -> None:
         adds = s.adds(self.inputs[0])
@@ -78,12 +80,12 @@ class Largest(Operation):
         writes = not adds and self.windows.tile(source)
         if not (adds or writes):
             s.per_block(fill, target, 0.0, target=to)
-        sizes = (self.windows, source, output, gradient, target, writes)
+        sizes = (self.windows, source, output, gradient, target, self.activation, writes)
         s.per_block(to_largest, *sizes, source=at, output=out, gradient=d, target=to)
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
         largest_of: Numbers = self.windows.slid(inputs[0], self.output, -np.inf).max((4, 5))
-        return largest_of.reshape(-1, *self.output.shape)
+        return REFERENCES[self.activation](largest_of.reshape(-1, *self.output.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,14 +108,14 @@ class Average(Operation):
         (source, at), (target, to) = s.value(self.inputs[0]), s.value(self.output)
         height, width = self.windows.size
         s.once(set_share, height * width, share=s.kept(self))
-        s.per_block(correlate, self._forward(source, target), s.registers, source=at, target=to, weight=s.kept(self))
+        s.per_block(correlate, s.registers, self._forward(source, target), source=at, target=to, weight=s.kept(self))
 
     def backward(self, s: Schedule) -> None:
         adds = s.adds(self.inputs[0])
         if adds is not None:
             (gradient, d), (target, to) = s.gradient(self.output), s.gradient(self.inputs[0])
-            for phase in self._phases(gradient, target, adds):
-                s.per_block(correlate, phase, s.registers, source=d, target=to, weight=s.kept(self))
+            phases = self._phases(gradient, target, adds)
+            s.per_block(correlate, s.registers, *phases, source=d, target=to, weight=s.kept(self))
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
         means: Numbers = self.windows.slid(inputs[0], self.output, 0.0).mean((4, 5))
@@ -210,7 +212,7 @@ def _offsets(k: Code, w: Windows) -> Iterator[tuple[Operand, Operand]]:
             yield dy, dx
 
 
-def largest(k: Code, w: Windows, source: Maps, target: Maps) -> None:
+def largest(k: Code, w: Windows, source: Maps, target: Maps, activation: str) -> None:
     """Arguments: source, target. NaN stays."""
     read, written = k.vectors(k.source), k.vectors(k.target)
     for c, y, x in _windows(k, target):
@@ -221,14 +223,17 @@ def largest(k: Code, w: Windows, source: Maps, target: Maps) -> None:
             value = read[source.index(c, row, column)]
             before = best.get()
             best.set(k.where(k.greater_or_nan(value, before) & before.is_number(), value, before))
-        written[target.index(c, y, x)] = best.get()
+        written[target.index(c, y, x)] = activated(k, activation, best.get())
 
 
-def to_largest(k: Code, w: Windows, source: Maps, output: Maps, gradient: Maps, target: Maps, writes: bool) -> None:
+def to_largest(
+    k: Code, w: Windows, source: Maps, output: Maps, gradient: Maps, target: Maps, activation: str, writes: bool
+) -> None:
     """Arguments: source, output, gradient, target: the gradient of the source, which is written or added to."""
     read, best, given, written = (k.vectors(at) for at in (k.source, k.output, k.gradient, k.target))
     for c, y, x in _windows(k, output):
-        value, left = best[output.index(c, y, x)], k.var(given[gradient.index(c, y, x)])
+        value, d = best[output.index(c, y, x)], given[gradient.index(c, y, x)]
+        left = k.var(d if activation == "none" else d * slope(k, activation, value))
         for dy, dx in _offsets(k, w):
             row = _within(k, y, w.stride[0], dy, w.padding, source.height)
             column = _within(k, x, w.stride[1], dx, w.padding, source.width)
