@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from modelflow.evaluation.measure import ACCURACY, measure
 from modelflow.evaluation.metrics import ReportRow, classification_report, confusion_matrix
 from modelflow.evaluation.record import Metrics
 from modelflow.evaluation.scores.score import Metric
+from modelflow.io.array import Array
 from modelflow.io.bounds import MAX_EPOCHS, MAX_TABLE_BYTES
 from modelflow.io.files import read_bounded
 from modelflow.results.asked import NOTHING_ASKED, Asked
@@ -48,7 +49,6 @@ from modelflow.results.protocol import protocol_name
 from modelflow.results.records import DataRecord, Epoch, OnDevice, Run
 from modelflow.text import ended, shown, uncell
 
-Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 MAX_UNPACKED_BYTES = 512 << 20  # of all runs together, unpacked
 KEPT_EPOCHS = 600  # of a run, evenly spread, and its last; charts draw fewer

@@ -28,13 +28,13 @@ from modelflow.analysis.verdicts import (
 from modelflow.errors import UsageError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
+from modelflow.io.array import Array
 from modelflow.results.asked import NOTHING_ASKED, read_asked
 from modelflow.results.layout import RUN, folders_in, model_folder, model_runs, read_predictions, read_run
 from modelflow.results.protocol import Protocol, protocol_of
 from modelflow.results.records import Run
 from modelflow.text import one_line, short
 
-Array = np.ndarray[Any, Any]
 OTHER_IMAGES = "tested on other images. Compare runs of one data set."
 
 

@@ -8,15 +8,14 @@ score (`evaluation/scores/score.py`). Of an accuracy they are `correct_N` and `c
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from scipy import special  # scipy.stats takes half a second to import
 
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric
+from modelflow.io.array import Array
 
-Array = np.ndarray[Any, Any]
 MIN_SHARE = 0.5  # of the variance over images alone, that of a difference (docs/statistics.md)
 
 

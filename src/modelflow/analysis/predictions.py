@@ -6,7 +6,6 @@ for verdict in comparison.verdicts: print(verdict.words)
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from modelflow.data.origins.npz import read_arrays
 from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.measure import ACCURACY, metric_named
 from modelflow.evaluation.scores.score import SHARE, Metric
+from modelflow.io.array import Array
 from modelflow.io.bounds import MAX_CLASSES
 from modelflow.io.files import read_bounded
 from modelflow.results.protocol import Protocol
@@ -29,7 +29,6 @@ KEYS = f"{LABELS}, and {LOGITS} or {PREDICTIONS}"
 MAX_RUNS = 10_000  # of a model
 MAX_NAME_LENGTH = 100
 OF_A_SUM = 1e-3  # how far probabilities in float16 may be from 1 together
-Array = np.ndarray[Any, Any]
 
 
 def compare_predictions(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -33,8 +33,8 @@ from modelflow.analysis.units import amount_words, difference_words, margin_numb
 from modelflow.errors import UsageError
 from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import SHARE, Metric, Unit
+from modelflow.io.array import Array
 
-Array = np.ndarray[Any, Any]
 Kind = Literal["better", "equivalent", "cannot tell"]
 MARGIN = ACCURACY.margin
 MIN_IMAGES = 4  # that a margin of a share is worth at least

@@ -21,6 +21,7 @@ from modelflow.evaluation.inspection.filters import filters
 from modelflow.evaluation.inspection.hooks import copied, layer
 from modelflow.io.arguments import class_names as class_names_of
 from modelflow.io.arguments import layer_names, whole
+from modelflow.io.array import Array
 from modelflow.training.callback import Functions
 from modelflow.training.denormals import flushed_to_zero
 from modelflow.training.loss import Loss
@@ -32,8 +33,6 @@ from modelflow.training.trainer import Trainer
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-
-Array = np.ndarray[Any, Any]
 
 
 class Architecture(Trainer):

@@ -5,7 +5,6 @@ dataset_of_arrays((x_train, y_train, x_test, y_test))        # bytes are normali
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from modelflow.data.memory import Held, checksums, is_numbers
 from modelflow.data.parts import source_of_parts
 from modelflow.data.source import IN_MEMORY, Form
 from modelflow.errors import DataError, ModelFlowError, UsageError
+from modelflow.io.array import Array
 from modelflow.io.bounds import MAX_CLASSES
 from modelflow.io.files import sha256
 from modelflow.text import short
@@ -25,7 +25,6 @@ EXPECTED = "expected the name or path of a data set, a Dataset, or the arrays (x
 DIGITS = 12  # of a SHA-256 that name the arrays
 CHANNELS = (1, 3)
 TENSORS = ("train_x_NCHW", "train_y_N", "test_x_NCHW", "test_y_N", "val_x_NCHW", "val_y_N")
-Array = np.ndarray[Any, Any]
 
 
 def dataset_of_arrays(given: object) -> Dataset:

@@ -28,9 +28,8 @@ from torch.utils.data import (
 from modelflow.data.batches import Batches
 from modelflow.data.convert import IMAGES, LABELS, classes
 from modelflow.data.repeats import repeats, with_other_label
+from modelflow.io.array import Array
 from modelflow.networks.trace import shape_text
-
-Array = np.ndarray[Any, Any]
 
 OF_ALL = (SequentialSampler, RandomSampler, WeightedRandomSampler)  # samplers that leave out no image
 NAMES_OF_IMAGES = (*IMAGES, "imgs")  # MedMNIST's

@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
+from modelflow.io.array import Array
+
 MAX_NAMED = 5
-Array = np.ndarray[Any, Any]
 
 
 def repeats(train_NP: Array, test_NP: Array) -> dict[int, list[int]]:

@@ -1,12 +1,9 @@
 """Training images held out for validation: the same share of each class, drawn by a seed."""
 
-from typing import Any
-
 import numpy as np
 
 from modelflow.errors import UsageError
-
-Array = np.ndarray[Any, Any]
+from modelflow.io.array import Array
 
 
 def held_out(y_N: Array, count: int, seed: int) -> tuple[Array, Array]:

@@ -1,11 +1,11 @@
 """How far a classifier's probabilities can be believed, as pure functions of logits and labels; numpy only."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from modelflow.io.array import Array
+
 BINS = 15
 
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from modelflow.evaluation.signs import DEAD_UNITS, GUESSING, ONE_CLASS
+from modelflow.io.array import Array
 from modelflow.training.modes import as_written, evaluating
-
-Array = np.ndarray[Any, Any]
 
 NEARLY_ALL = 0.95
 NO_BETTER = 0.98

@@ -1,19 +1,15 @@
 """All scores of one evaluation, as a record."""
 
 from functools import cache
-from typing import Any
-
-import numpy as np
 
 import modelflow.evaluation.scores as folder
 from modelflow.errors import UsageError
 from modelflow.evaluation.record import Metrics
 from modelflow.evaluation.scores.score import Metric, Score
+from modelflow.io.array import Array
 from modelflow.io.found import classes_in
 from modelflow.io.validation import did_you_mean
 from modelflow.text import sentence, short
-
-Array = np.ndarray[Any, Any]
 
 
 @cache

@@ -1,11 +1,10 @@
 """Metrics of a classifier as pure functions of labels and predictions; numpy only."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from modelflow.io.array import Array
 
 
 @dataclass(frozen=True)

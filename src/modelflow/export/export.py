@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -21,13 +20,13 @@ from modelflow.export import targets
 from modelflow.export.loaded_run import CLASSES, LoadedRun
 from modelflow.export.prediction import softmax
 from modelflow.export.target import Target, as_NCHW
+from modelflow.io.array import Array
 from modelflow.io.files import make_folder, write_atomic
 from modelflow.io.found import classes_in, files_in
 from modelflow.report.model_card import Exported, run_card
 from modelflow.results.asked import metric_of_run
 from modelflow.text import counted, one_line, short
 
-Array = np.ndarray[Any, Any]
 GOLDEN, CARD, SELF_TEST = "golden.npz", "README.md", "selftest.py"
 GOLDEN_IMAGES = 10
 GOLDEN_SEED = 0

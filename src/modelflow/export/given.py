@@ -16,9 +16,9 @@ import numpy as np
 from modelflow.errors import DataError
 from modelflow.export.pictures import fitted_bytes, fitted_shares, pixels, read_picture
 from modelflow.io.arguments import is_picture
+from modelflow.io.array import Array
 from modelflow.networks.layers.kind import Shape, shape_text
 
-Array = np.ndarray[Any, Any]
 COLOURS = (1, 3)
 WHITE = 255  # of bytes once they are given here
 MAX_NOTES = 5

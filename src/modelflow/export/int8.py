@@ -1,14 +1,11 @@
 """A model in 8 bits beside the float's: images to choose its scales by, its accuracy on the test images. No torch."""
 
-from typing import Any
-
 import numpy as np
 
 from modelflow.analysis.intervals import paired_difference
 from modelflow.data.source import Source
 from modelflow.export.target import as_NCHW
-
-Array = np.ndarray[Any, Any]
+from modelflow.io.array import Array
 
 
 def calibration(source: Source, count: int) -> Array:

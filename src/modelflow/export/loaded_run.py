@@ -21,6 +21,7 @@ from modelflow.evaluation.measure import ACCURACY
 from modelflow.evaluation.scores.score import Metric
 from modelflow.export.given import WHITE, Given, image_of, images_of
 from modelflow.export.prediction import Prediction, mean_of, softmax
+from modelflow.io.array import Array
 from modelflow.io.bounds import MAX_RECORD_BYTES
 from modelflow.io.config import read_fields
 from modelflow.io.faces import html
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
     from modelflow.data.origins.origin import Source
 
-Array = np.ndarray[Any, Any]
 BATCH = 1000
 CLASSES = "classes.json"
 SMALL = 64 << 20  # bytes of a network that is made without another look

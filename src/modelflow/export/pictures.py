@@ -7,17 +7,16 @@ shares_CHW = fitted_shares(pixels_CHW / 255, channels=1, size=(28, 28))
 import io
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from modelflow.data import pictures
 from modelflow.errors import DataError
+from modelflow.io.array import Array
 from modelflow.io.files import read_bounded
 from modelflow.text import one_line
 
-Array = np.ndarray[Any, Any]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 MAX_BYTES = 64 << 20
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow has it

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from modelflow.io.array import Array
 from modelflow.io.faces.face import Face
 from modelflow.io.faces.table import Table
 from modelflow.text import shown
 
 MAX_SHOWN = 50  # images
-Array = np.ndarray[Any, Any]
 
 
 class Guess(NamedTuple):

@@ -9,14 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from modelflow.export.loaded_run import LoadedRun
+from modelflow.io.array import Array
 from modelflow.networks.layers.kind import Shape, shape_text
-
-Array = np.ndarray[Any, Any]
 
 
 class Target(ABC):

@@ -5,10 +5,10 @@ exp is Cephes' polynomial (see `loss`); erf is Abramowitz and Stegun's 7.1.26, g
 
 from collections.abc import Callable
 from math import erf, pi, sqrt
-from typing import Any
 
 import numpy as np
 
+from modelflow.io.array import Array
 from modelflow.kernels.emit import Code, Num
 from modelflow.kernels.loss import exp
 
@@ -101,7 +101,6 @@ def _tanh_slope(k: Code, z: Num) -> Num:
 CHEAP = ("none", "relu", "leaky_relu", "relu6", "hard_swish")  # whose slope may be computed twice
 
 
-Array = np.ndarray[Any, Any]
 REFERENCES: dict[str, Callable[[Array], Array]] = {
     "none": lambda z: z,
     "relu": lambda z: np.maximum(z, 0),

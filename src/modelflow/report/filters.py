@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from modelflow.analysis.archive import Array
 from modelflow.errors import DataError
 from modelflow.figures.filters import FilterGrid, filter_grid
 from modelflow.figures.style import number
+from modelflow.io.array import Array
 from modelflow.results.records import Run
 from modelflow.results.weights import ROOM, read_weights
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from modelflow.analysis.archive import Array
 from modelflow.errors import DataError, ModelFlowError
+from modelflow.io.array import Array
 from modelflow.io.files import read_bounded
 from modelflow.io.signals import raise_if_heard
 from modelflow.networks.description import parse_spec

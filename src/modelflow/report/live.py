@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelflow.analysis.archive import Array, Group, Model, Seed, tested_on
+from modelflow.analysis.archive import Group, Model, Seed, tested_on
 from modelflow.data.source import Framing, Source
 from modelflow.data.sources import framing_of
 from modelflow.errors import DataError, ModelFlowError
 from modelflow.evaluation.calibration import probabilities
+from modelflow.io.array import Array
 from modelflow.networks.description import parse_spec
 from modelflow.networks.layers.kind import shape_text
 from modelflow.networks.program.compute import computed

@@ -10,8 +10,9 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from modelflow.analysis.archive import Array, Group, Model, correct, tested_on
+from modelflow.analysis.archive import Group, Model, correct, tested_on
 from modelflow.evaluation.calibration import probabilities
+from modelflow.io.array import Array
 
 MAX_TILES = 600
 A_PAIR = 24

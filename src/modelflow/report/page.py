@@ -14,10 +14,11 @@ from typing import Any
 import jinja2
 import vl_convert
 
-from modelflow.analysis.archive import Array, Content, Group, Model
+from modelflow.analysis.archive import Content, Group, Model
 from modelflow.analysis.units import range_words
 from modelflow.data.source import Source
 from modelflow.errors import DataError
+from modelflow.io.array import Array
 from modelflow.networks.trace import Trace
 from modelflow.report import answer, charts, finding, how, images, live, marks, seeds, words
 from modelflow.report.bars import Axis, VerdictRow, bars, p_words

@@ -10,9 +10,8 @@ import numpy as np
 
 from modelflow.data.sources import white_of
 from modelflow.errors import DataError
+from modelflow.io.array import Array
 from modelflow.results.records import Run
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

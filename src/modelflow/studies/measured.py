@@ -1,8 +1,6 @@
 """What an evaluation finds: predictions and their figures, signs that a run has died, how long a pass takes."""
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from modelflow.errors import UsageError
 from modelflow.evaluation.health import dead_units, guessing_loss, likely_cause, prediction_warnings, unit_warnings
@@ -10,6 +8,7 @@ from modelflow.evaluation.latency import latency_ms
 from modelflow.evaluation.measure import measure
 from modelflow.evaluation.record import Metrics
 from modelflow.export.c.device import needed
+from modelflow.io.array import Array
 from modelflow.networks.build import GenericCNN
 from modelflow.results.artifacts.artifact import Evaluated
 from modelflow.results.records import OnDevice
@@ -23,7 +22,6 @@ NOT_TRAINED = "the model was not trained: train it, or give load_checkpoint_path
 HEALTH_IMAGES = 1000
 LATENCY_BATCHES = (1, 64)
 
-Array = np.ndarray[Any, Any]
 DeadUnits = dict[str, tuple[int, int]]  # a layer: how many of its units never fire, of how many
 
 

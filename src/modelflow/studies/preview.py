@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from modelflow.errors import DataError, UsageError
 from modelflow.evaluation.inspection.filters import conv_layers
 from modelflow.evaluation.inspection.hooks import captured
 from modelflow.io.arguments import layer_names
+from modelflow.io.array import Array
 from modelflow.io.bounds import check_predictions
 from modelflow.io.lines import line
 from modelflow.networks.build import GenericCNN
@@ -36,8 +36,6 @@ OWN_SCHEDULER = (
     "warning: a scheduler of torch holds the optimizer, but ModelFlow never calls it. "
     "Give schedule='one-cycle' instead."
 )
-
-Array = np.ndarray[Any, Any]
 
 
 def validation_loader(parts: Parts) -> Any:

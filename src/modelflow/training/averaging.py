@@ -24,11 +24,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from modelflow.data.convert import Note
 from modelflow.errors import DataError, UsageError
+from modelflow.io.array import Array
 from modelflow.io.validation import explain
 from modelflow.text import ended, short
 from modelflow.training.checkpoint import MAX_STEPS, check_fits, named_as_in
-
-Array = np.ndarray[Any, Any]
 
 EMA = "ema"  # in a checkpoint
 STARTED_ANEW = "ema: the model's weights are not those that training left. Their average starts anew from them."

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modelflow.data.batches import Batches
+from modelflow.io.array import Array
 from modelflow.networks.build import GenericCNN, is_as_described
 from modelflow.networks.seeds import stream
 from modelflow.training.augmentation import AS_THEY_ARE, Augmentation, Draws
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from modelflow.kernels.network import Network, State, Trained
     from modelflow.kernels.rules.rule import Rule
 
-Array = np.ndarray[Any, Any]
 
 MACS_A_CALL = 12e9  # of the forward pass, in one call: about a second, or the epoch
 COMPARED = 64  # images whose logits are compared with PyTorch's

@@ -1,10 +1,8 @@
 """The loss of logits that are at hand; numpy only."""
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from modelflow.io.array import Array
 
 
 def cross_entropy(logits_NK: Array, y_N: Array) -> float:

@@ -6,18 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from modelflow.data.convert import dtype_of, pairs
 from modelflow.errors import DataError, RunError, UsageError
+from modelflow.io.array import Array
 from modelflow.training.denormals import flushed_to_zero
 from modelflow.training.loss import FittedLoss, Loss
 from modelflow.training.modes import evaluating
 from modelflow.training.preflight import explained
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

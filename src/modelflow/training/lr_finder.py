@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from modelflow.data.convert import dtype_of, pairs
 from modelflow.errors import RunError, UsageError
 from modelflow.io.arguments import positive, whole
+from modelflow.io.array import Array
 from modelflow.io.process import drop_missing_backend
 from modelflow.training.denormals import flushed_to_zero
 from modelflow.training.loop import as_fitted
@@ -38,8 +39,6 @@ SMOOTH = 0.05
 MIN_FALL, STANDARD_ERRORS = 0.05, 3
 METHOD = "steepest trend"
 PATIENCE = 2.0  # seconds without a word
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

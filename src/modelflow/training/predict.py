@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from modelflow.data.convert import classes, described, dtype_of, logits_of, pairs, range_advice
 from modelflow.errors import DataError, RunError
+from modelflow.io.array import Array
 from modelflow.training.denormals import flushed_to_zero
 from modelflow.training.modes import evaluating
-
-Array = np.ndarray[Any, Any]
 
 
 @torch.no_grad()

@@ -20,14 +20,13 @@ from modelflow.data.convert import Note, classes, described, dtype_of, kind_of_l
 from modelflow.data.memory import held
 from modelflow.errors import DataError, UsageError, is_of_memory
 from modelflow.io.arguments import as_whole, plain
+from modelflow.io.array import Array
 from modelflow.networks.build import layout_advice
 from modelflow.networks.resolve import is_spec
 from modelflow.text import ended, short
 from modelflow.training.loss import WRONG, check_range, is_misfit
 from modelflow.training.predict import predict
 from modelflow.training.seeding import seeded_order, seeded_rng
-
-Array = np.ndarray[Any, Any]
 
 MANY = 2  # passes at least: a look, and the evaluation
 ONE_VALUE = "Expected more than 1 value per channel"

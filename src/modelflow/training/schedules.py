@@ -5,13 +5,12 @@ architecture.schedule = OneCycle(steps=60 * len(train_loader))
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from modelflow.errors import UsageError
+from modelflow.io.array import Array
 
-Array = np.ndarray[Any, Any]
 Schedule = Callable[[Array], Array]
 
 RISING = 0.3

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from modelflow.data.convert import unheard
 from modelflow.errors import DataError, RunError, UsageError
 from modelflow.io.arguments import MAX_SEED, file, whole
+from modelflow.io.array import Array
 from modelflow.io.bounds import check_epochs
 from modelflow.io.lines import bar, line
 from modelflow.networks.build import GenericCNN
@@ -52,8 +53,6 @@ from modelflow.training.preflight import (
 )
 from modelflow.training.schedules import Schedule
 from modelflow.training.seeding import RandomState, random_state, seeded_order, seeded_rng, set_random_state
-
-Array = np.ndarray[Any, Any]
 
 COMPILED = "compiled step"
 UNLIKE_TORCH = (

@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from modelflow.evaluation.scores.score import Array, Metric
+from modelflow.evaluation.scores.score import Metric
+from modelflow.io.array import Array
 
 
 class Accuracy(Metric):

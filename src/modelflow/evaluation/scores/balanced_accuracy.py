@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from modelflow.evaluation.scores.score import Array, Metric
+from modelflow.evaluation.scores.score import Metric
+from modelflow.io.array import Array
 
 
 class BalancedAccuracy(Metric):

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from modelflow.evaluation.calibration import brier_score
-from modelflow.evaluation.scores.score import Array, Score
+from modelflow.evaluation.scores.score import Score
+from modelflow.io.array import Array
 
 
 class Brier(Score):

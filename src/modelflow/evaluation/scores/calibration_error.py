@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from modelflow.evaluation.calibration import expected_calibration_error, reliability
-from modelflow.evaluation.scores.score import Array, Score
+from modelflow.evaluation.scores.score import Score
+from modelflow.io.array import Array
 
 
 class CalibrationError(Score):

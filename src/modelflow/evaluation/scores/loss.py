@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from modelflow.evaluation.scores.score import NATS, Array, Metric, Unit
+from modelflow.evaluation.scores.score import NATS, Metric, Unit
+from modelflow.io.array import Array
 from modelflow.training.cross_entropy import cross_entropies
 
 

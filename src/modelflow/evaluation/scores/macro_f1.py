@@ -5,7 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from modelflow.evaluation.metrics import classification_report, confusion_matrix
-from modelflow.evaluation.scores.score import Array, Metric
+from modelflow.evaluation.scores.score import Metric
+from modelflow.io.array import Array
 
 
 class MacroF1(Metric):

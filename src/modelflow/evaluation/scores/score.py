@@ -5,11 +5,11 @@ A `Metric` is a score that a study can be decided by (`--metric`): it says besid
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from modelflow.io.array import Array
 
 
 class Score(ABC):

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from modelflow.evaluation.calibration import top_accuracy
-from modelflow.evaluation.scores.score import Array, Score
+from modelflow.evaluation.scores.score import Score
+from modelflow.io.array import Array
 
 
 class Top2Accuracy(Score):

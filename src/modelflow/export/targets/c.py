@@ -1,7 +1,7 @@
 """One C99 file and a header for microcontrollers, compiled and run here, and the same with numbers in 8 bits."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,11 +12,11 @@ from modelflow.export.c.source import CModel, c_model
 from modelflow.export.int8 import beside_float, calibration
 from modelflow.export.loaded_run import LoadedRun
 from modelflow.export.target import Target, as_NCHW
+from modelflow.io.array import Array
 from modelflow.io.files import write_atomic
 from modelflow.networks.layers.kind import Shape, shape_text
 from modelflow.networks.trace import trace
 
-Array = np.ndarray[Any, Any]
 MODEL, INT8 = "model", "model_int8"
 CALIBRATED_ON = 500  # training images, evenly spread
 USE = """

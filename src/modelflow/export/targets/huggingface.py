@@ -5,13 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from modelflow.export.loaded_run import LoadedRun, load_run
 from modelflow.export.target import Target
+from modelflow.io.array import Array
 from modelflow.results import layout
 
-Array = np.ndarray[Any, Any]
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 USE = """
 ```python

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from modelflow.errors import UsageError
 from modelflow.export.int8 import beside_float, calibration
 from modelflow.export.loaded_run import LoadedRun
 from modelflow.export.target import Target, as_NCHW, quiet
+from modelflow.io.array import Array
 
-Array = np.ndarray[Any, Any]
 MODEL, INT8 = "model.onnx", "model_int8.onnx"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 CALIBRATED_ON = 1000  # training images, evenly spread

@@ -1,14 +1,12 @@
 """A program of `torch.export`: PyTorch alone runs it, without ModelFlow."""
 
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from modelflow.export.loaded_run import BATCH, LoadedRun
 from modelflow.export.target import Target, quiet
+from modelflow.io.array import Array
 
-Array = np.ndarray[Any, Any]
 MODEL = "model.pt2"
 USE = """
 ```python

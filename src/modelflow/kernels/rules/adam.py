@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from modelflow.io.array import Array
 from modelflow.kernels.emit import Code, Num
-from modelflow.kernels.rules.rule import MIN_EPS, Array, Options, Rule
+from modelflow.kernels.rules.rule import MIN_EPS, Options, Rule
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
+from modelflow.io.array import Array
 from modelflow.kernels.emit import Code, Num
 
-Array = np.ndarray[Any, Any]
 Options = Mapping[str, Any]  # of a parameter group of torch's optimizer
 MIN_EPS = 1.2e-38  # beside a root; less counts as zero, and padding would become 0 / 0
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from modelflow.io.array import Array
 from modelflow.kernels.emit import Code, Num
-from modelflow.kernels.rules.rule import Array, Options, Rule
+from modelflow.kernels.rules.rule import Options, Rule
 
 
 @dataclass(frozen=True)

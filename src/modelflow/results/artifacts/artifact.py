@@ -7,14 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from modelflow.evaluation.metrics import confusion_matrix
 from modelflow.evaluation.record import Metrics
-
-Array = np.ndarray[Any, Any]
+from modelflow.io.array import Array
 
 
 @dataclass(frozen=True)
