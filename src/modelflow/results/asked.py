@@ -142,6 +142,11 @@ def read_asked(where: str | Path) -> Asked:
         return Asked(path.parent, None, str(error) if path.is_file() else "")
 
 
+def missing(where: str | Path) -> str:
+    """Which of the runs that were asked for in a folder are not finished, in words; as `Asked.missing`."""
+    return read_asked(where).missing()
+
+
 def _of_entry(fields: object, path: Path) -> StudySettings:
     return whole(validated(StudySettings, _written(fields, path), str(path)))
 
