@@ -126,6 +126,13 @@ def test_the_gradients_of_a_value_that_both_ways_of_a_residual_read_are_added(fi
     check(spec, traced, batch=5, images=5, steps=1, lr=0.5)
 
 
+def test_a_convolution_that_sees_borders_alone_gives_its_input_no_gradient():
+    body = [{"conv": 3, "kernel": 1, "stride": 3, "padding": 1}]
+    layers = [{"conv": 3, "kernel": 1}, {"residual": body}, {"linear": 4}]
+    spec, traced = that_fits({"input": [2, 1, 1], "classes": 4, "layers": layers})
+    check(spec, traced, batch=5, images=5, steps=1, lr=0.5)
+
+
 def test_activations_are_pooled_before_as_after():
     conv = {"conv": 4, "kernel": 3, "padding": "same"}
     layers = [

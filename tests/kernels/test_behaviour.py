@@ -19,7 +19,7 @@ from modelflow.kernels.rules.rule import Rule
 from modelflow.kernels.rules.sgd import SGD
 from modelflow.kernels.step import Program
 from modelflow.networks.build import GenericCNN
-from modelflow.networks.description import Spec
+from modelflow.networks.description import Spec, parse_spec
 from modelflow.networks.trace import trace
 
 ADAM = Adam()
@@ -252,6 +252,23 @@ def test_two_threads_that_divide_the_images_give_the_logits_of_one(spec: Spec, c
     np.testing.assert_array_equal(one, two)
     each = [network.logits(x[i : i + 1], params) for i in range(count)]
     np.testing.assert_array_equal(one, np.concatenate([one[:0], *each]))
+
+
+@pytest.mark.parametrize("form", ["c6 (c6 c6-act)r gap fc", "c4 m2 fc"], ids=["any network", "the card's family"])
+def test_evaluation_by_two_threads_leaves_large_batches_alone(form: str) -> None:
+    """What one thread writes lies nowhere that a later batch takes for zero."""
+    spec = parse_spec({"input": [1, 9, 9], "classes": 4, "layers": form})
+    params = flat(GenericCNN(spec).parameters())
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(512, 1, 9, 9)).astype(np.float32), rng.integers(0, 4, 512)
+    found = []
+    for at_once in (1, 2):
+        network, state = compiled(trace(spec), ADAM), fresh(params, ADAM)
+        state.running = np.ones(network.layout.running, np.float32)
+        for _ in range(2):
+            losses = network.train(x, y, np.arange(512), 256, state, adam(), 3).losses
+            found.append((*losses, network.logits(x, state.params, at_once, state.running).sum()))
+    assert found[:2] == found[2:]
 
 
 def test_two_threads_both_stop_at_a_loss_that_is_not_finite() -> None:

@@ -239,6 +239,7 @@ def test_dropout_may_be_anything_from_0_to_below_1(p):
         ("net.yaml", "a: " + "[" * 51 + "]" * 51, "line 1: nested too deeply, expected at most 50 levels"),
         ("net.yaml", "{[1]: 2}", "not readable as YAML"),
         ("net.yaml", "p: 0.1\nlayers:\n  - {conv: 010}", "line 3: '010' is 8 in YAML. Write 8, or a number without"),
+        ("net.yaml", "epochs: -0_17", "'-0_17' is -15 in YAML"),
         ("net.yaml", "epochs: 1:30", "'1:30' is 90 in YAML"),
         ("net.yaml", "lr: 1:30.5", "'1:30.5' is 90.5 in YAML"),
         ("net.yaml", "a: &a [*a]", "the alias '*a' is not supported"),

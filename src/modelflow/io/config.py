@@ -123,7 +123,7 @@ def _yaml_loader() -> Any:
     def number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float:
         of_a_float = node.tag.endswith("float")
         value: int | float = (loader.construct_yaml_float if of_a_float else loader.construct_yaml_int)(node)
-        if re.match(r"[-+]?0[0-7]", node.value) or ":" in node.value:
+        if re.match(r"[-+]?0[0-7_]", node.value) or ":" in node.value:
             said = f"line {node.start_mark.line + 1}: {short(node.value)} is {value} in YAML"
             raise ValueError(f"{said}. Write {value}, or a number without a leading 0 or a colon")
         return value

@@ -1,7 +1,7 @@
 """The program of any network: as `step`, from a list of calls, each for every block of the batch or once for all.
 
-Calls one after the other that go block by block are made for the first block, then for the next, so that what one
-leaves the next finds in the cache.
+Calls one after the other that go block by block, a phase, are made for one block, then for the next, so that what one
+leaves the next finds in the cache. Phases go through the blocks in turn from the last one and from the first.
 """
 
 from functools import partial

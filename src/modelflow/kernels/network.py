@@ -74,7 +74,7 @@ class Network:
     extras: Extras = PLAIN
     _functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _packed: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    _memory: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    _memories: list[Floats] = field(default_factory=list)
 
     def train(
         self,
@@ -117,7 +117,7 @@ class Network:
             self._running(-1)[:] = state.average[len(state.params) :]
         table = NO_STATISTICS if targets is None else targets.table()
         changes = self._checked(changes, len(order))
-        memory = self._workspace(-(-min(batch_size, max(len(order), 1)) // self.layout.lanes))
+        (memory,) = self._workspaces(-(-min(batch_size, max(len(order), 1)) // self.layout.lanes))
         train, barrier = self._function("train", TRAIN, ctypes.c_int64), np.zeros(BARRIER, np.int64)
         threads = min(threads, MAX_THREADS) if self.layout.has_large else 1
 
@@ -155,7 +155,7 @@ class Network:
         out = np.empty((len(images), self.layout.classes), np.float32)
         blocks = -(-min(EVALUATED_AT_ONCE, max(len(images), 1)) // self.layout.lanes)
         threads = max(1, min(threads, MAX_THREADS, len(images) // EVALUATED_AT_ONCE))
-        packed, memories = self._pack([params], running), self._workspace(blocks, threads)
+        packed, memories = self._pack([params], running), self._workspaces(blocks, threads)
         logits = self._function("logits", LOGITS, None)
 
         def run(thread: int) -> int:
@@ -196,12 +196,14 @@ class Network:
         """The running statistics in a row of what is packed."""
         return self._packed[row, self.layout.running_at : self.layout.running_at + self.layout.running]
 
-    def _workspace(self, blocks: int, threads: int = 1) -> Floats:
-        """Memory for batches of `blocks`, a row a thread."""
+    def _workspaces(self, blocks: int, threads: int = 1) -> list[Floats]:
+        """Memory for batches of `blocks`, for each thread its own: what must be zero there is so for any batch size."""
         size = self.layout.workspace(blocks)
-        if self._memory.size < size * threads:
-            self._memory = aligned(size * threads)
-        return self._memory[: size * threads].reshape(threads, size)
+        self._memories += [aligned(0) for _ in range(threads - len(self._memories))]
+        for thread in range(threads):
+            if self._memories[thread].size < size:
+                self._memories[thread] = aligned(size)
+        return self._memories[:threads]
 
     def _function(self, name: str, arguments: tuple[str, ...], result: Any) -> Callable[..., Any]:
         if name not in self._functions:

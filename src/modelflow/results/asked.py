@@ -143,7 +143,7 @@ def read_asked(where: str | Path) -> Asked:
 
 
 def missing(where: str | Path) -> str:
-    """Which of the runs that were asked for in a folder are not finished, in words; as `Asked.missing`."""
+    """The earlier name of `Asked.missing`: which of the runs asked for in a folder are not finished, in words."""
     return read_asked(where).missing()
 
 

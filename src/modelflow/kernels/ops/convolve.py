@@ -91,8 +91,8 @@ class Convolve(Operation):
         adds = s.adds(self.inputs[0])
         if adds is not None:
             target, to = s.gradient(self.inputs[0])
-            phases = self._phases(gradient, target, adds)
-            s.per_block(correlate, s.registers, *phases, source=d, target=to, weight=s.parameter(self.weight))
+            if phases := self._phases(gradient, target, adds):
+                s.per_block(correlate, s.registers, *phases, source=d, target=to, weight=s.parameter(self.weight))
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
         groups, outputs, depth = self.groups, self.output.shape[0] // self.groups, inputs[0].shape[1] // self.groups

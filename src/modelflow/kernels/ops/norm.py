@@ -102,7 +102,7 @@ def _there(k: Code) -> Num:
 
 
 def add_up(k: Code, maps: Maps) -> None:
-    """Arguments: source, sums, origin; valid, before. The first block sets the origins and begins at zero."""
+    """Arguments: source, sums, origin; valid, before. The block gone through first sets the origins, from zero."""
     source, totals, origin, there = k.vectors(k.source), k.vectors(k.sums), k.array(k.origin), _there(k)
     with k.when(k.before.equals(0)):
         for c in k.loop(maps.channels):

@@ -114,8 +114,8 @@ class Average(Operation):
         adds = s.adds(self.inputs[0])
         if adds is not None:
             (gradient, d), (target, to) = s.gradient(self.output), s.gradient(self.inputs[0])
-            phases = self._phases(gradient, target, adds)
-            s.per_block(correlate, s.registers, *phases, source=d, target=to, weight=s.kept(self))
+            if phases := self._phases(gradient, target, adds):
+                s.per_block(correlate, s.registers, *phases, source=d, target=to, weight=s.kept(self))
 
     def reference(self, given: Given, *inputs: Numbers) -> Numbers:
         means: Numbers = self.windows.slid(inputs[0], self.output, 0.0).mean((4, 5))
