@@ -23,9 +23,9 @@ from modelflow.networks.trace import Trace
 from modelflow.report import answer, charts, finding, how, images, live, marks, seeds, words
 from modelflow.report.bars import Axis, VerdictRow, bars, p_words
 from modelflow.report.filters import Filters, filters_of
-from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
+from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of, votes_words
 from modelflow.report.pairs import Row, pairs_of
-from modelflow.report.sealed import as_base64, as_data, as_script, policy
+from modelflow.report.sealed import as_base64, as_data, as_file, as_script, policy
 from modelflow.text import counted, sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -125,9 +125,11 @@ def render(content: Content, data_dir: str | Path | None = None, training: bool 
         confusions=confusions,
         top_confusions=TOP_CONFUSIONS,
         sure=sure,
+        votes_words=votes_words,
         answer=answer,
         charts=charts,
         signs=marks.SIGNS,
+        as_file=as_file,
         words=words,
     )
     return text.strip() + "\n"

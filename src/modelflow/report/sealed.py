@@ -24,6 +24,11 @@ def as_data(data: dict[str, object]) -> str:
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
+def as_file(text: str) -> str:
+    """The address of a file of JSON that is in the page: a link may save it, and nothing is loaded."""
+    return f"data:application/json;base64,{as_base64(text.encode())}"
+
+
 def as_script(text: str) -> str:
     """JavaScript that can stand in a script element."""
     return text.replace("</script", r"<\/script").replace("<!--", r"\x3c!--")
