@@ -18,6 +18,7 @@ from modelflow.data.source import Source
 from modelflow.evaluation.measure import measure
 from modelflow.report import page as report_page
 from modelflow.report.answer import LATENCY_BY_LAYERS
+from modelflow.report.how import how_made
 from modelflow.report.marks import SIGNS
 from modelflow.report.mistakes import mistakes_of, votes_words
 from modelflow.report.page import confusions, render, sure
@@ -344,7 +345,7 @@ def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monk
     parts = 'src="(data:image/png[^"]+)|(<svg viewBox="[^"]+" width[^>]+crispEdges.*?</svg>)'
     own = sum(len("".join(found)) for found in re.findall(parts, html[: html.index("g0-model-1")]))
     (one,) = report_page._all_shown(content, None)
-    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size + own + 1000)
+    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size + how_made(content).alone.size + own + 1000)
     html = render(content)
     assert len(re.findall(drawn, html)) == pictures / 2
     assert html.count("to keep this page small") == 1

@@ -11,9 +11,11 @@ import os
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from markupsafe import escape
 
 from modelflow.analysis.archive import Content
 from modelflow.analysis.verdicts import default_margin
@@ -23,6 +25,7 @@ from modelflow.evaluation.measure import ACCURACY
 from modelflow.networks.code import Code
 from modelflow.networks.description import Description
 from modelflow.networks.resolve import is_preset
+from modelflow.report.sealed import as_file
 from modelflow.report.words import NONE, count, listed, significant
 from modelflow.results.asked import study_fields
 from modelflow.results.layout import SPEC, STUDY
@@ -42,7 +45,7 @@ CHANGES = (
     "“With changes”: the source was not as committed. These changes are not in this page, so the revision alone may "
     "give other results."
 )
-MAX_STUDY_TEXT = 40_000  # of study.json in a page, where it stands twice
+MAX_STUDY_BYTES = 100_000  # of study.json in a page, as text and as a link: of about 30 models
 SAME_BYTES = (
     "Same seeds, versions and machine give the same bytes in model.safetensors, history.csv and predictions.npz. "
     "Another processor or version may change the last digits of a weight, and so some predictions."
@@ -86,6 +89,11 @@ class Alone:
     command: str
     caution: str
 
+    @property
+    def size(self) -> int:
+        """Bytes that study.json takes in a page, as text and as a link."""
+        return len(escape(self.study)) + len(as_file(self.study))
+
 
 def how_made(content: Content) -> How:
     """All that is known of how these results were made."""
@@ -105,11 +113,12 @@ def _alone(content: Content, command: str) -> Alone | None:
     study = content.asked.study
     if not command or study is None or _options(study, content) is not None:
         return None
-    text = json.dumps(study_fields(study), indent=2)
+    text = json.dumps(study_fields(study), indent=2) + "\n"
     kind, colon, _ = study.dataset.partition(":")
     data, caution = (["--dataset", f"{kind}:{FOLDER}"], IN_FOLDER) if colon else ([], "")
     again = shlex.join(["modelflow", "run", STUDY, *data, "--results", AGAIN])
-    return Alone(text if len(text) <= MAX_STUDY_TEXT else "", again, caution)
+    alone = Alone(text, again, caution)
+    return alone if alone.size <= MAX_STUDY_BYTES else replace(alone, study="")
 
 
 FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (

@@ -1,4 +1,4 @@
-"""What a page needs that is one file and loads nothing: its policy, and data and scripts that end no element."""
+"""What a page needs that is one file and loads nothing: policy, files to save, data and scripts that end no element."""
 
 import base64
 import hashlib
