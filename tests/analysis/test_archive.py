@@ -472,14 +472,33 @@ def test_after_an_open_headline_the_seeds_that_would_tell_are_named(content):
     parameters = {"a": 3, "b": 3, "c": 3}
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", 9)}
     assert seeds_that_could_tell(decided(content, kinds, parameters)) == (
-        "About 12 seeds of each would tell a from b and c (80 % power, by the spread of these runs)."
+        "About 12 seeds of each would tell a from b and c, if they differ by as much as was found (80 % power, by "
+        "the spread of these runs)."
     )
     kinds = {"b": ("cannot tell", 4), "c": ("cannot tell", None)}
-    assert "About 7 seeds of each would tell a from b (80 %" in seeds_that_could_tell(
-        decided(content, kinds, parameters)
+    assert (
+        "About 7 seeds of each would tell a from b, if they differ by as much as was found (80 %"
+        in seeds_that_could_tell(decided(content, kinds, parameters))
     )
     for kind in ("cannot tell", "better", "equivalent"):
         assert seeds_that_could_tell(decided(content, {"b": (kind, None)}, parameters)) == ""
+
+
+def test_seeds_that_would_tell_are_for_the_differences_that_the_verdicts_count_them_for(content):
+    """The margin where the pair's own interval holds 0, else what was found."""
+    rng = np.random.default_rng(2)
+    said = set()
+    for _ in range(200):
+        shares = {"a": 0.7, "b": 0.75, "c": 0.77, "d": 0.78}
+        group = made_up(content, {name: rng.random((4, 355)) < share for name, share in shares.items()})
+        found = standing(group)
+        own = {verdict.pair_interval.low > 0 for verdict in found.open if verdict.more}
+        if own:
+            sizes = {(False,): "1.13 points", (True,): "as much as was found"}
+            expected = sizes.get(tuple(own), "1.13 points or as much as was found")
+            assert f", if they differ by {expected} (80 % power" in seeds_that_could_tell(group)
+            said.add(expected)
+    assert len(said) >= 2
 
 
 def test_two_seeds_are_said_to_be_too_few_for_several_pairs(content):

@@ -380,10 +380,10 @@ def test_the_words_say_of_which_runs_the_figure_is(dead, which):
     assert (f"but {OF_ALL} where fewer than two" in trained_words(of_dead, [5, 5])) == (which == OF_ALL)
 
 
-def test_without_a_death_too_it_is_said_how_many_may_die():
+def test_without_a_death_it_is_said_that_few_runs_cannot_rule_them_out():
     assert trained_words([0, 0], [5, 3]) == (
-        "Verdicts are of the runs that train. No run died. 3 runs of a model bound the share that would die only "
-        "loosely: up to 64 % (95 % confidence)."
+        "Verdicts are of the runs that train. No run died (0 of 8). 3 to 5 runs of each model cannot rule out rare "
+        "failures."
     )
     assert stats.binom.cdf(0, 3, 0.64) < 0.05 < stats.binom.cdf(0, 3, 0.63)
     assert trained_words([1, 0], [5, 3]) == "Verdicts are of the runs that train. 1 of 8 runs died."

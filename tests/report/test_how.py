@@ -1,5 +1,6 @@
 """How to repeat it: one command on the page and on the cards, which runs from any folder, or words where none can."""
 
+import base64
 import html
 import json
 import re
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from chromium import needs_chromium
 from modelflow import GenericCNN, ModelFlow, load_dataset
 from modelflow.analysis.archive import read_content
 from modelflow.cli import run_command
 from modelflow.networks.description import parse_spec
+from modelflow.report import how, page
 from modelflow.report.how import RELATIVE, data_options, new_study_command, repeat_command, repeat_run
 from modelflow.report.page import render
 from modelflow.results.layout import read_run
@@ -54,6 +57,61 @@ def test_page_and_card_of_a_study_give_the_same_command_and_it_runs_from_anywher
     assert run_command(arguments) == 0
     for name in SAME_BYTES:
         assert Path("repeated/own", name).read_bytes() == (begun / "own" / name).read_bytes()
+
+
+def test_who_has_the_page_alone_saves_the_study_from_it_and_repeats_it_beside(begun, tmp_path, monkeypatch):
+    text = (begun / "report.html").read_text()
+    (tmp_path / "alone").mkdir()
+    monkeypatch.chdir(tmp_path / "alone")
+    saved = re.search(r'<a download="study.json" href="data:application/json;base64,([^"]+)"', text)[1]
+    Path("study.json").write_bytes(base64.b64decode(saved))
+    shown = html.unescape(re.search(r'<pre class="study"[^>]*><code>(.*?)</code>', text, re.S)[1])
+    assert shown.encode() == base64.b64decode(saved)
+    assert Path("study.json").read_bytes() == (begun / "study.json").read_bytes()
+    command = html.unescape(re.sub(r"<[^>]+>", "", re.search(r"beside study.json[^>]*>(.*?)</pre>", text, re.S)[1]))
+    assert command == "modelflow run study.json --dataset idx:FOLDER --results repeated"
+    assert "Put the folder of the data on your machine in place of FOLDER." in text
+    _, *arguments = shlex.split(command)
+    assert run_command([word.replace("FOLDER", str(begun.parent / "my data")) for word in arguments]) == 0
+    for name in SAME_BYTES:
+        assert Path("repeated/own", name).read_bytes() == (begun / "own" / name).read_bytes()
+
+
+@needs_chromium
+def test_a_browser_saves_the_study_from_the_page(begun, opened):
+    report = opened(begun / "report.html")
+    with report.expect_download() as saved:
+        report.get_by_role("link", name="study.json").click()
+    assert saved.value.suggested_filename == "study.json"
+    assert Path(saved.value.path()).read_bytes() == (begun / "study.json").read_bytes()
+
+
+def test_a_study_too_long_for_a_page_is_asked_for(begun, monkeypatch):
+    monkeypatch.setattr(how, "MAX_STUDY_BYTES", 100)
+    text = render(read_content(begun))
+    assert "Ask for the study.json of these results" in text
+    assert "application/json;base64" not in text
+    assert 'class="study"' not in text
+
+
+def test_the_study_takes_its_bytes_from_those_of_the_pictures(begun, monkeypatch):
+    content = read_content(begun)
+    study = how.how_made(content).alone
+    text = render(content)
+    parts = re.findall(r'href="(data:application/json[^"]+)"|<pre class="study"[^>]*><code>(.*?)</code>', text, re.S)
+    assert study.size == sum(len(part) for found in parts for part in found)
+    (one,) = page._all_shown(content, None)
+    own = sum(inside.size for inside in page._with_insides(content, [one], 0)[0].insides)
+    for room, is_left_out in ((one.size + own, True), (one.size + own + study.size, False)):
+        monkeypatch.setattr(page, "MAX_EMBEDDED_BYTES", room)
+        assert ("to keep this page small" in render(content)) == is_left_out
+
+
+@pytest.mark.parametrize("revision", ["0123456789abcdef", "0123456789abcdef+"])
+def test_changes_that_no_revision_has_are_said_not_to_be_in_the_page(begun, revision):
+    fields = json.loads((begun / "own/run.json").read_text())
+    (begun / "own/run.json").write_text(json.dumps(fields | {"git_revision": revision}))
+    assert (how.CHANGES in render(read_content(begun))) == revision.endswith("+")
 
 
 def test_the_command_of_a_new_study_trains_other_seeds_elsewhere(begun):
@@ -114,8 +172,8 @@ def test_what_was_made_in_python_has_no_command_but_words(begun):
 def test_without_a_study_file_page_and_card_send_to_the_runs(begun):
     (begun / "study.json").unlink()
     write_pages(begun)
-    for page in ("report.html", "MODEL_CARD.md"):
-        text = (begun / page).read_text()
+    for name in ("report.html", "MODEL_CARD.md"):
+        text = (begun / name).read_text()
         assert "The MODEL" in text.replace("\\", "")
         assert "modelflow run " not in text.partition("How to repeat it")[2].partition("## Files")[0]
 

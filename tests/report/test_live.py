@@ -1,6 +1,7 @@
 """The networks that run in the page: beside torch for every kind of layer, beside what is stored, and in a browser."""
 
 import base64
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -21,6 +22,7 @@ from modelflow.data.known_sets import KNOWN_SETS
 from modelflow.data.pictures import to_form
 from modelflow.data.sources import framing_of, read_source
 from modelflow.errors import DataError
+from modelflow.figures.style import TIMES
 from modelflow.io.files import sha256
 from modelflow.networks.layers.activation import WORDS, Activation
 from modelflow.networks.program.compute import computed
@@ -28,8 +30,10 @@ from modelflow.networks.program.lowering import lowered
 from modelflow.networks.resolve import preset
 from modelflow.report import live
 from modelflow.report import page as report_page
+from modelflow.report.how import how_made
 from modelflow.report.mistakes import mistakes_of, vote
 from modelflow.report.page import TEMPLATES, render
+from modelflow.report.sealed import as_data
 from programs import EVERY_KIND, PREACTIVATED, assert_alike, by_torch, images_for, network_of, pixels_for, state_of
 from random_layers import NETWORKS, that_fits
 from report_studies import HOSTILE, SEEDS, change, run_folders_of
@@ -298,7 +302,7 @@ def test_models_too_large_are_named_and_left_out(content):
 def test_the_bytes_of_weights_are_limited_in_all(content, monkeypatch):
     (one,) = report_page._all_shown(content, None)
     sizes = sorted(model.size for model in one.live.models)
-    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size - sizes[1] + 10)
+    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size + how_made(content).alone.size - sizes[1] + 10)
     html = render(content)
     weights = re.findall(r'"weights":"([^"]*)"', html)
     assert sum(map(len, weights)) == sizes[0]
@@ -572,9 +576,19 @@ def test_a_chosen_picture_is_brought_to_the_form_of_the_data(report, opened, tmp
     seen = pixels_seen(page)
     assert seen[:, 3:5].max(1).min() > 100
     assert seen[:, :3].max() < 40
+    shades = page.locator("[data-shades]")
+    assert shades.text_content() == " It was inverted, and its contrast stretched, to be bright on black."
+    bright = np.zeros((120, 90, 3), np.uint8)
+    bright[20:100, 40:50] = 255
+    Image.fromarray(bright).save(tmp_path / "bright.png")
+    page.locator("[data-file]").set_input_files(tmp_path / "bright.png")
+    page.locator("[data-shades]:empty").wait_for(state="attached")
+    assert pixels_seen(page)[:, 3:5].max(1).min() > 100
     assert unlike(page) == "Your picture may be unlike the images that these networks learned from."
     assert page.locator('.pick[aria-checked="true"]').count() == 0
     page.locator(".pick").nth(0).click()
+    ready(page)
+    assert shades.text_content() == ""
     assert page.locator("[data-file]").input_value() == ""  # so that the same picture can be chosen again
     (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
     page.locator("[data-file]").set_input_files(tmp_path / "no.png")
@@ -695,9 +709,11 @@ def test_two_models_are_compared_where_they_differ_most(report, opened, content)
     said = page.locator("[data-side-said]").all_text_contents()
     model = content.groups[0].models[0]
     mean = np.mean([torch.softmax(torch.from_numpy(z[image]), 0).numpy() for z, _ in model.predictions()], 0)
-    guesses = [(one.split()[0], one.split()[1]) for one in said]
+    guesses = [re.match(r"\d+(?:\.\d)?\s% (\d) \((right|wrong)\) ", one).groups() for one in said]
     assert guesses[0][0] in map(str, np.flatnonzero(mean > mean.max() - 0.02))
     assert [verdict for _, verdict in guesses] == ["right" if k == str(truth) else "wrong" for k, _ in guesses]
+    places = page.locator("[data-places]").text_content()
+    assert places == f"The square is 2 {TIMES} 2 pixels. Both maps are of the same 49 places."
     notes = page.locator("[data-side-note]").all_text_contents()
     said = r"Covered, its probability falls by up to (\d+) points and rises by up to (\d+)\."
     reach = [re.fullmatch(said, note) for note in notes]
@@ -715,6 +731,26 @@ def test_two_models_are_compared_where_they_differ_most(report, opened, content)
     )
     pixels = np.array(colours).reshape(-1, 4)
     assert (pixels[:, 0] != pixels[:, 2]).any()
+
+
+@needs_chromium
+def test_maps_side_by_side_are_of_the_places_that_the_slower_model_allows(report, opened, tmp_path):
+    """The page's own limit on operations lowered between those of the two models."""
+    text = report.read_text("utf-8")
+    macs = sorted(
+        sum(op["taken"][0] * np.prod(op["shape"][1:], dtype=int) for op in model["operations"]) * len(model["seeds"])
+        for model in json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])["live"]["g0"]["models"]
+    )
+    assert macs[0] < macs[1] / 2
+    changed = text.replace("const COVERING = 1e8;", f"const COVERING = {20 * macs[1]};")
+    script = changed[changed.rindex("<script>") + 8 : changed.rindex("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    path = tmp_path / "report.html"
+    path.write_text(re.sub(r"sha256-[A-Za-z0-9+/=]+", f"sha256-{digest}", changed, count=1), "utf-8")
+    page = opened(path)
+    ready(page)
+    places = page.locator("[data-places]").text_content()
+    assert places.endswith(" of the same 16 places, fewer than usual, since one of the models takes long.")
 
 
 @needs_chromium
@@ -803,6 +839,37 @@ def test_choices_offer_only_models_that_are_shown(report, opened):
     assert chosen() == ["narrow", "wide", "narrow", "wide", "narrow"]
     assert page.locator("[data-outcome] .counts").is_visible()
     assert page.locator("[data-compared]").first.is_visible()
+
+
+@needs_chromium
+def test_a_majority_of_seeds_is_told_by_its_class(report, opened, tmp_path):
+    """Of three runs, two of them alike, on an image on which the third says otherwise."""
+    page = opened(with_seeds(report, tmp_path, (0, 0, 1)))
+    ready(page)
+    said = set()
+    for place in range(page.locator(".pick").count()):
+        page.locator(".pick").nth(place).click()
+        ready(page)
+        card = page.locator(".answer").first
+        predicted, _ = card.locator(".answer-said").text_content().split()
+        words = card.locator(".answer-seeds").text_content()
+        assert re.fullmatch(rf"All 3 seeds agree|2 of 3 seeds say {predicted}, 1 says \d", words)
+        said.add(words.partition(" ")[0])
+    assert said == {"All", "2"}
+    html = page.locator("#try").inner_html()
+    assert html.index("the class that most of its seeds say") < html.index("data-answers")
+
+
+def with_seeds(report, folder, chosen):
+    """The page with these runs of each model, which may repeat."""
+    text = report.read_text("utf-8")
+    data = re.search(r'id="data">(.*?)</script>', text, re.S)[1]
+    fields = json.loads(data)
+    for model in fields["live"]["g0"]["models"]:
+        model["seeds"] = [model["seeds"][i] for i in chosen]
+    path = folder / "report.html"
+    path.write_text(text.replace(data, as_data(fields)), "utf-8")
+    return path
 
 
 @needs_chromium

@@ -18,8 +18,9 @@ from modelflow.data.source import Source
 from modelflow.evaluation.measure import measure
 from modelflow.report import page as report_page
 from modelflow.report.answer import LATENCY_BY_LAYERS
+from modelflow.report.how import how_made
 from modelflow.report.marks import SIGNS
-from modelflow.report.mistakes import mistakes_of
+from modelflow.report.mistakes import mistakes_of, votes_words
 from modelflow.report.page import confusions, render, sure
 from modelflow.report.words import significant
 from modelflow.results.records import Epoch
@@ -136,6 +137,14 @@ def test_what_seeds_after_a_look_do_is_said_once_above_the_verdicts_not_in_each(
         html = render(replace(content, groups=(group,), left_out=()))
         assert sum(AFTER_A_LOOK in verdict.words for verdict in group.verdicts) == 3
         assert html[: html.index('<details class="reading">')].count(AFTER_A_LOOK) == 1
+
+
+def test_how_many_runs_may_die_stands_where_the_page_is_explained_and_not_beside_the_verdicts(content):
+    html = render(content)
+    answered, _, explained = html.partition('<details class="reading">')
+    assert "No run died (0 of 4). 2 runs of each model cannot rule out rare failures." in answered
+    assert "up to 78 %" not in answered
+    assert "With 0 of 2 runs dead, that is up to 78 %." in explained
 
 
 def test_what_is_validated_on_test_images_says_so(copied):
@@ -276,6 +285,29 @@ def test_a_mistake_says_what_was_predicted_and_what_is_true(content):
     assert text == f"predicted {said} ({sure(votes.confidence_N[image])} %), is {true}"
 
 
+def voting(content, runs_by_model):
+    """A group of models whose runs have these images right: S x N each."""
+    return made_up(content, {name: np.array(right_SN, bool) for name, right_SN in runs_by_model.items()})
+
+
+def test_votes_are_said_to_be_better_by_their_range_and_who_is_ahead_by_them(content):
+    """Of ten images, `single` has 8 right in every run; each run of `crowd` misses three others, so that no two do."""
+    single = [[1] * 8 + [0] * 2] * 3
+    crowd = [[0] * 3 + [1] * 7, [1] * 3 + [0] * 3 + [1] * 4, [1] * 6 + [0] * 3 + [1]]
+    found = mistakes_of(made_up(content, {"single": single, "crowd": crowd}))
+    assert votes_words(found) == (
+        "Accuracy by vote is 0.0 to 30.0 points above the mean accuracy of the runs. By vote, crowd is ahead of "
+        "single. This is not tested."
+    )
+    lower = [[1] * 5 + [0] * 5] * 3
+    same = mistakes_of(made_up(content, {"single": single, "lower": lower}))
+    assert votes_words(same) == "Accuracy by vote is 0.0 points above the mean accuracy of the runs."
+    best = [[1] * 10] * 3
+    behind = mistakes_of(made_up(content, {"best": best, "single": single, "crowd": crowd}))
+    assert votes_words(behind).endswith(" By vote, the order of the models is another. This is not tested.")
+    assert votes_words(mistakes_of(content.groups[0])) in text_of(render(content))
+
+
 def test_confidence_is_whole_only_when_it_is():
     assert [sure(x) for x in (0.994, 0.9999, 1.0, 0.5)] == [99, 99, 100, 50]
 
@@ -313,7 +345,7 @@ def test_pictures_are_left_out_where_the_page_would_grow_too_large(content, monk
     parts = 'src="(data:image/png[^"]+)|(<svg viewBox="[^"]+" width[^>]+crispEdges.*?</svg>)'
     own = sum(len("".join(found)) for found in re.findall(parts, html[: html.index("g0-model-1")]))
     (one,) = report_page._all_shown(content, None)
-    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size + own + 1000)
+    monkeypatch.setattr(report_page, "MAX_EMBEDDED_BYTES", one.size + how_made(content).alone.size + own + 1000)
     html = render(content)
     assert len(re.findall(drawn, html)) == pictures / 2
     assert html.count("to keep this page small") == 1
@@ -332,6 +364,22 @@ def test_every_chart_is_drawn_and_named(report, opened):
         assert svg.get_attribute("role") == "img"
         assert svg.get_attribute("aria-label").endswith(".")
     assert page.locator('[data-chart="g0-accuracy"] svg').evaluate("svg => svg.textContent").count("wide") >= 1
+
+
+@needs_chromium
+def test_costs_below_a_thousand_are_marked_as_plain_numbers(report, opened):
+    """Axes of parts of a second and of a millisecond, and one of thousands of operations."""
+    page = opened(report)
+    marks = {}
+    for key in ("macs", "seconds", "latency"):
+        page.locator(f'[name="g0-cost"][value="{key}"]').check()
+        axis = page.locator(f'[data-chart="g0-cost-{key}"] .role-axis', has_text="(logarithmic)")
+        marks[key] = axis.locator(".role-axis-label text").all_text_contents()
+    assert {"2k", "3k"} <= set(marks["macs"])
+    for key in ("seconds", "latency"):
+        numbers = [float(mark) for mark in marks[key] if mark]
+        assert numbers == sorted(numbers)
+        assert 0 < numbers[0] < 1
 
 
 @needs_chromium
@@ -404,10 +452,33 @@ def test_one_choice_of_models_drives_every_chart_and_list(report, opened):
     page.locator(".filter").get_by_role("button", name="All", exact=True).click()
     shows("narrow", "wide")
     assert box.is_checked()
+    empty = page.locator("#best [data-none-shown], #cost [data-none-shown]").first
+    assert not empty.is_visible()
     page.locator(".filter").get_by_role("button", name="None").click()
     assert_soon(page, lambda: curves.evaluate(lines) == [])
+    assert empty.text_content().startswith("No model is shown.")
+    assert empty.is_visible()
     page.keyboard.press("Escape")
     assert page.locator(".filter").evaluate("part => part.open") is False
+
+
+@needs_chromium
+def test_verdicts_hidden_with_the_best_model_say_which_choice_brings_them_back(content, opened, tmp_path):
+    rng = np.random.default_rng(3)
+    shares = {"a": 0.5, "b": 0.6, "c": 0.7, "best": 0.9}
+    group = made_up(content, {name: rng.random((4, 355)) < share for name, share in shares.items()})
+    path = tmp_path / "report.html"
+    path.write_text(render(replace(content, groups=(group,), left_out=())), "utf-8")
+    page = opened(path)
+    table = page.locator("table.verdicts").first
+    said = "table => getComputedStyle(table.caption, '::after').content"
+    page.locator("#learning [data-filter]").get_by_label("best").uncheck()
+    assert "Choose \u2068best\u2069 under Models at the top." in table.evaluate(said)
+    page.locator("#learning [data-filter] [data-none]").click()
+    assert "Choose \u2068best\u2069 and \u2068c\u2069 under" in table.evaluate(said)
+    page.locator("#learning [data-filter] [data-all]").click()
+    assert table.evaluate(said) == "none"
+    assert table.locator("tbody tr").first.is_visible()
 
 
 CHARTS_OF_ALL = ("accuracy", "cost-parameters")

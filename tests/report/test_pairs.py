@@ -66,6 +66,28 @@ def test_what_describes_the_table_of_pairs_stands_between_the_square_and_the_tab
     assert places == sorted(places)
 
 
+def test_a_bar_clear_of_0_that_is_inconclusive_says_why(content):
+    """Beside that pair alone, and not where seeds are too few or a pair is the only one."""
+    rng = np.random.default_rng(1)
+    said = "Clear of 0 alone, not after allowing for 6 pairs."
+    for _ in range(100):
+        correct = {
+            name: rng.random((4, 355)) < share for name, share in zip("abcd", (0.72, 0.76, 0.8, 0.8), strict=True)
+        }
+        group = made_up(content, correct)
+        clear = [v for v in group.verdicts if v.kind == "cannot tell" and v.pair_interval.low > 0]
+        if clear and len(clear) < len(group.verdicts):
+            break
+    html = render(replace(content, groups=(group,), left_out=()))
+    rows = re.findall(r'<td class="said">.*?<circle', html, re.S)
+    assert len(rows) == 6
+    beside = [row for row in rows if said in row]
+    assert len(beside) == len(clear)
+    assert all(any(v.first in row and v.second in row for v in clear) for row in beside)
+    pair = made_up(content, {"a": rng.random((2, 355)) < 0.3, "b": rng.random((2, 355)) < 0.9})
+    assert "Clear of 0 alone" not in render(replace(content, groups=(pair,), left_out=()))
+
+
 def test_an_amount_that_is_uncertain_is_explained_beside_the_table(content):
     """Where Holm's method tells two apart whose interval of all pairs holds 0."""
     rng = np.random.default_rng(1)

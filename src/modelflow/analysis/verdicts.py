@@ -354,10 +354,11 @@ def _deaths(a: _Model, b: _Model, verdict: Verdict, unit: Unit) -> str:
 
 def deaths_words(died: int, runs: int) -> str:
     """ "1 of 5 runs died (up to 66 % of runs would)": the bound is one-sided, 95 %, rounded up."""
-    return f"{died} of {runs} run{'s' * (runs != 1)} died (up to {_most_dying(died, runs)} % of runs would)"
+    return f"{died} of {runs} run{'s' * (runs != 1)} died (up to {most_dying_percent(died, runs)} % of runs would)"
 
 
-def _most_dying(died: int, runs: int) -> int:
+def most_dying_percent(died: int, runs: int) -> int:
+    """Up to how many runs in a hundred die, by how many of `runs` did: one-sided, 95 %, rounded up."""
     return math.ceil(round(100 * most_dying(died, runs), 6))
 
 
@@ -368,9 +369,9 @@ def trained_words(died: Sequence[int], runs: Sequence[int]) -> str:
     which = f"Verdicts are {OF_TRAINED}{few}."
     if any(died):
         return f"{which} {sum(died):,} of {sum(runs):,} runs died."
-    fewest = min(runs)
-    bound = f"up to {_most_dying(0, fewest)} % (95 % confidence)"
-    return f"{which} No run died. {fewest} runs of a model bound the share that would die only loosely: {bound}."
+    least, most = min(runs), max(runs)
+    each = f"{least} run{'s' * (least != 1)}" if least == most else f"{least} to {most} runs"
+    return f"{which} No run died (0 of {sum(runs):,}). {each} of each model cannot rule out rare failures."
 
 
 def _wanting(seeds: int, found: Difference, family: _Family) -> tuple[int | None, str]:
@@ -378,7 +379,7 @@ def _wanting(seeds: int, found: Difference, family: _Family) -> tuple[int | None
 
     `seeds` train of the model with fewer.
     """
-    size, needed = _size(found, family), fewest_seeds(family.pairs)
+    size, needed = size_asked(found, family.margin), fewest_seeds(family.pairs)
     more = more_seeds(found, size, family.undecided)
     known = None if more is None or more > MAX_SEEDS else max(more, needed - seeds) or None
     if seeds < needed:
@@ -400,9 +401,9 @@ def _wanted(more: int | None, what: str, found: Difference) -> str:
     return f"Detecting {what} takes a new study with about {needed:,} seeds each (80 % power). {AFTER_A_LOOK}"
 
 
-def _size(found: Difference, family: _Family) -> float:
-    """The margin; or as much as was found, where that were real if this pair stood alone."""
-    return found.estimate if found.interval(CONFIDENCE).low > 0 else family.margin
+def size_asked(found: Difference, margin: float) -> float:
+    """What seeds are counted for: the margin; or as much as was found, where that is real of this pair alone."""
+    return found.estimate if found.interval(CONFIDENCE).low > 0 else margin
 
 
 def more_seeds(found: Difference, size: float, pairs: int = 1) -> int | None:

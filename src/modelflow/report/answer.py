@@ -18,6 +18,7 @@ from modelflow.analysis.verdicts import (
     Kind,
     Verdict,
     margin_words,
+    most_dying_percent,
     trained_words,
 )
 from modelflow.evaluation.measure import ACCURACY
@@ -37,7 +38,8 @@ UNCERTAIN_AMOUNT = (
 LATENCY_BY_LAYERS = (
     "PyTorch starts each layer by itself, so a small network of many layers may take longer than a large one of few."
 )
-DECIDE_BEFORE = f"Choose the number of seeds before you train. {AFTER_A_LOOK}, as simulated."
+LATER_SEEDS = f"{AFTER_A_LOOK}, as simulated."
+DECIDE_BEFORE = f"Choose the number of seeds before you train. {LATER_SEEDS}"
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,14 @@ def without_a_look(words: str) -> str:
     return words.replace(f". {AFTER_A_LOOK}", "")
 
 
+def clear_alone(verdict: Verdict) -> str:
+    """Why a bar clear of 0 stands beside "inconclusive"; empty elsewhere, and where the words tell of too few seeds."""
+    is_clear = verdict.kind == "cannot tell" and verdict.pair_interval.low > 0
+    if not is_clear or verdict.has_too_few_seeds or verdict.pairs == 1:
+        return ""
+    return f"Clear of 0 alone, not after allowing for {verdict.pairs:,} pairs."
+
+
 def after_headline(group: Group) -> str:
     """What a headline alone would hide: why it is left open, by the closest pair, or how wide its margin is."""
     found = standing(group)
@@ -303,6 +313,15 @@ def trained(group: Group) -> str:
     """That the verdicts are of the runs that train, and how many died or may; empty without verdicts."""
     judged = compared(group)
     return trained_words([model.died for model in judged], [len(model.seeds) for model in judged]) if judged else ""
+
+
+def unseen_deaths(content: Content) -> str:
+    """How many runs may die of a model of which none did, by the fewest runs of any; empty without such a model."""
+    runs = [len(model.seeds) for group in content.groups for model in compared(group) if not model.died]
+    if not runs:
+        return ""
+    fewest = min(runs)
+    return f"With 0 of {counted(fewest, 'run')} dead, that is up to {most_dying_percent(0, fewest)} %."
 
 
 def any_uncertain(group: Group) -> bool:

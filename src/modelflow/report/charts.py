@@ -38,6 +38,10 @@ POINT_LINE, POINT_ROOM, MAX_LINE = 13, 160, 24  # of a name beside a point: a li
 POINT = 11  # across, in pixels
 FEW = 30  # predictions of a bin: their share of right ones is uncertain by 9 points or more
 MEASURED = ("seconds", "latency")
+COST_MARKS: Spec = {  # 0.2 and 200 as they are, 20,000 as 20k; the label is empty where a logarithm has too many marks
+    "format": "~s",
+    "labelExpr": "datum.label && datum.value < 1000 ? format(datum.value, '.12~g') : datum.label",
+}
 INK, MUTED, LINE, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 NONE_HIDDEN: Spec = {"name": "hidden", "value": []}  # the names of models that are not shown
@@ -295,7 +299,7 @@ def cost_chart(group: Group, cost: Cost, by_protocol: str = "") -> Chart:
         _ends([row[end] for row in rows for end in ("low", "high")], group.metric),
     )
     x = {"field": "at", "type": "quantitative", "scale": {"type": "log", "domain": x_ends, "nice": False}}
-    x |= {"axis": {"title": f"{cost.title} (logarithmic)", "format": "~s", "tickCount": 5, "grid": False}}
+    x |= {"axis": {"title": f"{cost.title} (logarithmic)", **COST_MARKS, "tickCount": 5, "grid": False}}
     title = f"{_axis(group.metric)}{by_protocol}"
     y = _share("mean", title, y_ends)
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])

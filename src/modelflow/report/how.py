@@ -5,14 +5,17 @@ how.command      # modelflow run --protocol card --seeds 5 --results repeated
 """
 
 import itertools
+import json
 import math
 import os
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from markupsafe import escape
 
 from modelflow.analysis.archive import Content
 from modelflow.analysis.verdicts import default_margin
@@ -22,7 +25,9 @@ from modelflow.evaluation.measure import ACCURACY
 from modelflow.networks.code import Code
 from modelflow.networks.description import Description
 from modelflow.networks.resolve import is_preset
+from modelflow.report.sealed import as_file
 from modelflow.report.words import NONE, count, listed, significant
+from modelflow.results.asked import study_fields
 from modelflow.results.layout import SPEC, STUDY
 from modelflow.results.protocol import protocol_name, protocol_of
 from modelflow.results.records import OF_LOADERS, OPTIONS, Run
@@ -34,6 +39,13 @@ MAX_LIST_LENGTH = 12
 SHORT = 12  # digits of a revision that tell it from others
 AGAIN, NEW = "repeated", "new_study"  # folders of results
 RELATIVE = "{} is relative to the folder in which these runs began. Give the command there."
+FOLDER = "FOLDER"
+IN_FOLDER = "Put the folder of the data on your machine in place of FOLDER."
+CHANGES = (
+    "“With changes”: the source was not as committed. These changes are not in this page, so the revision alone may "
+    "give other results."
+)
+MAX_STUDY_BYTES = 100_000  # of study.json in a page, as text and as a link: of about 30 models
 SAME_BYTES = (
     "Same seeds, versions and machine give the same bytes in model.safetensors, history.csv and predictions.npz. "
     "Another processor or version may change the last digits of a weight, and so some predictions."
@@ -50,17 +62,37 @@ EXPLAINED = {
 class How:
     """Settings and circumstances by name, the checksums of the data, and how to repeat it.
 
-    `made_with` says by which versions, `data` where each data set comes from. `command` is empty where no study file
-    tells; `caution` says what `command` does not cover.
+    `made_with` says by which versions, `changes` that these had changes, `data` where each data set comes from.
+    `command` is empty where no study file tells; `caution` says what `command` does not cover. `alone` is what who has
+    the page alone needs.
     """
 
     facts: tuple[tuple[str, str], ...]
     checksums: tuple[tuple[str, str, str], ...]
     notes: tuple[tuple[str, int, str], ...]
     made_with: str
+    changes: str
     data: tuple[str, ...]
     command: str
     caution: str
+    alone: "Alone | None"
+
+
+@dataclass(frozen=True)
+class Alone:
+    """How to repeat it without the results folder: the text of study.json, and the command beside it.
+
+    `study` is empty where the text is too long for a page; `caution` says what to put in the command.
+    """
+
+    study: str
+    command: str
+    caution: str
+
+    @property
+    def size(self) -> int:
+        """Bytes that study.json takes in a page, as text and as a link."""
+        return len(escape(self.study)) + len(as_file(self.study))
 
 
 def how_made(content: Content) -> How:
@@ -70,7 +102,23 @@ def how_made(content: Content) -> How:
     sums = {(run.data.name, file, sha256) for run in content.runs for file, sha256 in run.data.checksums.items()}
     command, caution = repeat_command(content)
     data = tuple(dict.fromkeys(data_words(run) for run in content.runs))
-    return How(tuple(_facts(content.runs)), tuple(sorted(sums)), notes, made_with(content.runs), data, command, caution)
+    changes = CHANGES if any((run.git_revision or "").endswith("+") for run in content.runs) else ""
+    made = made_with(content.runs), changes
+    facts = tuple(_facts(content.runs))
+    return How(facts, tuple(sorted(sums)), notes, *made, data, command, caution, _alone(content, command))
+
+
+def _alone(content: Content, command: str) -> Alone | None:
+    """None where no command repeats it, and where the command takes no study.json."""
+    study = content.asked.study
+    if not command or study is None or _options(study, content) is not None:
+        return None
+    text = json.dumps(study_fields(study), indent=2) + "\n"
+    kind, colon, _ = study.dataset.partition(":")
+    data, caution = (["--dataset", f"{kind}:{FOLDER}"], IN_FOLDER) if colon else ([], "")
+    again = shlex.join(["modelflow", "run", STUDY, *data, "--results", AGAIN])
+    alone = Alone(text, again, caution)
+    return alone if alone.size <= MAX_STUDY_BYTES else replace(alone, study="")
 
 
 FACTS: tuple[tuple[str, Callable[[Run], Any]], ...] = (

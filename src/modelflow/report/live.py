@@ -103,6 +103,11 @@ class Live:
         return (0.0,) * channels if self.framing else self.models[0].seeds[0].normalisation.mean
 
     @property
+    def square(self) -> str:
+        """What a square puts over a part of the image, behind "covers each part"."""
+        return " with black" if self.framing else " with the mean colour of the training images"
+
+    @property
     def brush(self) -> float:
         """A width in pixels to begin with."""
         return max(1.0, float(round(min(self.images_NCHW.shape[2:]) / 12)))

@@ -23,9 +23,9 @@ from modelflow.networks.trace import Trace
 from modelflow.report import answer, charts, finding, how, images, live, marks, seeds, words
 from modelflow.report.bars import Axis, VerdictRow, bars, p_words
 from modelflow.report.filters import Filters, filters_of
-from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of
+from modelflow.report.mistakes import MAX_NUMBERS, Mistakes, Pair, mistakes_of, votes_words
 from modelflow.report.pairs import Row, pairs_of
-from modelflow.report.sealed import as_base64, as_data, as_script, policy
+from modelflow.report.sealed import as_base64, as_data, as_file, as_script, policy
 from modelflow.text import counted, sentence, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,7 +36,7 @@ NOTICE = (
     "/* Vega, Vega-Lite, Vega-Embed and Vega-Interpreter: (c) University of Washington Interactive Data Lab and "
     "contributors, BSD 3-Clause License; D3: (c) Mike Bostock, ISC License. Unchanged but for being bundled. */"
 )
-MAX_EMBEDDED_BYTES = 1_550_000  # of test images, weights and pictures, as text; all else takes up to 1.55 MB
+MAX_EMBEDDED_BYTES = 1_550_000  # of study.json, images, weights and pictures, as text; all else takes up to 1.55 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +101,16 @@ def render(content: Content, data_dir: str | Path | None = None, training: bool 
     Images come from the data set where it is on this machine, in `data_dir` or where ModelFlow keeps it; nothing is
     downloaded. While runs are `training`, the page brings itself up to date.
     """
-    shown = _with_insides(content, _all_shown(content, data_dir))
+    made = how.how_made(content)
+    taken = made.alone.size if made.alone else 0
+    shown = _with_insides(content, _all_shown(content, data_dir, taken), taken)
     script, style = _script(), (TEMPLATES / "report.css").read_text("utf-8")
     template = _environment().get_template("report.html.j2")
     text = template.render(
         content=content,
         training=training,
         shown=shown,
-        how=how.how_made(content),
+        how=made,
         new_study_command=partial(how.new_study_command, content),
         seeds=seeds,
         name=how.results_name(content.folder),
@@ -125,19 +127,21 @@ def render(content: Content, data_dir: str | Path | None = None, training: bool 
         confusions=confusions,
         top_confusions=TOP_CONFUSIONS,
         sure=sure,
+        votes_words=votes_words,
         answer=answer,
         charts=charts,
         signs=marks.SIGNS,
+        as_file=as_file,
         words=words,
     )
     return text.strip() + "\n"
 
 
-def _all_shown(content: Content, data_dir: str | Path | None) -> list[Shown]:
-    """Each group without the pictures of its models."""
+def _all_shown(content: Content, data_dir: str | Path | None, taken: int = 0) -> list[Shown]:
+    """Each group without the pictures of its models, beside so many bytes."""
     shown = list[Shown]()
     for group in content.groups:
-        room = MAX_EMBEDDED_BYTES - sum(one.size for one in shown)
+        room = MAX_EMBEDDED_BYTES - taken - sum(one.size for one in shown)
         shown.append(_shown(group, answer.told_of_protocol(content, group), data_dir, room))
     return shown
 
@@ -173,9 +177,9 @@ def _live(group: Group, found: Mistakes, source: Source, room: int) -> tuple[liv
         return None, str(error)
 
 
-def _with_insides(content: Content, shown: list[Shown]) -> list[Shown]:
+def _with_insides(content: Content, shown: list[Shown], taken: int) -> list[Shown]:
     """With the pictures of each model; once the page has no more room, those from files are left out."""
-    room, found = MAX_EMBEDDED_BYTES - sum(one.size for one in shown), list[Shown]()
+    room, found = MAX_EMBEDDED_BYTES - taken - sum(one.size for one in shown), list[Shown]()
     for one in shown:
         insides = list[Inside]()
         for model in one.group.models:

@@ -1,4 +1,4 @@
-"""What a page needs that is one file and loads nothing: its policy, and data and scripts that end no element."""
+"""What a page needs that is one file and loads nothing: policy, files to save, data and scripts that end no element."""
 
 import base64
 import hashlib
@@ -22,6 +22,11 @@ def as_data(data: dict[str, object]) -> str:
     """JSON that can stand in a script element: nothing in it ends the element or begins another."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+def as_file(text: str) -> str:
+    """The address of a file of JSON that is in the page: a link may save it, and nothing is loaded."""
+    return f"data:application/json;base64,{as_base64(text.encode())}"
 
 
 def as_script(text: str) -> str:

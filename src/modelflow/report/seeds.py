@@ -4,9 +4,11 @@ too_few_seeds(group)      ->  "Two seeds of each model are too few for a family 
 """
 
 import math
+from collections.abc import Sequence
 
 from modelflow.analysis.archive import Group, Model
-from modelflow.analysis.verdicts import MIN_SEEDS, fewest_seeds, seeds_from_the_start
+from modelflow.analysis.units import amount_words
+from modelflow.analysis.verdicts import MIN_SEEDS, Verdict, fewest_seeds, seeds_from_the_start, size_asked
 from modelflow.report.answer import DECIDE_BEFORE, Standing, compared, standing
 from modelflow.report.words import in_words, listed
 from modelflow.text import counted
@@ -34,11 +36,19 @@ def seeds_that_could_tell(group: Group) -> str:
     found = standing(group)
     if found is None or not (seeds := _telling(found)):
         return ""
-    names = [found.other(verdict) for verdict in found.open if verdict.more]
+    told = [verdict for verdict in found.open if verdict.more]
+    names = listed([found.other(verdict) for verdict in told])
     return (
-        f"About {seeds:,} seeds of each would tell {found.best} from {listed(names)} (80 % power, by the spread of "
-        "these runs)."
+        f"About {seeds:,} seeds of each would tell {found.best} from {names}, if they differ by "
+        f"{_sizes(told, group)} (80 % power, by the spread of these runs)."
     )
+
+
+def _sizes(told: Sequence[Verdict], group: Group) -> str:
+    """The differences that the seeds are counted for: the margin, as much as was found, or either."""
+    are_found = {size_asked(verdict.difference, group.margin) != group.margin for verdict in told}
+    sizes = {False: amount_words(group.margin, group.metric.unit), True: "as much as was found"}
+    return listed([sizes[one] for one in sorted(are_found)], "or")
 
 
 def _telling(found: Standing) -> int:

@@ -284,13 +284,16 @@ const live = (() => {
     ...{ width, height },
     planes: [red.map((share, i) => 0.299 * share + 0.587 * green[i] + 0.114 * blue[i])],
   });
-  // a thing on any even ground as bright on black: less the ground that is at the border, stretched to white
+  // a thing on any even ground as bright on black: less the ground that is at the border, stretched to white; and
+  // whether that turned dark to bright, and changed the contrast to be seen
+  const PLAIN = 0.98; // of white, from which on a thing needs no stretching
   const brightOnBlack = ({ width, height, planes: [plane] }) => {
     const border = plane.filter((_, i) => i < width || i >= plane.length - width || i % width === 0 || (i + 1) % width === 0);
     const ground = border.sort()[half(border.length)];
     const apart = plane.map((share) => Math.max(0, ground > 0.5 ? ground - share : share - ground));
     const most = apart.reduce((a, b) => Math.max(a, b), 0.05);
-    return { width, height, planes: [apart.map((share) => share / most)] };
+    const shades = { isInverted: ground > 0.5, isStretched: most < PLAIN };
+    return { width, height, planes: [apart.map((share) => share / most)], ...shades };
   };
 
   // --- a stroke of a round brush, from one point to another, into the planes of a picture, and whether it changed them;
@@ -321,7 +324,7 @@ const live = (() => {
     operations.reduce((sum, { taken, shape }) => sum + taken[0] * shape.slice(1).reduce((a, b) => a * b, 1), 0);
 
   // --- occlusion (Zeiler and Fergus, 2014): a square of ground is moved over the image; places and what is covered.
-  // Squares overlap by half, or as much as `most` places allow, or lie side by side.
+  // Squares overlap by half, or as much as `most` places allow, or lie side by side: then they are coarse.
   const squares = (width, height, most) => {
     const size = Math.max(1, Math.round(Math.min(width, height) / 4));
     const along = (side, step) => Array.from({ length: Math.ceil((side - size) / step) + 1 }, (_, i) => Math.min(i * step, side - size));

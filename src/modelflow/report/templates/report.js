@@ -99,7 +99,8 @@
     for (const box of boxes) box.checked = !hidden.has(box.value);
     for (const part of all("[data-models]")) part.hidden = part.dataset.models.split(" ").some((index) => hidden.has(index));
     for (const select of all("select:has([data-models])")) offerShown(select);
-    for (const table of all("table")) table.toggleAttribute("data-emptied", isEmptied(table));
+    for (const table of all("table")) tellEmptied(table);
+    for (const part of all("[data-none-shown]")) part.hidden = boxes.some((box) => box.checked);
     for (const name of Object.keys(views)) filterChart(name);
     for (const told of all("[data-filtered]")) {
       const number = new Set(boxes.map((box) => box.value)).size;
@@ -122,9 +123,16 @@
     next.selected = true;
     select.dispatchEvent(new Event("change", { bubbles: true }));
   };
-  const isEmptied = (table) => {
+  // a table without a line left says which models bring one back, as few as can
+  const tellEmptied = (table) => {
     const rows = all("tbody tr", table);
-    return rows.some((row) => row.dataset.models) && rows.every((row) => row.hidden);
+    const isEmptied = rows.some((row) => row.dataset.models) && rows.every((row) => row.hidden);
+    table.toggleAttribute("data-emptied", isEmptied);
+    if (!isEmptied) return;
+    const missing = rows.map((row) => row.dataset.models.split(" ").filter((index) => hidden.has(index)));
+    const least = missing.reduce((a, b) => (b.length < a.length ? b : a));
+    const names = least.map((index) => `\u2068${nameOf(index)}\u2069`).join(" and ");
+    table.caption.dataset.missing = `Its lines are hidden with their models. Choose ${names} under Models at the top.`;
   };
   const filterChart = (name) => {
     const view = views[name];

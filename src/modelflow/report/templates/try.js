@@ -56,6 +56,10 @@
     const planes = Array.from({ length: channels }, (_, c) => new Float64Array(area).fill(found.ground[c]));
     return { width: FINER * width, height: FINER * height, planes };
   };
+  const shadesWords = ({ isInverted, isStretched }) => {
+    const done = [isInverted && "inverted", isStretched && "its contrast stretched"].filter(Boolean);
+    return done.length ? ` It was ${done.join(", and ")}, to be bright on black.` : "";
+  };
   const ofFile = async (found, file) => {
     const bitmap = await createImageBitmap(file);
     const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
@@ -68,7 +72,9 @@
     const pixels = context.getImageData(0, 0, width, height).data;
     const planes = [0, 1, 2].map((c) => Float64Array.from({ length: width * height }, (_, i) => pixels[4 * i + c] / 255));
     const picture = found.shape[0] === 1 ? live.grey({ width, height, planes }) : { width, height, planes };
-    return brought(found, found.framing ? live.brightOnBlack(picture) : picture);
+    if (!found.framing) return brought(found, picture);
+    const bright = live.brightOnBlack(picture);
+    return { ...brought(found, bright), shades: shadesWords(bright) };
   };
 
   // --- the board: what is on it, how it is painted on by pointer and by keys; `changed` hears of each change.
@@ -204,7 +210,8 @@
     const { length } = vote.classes;
     if (length === 1) return sentence("One run");
     if (vote.agree === length) return sentence(length === 2 ? "Both seeds agree" : `All ${length} seeds agree`);
-    const said = sentence(vote.agree === 1 ? "No two seeds agree" : `${vote.agree} of ${length} seeds agree`);
+    const most = [`${vote.agree} of ${length} seeds say `, named(found.classes[vote.predicted])];
+    const said = sentence(...(vote.agree === 1 ? ["No two seeds agree"] : most));
     for (const [k, number] of tallied(vote.classes.filter((k) => k !== vote.predicted))) {
       said.append(`, ${number} ${number === 1 ? "says" : "say"} `, named(found.classes[k]));
     }
@@ -347,11 +354,15 @@
     });
   };
 
-  // --- occlusion: how much the probability of the class falls where a square of ground covers the image
-  function* occluded(found, model, shares, vote, told) {
+  // --- occlusion: how much the probability of the class falls where a square of ground covers the image, in the same
+  // places for all the models that are compared: as few as the one that takes longest allows
+  const squaresOf = (found, models) => {
     const [, height, width] = found.shape;
-    const most = COVERING / (live.macs(model.operations) * model.seeds.length);
-    const { size, across, down, isCoarse } = live.squares(width, height, most);
+    const longest = Math.max(...models.map(({ operations, seeds }) => live.macs(operations) * seeds.length));
+    return live.squares(width, height, COVERING / longest);
+  };
+  function* occluded(found, model, { size, across, down }, shares, vote, told) {
+    const [, height, width] = found.shape;
     const [sums, times] = [new Float64Array(width * height), new Float64Array(width * height)];
     for (const [row, top] of down.entries()) {
       told(row / down.length);
@@ -370,12 +381,13 @@
         }
       }
     }
-    return { falls: sums.map((sum, i) => sum / times[i]), isCoarse };
+    return sums.map((sum, i) => sum / times[i]);
   }
   const comparisonOf = (part, found, models) => {
     const sides = all("[data-compared]", part);
     const chosen = () => sides.map((side) => models[Number(side.querySelector("select").value)]);
     const image = part.querySelector("[data-compared-image]");
+    const places = part.querySelector("[data-places]");
     const ends = ["rises", "falls"].map((way) => part.querySelector(`[data-scale="${way}"]`));
     const views = sides.map((side) => ({
       said: side.querySelector("[data-side-said]"),
@@ -386,10 +398,11 @@
     const show = (i, vote, truth) => {
       const seeds = seedsSaid(found, vote);
       seeds.className = "quiet";
-      views[i].said.replaceChildren(answerOf(found, vote, truth), ` ${percent(vote.mean[vote.predicted])} `, seeds);
+      const judgement = truth === null ? " " : ` (${judged(vote.predicted, truth)}) `;
+      views[i].said.replaceChildren(`${percent(vote.mean[vote.predicted])} `, named(found.classes[vote.predicted]), judgement, seeds);
     };
     const showScale = (by) => ends.forEach((end) => (end.textContent = `${end.dataset.scale}${by}`));
-    const showFalls = (i, picture, { falls, isCoarse }, most) => {
+    const showFalls = (i, picture, falls, most) => {
       const light = rgb(picture.planes.length === 3 ? live.grey(picture) : picture);
       paint(views[i].canvas, picture.width, picture.height, (p) => {
         const colour = heat(falls[p] / most);
@@ -397,13 +410,15 @@
       });
       const least = falls.reduce((a, b) => Math.min(a, b), 0);
       const top = falls.reduce((a, b) => Math.max(a, b), 0);
-      const reach = `Covered, its probability falls by up to ${(100 * top).toFixed(0)} points and rises by up to ${(100 * -least).toFixed(0)}.`;
-      views[i].note.textContent = isCoarse ? `${reach} In fewer places, since this model is large.` : reach;
+      views[i].note.textContent = `Covered, its probability falls by up to ${(100 * top).toFixed(0)} points and rises by up to ${(100 * -least).toFixed(0)}.`;
     };
     return {
       chosen,
       *work(picture, shares, answers, state, truth) {
         const votes = chosen().map((model) => answers[models.indexOf(model)]);
+        const squares = squaresOf(found, chosen());
+        const few = squares.isCoarse ? ", fewer than usual, since one of the models takes long" : "";
+        places.textContent = `The square is ${squares.size} × ${squares.size} pixels. Both maps are of the same ${counted(squares.across.length * squares.down.length, "place")}${few}.`;
         image.replaceChildren(...imageWords(found, state));
         votes.forEach((vote, i) => {
           show(i, vote, truth);
@@ -414,9 +429,9 @@
         const covered = [];
         for (const [i, model] of chosen().entries()) {
           const told = (share) => (views[i].note.textContent = `Covering … ${percent(share)}`);
-          covered.push(yield* occluded(found, model, shares, votes[i], told));
+          covered.push(yield* occluded(found, model, squares, shares, votes[i], told));
         }
-        const most = covered.flatMap(({ falls }) => [...falls]).reduce((a, b) => Math.max(a, Math.abs(b)), LEAST_FALL);
+        const most = covered.flatMap((falls) => [...falls]).reduce((a, b) => Math.max(a, Math.abs(b)), LEAST_FALL);
         covered.forEach((side, i) => showFalls(i, picture, side, most));
         showScale(` by ${(100 * most).toFixed(0)} points`);
       },
@@ -451,6 +466,7 @@
     const [summary, spoken] = ["summary", "spoken"].map((name) => part.querySelector(`[data-${name}]`));
     const [ofModel, ofSeed] = ["model", "seed"].map((name) => part.querySelector(`[data-inside=${name}]`));
     const [seesCanvas, maps] = ["sees", "maps"].map((name) => part.querySelector(`[data-${name}]`));
+    const shades = part.querySelector("[data-shades]");
     const compare = part.querySelector("[data-compare]");
     const sides = compare?.querySelector(".answering");
     const comparison = compare && comparisonOf(compare, found, models);
@@ -463,6 +479,7 @@
       const shares = flat(picture);
       const truth = state.origin === "test" && !state.tools.size ? found.images.labels[state.place] : null;
       paintPicture(seesCanvas, picture);
+      shades.textContent = state.before.shades ?? "";
       if (board.isEmpty()) {
         say(emptyWords(state));
         part.dataset.ready = "true";
