@@ -14,10 +14,12 @@ from chromium import needs_chromium
 from modelflow import GenericCNN, ModelFlow, load_dataset
 from modelflow.analysis.archive import read_content
 from modelflow.cli import run_command
+from modelflow.io.config import read_fields
 from modelflow.networks.description import parse_spec
 from modelflow.report import how, page
 from modelflow.report.how import RELATIVE, data_options, new_study_command, repeat_command, repeat_run
 from modelflow.report.page import render
+from modelflow.results import asked
 from modelflow.results.layout import read_run
 from modelflow.studies.pages import write_pages
 from small import spec_of_four as spec
@@ -192,3 +194,15 @@ def test_a_folder_whose_name_no_page_can_hold_is_the_place_to_give_the_command_i
     assert caution.endswith("Give the command in the folder of study.json.")
     write_pages(moved)
     assert "Give the command in the folder of spec.json." in (moved / "own/MODEL_CARD.md").read_text()
+
+
+def test_pages_read_what_was_asked_for_once(begun, monkeypatch):
+    read = []
+
+    def counting(path, *most):
+        read.append(path.name)
+        return read_fields(path, *most)
+
+    monkeypatch.setattr(asked, "read_fields", counting)
+    write_pages(begun)
+    assert read.count("study.json") == 1

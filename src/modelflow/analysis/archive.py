@@ -285,7 +285,6 @@ class Content:
     """A whole results folder, and what was `asked` for in it.
 
     `left_out` gives folders that are in no figure, and why; `missing` says what was asked for and is not finished.
-    `other_metric` is what to know where the study keeps another metric than it is shown by.
     """
 
     folder: Path
@@ -293,8 +292,12 @@ class Content:
     left_out: tuple[tuple[str, str], ...]
     missing: str = ""
     metric: Metric = ACCURACY
-    other_metric: str = ""
     asked: Asked = NOTHING_ASKED
+
+    @property
+    def other_metric(self) -> str:
+        """What to know where the study keeps another metric than it is shown by."""
+        return self.asked.other_metric(self.metric)
 
     @property
     def models(self) -> list[Model]:
@@ -339,8 +342,7 @@ def content_of(reading: Reading) -> Content:
         group_of(i, members, numbers, chosen.absent[key], names, margin, reading.metric)
         for i, (key, members) in enumerate(largest_first)
     )
-    further = (reading.missing, reading.metric, reading.other_metric, reading.asked)
-    return Content(folder, groups, tuple(left_out), *further)
+    return Content(folder, groups, tuple(left_out), reading.missing, reading.metric, reading.asked)
 
 
 def _read_seeds(runs: Iterable[Found]) -> Iterator[Seed]:

@@ -103,9 +103,8 @@ def how_made(content: Content) -> How:
     command, caution = repeat_command(content)
     data = tuple(dict.fromkeys(data_words(run) for run in content.runs))
     changes = CHANGES if any((run.git_revision or "").endswith("+") for run in content.runs) else ""
-    made = made_with(content.runs), changes
-    facts = tuple(_facts(content.runs))
-    return How(facts, tuple(sorted(sums)), notes, *made, data, command, caution, _alone(content, command))
+    facts, made, alone = tuple(_facts(content.runs)), made_with(content.runs), _alone(content, command)
+    return How(facts, tuple(sorted(sums)), notes, made, changes, data, command, caution, alone)
 
 
 def _alone(content: Content, command: str) -> Alone | None:
